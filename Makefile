@@ -1,0 +1,47 @@
+# One front door. `make` lists what there is; each target sets up what it needs.
+PY := .venv/bin/python
+PYTHON ?= python3
+# Never phone home, never install anything while running.
+export FLWR_TELEMETRY_ENABLED := 0
+export FLWR_DISABLE_UPDATE_CHECK := 1
+export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
+export HF_HUB_OFFLINE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow test-all check format bundle gpu-check clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: ## .venv with pinned packages, the embedded encoder, the demo's data
+	@$(PYTHON) tools/setup.py
+
+demo: setup ## four real hospitals, end to end, under 4 minutes
+	@$(PY) -m simulations configs/heart.toml
+
+test: setup ## the tests, under 5 minutes
+	@$(PY) -m pytest -q
+
+test-slow: setup ## the slow tests: real processes, Flower's own runtime
+	@$(PY) -m pytest -q -m slow
+
+test-all: test test-slow ## all tests
+
+check: setup ## style, types, architecture
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+format: setup ## let ruff format the code
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+bundle: setup ## the Flower bundle that reaches nodes
+	@.venv/bin/flwr build
+
+gpu-check: setup ## the training engine on a GPU; skips by name where there is none
+	@$(PY) -m pytest -q -m gpu -rs
+
+clean: ## delete what was built, but no run and no data
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""What the federation agreed on: one document, its canonical bytes and its hash."""

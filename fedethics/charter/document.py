@@ -1,0 +1,72 @@
+"""The charter as bytes: read from TOML or canonical JSON, written canonically, hashed.
+
+Guarantee: `parse(encode(c)) == c`, and the hash is the SHA-256 of the only spelling there is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fedethics import canonical, terms
+from fedethics.charter.model import Charter, Member
+from fedethics.errors import CharterError
+
+
+def load(path: Path) -> Charter:
+    """Read a charter from a TOML file (as people write it) or a .json file (canonical bytes).
+
+    Raises:
+        CharterError: unreadable, or not a charter; the message lists every problem with its key.
+    """
+    if path.suffix == ".json":
+        try:
+            return parse(path.read_bytes())
+        except OSError as error:
+            raise CharterError(f"{path} cannot be read: {error.strerror}") from error
+    return _build(terms.load_toml(path, CharterError), where=str(path))
+
+
+def parse(data: bytes) -> Charter:
+    """Read a charter from its canonical bytes, refusing any other spelling."""
+    try:
+        table = canonical.parse(data)
+    except ValueError as error:
+        raise CharterError(f"charter bytes are not canonical: {error}") from error
+    return _build(table, where="charter")
+
+
+def encode(charter: Charter) -> bytes:
+    """Return the charter's canonical bytes."""
+    return canonical.encode(terms.document(charter))
+
+
+def hash_of(charter: Charter) -> str:
+    """Return the SHA-256 of the canonical bytes: the charter's name in every message."""
+    return canonical.sha256_hex(encode(charter))
+
+
+def schema_hash(charter: Charter) -> str:
+    """Return the SHA-256 of the data schema alone, for manifests."""
+    return canonical.sha256_hex(canonical.encode(terms.document(charter.data)))
+
+
+def enrol(draft: Charter, *, coordinator_key: str, roster: Sequence[Member]) -> Charter:
+    """Return the draft with its roster and coordinator filled in, checked again.
+
+    Raises:
+        CharterError: a name or key stands twice, or fewer sites than the minimum cohort.
+    """
+    charter = dataclasses.replace(draft, coordinator_key=coordinator_key, roster=tuple(roster))
+    return parse(encode(charter))
+
+
+def _build(table: Any, *, where: str) -> Charter:  # noqa: ANN401  parsed TOML or JSON
+    problems: list[str] = []
+    charter = terms.read(Charter, table, path="", problems=problems)
+    if problems or charter is None:
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        raise CharterError(f"{where} is not a valid charter; nothing was started:\n{listed}")
+    return charter

@@ -1,0 +1,64 @@
+"""A site's door: a Flower message in, the site handler's answer out.
+
+Danger: Flower sends the text of an uncaught exception to the coordinator, and such a text may hold
+a record's value. So everything is caught here; the text goes to the site's own log and the
+coordinator learns a code.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from flwr.app import Context, Message
+
+from fedethics.errors import FedethicsError, RunError
+from fedethics.flower.wire import parse_request, reply_message
+from fedethics.protocol import UNEXPECTED, Reply, refuse
+from fedethics.site.handler import SiteHandler
+
+SITES_DIRECTORY = "FEDETHICS_SITES"
+
+
+def answer(message: Message, context: Context) -> Message:
+    """Answer one message at the site whose home this node is configured for."""
+    try:
+        home = site_home(context)
+    except FedethicsError as error:
+        return reply_message(Reply(refusal=refuse(error)), to=message)
+    handler = _handler(home)
+    try:
+        reply = handler.handle(parse_request(message))
+    except FedethicsError as error:
+        handler.log.write("refused", code=error.code, reason=str(error))
+        reply = Reply(refusal=refuse(error))
+    except Exception as error:  # see the module's docstring: no text may reach the coordinator
+        handler.log.write("unexpected", kind=type(error).__name__, reason=str(error))
+        reply = Reply(refusal=UNEXPECTED)
+    return reply_message(reply, to=message)
+
+
+def site_home(context: Context) -> Path:
+    """Return the home directory of the site that this node serves.
+
+    A deployed node is started with `--node-config 'site-home="/path"'`. In Flower's own simulation
+    runtime, the environment variable FEDETHICS_SITES of the machine names a directory of homes and
+    the node takes the one at its partition id. Neither comes over the network.
+    """
+    configured = context.node_config.get("site-home")
+    if isinstance(configured, str) and configured:
+        return Path(configured)
+    directory, partition = os.environ.get(SITES_DIRECTORY), context.node_config.get("partition-id")
+    if directory and isinstance(partition, int):
+        homes = sorted(path for path in Path(directory).iterdir() if path.is_dir())
+        if partition < len(homes):
+            return homes[partition]
+    raise RunError(
+        "this node does not know its site: start it with --node-config 'site-home=\"/path\"'"
+    )
+
+
+@lru_cache(maxsize=64)
+def _handler(home: Path) -> SiteHandler:
+    return SiteHandler(home)

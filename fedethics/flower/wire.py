@@ -1,0 +1,108 @@
+"""Requests and replies as Flower messages, and back.
+
+Every payload is an array of bytes (uint8), so that Flower chunks it; scalars stand in one config
+record. A message of another protocol number, or with anything unexpected in it, is refused.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+
+from fedethics.errors import SecaggReject
+from fedethics.protocol import PROTOCOL, Action, Refusal, Reply, Request
+
+_HEADER = "fedethics"
+_PAYLOADS = "payloads"
+MAX_PAYLOAD_BYTES = 2**31
+
+
+def request_message(request: Request, *, node_id: int, ttl_s: float, group: str) -> Message:
+    """Return `request` as a Flower message for `node_id`, valid for `ttl_s` seconds."""
+    header = ConfigRecord(
+        {
+            "protocol": request.protocol,
+            "charter-hash": request.charter_hash,
+            "run": request.run,
+        }
+    )
+    content = RecordDict({_HEADER: header, _PAYLOADS: _arrays(request.payloads)})
+    return Message(
+        content=content,
+        dst_node_id=node_id,
+        message_type=str(request.action),
+        ttl=ttl_s,
+        group_id=group,
+    )
+
+
+def parse_request(message: Message) -> Request:
+    """Return the request that `message` carries.
+
+    Raises:
+        SecaggReject: not a request of this protocol number; nothing was done.
+    """
+    header = _header(message)
+    protocol = header.get("protocol")
+    if protocol != PROTOCOL:
+        raise SecaggReject(
+            f"request speaks protocol {protocol!r}, this site speaks {PROTOCOL}; nothing was done"
+        )
+    kind = message.metadata.message_type
+    action = kind if "." in kind else f"{kind}.default"
+    if action not in set(Action):
+        raise SecaggReject(f"unknown action {action!r}; nothing was done")
+    charter_hash, run = header.get("charter-hash"), header.get("run")
+    if not isinstance(charter_hash, str) or not isinstance(run, str):
+        raise SecaggReject("request lacks charter-hash or run; nothing was done")
+    return Request(
+        action=Action(action), charter_hash=charter_hash, run=run, payloads=_payloads(message)
+    )
+
+
+def reply_message(reply: Reply, *, to: Message) -> Message:
+    """Return `reply` as the Flower message that answers `to`."""
+    fields: dict[str, int | str] = {"protocol": PROTOCOL}
+    if reply.refusal is not None:
+        fields |= {"refusal-code": reply.refusal.code, "refusal": reply.refusal.sentence}
+    content = RecordDict({_HEADER: ConfigRecord(fields), _PAYLOADS: _arrays(reply.payloads)})  # type: ignore[arg-type]
+    return Message(content, reply_to=to)
+
+
+def parse_reply(message: Message) -> Reply:
+    """Return the reply that `message` carries; Flower's own errors become refusals."""
+    if message.has_error():
+        return Reply(
+            refusal=Refusal(code=f"flower-{message.error.code}", sentence="the node did not answer")
+        )
+    header = _header(message)
+    code = header.get("refusal-code")
+    if code is not None:
+        return Reply(refusal=Refusal(code=str(code), sentence=str(header.get("refusal", ""))))
+    return Reply(payloads=_payloads(message))
+
+
+def _header(message: Message) -> ConfigRecord:
+    record = message.content.get(_HEADER)
+    if not isinstance(record, ConfigRecord):
+        raise SecaggReject("message has no fedethics header; nothing was done")
+    return record
+
+
+def _arrays(payloads: object) -> ArrayRecord:
+    items = dict(payloads)  # type: ignore[call-overload]
+    return ArrayRecord(
+        {name: Array(np.frombuffer(data, dtype=np.uint8)) for name, data in items.items()}
+    )
+
+
+def _payloads(message: Message) -> dict[str, bytes]:
+    record = message.content.get(_PAYLOADS)
+    if not isinstance(record, ArrayRecord):
+        raise SecaggReject("message has no payloads; nothing was done")
+    payloads: dict[str, bytes] = {}
+    for name, array in record.items():
+        if array.dtype != "uint8" or len(array.data) > MAX_PAYLOAD_BYTES:
+            raise SecaggReject(f"payload {name!r} is not a byte array of allowed size")
+        payloads[name] = array.numpy().tobytes()
+    return payloads

@@ -1,0 +1,88 @@
+"""What coordinator and site say to each other: one request, one reply, named byte payloads.
+
+No path, file name, callable or setting ever crosses: a request names an action, the charter by its
+hash and the run, and carries protocol messages and the adapter vector. Meanings never change under
+one PROTOCOL number; new names may be added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from fedethics.errors import FedethicsError
+
+PROTOCOL = 1
+
+
+class Action(StrEnum):
+    """What a site can be asked; the value is the Flower message type."""
+
+    ANNOUNCE = "query.announce"
+    JOIN = "query.join"
+    TRAIN = "train.default"
+    EVALUATE = "evaluate.default"
+    FORWARD = "query.forward"
+    SURVIVORS = "query.survivors"
+    PROOF = "query.proof"
+    RESULT = "query.result"
+    RECEIPT = "query.receipt"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """One thing asked of a site.
+
+    Attributes:
+        action: what is asked.
+        charter_hash: the charter that both sides must hold.
+        run: run id, with no site-specific part.
+        payloads: named bytes, e.g. "open" and "adapter" for TRAIN.
+    """
+
+    action: Action
+    charter_hash: str
+    run: str
+    payloads: Mapping[str, bytes] = field(default_factory=dict)
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refusal:
+    """A site's no, as the coordinator may see it: a code and a fixed sentence, no local fact."""
+
+    code: str
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reply:
+    """A site's answer: named bytes, or a refusal."""
+
+    payloads: Mapping[str, bytes] = field(default_factory=dict)
+    refusal: Refusal | None = None
+
+
+_PUBLIC = {
+    "FE101": "the site does not hold this charter",
+    "FE201": "the site's policy is missing or unreadable",
+    "FE202": "the site's policy does not allow this",
+    "FE301": "the site's privacy budget does not allow this",
+    "FE302": "the site's ledger cannot record this",
+    "FE303": "the site's ledger does not verify",
+    "FE304": "the privacy terms cannot be accounted",
+    "FE401": "the site's data are not as the charter's schema says",
+    "FE402": "the site does not have the agreed model",
+    "FE501": "a privacy self-test failed at the site",
+    "FE601": "the site refused a protocol message",
+    "FE602": "the site aborted the protocol",
+}
+
+
+def refuse(error: FedethicsError) -> Refusal:
+    """Return what the coordinator may know of `error`; its own text stays in the site's log."""
+    return Refusal(code=error.code, sentence=_PUBLIC.get(error.code, "the site could not do this"))
+
+
+UNEXPECTED = Refusal(code="FE000", sentence="something unexpected failed; see the site's own log")

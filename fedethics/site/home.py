@@ -1,0 +1,101 @@
+"""A site's home directory: the one place where an institution's state and settings lie.
+
+site.toml      which data, charter and policy; written by the operator
+policy.toml    what this site allows; owned by the privacy officer
+charter.json   the charter it agreed to, canonical bytes
+identity.key   its signing key, mode 0600
+ledger.db      what every data set here has ever spent
+secagg.db      sessions in flight and what was ever opened; secrets are wiped when a session ends
+log.jsonl      what happened, without data
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedethics import terms
+from fedethics.charter import document
+from fedethics.charter.model import Charter
+from fedethics.errors import CharterError, PolicyError
+from fedethics.identity import Identity
+from fedethics.terms import term
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SiteFile:
+    """The operator's settings; relative paths are relative to the site's home.
+
+    Attributes:
+        site: the site's name on the roster.
+        data: the records, a CSV file with the charter's columns.
+        model_dir: directory of the base model; empty for the embedded one.
+        test_noise_seed: fixes all noise, for tests. Anyone who knows it can subtract the noise, so
+            nothing is private then: the policy must allow it, and no gate passes such a run.
+    """
+
+    site: str = term(nonempty=True)
+    data: str = term(nonempty=True)
+    charter: str = term(default="charter.json")
+    policy: str = term(default="policy.toml")
+    model_dir: str = term(default="")
+    test_noise_seed: str = term(default="")
+
+
+@dataclass(frozen=True, slots=True)
+class SiteHome:
+    """Paths and settings of one site."""
+
+    path: Path
+    settings: SiteFile
+
+    @classmethod
+    def open(cls, path: Path) -> SiteHome:
+        """Read `path`/site.toml.
+
+        Raises:
+            PolicyError: missing or malformed; the site refuses all work.
+        """
+        file = path / "site.toml"
+        problems: list[str] = []
+        settings = terms.read(
+            SiteFile, terms.load_toml(file, PolicyError), path="", problems=problems
+        )
+        if problems or settings is None:
+            listed = "\n".join(f"  - {problem}" for problem in problems)
+            raise PolicyError(f"{file} is not a valid site file; the site refuses:\n{listed}")
+        return cls(path, settings)
+
+    @property
+    def data_path(self) -> Path:
+        """The records."""
+        return self.path / self.settings.data
+
+    @property
+    def policy_path(self) -> Path:
+        """The site's policy."""
+        return self.path / self.settings.policy
+
+    @property
+    def model_dir(self) -> Path | None:
+        """Directory of the base model, or None for the embedded one."""
+        return self.path / self.settings.model_dir if self.settings.model_dir else None
+
+    def identity(self) -> Identity:
+        """Load the site's signing key."""
+        return Identity.load(self.path / "identity.key")
+
+    def charter(self, expected_hash: str) -> Charter:
+        """Load the charter that this site agreed to, if it is the one asked for.
+
+        Raises:
+            CharterError: no charter here, or another one than `expected_hash`.
+        """
+        charter = document.load(self.path / self.settings.charter)
+        own = document.hash_of(charter)
+        if own != expected_hash:
+            raise CharterError(
+                f"the request names charter {expected_hash[:16]}..., this site agreed to "
+                f"{own[:16]}...; nothing was done. Compare the two with the coordinator"
+            )
+        return charter

@@ -1,0 +1,183 @@
+"""What one request needs of a site: charter, plan, permit, ledger, secure aggregation, records."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedethics import tasks
+from fedethics.charter.model import Charter
+from fedethics.errors import SecaggAbort
+from fedethics.identity import Identity
+from fedethics.policy.model import load_policy
+from fedethics.policy.permit import Permit, permit
+from fedethics.privacy.events import Event
+from fedethics.privacy.ledger.ledger import Ledger
+from fedethics.privacy.noise import NoiseSource
+from fedethics.privacy.plan import PrivacyPlan, make_plan
+from fedethics.secagg.site import Opening, SiteSecagg
+from fedethics.secagg.store import SiteStore
+from fedethics.secagg.terms import TaskSpec
+from fedethics.site.home import SiteHome
+from fedethics.site.workbench import Workbench, open_workbench
+from fedethics.training.dp_sgd import LocalTerms
+
+
+@dataclass(frozen=True)
+class Session:
+    """Everything is read from the site's own files when first needed, and nothing from the wire."""
+
+    home: SiteHome
+    charter: Charter
+    charter_hash: str
+    identity: Identity
+    secagg: SiteSecagg
+
+    @classmethod
+    def open(cls, home: SiteHome, charter_hash: str, store: SiteStore) -> Session:
+        """Open the site's files for one request under the charter of `charter_hash`."""
+        charter = home.charter(charter_hash)
+        identity = home.identity()
+        secagg = SiteSecagg(
+            site=home.settings.site,
+            identity=identity,
+            terms=tasks.secagg_terms(charter, charter_hash=charter_hash),
+            store=store,
+        )
+        return cls(home, charter, charter_hash, identity, secagg)
+
+    @property
+    def site(self) -> str:
+        """The site's name on the roster."""
+        return self.home.settings.site
+
+    @cached_property
+    def plan(self) -> PrivacyPlan:
+        """The privacy plan that this site computes from the charter by itself."""
+        return make_plan(self.charter)
+
+    @cached_property
+    def workbench(self) -> Workbench:
+        """The site's records and learner."""
+        return open_workbench(self.charter, data=self.home.data_path, model_dir=self.home.model_dir)
+
+    @cached_property
+    def specs(self) -> dict[str, TaskSpec]:
+        """The sums that the charter allows."""
+        length = self.workbench.learner.initial_vector().size
+        return tasks.task_specs(self.charter, vector_length=length)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The site's ledger, verified on opening."""
+        path = self.home.path / "ledger.db"
+        return Ledger.open(path, identity=self.identity, create=not path.exists())
+
+    @property
+    def self_tests(self) -> SelfTests:
+        """Which runs the start-up self-test has passed for."""
+        return SelfTests(self.home.path / "self_tests.json")
+
+    def permit(self) -> Permit:
+        """Ask the site's policy and ledger; raises PolicyRefusal with every reason."""
+        return permit(
+            self.charter,
+            site=self.site,
+            policy=load_policy(self.home.policy_path),
+            plan=self.plan,
+            ledger=self.ledger,
+            data=self.workbench.facts(),
+            fixed_noise=bool(self.home.settings.test_noise_seed),
+        )
+
+    def require_model(self, model_hash: str, adapter: NDArray[np.float32]) -> None:
+        """Refuse an adapter other than the one that every site was promised in OPEN."""
+        if self.workbench.learner.model_hash(adapter) != model_hash:
+            raise SecaggAbort(
+                "the adapter received is not the one named in the opening; another model for one "
+                "site could single out its records. Nothing was computed"
+            )
+
+    def reserve(self, granted: Permit, *, run: str, opening: Opening) -> None:
+        """Charge the ledger for the work that `opening` asks for, durably, before it is done."""
+        kind = cast(tasks.Kind, opening.task)
+        facts = self.workbench.facts()
+        trains = kind == tasks.UPDATE
+        self.ledger.reserve(
+            data_set=facts.train if trains else facts.held_out,
+            run=run,
+            round_number=opening.round_number,
+            kind=kind,
+            events=self._events(kind),
+            charter_hash=self.charter_hash,
+            cap=granted.train_cap if trains else granted.held_out_cap,
+        )
+
+    def confirm_spending(self, run: str) -> None:
+        """Mark this run's open reservations as used: the masked vector is about to leave."""
+        for reservation in self.ledger.open_reservations(run=run):
+            self.ledger.confirm(reservation, note="masked vector sent")
+
+    def noise(self, *, run: str, opening: Opening) -> NoiseSource:
+        """Return fresh noise from the operating system, or the fixed test noise if so configured."""
+        seed = self.home.settings.test_noise_seed
+        if not seed:
+            return NoiseSource.from_os()
+        source = NoiseSource.fixed(f"{seed}/{self.site}".encode())
+        return source.derive(f"{run}/{opening.task}/{opening.round_number}")
+
+    def local_terms(self) -> LocalTerms:
+        """Return the terms of one round of local training."""
+        training, privacy = self.charter.training, self.charter.privacy.training
+        member = self.charter.member(self.site)
+        declared = member.declared_records if member else 0
+        return LocalTerms(
+            steps=training.local_steps,
+            sampling_rate=privacy.sampling_rate,
+            clipping_norm=privacy.clipping_norm,
+            noise_multiplier=self.plan.noise_multiplier or 0.0,
+            expected_batch=privacy.sampling_rate * declared,
+            optimizer=training.optimizer,
+            learning_rate=training.learning_rate,
+            momentum=training.momentum,
+            physical_batch=training.physical_batch,
+        )
+
+    def receipt(self, run: str) -> bytes:
+        """Return the signed receipt of what this run spent here."""
+        return self.ledger.receipt(
+            run=run,
+            site=self.site,
+            charter=self.charter,
+            self_test_passed=self.self_tests.passed(run),
+            fixed_noise=bool(self.home.settings.test_noise_seed),
+        )
+
+    def _events(self, kind: tasks.Kind) -> list[Event]:
+        if kind == tasks.UPDATE:
+            return [self.plan.round_event]
+        if kind == tasks.PROGRESS:
+            return [self.plan.progress_event]
+        return list(self.plan.fairness_events)
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTests:
+    """Remembers, in the site's home, the runs that passed the start-up self-test."""
+
+    path: Path
+
+    def passed(self, run: str) -> bool:
+        """Say whether the self-test passed for `run`."""
+        return self.path.exists() and run in json.loads(self.path.read_text(encoding="utf-8"))
+
+    def record(self, run: str) -> None:
+        """Remember that the self-test passed for `run`."""
+        runs = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else []
+        self.path.write_text(json.dumps([*runs, run]), encoding="utf-8")

@@ -1,0 +1,72 @@
+"""What a site computes with: its records, split, and the model with its cached activations.
+
+Everything here is a function of files whose hashes are checked, so it is kept for the life of the
+process and shared by sites that a simulation runs side by side. Nothing is written to disk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from fedethics.charter.data_terms import DataTerms
+from fedethics.charter.model import Charter
+from fedethics.data.reading import Records, read_records
+from fedethics.data.split import Split, split
+from fedethics.policy.permit import DataFacts
+from fedethics.privacy.ledger.model import DataSet
+from fedethics.training.learner import Activations, Learner
+
+# Sensitive: activations determine the text. Bounded, in memory only, gone with the process.
+_ACTIVATIONS: dict[tuple[str, str], Activations] = {}
+_MAX_CACHED = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """One site's records and the learner for one charter."""
+
+    records: Split
+    learner: Learner
+
+    def activations(self, part: Records) -> Activations:
+        """Return the frozen prefix's activations of `part`, computed once per process."""
+        key = (self.learner.prefix_hash, part.fingerprint)
+        if key not in _ACTIVATIONS:
+            while len(_ACTIVATIONS) >= _MAX_CACHED:
+                _ACTIVATIONS.pop(next(iter(_ACTIVATIONS)))
+            _ACTIVATIONS[key] = self.learner.activations(part.texts)
+        return _ACTIVATIONS[key]
+
+    def facts(self) -> DataFacts:
+        """Return what the permit needs to know of the records; it stays at the site."""
+        train, held_out = self.records.train, self.records.held_out
+        return DataFacts(
+            train=DataSet(fingerprint=train.fingerprint, label="train"),
+            held_out=DataSet(fingerprint=held_out.fingerprint, label="held-out"),
+            train_records=len(train.texts),
+            held_out_records=len(held_out.texts),
+        )
+
+
+def open_workbench(charter: Charter, *, data: Path, model_dir: Path | None) -> Workbench:
+    """Read and split the records and load the model, or return what this process has.
+
+    Raises:
+        DataError: the file is not as the charter's schema says.
+        ModelError: the model is missing or has another hash.
+    """
+    changed = data.stat().st_mtime_ns if data.exists() else 0
+    return Workbench(_records(charter.data, data, changed), learner_for(charter, model_dir))
+
+
+@lru_cache(maxsize=64)
+def _records(terms: DataTerms, path: Path, _changed: int) -> Split:
+    return split(read_records(path, terms), terms)
+
+
+@lru_cache(maxsize=4)
+def learner_for(charter: Charter, model_dir: Path | None) -> Learner:
+    """Return this process's learner for `charter`; it holds no state between calls."""
+    return Learner(charter, model_dir=model_dir)

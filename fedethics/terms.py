@@ -1,0 +1,205 @@
+"""Read a TOML table into a frozen dataclass, strictly, and write it back as a document.
+
+One reader serves the charter, the site policy, the site file and the scenario, so that all four
+refuse the same way: unknown keys, missing keys, wrong types and values out of range are collected
+and reported together, each with its full key path. Keys are kebab-case in files and snake_case in
+Python. A field's bounds stand in its declaration, through `term(...)`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fedethics.canonical import Json
+
+T = TypeVar("T")
+_KIND = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
+
+def term(
+    *,
+    default: Any = dataclasses.MISSING,  # noqa: ANN401  any field type
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+    pattern: str | None = None,
+    nonempty: bool = False,
+) -> Any:  # noqa: ANN401  mirrors dataclasses.field
+    """Declare a field with its bounds; without a default, the key is required."""
+    bounds = {
+        "above": above,
+        "at_least": at_least,
+        "below": below,
+        "at_most": at_most,
+        "pattern": pattern,
+        "nonempty": nonempty,
+    }
+    return dataclasses.field(default=default, metadata=bounds)
+
+
+def load_toml(path: Path, error: Callable[[str], Exception]) -> dict[str, Any]:
+    """Parse `path` as TOML; what goes wrong is raised as `error(message)`."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise error(f"{path} cannot be read: {problem.strerror}") from problem
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise error(f"{path} is not valid TOML: {problem}") from problem
+
+
+def read(cls: type[T], table: object, *, path: str, problems: list[str]) -> T | None:
+    """Build `cls` from `table`, adding one sentence to `problems` for each thing wrong.
+
+    A class may define `problems(self) -> list[str]` for rules that span fields; each sentence it
+    returns is prefixed with the key path. Returns None when anything in this table was wrong.
+    """
+    if not isinstance(table, dict):
+        problems.append(f"{path or 'document'}: expected a table, got {_shown(table)}")
+        return None
+    before = len(problems)
+    hints = typing.get_type_hints(cls)
+    fields = {kebab(f.name): f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in sorted(set(table) - set(fields)):
+        known = ", ".join(sorted(fields))
+        problems.append(f"{_join(path, key)}: unknown key; known here: {known}")
+    values: dict[str, Any] = {}
+    for key, field in fields.items():
+        where = _join(path, key)
+        if key in table:
+            values[field.name] = _value(hints[field.name], table[key], where, field, problems)
+        elif field.default is dataclasses.MISSING:
+            problems.append(f"{where}: missing")
+    if len(problems) > before:
+        return None
+    result = cls(**values)
+    check = getattr(result, "problems", None)
+    if check is not None:
+        problems.extend(f"{path}: {sentence}" if path else sentence for sentence in check())
+    return result
+
+
+def document(value: object) -> Json:
+    """Return the canonical-encodable document of a dataclass: every key explicit, kebab-case."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            kebab(field.name): document(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if getattr(value, field.name) is not None
+        }
+    if isinstance(value, tuple | list):
+        return [document(item) for item in value]
+    if isinstance(value, bool | int | float | str) or value is None:
+        return value
+    raise TypeError(f"{type(value).__name__} has no document form")
+
+
+def kebab(name: str) -> str:
+    """Return the TOML spelling of a Python field name."""
+    return name.replace("_", "-")
+
+
+def _value(
+    hint: Any,  # noqa: ANN401  a type expression
+    raw: object,
+    where: str,
+    field: dataclasses.Field[Any],
+    problems: list[str],
+) -> object:
+    origin = typing.get_origin(hint)
+    if origin is typing.Literal:
+        return _choice(typing.get_args(hint), raw, where, problems)
+    if origin is types.UnionType:
+        (inner,) = (arg for arg in typing.get_args(hint) if arg is not type(None))
+        return _value(inner, raw, where, field, problems)
+    if origin is tuple:
+        return _items(typing.get_args(hint)[0], raw, where, field, problems)
+    if dataclasses.is_dataclass(hint):
+        return read(typing.cast(type[object], hint), raw, path=where, problems=problems)
+    return _scalar(hint, raw, where, field.metadata, problems)
+
+
+def _choice(options: tuple[Any, ...], raw: object, where: str, problems: list[str]) -> object:
+    if any(raw == option and type(raw) is type(option) for option in options):
+        return raw
+    listed = ", ".join(str(option) for option in options)
+    problems.append(f"{where}: expected one of {listed}; got {_shown(raw)}")
+    return None
+
+
+def _items(
+    item: Any,  # noqa: ANN401  a type expression
+    raw: object,
+    where: str,
+    field: dataclasses.Field[Any],
+    problems: list[str],
+) -> object:
+    if not isinstance(raw, list):
+        problems.append(f"{where}: expected a list, got {_shown(raw)}")
+        return None
+    if field.metadata.get("nonempty") and not raw:
+        problems.append(f"{where}: must not be empty")
+    return tuple(
+        _value(item, entry, f"{where}[{index}]", field, problems) for index, entry in enumerate(raw)
+    )
+
+
+def _scalar(
+    kind: type, raw: object, where: str, bounds: typing.Mapping[str, Any], problems: list[str]
+) -> object:
+    if kind is float and type(raw) is int:
+        raw = float(raw)
+    if type(raw) is not kind:
+        problems.append(f"{where}: expected {_KIND[kind]}, got {_shown(raw)}")
+        return None
+    if isinstance(raw, float) and not math.isfinite(raw):
+        problems.append(f"{where}: must be finite, got {raw}")
+        return None
+    if isinstance(raw, str):
+        _check_text(raw, where, bounds, problems)
+    elif not isinstance(raw, bool) and isinstance(raw, int | float):
+        _check_number(raw, where, bounds, problems)
+    return raw
+
+
+def _check_text(
+    raw: str, where: str, bounds: typing.Mapping[str, Any], problems: list[str]
+) -> None:
+    if bounds.get("nonempty") and not raw.strip():
+        problems.append(f"{where}: must not be empty")
+    pattern = bounds.get("pattern")
+    if pattern and not re.fullmatch(pattern, raw):
+        problems.append(f"{where}: {raw!r} does not match {pattern}")
+
+
+def _check_number(
+    raw: float, where: str, bounds: typing.Mapping[str, Any], problems: list[str]
+) -> None:
+    rules: list[tuple[str, str, Callable[[float, float], bool]]] = [
+        ("above", "above", lambda x, limit: x > limit),
+        ("at_least", "at least", lambda x, limit: x >= limit),
+        ("below", "below", lambda x, limit: x < limit),
+        ("at_most", "at most", lambda x, limit: x <= limit),
+    ]
+    for name, words, holds in rules:
+        limit = bounds.get(name)
+        if limit is not None and not holds(raw, limit):
+            problems.append(f"{where}: must be {words} {limit:g}, got {raw:g}")
+
+
+def _shown(raw: object) -> str:
+    text = repr(raw)
+    kind = _KIND.get(type(raw), type(raw).__name__)
+    return f"{kind} {text if len(text) <= 60 else text[:57] + '...'}"
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key

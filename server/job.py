@@ -1,0 +1,129 @@
+"""A job on disk: what was agreed, and every committed step, so that it survives the process.
+
+Each step is written whole (temporary file, fsync, rename) before the next begins. A round that was
+not committed is done again with fresh masks and fresh noise; the sites charge it again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedethics import canonical, terms
+from fedethics.charter import document
+from fedethics.charter.model import Charter
+from fedethics.errors import RunError
+from fedethics.identity import Identity
+from fedethics.release import durable
+from fedethics.release.evidence import OpenedSum, Progress
+from fedethics.terms import term
+from server.settings import RunSettings
+
+STATE = "state.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobState:
+    """What has been committed.
+
+    Attributes:
+        started: when the job first started (ISO 8601, UTC).
+        attempt: how often it was started; part of every epoch id, so keys are never reused.
+        committed_round: the last training round whose sum is in the adapter.
+        sums: every sum that was opened.
+        progress: opened light evaluations.
+        fairness: opened fairness tables; empty until the final evaluation.
+    """
+
+    started: str = term()
+    attempt: int = term(at_least=0)
+    committed_round: int = term(default=0, at_least=0)
+    sums: tuple[OpenedSum, ...] = term(default=())
+    progress: tuple[Progress, ...] = term(default=())
+    fairness: tuple[int, ...] = term(default=())
+
+
+@dataclass(slots=True)
+class Job:
+    """One job: charter, coordinator identity and committed state."""
+
+    path: Path
+    charter: Charter
+    charter_hash: str
+    identity: Identity
+    state: JobState
+
+    @classmethod
+    def open(cls, settings: RunSettings) -> Job:
+        """Start a new job, or continue the one in the directory when `resume` is set.
+
+        Raises:
+            RunError: the directory holds a job already and `resume` is not set, or it is set and
+                there is none, or it was run under another charter.
+        """
+        home, path = Path(settings.coordinator_home), settings.job_path
+        charter = document.load(home / "charter.json")
+        identity = Identity.load(home / "identity.key")
+        if identity.public_key != charter.coordinator_key:
+            raise RunError(
+                f"{home / 'identity.key'} is not the coordinator key that the charter names; "
+                "no site would answer"
+            )
+        charter_hash = document.hash_of(charter)
+        state = _continued(path, charter_hash) if settings.resume else _fresh(path)
+        durable.write(path / "charter.json", document.encode(charter))
+        job = cls(path, charter, charter_hash, identity, state)
+        job.commit()
+        return job
+
+    def commit(self, **changes: object) -> None:
+        """Change the state and make it durable."""
+        self.state = dataclasses.replace(self.state, **changes)  # type: ignore[arg-type]
+        durable.write(self.path / STATE, canonical.encode(terms.document(self.state)))
+
+    def adapter(self, initial: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the adapter after the last committed round, shape (p,)."""
+        if self.state.committed_round == 0:
+            return initial
+        data = durable.read(self._adapter_path(self.state.committed_round))
+        return np.frombuffer(data, dtype="<f4").astype(np.float32)
+
+    def commit_round(self, number: int, adapter: NDArray[np.float32], opened: OpenedSum) -> None:
+        """Make round `number` durable: first its adapter, then the state that points to it."""
+        durable.write(self._adapter_path(number), adapter.astype("<f4").tobytes())
+        self.commit(committed_round=number, sums=(*self.state.sums, opened))
+
+    def _adapter_path(self, number: int) -> Path:
+        return self.path / "rounds" / f"adapter-{number:04d}.f32"
+
+
+def _fresh(path: Path) -> JobState:
+    if (path / STATE).exists():
+        raise RunError(
+            f"{path} holds a job already; nothing was overwritten. Resume it, or choose another "
+            "directory"
+        )
+    (path / "rounds").mkdir(parents=True, exist_ok=True)
+    return JobState(started=datetime.now(UTC).isoformat(timespec="seconds"), attempt=0)
+
+
+def _continued(path: Path, charter_hash: str) -> JobState:
+    if not (path / STATE).exists():
+        raise RunError(f"{path} holds no job to resume")
+    before = document.hash_of(document.load(path / "charter.json"))
+    if before != charter_hash:
+        raise RunError(
+            f"{path} was run under charter {before[:16]}..., the coordinator now holds "
+            f"{charter_hash[:16]}...; start a new run instead"
+        )
+    problems: list[str] = []
+    table = canonical.parse(durable.read(path / STATE))
+    state = terms.read(JobState, table, path="state", problems=problems)
+    if problems or state is None:
+        raise RunError(f"{path / STATE} is damaged: {'; '.join(problems)}")
+    return dataclasses.replace(state, attempt=state.attempt + 1)

@@ -1,0 +1,81 @@
+"""A scenario: one charter draft, the sites with their data, and what to compare with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedethics import terms
+from fedethics.charter import document
+from fedethics.charter.model import NAME, Charter
+from fedethics.errors import RunError
+from fedethics.terms import term
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SiteSetup:
+    """One simulated institution.
+
+    Attributes:
+        name: its name on the roster.
+        data: file of the data set's directory.
+        declared_records: training size that it publishes.
+        policy: its policy file, relative to the scenario.
+    """
+
+    name: str = term(pattern=NAME)
+    data: str = term(nonempty=True)
+    declared_records: int = term(at_least=1)
+    policy: str = term(nonempty=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComparisonSetup:
+    """What the report shows beside the federation.
+
+    Attributes:
+        seeds: adapter seeds; every comparison is run with each.
+        epsilons: training epsilons to try besides the charter's.
+    """
+
+    seeds: tuple[int, ...] = term(nonempty=True, at_least=0)
+    epsilons: tuple[float, ...] = term(default=(), above=0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scenario:
+    """One simulation, as configs/*.toml describes it.
+
+    Attributes:
+        name: start of every run id.
+        charter: draft of the charter, relative to the scenario.
+        dataset: name in `python -m simulations.datasets`.
+        test_noise_seed: fixes all noise at all sites, for tests only; empty in earnest.
+    """
+
+    name: str = term(pattern=NAME)
+    charter: str = term(nonempty=True)
+    dataset: str = term(nonempty=True)
+    sites: tuple[SiteSetup, ...] = term(nonempty=True)
+    comparisons: ComparisonSetup = term()
+    test_noise_seed: str = term(default="")
+
+    def problems(self) -> list[str]:
+        """Check that no site stands twice."""
+        names = [site.name for site in self.sites]
+        return ["sites: a name stands twice"] if len(set(names)) < len(names) else []
+
+
+def load(path: Path) -> tuple[Scenario, Charter]:
+    """Read a scenario and its charter draft.
+
+    Raises:
+        RunError: the scenario is unreadable or malformed; every problem at once.
+        CharterError: its charter is.
+    """
+    problems: list[str] = []
+    scenario = terms.read(Scenario, terms.load_toml(path, RunError), path="", problems=problems)
+    if problems or scenario is None:
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        raise RunError(f"{path} is not a valid scenario; nothing was started:\n{listed}")
+    return scenario, document.load(path.parent / scenario.charter)

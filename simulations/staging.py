@@ -1,0 +1,105 @@
+"""Make the institutions of a scenario: a home for each with fresh keys, policy and charter.
+
+Simulated institutions are born with their run and live in its directory, so their ledgers start
+empty. Real ones keep one ledger for life.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomli_w
+
+from fedethics.charter import document
+from fedethics.charter.model import Charter, Member
+from fedethics.errors import RunError
+from fedethics.identity import Identity
+from simulations.scenario import Scenario, SiteSetup
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where the parts of one simulated federation lie."""
+
+    run_dir: Path
+    coordinator: Path
+    homes: Mapping[str, Path]
+    charter: Charter
+
+
+def build(
+    scenario: Scenario, draft: Charter, *, base: Path, data_dir: Path, run_dir: Path
+) -> Stage:
+    """Create homes and keys under `run_dir` and enrol every site in the charter.
+
+    Args:
+        scenario: the sites.
+        draft: the charter without its roster.
+        base: directory that the scenario's relative paths start from.
+        data_dir: directory with the sites' files; records stay there.
+        run_dir: must not exist.
+
+    Raises:
+        RunError: `run_dir` exists, or a site's data or policy file is missing.
+        CharterError: fewer sites than the minimum cohort.
+    """
+    if run_dir.exists():
+        raise RunError(
+            f"{run_dir} exists already; nothing was overwritten. Choose another --run-id, or "
+            f"continue it with --resume {run_dir}"
+        )
+    _require_files(scenario, base, data_dir)
+    keys = {site.name: Identity.generate() for site in scenario.sites}
+    coordinator_key = Identity.generate()
+    roster = [
+        Member(
+            site=site.name,
+            public_key=keys[site.name].public_key,
+            declared_records=site.declared_records,
+        )
+        for site in scenario.sites
+    ]
+    charter = document.enrol(draft, coordinator_key=coordinator_key.public_key, roster=roster)
+    stage = existing(run_dir, charter)
+    _write_home(stage.coordinator, coordinator_key, charter)
+    for site in scenario.sites:
+        home = stage.homes[site.name]
+        _write_home(home, keys[site.name], charter)
+        shutil.copyfile(base / site.policy, home / "policy.toml")
+        _write_site_file(home, site, data_dir, scenario.test_noise_seed)
+    return stage
+
+
+def existing(run_dir: Path, charter: Charter | None = None) -> Stage:
+    """Return the stage of a run that was built before, or the paths of one about to be."""
+    coordinator = run_dir / "coordinator"
+    charter = charter or document.load(coordinator / "charter.json")
+    homes = {site: run_dir / "sites" / site for site in charter.site_names}
+    return Stage(run_dir, coordinator, homes, charter)
+
+
+def _require_files(scenario: Scenario, base: Path, data_dir: Path) -> None:
+    needed = [data_dir / site.data for site in scenario.sites]
+    needed += [base / site.policy for site in scenario.sites]
+    missing = [str(path) for path in needed if not path.is_file()]
+    if missing:
+        raise RunError(
+            f"missing: {', '.join(missing)}. For the data run: "
+            f"python -m simulations.datasets fetch {scenario.dataset}"
+        )
+
+
+def _write_home(home: Path, key: Identity, charter: Charter) -> None:
+    home.mkdir(mode=0o700, parents=True)
+    key.save(home / "identity.key")
+    (home / "charter.json").write_bytes(document.encode(charter))
+
+
+def _write_site_file(home: Path, site: SiteSetup, data_dir: Path, noise_seed: str) -> None:
+    settings = {"site": site.name, "data": str((data_dir / site.data).resolve())}
+    if noise_seed:
+        settings["test-noise-seed"] = noise_seed
+    (home / "site.toml").write_text(tomli_w.dumps(settings), encoding="utf-8")

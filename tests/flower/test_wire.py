@@ -1,0 +1,71 @@
+"""Requests and replies survive Flower's encoding; anything else is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDict
+
+from fedethics.errors import SecaggReject
+from fedethics.flower.inprocess import enter_task, wire_copy
+from fedethics.flower.wire import parse_reply, parse_request, reply_message, request_message
+from fedethics.protocol import Action, Refusal, Reply, Request
+
+
+@pytest.fixture(autouse=True)
+def _task():
+    enter_task(run_id=1, node_id=1)
+
+
+def _sent(action: Action = Action.TRAIN, protocol: int = 1) -> Message:
+    request = Request(
+        action=action,
+        charter_hash="ab" * 32,
+        run="run-1",
+        payloads={"open": b"\x00\xff", "adapter": b""},
+        protocol=protocol,
+    )
+    message = request_message(request, node_id=7, ttl_s=5.0, group="1")
+    return wire_copy(message, message_id="m1")
+
+
+@pytest.mark.parametrize("action", list(Action))
+def test_every_request_arrives_as_it_was_sent(action):
+    request = parse_request(_sent(action))
+    assert request.action is action
+    assert dict(request.payloads) == {"open": b"\x00\xff", "adapter": b""}
+    assert (request.run, request.charter_hash) == ("run-1", "ab" * 32)
+
+
+def test_a_reply_names_the_message_it_answers_and_carries_its_bytes():
+    question = _sent()
+    answer = wire_copy(
+        reply_message(Reply(payloads={"share": b"abc"}), to=question), message_id="r"
+    )
+    assert answer.metadata.reply_to_message_id == "m1"
+    assert dict(parse_reply(answer).payloads) == {"share": b"abc"}
+
+
+def test_a_refusal_and_a_flower_error_arrive_as_refusals():
+    refusal = Refusal(code="FE202", sentence="no")
+    answer = wire_copy(reply_message(Reply(refusal=refusal), to=_sent()), message_id="r")
+    assert parse_reply(answer).refusal == refusal
+    lost = Message(Error(code=5, reason="secret text"), reply_to=_sent())
+    parsed = parse_reply(lost)
+    assert parsed.refusal is not None
+    assert parsed.refusal.code == "flower-5"
+
+
+def test_another_protocol_number_is_refused():
+    with pytest.raises(SecaggReject, match="protocol 2"):
+        parse_request(_sent(protocol=2))
+
+
+def test_a_message_without_header_or_with_a_foreign_array_is_refused():
+    bare = Message(RecordDict({"x": ConfigRecord({"a": 1})}), 7, "query.announce")
+    with pytest.raises(SecaggReject, match="no fedethics header"):
+        parse_request(bare)
+    message = _sent()
+    message.content["payloads"] = ArrayRecord({"open": Array(np.zeros(2, dtype=np.float32))})
+    with pytest.raises(SecaggReject, match="not a byte array"):
+        parse_request(message)
