@@ -7,16 +7,16 @@ by hash, so a coordinator that would widen a bound or open another vector is ref
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Final, Literal
 
 from fedethics.charter.model import Charter
 from fedethics.fairness.layout import Layout, SensitiveFeature
-from fedethics.secagg.terms import SecaggTerms, TaskSpec
+from fedethics.secagg import SecaggTerms, TaskSpec
 
-UPDATE = "update"
-PROGRESS = "progress"
-FAIRNESS = "fairness"
 Kind = Literal["update", "progress", "fairness"]
+UPDATE: Final = "update"
+PROGRESS: Final = "progress"
+FAIRNESS: Final = "fairness"
 
 # A site's count plus its noise stays far below this; 64-bit words carry 2**23 sites of it.
 _COUNT_BOUND = 2**40

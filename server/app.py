@@ -1,12 +1,12 @@
 """The Flower ServerApp: open the job, enrol the sites, run the rounds, close the run."""
 
-from fedethics.secagg.coordinator import CoordinatorSecagg
-from fedethics.training.learner import Learner
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedethics import tasks
 from fedethics.privacy.plan import make_plan
+from fedethics.secagg import CoordinatorSecagg
+from fedethics.training.learner import Learner
 from server.closing import close
 from server.events import EventLog
 from server.exchange import Exchange
@@ -41,8 +41,7 @@ def main(grid: Grid, context: Context) -> None:
         minimum=job.charter.secagg.minimum_cohort,
         expected=len(job.charter.roster),
     )
-    model_dir = settings.model_path
-    learner = Learner(job.charter, model_dir=model_dir)
+    learner = Learner(job.charter, model_dir=settings.model_path)
     plan = make_plan(job.charter)
     adapter = Rounds(job, federation, learner, plan, events).run()
-    close(job, federation, learner, plan, adapter, settings, events)
+    close(job, federation, learner, plan, adapter, events)

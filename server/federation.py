@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from fedethics.secagg.coordinator import CoordinatorSecagg
+from fedethics.secagg import CoordinatorSecagg
 
 from fedethics.errors import FedethicsError, RunError
 from fedethics.protocol import Action, Reply, Request

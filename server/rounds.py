@@ -10,18 +10,17 @@ import json
 from dataclasses import dataclass
 
 import numpy as np
-from fedethics.secagg.coordinator import Opened
-from fedethics.secagg.fixed_point import Quantiser
-from fedethics.training.learner import Learner
 from numpy.typing import NDArray
 
 from fedethics import tasks
-from fedethics.canonical import sha256_hex
+from fedethics.canonical import Json, sha256_hex
 from fedethics.errors import RunError, SecaggAbort
 from fedethics.fairness.progress import progress as progress_metrics
 from fedethics.privacy.plan import PrivacyPlan
 from fedethics.protocol import Action
 from fedethics.release.evidence import SUM, Dropout, OpenedSum, Progress
+from fedethics.secagg import Opened, Quantiser
+from fedethics.training.learner import Learner
 from server.events import EventLog
 from server.federation import Federation
 from server.job import Job
@@ -100,9 +99,13 @@ class Rounds:
         metrics = progress_metrics(
             np.array(record.counts, dtype=np.int64), variance=record.variance
         )
-        row = {"round": record.round}
-        for name in ("accuracy", "true_positive_rate", "false_positive_rate", "count"):
-            estimate = getattr(metrics, name)
+        row: dict[str, Json] = {"round": record.round}
+        for name, estimate in (
+            ("accuracy", metrics.accuracy),
+            ("true-positive-rate", metrics.tpr),
+            ("false-positive-rate", metrics.fpr),
+            ("records", metrics.n),
+        ):
             row[name] = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
         with (self.job.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fedethics.secagg.coordinator import CoordinatorRound, Opened
-
 from fedethics.protocol import Action
-from fedethics.secagg.terms import TaskSpec
+from fedethics.secagg import CoordinatorRound, Opened, TaskSpec
 from server.federation import Federation
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fedethics import tasks
 from fedethics.errors import SecaggReject
 from fedethics.protocol import Action, Reply, Request
-from fedethics.secagg.store import SiteStore
+from fedethics.secagg import SiteStore
 from fedethics.site.home import SiteHome
 from fedethics.site.log import SiteLog
 from fedethics.site.mechanisms import measure, train
@@ -55,9 +55,8 @@ class SiteHandler:
             FedethicsError: the refusal, with its full text for the site's own log.
         """
         home = SiteHome.open(self._path)
-        with SiteStore(self._path / "secagg.db") as store:
-            session = Session.open(home, request.charter_hash, store)
-            payloads = self._answers[request.action](session, request)
+        session = Session.open(home, request.charter_hash, SiteStore(self._path / "secagg.db"))
+        payloads = self._answers[request.action](session, request)
         self.log.write("answered", action=str(request.action), run=request.run)
         return Reply(payloads=payloads)
 
@@ -65,7 +64,7 @@ class SiteHandler:
         epoch = _payload(request, "epoch").decode("utf-8")
         if epoch.rpartition("/")[0] != request.run:
             raise SecaggReject(f"epoch {epoch!r} is not of run {request.run!r}; nothing was done")
-        session.permit()
+        session.permit(request.run)
         return {"announcement": session.secagg.announce(epoch=epoch)}
 
     def _work(self, session: Session, request: Request) -> dict[str, bytes]:
@@ -79,7 +78,7 @@ class SiteHandler:
             raise SecaggReject(
                 f"task {opening.task!r} does not belong to {request.action}; nothing was done"
             )
-        permit = session.permit()
+        permit = session.permit(request.run)
         if trains:
             self._self_test(session, request.run)
         session.reserve(permit, run=request.run, opening=opening)

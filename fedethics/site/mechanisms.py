@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fedethics import tasks
 from fedethics.fairness.tabulate import tabulate, tabulate_progress
 from fedethics.privacy.noise import NoiseSource
-from fedethics.secagg.fixed_point import Quantiser
+from fedethics.secagg import Quantiser
 from fedethics.site.session import Session
 from fedethics.training.dp_sgd import train_round
 

@@ -12,11 +12,13 @@ from pathlib import Path
 
 from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.model import Charter
-from fedethics.data.reading import Records, read_records
+from fedethics.data.reading import read_records
+from fedethics.data.records import Records
 from fedethics.data.split import Split, split
 from fedethics.policy.permit import DataFacts
-from fedethics.privacy.ledger.model import DataSet
-from fedethics.training.learner import Activations, Learner
+from fedethics.privacy.ledger import DataSet
+from fedethics.training.activations import Activations
+from fedethics.training.learner import Learner
 
 # Sensitive: activations determine the text. Bounded, in memory only, gone with the process.
 _ACTIVATIONS: dict[tuple[str, str], Activations] = {}

@@ -1,0 +1,107 @@
+"""Close a run: collect the sites' receipts, save the adapter, write the evidence, examine it.
+
+The evidence is all that a release is judged by. What the coordinator saw is listed in it in full,
+since that list is a claim that sites can check against the protocol.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+from fedethics.release.publish import publish
+from numpy.typing import NDArray
+
+from fedethics import tasks
+from fedethics.charter import document
+from fedethics.errors import ReleaseError
+from fedethics.privacy.ledger.receipt import Receipt
+from fedethics.privacy.plan import PrivacyPlan
+from fedethics.protocol import Action
+from fedethics.release import durable, evidence, folder, receipts
+from fedethics.release.evidence import Evidence, Package, Seed, SignedReceipt
+from fedethics.release.plan_facts import plan_facts
+from fedethics.training.learner import Learner
+from server.code_hash import code_hash, package_versions
+from server.events import EventLog
+from server.federation import Federation
+from server.job import Job
+
+SERVER_SAW = (
+    "each site's announcement: its name, two one-time public keys, its signature",
+    "for each sum: encrypted shares between sites, commitments (hashes) and signatures",
+    "for each sum: one masked vector a site, uniformly random to whoever lacks the masks",
+    "shares that open the sum over the survivors, and nothing else",
+    "the opened sums: the weighted update with every site's noise in it, and the noised counts",
+    "which sites answered, refused (as a code) or fell silent, and when",
+    "a signed receipt a site: epsilon spent on this run, rounds charged, the ledger's newest hash",
+    "what the charter makes public: declared records, terms and keys",
+)
+
+
+def close(
+    job: Job,
+    federation: Federation,
+    learner: Learner,
+    plan: PrivacyPlan,
+    adapter: NDArray[np.float32],
+    events: EventLog,
+) -> None:
+    """Write all that the run leaves behind."""
+    taken = _collect_receipts(job, federation)
+    learner.save_adapter(adapter, job.path / "adapter")
+    evidence.write(_evidence(job, plan, taken), job.path / folder.EVIDENCE)
+    report = publish(job.path)
+    events.write("closed", verdict=report.verdict)
+
+
+def _collect_receipts(
+    job: Job, federation: Federation
+) -> tuple[tuple[SignedReceipt, Receipt], ...]:
+    keys = [member.public_key for member in job.charter.roster]
+    found: list[tuple[SignedReceipt, Receipt]] = []
+
+    def take(data: bytes) -> str:
+        signed = receipts.from_envelope(data)
+        for key in keys:
+            receipt = receipts.genuine(signed, roster_key=key)
+            if receipt is not None:
+                found.append((signed, receipt))
+                return receipt.site
+        raise ReleaseError("a receipt is not signed by a key of the roster")
+
+    asked: dict[str, dict[str, bytes]] = {site: {} for site in federation.sites}
+    federation.leg(Action.RECEIPT, asked, "receipt", take)
+    return tuple(found)
+
+
+def _evidence(
+    job: Job, plan: PrivacyPlan, taken: tuple[tuple[SignedReceipt, Receipt], ...]
+) -> Evidence:
+    charter, layout = job.charter, tasks.layout_of(job.charter)
+    opened = job.state.fairness
+    return Evidence(
+        run_id=job.path.name,
+        started=job.state.started,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        charter_hash=job.charter_hash,
+        model_hash=durable.file_sha256(job.path / folder.ADAPTER),
+        base_model_sha256=charter.model.sha256,
+        schema_hash=document.schema_hash(charter),
+        code_hash=code_hash(),
+        versions=tuple(
+            Package(name=name, version=number) for name, number in package_versions().items()
+        ),
+        seeds=(Seed(name="adapter", value=charter.adapter.seed),),
+        test_mode=any(receipt.fixed_noise for _, receipt in taken),
+        partition=charter.data.source,
+        plan=plan_facts(charter),
+        counts=opened[: layout.counts_length],
+        histogram=opened[layout.counts_length :],
+        counts_variance=plan.sum_variance(plan.counts_std),
+        histogram_variance=plan.sum_variance(plan.histogram_std),
+        progress=job.state.progress,
+        rounds=job.state.sums,
+        receipts=tuple(signed for signed, _ in taken),
+        server_saw=SERVER_SAW,
+    )

@@ -1,0 +1,152 @@
+"""The tables at the end of a simulation: groups, budgets, gate, and where everything lies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from rich.console import Console, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+
+from fedethics.fairness.estimate import Estimate
+from fedethics.fairness.measure import aggregate, by_group, overall
+from fedethics.identity import Identity
+from fedethics.policy.model import load_policy
+from fedethics.privacy.ledger.ledger import Ledger
+from fedethics.release import folder
+from fedethics.release.comparisons import Comparisons
+from fedethics.release.folder import Folder
+from fedethics.release.gate import GateReport
+from simulations.staging import Stage
+
+_RATES = ("selection_rate", "true_positive_rate", "false_positive_rate", "accuracy_score")
+_GAPS = (
+    "demographic_parity_difference",
+    "equal_opportunity_difference",
+    "false_positive_rate_difference",
+)
+_STYLE = {"pass": "green", "fail": "bold red", "cannot conclude": "yellow"}
+
+
+def show(console: Console, stage: Stage, report: GateReport, found: Comparisons | None) -> None:
+    """Print all tables of a finished run."""
+    opened = folder.load(stage.run_dir)
+    console.print(_groups(opened))
+    console.print(_budgets(stage, opened))
+    if found is not None:
+        console.print(_comparisons(found))
+        for note in found.notes:
+            console.print(f"  {note}")
+    console.print(_gate(report))
+    console.print(_verdict(stage, report))
+
+
+def _groups(opened: Folder) -> Table:
+    table = Table(
+        title="Held-out patients of all sites: value (95 % interval, sampling and noise)",
+        title_justify="left",
+    )
+    for name in ("", "records", *_RATES):
+        table.add_column(name.replace("_", " "))
+    pooled = [_shown(overall(opened.tables, name)) for name in ("count", *_RATES)]
+    table.add_row("everyone", *pooled, end_section=True)
+    for feature in opened.tables.layout.features:
+        columns = {
+            name: by_group(opened.tables, name, feature=feature.name) for name in ("count", *_RATES)
+        }
+        for group in feature.groups:
+            cells = [columns[name][group] for name in ("count", *_RATES)]
+            texts = ["too few to show" if c.suppressed else _shown(c.estimate) for c in cells]
+            table.add_row(f"{feature.name}: {group}", *texts)
+        for name in _GAPS:
+            estimate = aggregate(opened.tables, name, feature=feature.name)
+            table.add_row(f"  {name.replace('_', ' ')}", "", _shown(estimate))
+        table.add_section()
+    table.add_row("AUC", "", _shown(overall(opened.tables, "roc_auc")))
+    return table
+
+
+def _shown(estimate: Estimate) -> str:
+    if math.isnan(estimate.value):
+        return "no value"
+    spell = "{:.0f}" if estimate.high > 1 else "{:.2f}"
+    value, low, high = (spell.format(x) for x in (estimate.value, estimate.low, estimate.high))
+    return f"{value} ({low} to {high})"
+
+
+def _budgets(stage: Stage, opened: Folder) -> Table:
+    privacy = opened.charter.privacy
+    table = Table(
+        title=f"Epsilon at delta={privacy.delta:g}, unit={privacy.unit}, {privacy.neighbouring}; "
+        f"training trust {privacy.training.trust_mode}, "
+        f"evaluation trust {privacy.evaluation.trust_mode}",
+        title_justify="left",
+    )
+    for name in ("site", "records", "spent", "left", "cap", "rounds in the sum"):
+        table.add_column(name)
+    updates = [entry for entry in opened.evidence.rounds if entry.kind == "update"]
+    for site, home in stage.homes.items():
+        taken = sum(site in entry.survivors for entry in updates)
+        for label, spent, cap in _spending(stage, home.name):
+            table.add_row(
+                site, label, f"{spent:.3f}", f"{max(cap - spent, 0.0):.3f}", f"{cap:g}",
+                f"{taken} of {len(updates)}" if label == "train" else "",
+            )  # fmt: skip
+    return table
+
+
+def _spending(stage: Stage, site: str) -> Iterator[tuple[str, float, float]]:
+    home = stage.homes[site]
+    policy = load_policy(home / "policy.toml")
+    ledger = Ledger.open(home / "ledger.db", identity=Identity.load(home / "identity.key"))
+    for account in ledger.data_sets():
+        spent = ledger.spent(account, delta=stage.charter.privacy.delta)
+        yield account.label, spent, policy.caps.epsilon_per_data_set
+
+
+def _comparisons(found: Comparisons) -> Table:
+    table = Table(
+        title="The same held-out records, without noise: mean over seeds (lowest to highest)",
+        title_justify="left",
+    )
+    for name in ("what", "AUC", "accuracy", "AUC at its worst site", "seeds"):
+        table.add_column(name)
+    for row in found.rows:
+        figures = [_spread(v) for v in (row.roc_auc, row.accuracy, row.worst_site_auc)]
+        table.add_row(row.name, *figures, str(len(row.seeds)))
+    return table
+
+
+def _spread(values: tuple[float, ...]) -> str:
+    mean = sum(values) / len(values)
+    if len(values) == 1:
+        return f"{mean:.3f}"
+    return f"{mean:.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
+def _gate(report: GateReport) -> Table:
+    table = Table(title="The gate, rule by rule", title_justify="left")
+    for name in ("rule", "verdict", "what was found"):
+        table.add_column(name, overflow="fold")
+    for rule in report.rules:
+        style = _STYLE[rule.verdict]
+        table.add_row(rule.name, f"[{style}]{rule.verdict}[/]", rule.sentence)
+    return table
+
+
+def _verdict(stage: Stage, report: GateReport) -> RenderableType:
+    run = stage.run_dir
+    meaning = {
+        "pass": "every rule holds",
+        "fail": "at least one rule is broken: the adapter must not be used",
+        "cannot conclude": "the evidence is too thin to say: no release on this evidence",
+    }[report.verdict]
+    return Panel(
+        f"[{_STYLE[report.verdict]}]{report.verdict.upper()}[/]: {meaning}\n"
+        f"report   {run / folder.REPORT}\n"
+        f"adapter  {run / 'adapter'}\n"
+        f"ledgers  {run / 'sites'}/<site>/ledger.db\n"
+        f"check    fedethics release gate {run}    fedethics release verify {run}",
+        title="verdict",
+    )
