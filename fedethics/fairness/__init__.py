@@ -1,0 +1,41 @@
+"""Group fairness across sites, from sums only.
+
+Sites tabulate held-out predictions into integers; only the noised sums over all sites are opened;
+every metric, interval and verdict here is post-processing of those sums.
+"""
+
+from fedethics.fairness.estimate import Estimate, GroupEstimate
+from fedethics.fairness.judge import judge
+from fedethics.fairness.layout import Layout, SensitiveFeature
+from fedethics.fairness.measure import aggregate, by_group, overall
+from fedethics.fairness.metrics import Metric, find_metric, metric_names
+from fedethics.fairness.objective import Objective, Verdict
+from fedethics.fairness.progress import ProgressMetrics, progress
+from fedethics.fairness.roc import RocCurve, roc
+from fedethics.fairness.suppression import MINIMUM_CELL
+from fedethics.fairness.tables import Tables
+from fedethics.fairness.tabulate import tabulate, tabulate_progress
+
+__all__ = [
+    "MINIMUM_CELL",
+    "Estimate",
+    "GroupEstimate",
+    "Layout",
+    "Metric",
+    "Objective",
+    "ProgressMetrics",
+    "RocCurve",
+    "SensitiveFeature",
+    "Tables",
+    "Verdict",
+    "aggregate",
+    "by_group",
+    "find_metric",
+    "judge",
+    "metric_names",
+    "overall",
+    "progress",
+    "roc",
+    "tabulate",
+    "tabulate_progress",
+]

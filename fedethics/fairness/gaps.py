@@ -1,0 +1,163 @@
+"""Over the groups of a feature: largest difference, lowest ratio, lowest and highest group.
+
+The largest of several noisy differences overstates the true one, and one of many intervals misses
+more often than 1 in 20. Both limits allow for it. Write theta for the true largest difference.
+The pair that attains it is fixed, if unknown, so its own upper limit is at or above theta as often
+as promised, and the greatest upper limit is higher still: no correction needed. A lower limit is
+wrong when any pair's exceeds theta, so lower limits use the critical value for all pairs at once
+(Tukey-Kramer); with two groups that is no change. Ratios likewise on the log scale. For the lowest
+group, its own lower limit serves uncorrected, and upper limits hold for all groups at once (Sidak).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from fedethics.fairness.intervals import (
+    Bands,
+    all_pairs,
+    differences,
+    each_of,
+    ratios,
+    two_sided,
+)
+from fedethics.fairness.metrics import Combine, Metric
+from fedethics.fairness.partition import Partition
+from fedethics.fairness.rates import group_bands
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gap:
+    """An aggregate over groups, and what was behind it.
+
+    Attributes:
+        value: the aggregate; NaN when too few groups have a defined rate.
+        low: lower limit.
+        high: upper limit.
+        undefined: groups for which some rate has no value.
+        remark: which groups are lowest and highest, or why there is no value.
+        compared: whether enough groups had the rate; a ratio may still be 0 / 0.
+    """
+
+    value: float
+    low: float
+    high: float
+    undefined: tuple[str, ...]
+    remark: str
+    compared: bool = True
+
+
+def gap(partition: Partition, metric: Metric, *, confidence: float) -> Gap:
+    """Return the aggregate `metric` over all groups of `partition`.
+
+    Over several rates (equalized odds) the worst counts, and it is undefined if one of them is.
+    Only a ratio 0 / 0 of a later rate (no false positive in any group) is passed over, as Fairlearn
+    does; it says nothing, so the lower limit is 0.
+    """
+    combine = metric.combine or "difference"
+    parts = [
+        _over_groups(partition, base, combine, confidence, share=len(metric.bases))
+        for base in metric.bases
+    ]
+    undefined = {group for part in parts for group in part.undefined}
+    names = tuple(group for group in partition.groups if group in undefined)
+    for part in parts:
+        if not part.compared or np.isnan(parts[0].value):
+            return replace(part, undefined=names)
+    worst = min if combine in ("ratio", "group_min") else max
+    shown = worst((p for p in parts if not np.isnan(p.value)), key=lambda part: part.value)
+    return Gap(
+        value=shown.value,
+        low=worst(part.low for part in parts),
+        high=worst(part.high for part in parts),
+        undefined=names,
+        remark=shown.remark,
+    )
+
+
+def _over_groups(
+    partition: Partition, base: str, combine: Combine, confidence: float, *, share: int
+) -> Gap:
+    defined = ~np.isnan(group_bands(partition, base, z=1.0).value)
+    undefined = tuple(
+        name for name, known in zip(partition.groups, defined, strict=True) if not known
+    )
+    groups = int(defined.sum())
+    if groups < (2 if combine in ("difference", "ratio") else 1):
+        why = f"too few groups have a {base.replace('_', ' ')} to compare"
+        return replace(_no_value(undefined, why), compared=False)
+    kept = partition.kept(defined)
+    bands = partial(group_bands, kept, base)
+    # The error of the side that needs correction is split over the bases.
+    split = 1.0 - (1.0 - confidence) / share
+    value, low, high = _COMBINERS[combine](bands, groups, confidence, split)
+    if np.isnan(value):
+        return _no_value(undefined, f"every group's {base.replace('_', ' ')} is 0: no ratio")
+    remark = _extremes(kept, base, bands(z=1.0).value)
+    return Gap(
+        value=value, low=max(low, 0.0), high=min(high, 1.0), undefined=undefined, remark=remark
+    )
+
+
+def _no_value(undefined: tuple[str, ...], why: str) -> Gap:
+    return Gap(value=float("nan"), low=0.0, high=1.0, undefined=undefined, remark=why)
+
+
+def _difference(
+    bands: Callable[..., Bands], groups: int, confidence: float, split: float
+) -> tuple[float, float, float]:
+    plain, joint = bands(z=two_sided(confidence)), bands(z=all_pairs(groups, split))
+    value = plain.value.max() - plain.value.min()
+    low = differences(joint, joint).low[_pairs(groups)].max()
+    high = differences(plain, plain).high[_pairs(groups)].max()
+    return float(value), float(low), float(high)
+
+
+def _ratio(
+    bands: Callable[..., Bands], groups: int, confidence: float, split: float
+) -> tuple[float, float, float]:
+    plain, joint = bands(z=two_sided(confidence)), bands(z=all_pairs(groups, split))
+    highest = plain.value.max()
+    value = plain.value.min() / highest if highest > 0 else np.nan
+    low = ratios(plain, plain).low[_pairs(groups)].min()
+    high = ratios(joint, joint).high[_pairs(groups)].min()
+    return float(value), float(low), float(high)
+
+
+def _lowest(
+    bands: Callable[..., Bands], groups: int, confidence: float, split: float
+) -> tuple[float, float, float]:
+    plain, joint = bands(z=two_sided(confidence)), bands(z=each_of(groups, split))
+    return float(plain.value.min()), float(plain.low.min()), float(joint.high.min())
+
+
+def _highest(
+    bands: Callable[..., Bands], groups: int, confidence: float, split: float
+) -> tuple[float, float, float]:
+    plain, joint = bands(z=two_sided(confidence)), bands(z=each_of(groups, split))
+    return float(plain.value.max()), float(joint.low.max()), float(plain.high.max())
+
+
+_COMBINERS: dict[Combine, Callable[..., tuple[float, float, float]]] = {
+    "difference": _difference,
+    "ratio": _ratio,
+    "group_min": _lowest,
+    "group_max": _highest,
+}
+
+
+def _pairs(groups: int) -> np.ndarray:
+    different: np.ndarray = ~np.eye(groups, dtype=bool)
+    return different
+
+
+def _extremes(partition: Partition, base: str, values: np.ndarray) -> str:
+    low, high = int(values.argmin()), int(values.argmax())
+    return (
+        f"{base.replace('_', ' ')} lowest for {partition.groups[low]} ({values[low]:.3f}), "
+        f"highest for {partition.groups[high]} ({values[high]:.3f})"
+    )

@@ -1,0 +1,169 @@
+"""The three questions put to opened tables: over everyone, by group, over the groups."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from fedethics.fairness.estimate import Estimate, GroupEstimate, checked_confidence
+from fedethics.fairness.gaps import gap
+from fedethics.fairness.intervals import Bands, two_sided
+from fedethics.fairness.metrics import Metric, find_metric
+from fedethics.fairness.partition import Partition, by_feature, everyone
+from fedethics.fairness.rates import group_bands
+from fedethics.fairness.suppression import MINIMUM_CELL, suppressed_groups, suppression_reason
+from fedethics.fairness.tables import Tables
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """An aggregate with the groups that it does not speak for.
+
+    Attributes:
+        estimate: value, interval and note.
+        suppressed: groups left out because they are small, or complementary to small ones.
+        undefined: groups left out because the metric has no value for them.
+        shown: the partition that remained.
+    """
+
+    estimate: Estimate
+    suppressed: tuple[str, ...]
+    undefined: tuple[str, ...]
+    shown: Partition
+
+
+def overall(tables: Tables, metric: str, *, confidence: float = 0.95) -> Estimate:
+    """Return a rate over all records of all sites.
+
+    Raises:
+        FairnessError: unknown metric, or one that compares groups; invalid confidence.
+    """
+    found = find_metric(metric, kind="rate")
+    return pooled(everyone(tables), found, confidence=checked_confidence(confidence))
+
+
+def pooled(partition: Partition, metric: Metric, *, confidence: float) -> Estimate:
+    """Return a rate of the single group of `partition`."""
+    bands = group_bands(partition, metric.name, z=two_sided(confidence))
+    note = _UNDEFINED if math.isnan(bands.value[0]) else ""
+    return _estimate(metric, bands, 0, confidence, note)
+
+
+def by_group(
+    tables: Tables,
+    metric: str,
+    *,
+    feature: str,
+    confidence: float = 0.95,
+    minimum_cell: int = MINIMUM_CELL,
+) -> dict[str, GroupEstimate]:
+    """Return a rate for every declared group of `feature`, in declared order; none is dropped.
+
+    Each interval has the stated confidence by itself, not jointly with the others.
+
+    Args:
+        tables: the opened sums.
+        metric: a metric of kind `rate`.
+        feature: a sensitive feature, or an intersection such as `sex*age_band`.
+        confidence: nominal coverage of each interval.
+        minimum_cell: groups with fewer (noisy) records are withheld, see `suppressed_groups`.
+
+    Raises:
+        FairnessError: unknown metric or feature, or one of another kind; invalid confidence.
+    """
+    found = find_metric(metric, kind="rate")
+    partition = by_feature(tables, feature)
+    z = two_sided(checked_confidence(confidence))
+    hidden = suppressed_groups(partition, minimum_cell=minimum_cell)
+    bands = group_bands(partition, metric, z=z)
+    sizes = group_bands(partition, "count", z=z)
+    result = {}
+    for index, group in enumerate(partition.groups):
+        if hidden[index]:
+            result[group] = _withheld(found, confidence, suppression_reason(minimum_cell))
+            continue
+        reason = ""
+        if math.isnan(bands.value[index]):
+            reason = _UNDEFINED if sizes.value[index] > 0 else "no records of this group"
+        result[group] = GroupEstimate(
+            estimate=_estimate(found, bands, index, confidence, reason),
+            size=_estimate(find_metric("count"), sizes, index, confidence),
+            suppressed=False,
+            reason=reason,
+        )
+    return result
+
+
+def aggregate(
+    tables: Tables,
+    metric: str,
+    *,
+    feature: str,
+    confidence: float = 0.95,
+    minimum_cell: int = MINIMUM_CELL,
+) -> Estimate:
+    """Return a difference, ratio, lowest or highest group over the groups of `feature`.
+
+    Withheld and undefined groups do not enter; the note names them. With fewer than two groups
+    left (one, for the lowest or highest) the value is NaN.
+
+    Raises:
+        FairnessError: unknown metric or feature, or one of another kind; invalid confidence.
+    """
+    return compare(
+        tables, metric, feature=feature, confidence=confidence, minimum_cell=minimum_cell
+    ).estimate
+
+
+def compare(
+    tables: Tables, metric: str, *, feature: str, confidence: float, minimum_cell: int
+) -> Comparison:
+    """Return `aggregate` with the groups it left out. Raises as `aggregate`."""
+    found = find_metric(metric, kind="aggregate")
+    partition = by_feature(tables, feature)
+    checked_confidence(confidence)
+    hidden = suppressed_groups(partition, minimum_cell=minimum_cell)
+    shown = partition.kept(~hidden)
+    result = gap(shown, found, confidence=confidence)
+    suppressed = partition.kept(hidden).groups
+    notes = [result.remark]
+    if suppressed:
+        notes.append(f"left out as too small to show: {', '.join(suppressed)}")
+    if result.undefined:
+        notes.append(f"left out, no value: {', '.join(result.undefined)}")
+    return Comparison(
+        estimate=Estimate(
+            value=result.value,
+            low=result.low,
+            high=result.high,
+            confidence=confidence,
+            note="; ".join(filter(None, notes)),
+        ),
+        suppressed=suppressed,
+        undefined=result.undefined,
+        shown=shown,
+    )
+
+
+_UNDEFINED = "no value: the metric's denominator is empty"
+
+
+def _withheld(metric: Metric, confidence: float, reason: str) -> GroupEstimate:
+    # Sensitive: the size goes too, or the reader gets the small count after all.
+    estimate, size = (
+        Estimate(value=math.nan, low=each.low, high=each.high, confidence=confidence, note=reason)
+        for each in (metric, find_metric("count"))
+    )
+    return GroupEstimate(estimate=estimate, size=size, suppressed=True, reason=reason)
+
+
+def _estimate(
+    metric: Metric, bands: Bands, index: int, confidence: float, note: str = ""
+) -> Estimate:
+    return Estimate(
+        value=float(bands.value[index]),
+        low=max(metric.low, float(bands.low[index])),
+        high=min(metric.high, float(bands.high[index])),
+        confidence=confidence,
+        note=note,
+    )

@@ -1,0 +1,100 @@
+"""What was opened: the noised sums over all sites, and how much noise they carry."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fedethics.errors import FairnessError
+from fedethics.fairness.layout import Layout
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Tables:
+    """Summed tables of one release. All metrics are post-processing of these and nothing else.
+
+    Attributes:
+        layout: the charter's layout.
+        counts: (cells, 2, 2) int64, [cell, y, yhat]; entries may be negative through noise.
+        histogram: (cells, 2, bins) int64, [cell, y, bin]; entries may be negative through noise.
+        counts_variance: variance of the integer noise on each entry of `counts`; 0 is no noise.
+        histogram_variance: the same for each entry of `histogram`.
+        sites: number of sites in the sum.
+    """
+
+    layout: Layout
+    counts: NDArray[np.int64]
+    histogram: NDArray[np.int64]
+    counts_variance: float
+    histogram_variance: float
+    sites: int
+
+    @classmethod
+    def from_vector(
+        cls,
+        vector: ArrayLike,
+        *,
+        layout: Layout,
+        counts_variance: float,
+        histogram_variance: float,
+        sites: int,
+    ) -> Tables:
+        """Cut an opened sum, shape (layout.length,), into its blocks.
+
+        Raises:
+            FairnessError: wrong length or type, an invalid variance, or, without noise, sums that
+                no set of records can give (negative, or the two blocks disagree).
+        """
+        flat = np.asarray(vector)
+        if flat.shape != (layout.length,) or not np.issubdtype(flat.dtype, np.integer):
+            raise FairnessError(
+                f"opened sum has shape {flat.shape} and type {flat.dtype}; this layout needs "
+                f"({layout.length},) integers"
+            )
+        if not all(math.isfinite(v) and v >= 0 for v in (counts_variance, histogram_variance)):
+            raise FairnessError(
+                f"noise variances {counts_variance!r} and {histogram_variance!r} must be finite "
+                "and not negative"
+            )
+        if sites < 1:
+            raise FairnessError(f"a sum over {sites} sites is not a sum")
+        whole = flat.astype(np.int64)
+        counts = whole[: layout.counts_length].reshape(layout.num_cells, 2, 2)
+        histogram = whole[layout.counts_length :].reshape(layout.num_cells, 2, layout.bins)
+        _refuse_impossible(counts, histogram, counts_variance, histogram_variance)
+        counts.setflags(write=False)
+        histogram.setflags(write=False)
+        return cls(
+            layout=layout,
+            counts=counts,
+            histogram=histogram,
+            counts_variance=float(counts_variance),
+            histogram_variance=float(histogram_variance),
+            sites=sites,
+        )
+
+
+def _refuse_impossible(
+    counts: NDArray[np.int64],
+    histogram: NDArray[np.int64],
+    counts_variance: float,
+    histogram_variance: float,
+) -> None:
+    for name, block, variance in (
+        ("counts", counts, counts_variance),
+        ("histogram", histogram, histogram_variance),
+    ):
+        if variance == 0 and (block < 0).any():
+            raise FairnessError(
+                f"{int((block < 0).sum())} entries of {name} are negative although their noise "
+                "variance is given as 0; state the true variance"
+            )
+    exact = counts_variance == 0 and histogram_variance == 0
+    if exact and (counts.sum(axis=2) != histogram.sum(axis=2)).any():
+        raise FairnessError(
+            "counts and histogram, both without noise, hold different numbers of records; "
+            "some site's vector is wrong or uses another layout"
+        )

@@ -1,0 +1,65 @@
+"""A group's numbers are sums of cells, and so is its noise."""
+
+import numpy as np
+import pytest
+
+from fedethics.errors import FairnessError
+from fedethics.fairness import Layout, SensitiveFeature, Tables, by_group
+from fedethics.fairness.partition import by_feature, everyone
+
+THREE = Layout(
+    features=(
+        SensitiveFeature(name="a", groups=("a0", "a1")),
+        SensitiveFeature(name="b", groups=("b0", "b1", "b2")),
+        SensitiveFeature(name="c", groups=("c0", "c1")),
+    )
+)
+
+
+def tables_of(vector, counts_variance, histogram_variance):
+    return Tables.from_vector(
+        vector,
+        layout=THREE,
+        counts_variance=counts_variance,
+        histogram_variance=histogram_variance,
+        sites=4,
+    )
+
+
+def test_each_group_adds_the_cells_that_bear_its_name():
+    vector = np.random.default_rng(0).integers(0, 1000, THREE.length)
+    tables = tables_of(vector, 1.0, 1.0)
+    cube = tables.counts.reshape(2, 3, 2, 2, 2)
+    asked = by_feature(tables, "c*a")
+    assert asked.groups == ("c0*a0", "c0*a1", "c1*a0", "c1*a1")
+    for index, (c, a) in enumerate(np.ndindex(2, 2)):
+        assert np.array_equal(asked.counts[index], cube[a, :, c].sum(axis=0))
+    bins = tables.histogram.reshape(2, 3, 2, 2, 64)
+    assert np.array_equal(by_feature(tables, "b").histogram[2], bins[:, 2].sum(axis=(0, 1)))
+    assert np.array_equal(everyone(tables).counts[0], tables.counts.sum(axis=0))
+
+
+@pytest.mark.parametrize("feature", ["a", "b", "a*b", "b*c*a", None])
+def test_the_noise_of_a_group_is_what_simulation_shows(feature):
+    rng = np.random.default_rng(7)
+    variances = (3.0, 5.0)
+    seen = []
+    for _ in range(3000):
+        noise = [
+            rng.poisson(v / 2, n) - rng.poisson(v / 2, n)
+            for v, n in zip(variances, (THREE.counts_length, THREE.histogram_length), strict=True)
+        ]
+        tables = tables_of(np.concatenate(noise), *variances)
+        groups = everyone(tables) if feature is None else by_feature(tables, feature)
+        seen.append((groups.counts[0, 0, 0], groups.histogram[0, 1].sum(), groups.sizes[0]))
+    measured = np.var(seen, axis=0)
+    stated = (groups.counts_variance, 64 * groups.histogram_variance, groups.size_variance)
+    # Standard error of a variance over 3,000 draws is about 2.6 %.
+    assert measured == pytest.approx(stated, rel=0.12)
+
+
+@pytest.mark.parametrize("feature", ["d", "a*d", "a*a", ""])
+def test_a_feature_that_was_not_declared_is_refused(feature):
+    tables = tables_of(np.zeros(THREE.length, dtype=int), 0, 0)
+    with pytest.raises(FairnessError):
+        by_group(tables, "selection_rate", feature=feature)

@@ -1,0 +1,150 @@
+"""A verdict follows from its interval, and an open one says what would settle it."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fedethics.errors import FairnessError
+from fedethics.fairness import Objective, aggregate, judge, overall
+
+
+def groups(*rates, size=1000):
+    """Counts of groups of `size` people, half positive, with these selection rates."""
+    half = size // 2
+    picked = [round(half * rate) for rate in rates]
+    return np.array([[[half - k, k], [half - k, k]] for k in picked])
+
+
+GAP = Objective(
+    metric="demographic_parity_difference", feature="feature", bar=0.1, direction="at-most"
+)
+
+
+@pytest.mark.parametrize(
+    ("rates", "outcome"),
+    [((0.5, 0.5), "holds"), ((0.2, 0.6), "fails"), ((0.5, 0.6), "cannot conclude")],
+)
+def test_the_whole_interval_must_lie_on_one_side(rates, outcome, from_counts):
+    verdict = judge(from_counts(groups(*rates)), GAP)
+    assert verdict.outcome == outcome
+    low, high = verdict.estimate.low, verdict.estimate.high
+    assert {"holds": high <= 0.1, "fails": low > 0.1, "cannot conclude": low <= 0.1 < high}[outcome]
+    assert (verdict.settle != "") == (outcome == "cannot conclude")
+    assert "\n" not in verdict.sentence
+
+
+def test_a_bar_from_below_turns_the_sides_around(from_counts):
+    tables = from_counts(groups(0.5, 0.5))
+    ask = Objective(metric="four_fifths", feature="feature", bar=0.8, direction="at-least")
+    assert judge(tables, ask).outcome == "holds"
+    assert judge(from_counts(groups(0.2, 0.6)), ask).outcome == "fails"
+    floor = Objective(metric="accuracy_score", feature=None, bar=0.4, direction="at-least")
+    assert judge(tables, floor).outcome == "holds"
+    assert judge(tables, replace(floor, bar=0.6)).outcome == "fails"
+    assert judge(tables, replace(floor, bar=overall(tables, "accuracy_score").value)).outcome == (
+        "cannot conclude"
+    )
+
+
+def test_noise_turns_a_verdict_into_no_conclusion(from_counts):
+    exact = judge(from_counts(groups(0.5, 0.5, size=400)), replace(GAP, bar=0.15))
+    assert exact.outcome == "holds"
+    hidden = from_counts(groups(0.5, 0.5, size=400), variance=1e4, rng=np.random.default_rng(0))
+    verdict = judge(hidden, replace(GAP, bar=0.15))
+    assert verdict.outcome == "cannot conclude"
+    assert (verdict.estimate.low, verdict.estimate.high) == (0.0, 1.0)
+    assert "no reason to expect" in verdict.settle
+
+
+def multiple(sentence):
+    return float(re.search(r"About ([\d.,]+) times", sentence).group(1).replace(",", ""))
+
+
+def test_as_many_records_as_it_says_would_settle_it_and_fewer_would_not(from_counts):
+    open_verdict = judge(from_counts(groups(0.5, 0.52, size=200)), GAP)
+    assert open_verdict.outcome == "cannot conclude"
+    factor = multiple(open_verdict.settle)
+    assert factor > 1
+    enough = judge(from_counts(np.round(groups(0.5, 0.52, size=200) * factor)), GAP)
+    assert enough.outcome == "holds"
+    fewer = judge(from_counts(np.round(groups(0.5, 0.52, size=200) * factor * 0.85)), GAP)
+    assert fewer.outcome == "cannot conclude"
+
+
+def test_it_says_when_less_noise_alone_would_not_settle_it(from_counts):
+    few = groups(0.5, 0.52, size=60)
+    verdict = judge(from_counts(few, variance=2.0, rng=np.random.default_rng(0)), GAP)
+    assert verdict.outcome == "cannot conclude"
+    assert "Less noise alone would not" in verdict.settle
+    many = from_counts(groups(0.5, 0.5, size=2000), variance=2e4, rng=np.random.default_rng(4))
+    settle = judge(many, GAP).settle
+    divisor = float(re.search(r"with ([\d.]+) times less noise", settle).group(1))
+    quieter = replace(many, counts_variance=many.counts_variance / divisor**2)
+    assert judge(quieter, GAP).outcome != "cannot conclude"
+
+
+def test_an_estimate_on_the_bar_is_not_promised_an_end(from_counts):
+    verdict = judge(from_counts(groups(0.5, 0.6)), GAP)
+    assert "too close to the bar" in verdict.settle
+
+
+def test_an_empty_group_forbids_holds_but_does_not_excuse_a_failure(from_counts):
+    nobody = np.zeros((1, 2, 2), int)
+    fine = judge(from_counts(np.concatenate([groups(0.5, 0.5), nobody])), GAP)
+    assert fine.outcome == "cannot conclude"
+    assert "group 2" in fine.sentence and "group 2" in fine.settle
+    bad = judge(from_counts(np.concatenate([groups(0.2, 0.6), nobody])), GAP)
+    assert bad.outcome == "fails"
+
+
+def test_nobody_to_compare_is_no_conclusion_even_with_a_bar_that_anything_meets(from_counts):
+    nobody = np.zeros((2, 2, 2), int)
+    verdict = judge(from_counts(nobody), replace(GAP, bar=1.0))
+    assert verdict.outcome == "cannot conclude"
+    assert "has no value" in verdict.sentence
+    whole = Objective(metric="true_positive_rate", feature=None, bar=0.0, direction="at-least")
+    assert judge(from_counts(nobody), whole).outcome == "cannot conclude"
+
+
+def test_nobody_selected_anywhere_has_no_ratio_and_says_so(from_counts):
+    ask = Objective(metric="four_fifths", feature="feature", bar=0.8, direction="at-least")
+    verdict = judge(from_counts(groups(0.0, 0.0)), ask)
+    assert verdict.outcome == "cannot conclude"
+    assert "is 0: no ratio" in verdict.sentence
+
+
+def test_the_sentence_names_the_groups_the_figure_the_interval_and_the_bar(from_counts):
+    sentence = judge(from_counts(groups(0.2, 0.6)), GAP).sentence
+    gap = aggregate(from_counts(groups(0.2, 0.6)), GAP.metric, feature="feature")
+    for part in ("fails", "0.400", f"{gap.low:.3f}", f"{gap.high:.3f}", "at most 0.1", "95 %"):
+        assert part in sentence
+    assert "lowest for group 0 (0.200)" in sentence
+    assert "highest for group 1 (0.600)" in sentence
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"metric": "equalised_odds"}, "Supported: .*equalized_odds_difference"),
+        ({"metric": "log_loss_group_max"}, "needs sums of scores"),
+        ({"metric": "selection_rate"}, "selection_rate_difference"),
+        ({"feature": None}, "needs a sensitive feature"),
+        ({"bar": 1.2}, r"outside its range \[0, 1\]"),
+        ({"bar": -0.1}, "outside its range"),
+        ({"bar": float("nan")}, "outside its range"),
+        ({"direction": "at-least"}, "reward disparity"),
+        ({"direction": "below"}, "at-most"),
+        ({"confidence": 1.0}, "confidence"),
+        ({"confidence": 95.0}, "confidence"),
+    ],
+)
+def test_an_objective_that_cannot_be_judged_is_refused(changes, says):
+    with pytest.raises(FairnessError, match=says):
+        replace(GAP, **changes)
+
+
+def test_an_objective_on_an_undeclared_feature_is_refused(from_counts):
+    with pytest.raises(FairnessError, match="'race' is not declared; declared: feature"):
+        judge(from_counts(groups(0.5, 0.5)), replace(GAP, feature="race"))
