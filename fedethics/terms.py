@@ -117,7 +117,7 @@ def _value(
     origin = typing.get_origin(hint)
     if origin is typing.Literal:
         return _choice(typing.get_args(hint), raw, where, problems)
-    if origin is types.UnionType:
+    if origin in (types.UnionType, typing.Union):
         (inner,) = (arg for arg in typing.get_args(hint) if arg is not type(None))
         return _value(inner, raw, where, field, problems)
     if origin is tuple:

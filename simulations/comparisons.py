@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +55,12 @@ def _rows(
     bench: Bench, charter: Charter, setup: ComparisonSetup, tick: Tick
 ) -> Iterator[Comparison]:
     sites = charter.site_names
+
+    def federated(epsilon: float | None) -> Callable[[int], Sequence[Fit]]:
+        return lambda seed: [
+            bench.federate(bench.learner(seed), sites=sites, epsilon=epsilon, seed=seed)
+        ]
+
     for epsilon in _epsilons(charter, setup):
         yield _seeded(
             bench, setup, tick,
@@ -63,18 +69,14 @@ def _rows(
             if epsilon == charter.privacy.training.epsilon
             else "the same with another privacy budget",
             epsilon=epsilon,
-            fit=lambda seed, epsilon=epsilon: [
-                bench.federate(bench.learner(seed), sites=sites, epsilon=epsilon, seed=seed)
-            ],
+            fit=federated(epsilon),
         )  # fmt: skip
     yield _seeded(
         bench, setup, tick,
         name="federation, no DP",
-        what="the same rounds without clipping noise: what privacy costs",
+        what="the same rounds and clipping without noise: what privacy costs",
         epsilon=None,
-        fit=lambda seed: [
-            bench.federate(bench.learner(seed), sites=sites, epsilon=None, seed=seed)
-        ],
+        fit=federated(None),
     )  # fmt: skip
     yield _seeded(
         bench, setup, tick,
@@ -148,7 +150,7 @@ def _row(
     )
 
 
-def judge(fit: Fit, records: dict[str, Split]) -> Judged:
+def judge(fit: Fit, records: Mapping[str, Split]) -> Judged:
     """Judge one fit on the held-out records of every site, exactly, at threshold 0.5."""
     labels = {site: split.held_out.labels for site, split in records.items()}
     pooled_labels = np.concatenate(list(labels.values()))

@@ -63,7 +63,7 @@ def _groups(opened: Folder) -> Table:
             estimate = aggregate(opened.tables, name, feature=feature.name)
             table.add_row(f"  {name.replace('_', ' ')}", "", _shown(estimate))
         table.add_section()
-    table.add_row("AUC", "", _shown(overall(opened.tables, "roc_auc")))
+    table.add_row("AUC", "", _shown(overall(opened.tables, "roc_auc_score")))
     return table
 
 

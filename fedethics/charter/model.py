@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fedethics.charter.data_terms import DataTerms
+from fedethics.errors import FairnessError
 from fedethics.terms import term
 
 KEY = r"[0-9a-f]{64}"
@@ -21,7 +22,7 @@ class Objective:
     """One thing the release must hold to: a metric, a bar, and how sure we must be.
 
     Attributes:
-        metric: Fairlearn's name, e.g. "equalized_odds_difference", or "roc_auc".
+        metric: Fairlearn's name, e.g. "equalized_odds_difference", or "roc_auc_score".
         feature: sensitive feature or intersection ("sex*age_band"); empty for utility floors.
         bar: the value not to cross, in the metric's own unit.
         direction: which side of the bar is good.
@@ -35,6 +36,22 @@ class Objective:
     direction: Literal["at-most", "at-least"] = term()
     confidence: float = term(default=0.95, above=0.5, below=1.0)
     why: str = term(nonempty=True)
+
+    def problems(self) -> list[str]:
+        """Refuse what could never be judged: an unknown metric, a bar outside its range."""
+        from fedethics.fairness import objective  # here: an officer's commands start without scipy
+
+        try:
+            objective.Objective(
+                metric=self.metric,
+                feature=self.feature or None,
+                bar=self.bar,
+                direction=self.direction,
+                confidence=self.confidence,
+            )
+        except FairnessError as error:
+            return [str(error)]
+        return []
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -46,13 +46,14 @@ def measure(
     plan = session.plan
     if task == tasks.PROGRESS:
         table = tabulate_progress(layout, labels=part.labels, scores=scores)
-        return table + _share(session, plan.progress_std, table.size, noise)
+        share = _share(session, plan.progress_std, table.size, noise)
+        return np.asarray(table + share, dtype=np.int64)
     table = tabulate(layout, groups=part.groups, labels=part.labels, scores=scores)
     counts = _share(session, plan.counts_std, layout.counts_length, noise.derive("counts"))
     histogram = _share(
         session, plan.histogram_std, layout.histogram_length, noise.derive("histogram")
     )
-    return table + np.concatenate([counts, histogram])
+    return np.asarray(table + np.concatenate([counts, histogram]), dtype=np.int64)
 
 
 def _share(session: Session, std: float, size: int, noise: NoiseSource) -> NDArray[np.int64]:

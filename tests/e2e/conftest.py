@@ -1,0 +1,101 @@
+"""Whole federations on the four hospitals, small enough to run many times."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from fedethics.charter.model import Charter
+from simulations import staging
+from simulations.datasets import heart
+from simulations.federation import run_federation
+from simulations.loopback import Fault, no_fault
+from simulations.scenario import Scenario, load
+from simulations.staging import Stage
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / ".data" / "heart"
+
+
+@pytest.fixture(scope="session")
+def heart_data() -> Path:
+    """Return the directory with one file for each hospital, fetched by hash if absent."""
+    heart.fetch(DATA)
+    return DATA
+
+
+@dataclasses.dataclass(frozen=True)
+class Lab:
+    """Builds and runs small federations under one directory."""
+
+    path: Path
+    data: Path
+
+    def stage(
+        self,
+        name: str = "run",
+        *,
+        folder: str = "a",
+        noise_seed: str = "",
+        dp: bool = True,
+        change: Callable[[Charter], Charter] = lambda charter: charter,
+        data: Path | None = None,
+    ) -> Stage:
+        """Stage a federation of two rounds; without DP or with fixed noise where asked."""
+        scenario, draft = load(ROOT / "configs" / "heart.toml")
+        draft = change(_small(draft, dp=dp))
+        policy = (ROOT / "configs" / "policy.hospital.toml").read_text()
+        permissive = (
+            f"without-dp = {str(not dp).lower()}\nfixed-noise = {str(bool(noise_seed)).lower()}\n"
+        )
+        base = self.path / "policies"
+        base.mkdir(exist_ok=True)
+        (base / "policy.toml").write_text(policy.replace("[minimum]", f"{permissive}\n[minimum]"))
+        scenario = _with_policy(scenario, noise_seed)
+        return staging.build(
+            scenario,
+            draft,
+            base=base,
+            data_dir=data or self.data,
+            run_dir=self.path / folder / name,
+        )
+
+    def run(self, stage: Stage, *, resume: bool = False, lost: Fault = no_fault) -> Path:
+        """Run it and return the run's directory."""
+        return run_federation(stage, resume=resume, lost=lost)
+
+
+@pytest.fixture
+def lab(tmp_path: Path, heart_data: Path) -> Lab:
+    """Return a fresh lab."""
+    return Lab(tmp_path, heart_data)
+
+
+def edit_site_file(stage: Stage, site: str, **changes: str) -> None:
+    """Change a site's own settings."""
+    path = stage.homes[site] / "site.toml"
+    import tomllib
+
+    settings = tomllib.loads(path.read_text()) | changes
+    path.write_text(tomli_w.dumps(settings))
+
+
+def _small(draft: Charter, *, dp: bool) -> Charter:
+    privacy = draft.privacy
+    if not dp:
+        privacy = dataclasses.replace(
+            privacy,
+            training=dataclasses.replace(privacy.training, mechanism="none"),
+            evaluation=dataclasses.replace(privacy.evaluation, mechanism="none"),
+        )
+    training = dataclasses.replace(draft.training, rounds=2, local_steps=2)
+    return dataclasses.replace(draft, training=training, privacy=privacy)
+
+
+def _with_policy(scenario: Scenario, noise_seed: str) -> Scenario:
+    sites = tuple(dataclasses.replace(site, policy="policy.toml") for site in scenario.sites)
+    return dataclasses.replace(scenario, sites=sites, test_noise_seed=noise_seed)

@@ -1,0 +1,82 @@
+"""The house: what the bundle and the wheel hold, who imports whom, how long a file may be."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARY = ("fedethics", "server", "clients", "simulations")
+
+
+def _sources(*folders: str) -> list[Path]:
+    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def test_imports_run_one_way():
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", _sources(*LIBRARY), ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_library_file_is_short_and_holds_no_assert_and_no_pickle(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 300
+    for node in ast.walk(ast.parse(text)):
+        assert not isinstance(node, ast.Assert), f"assert in line {node.lineno}"
+        if isinstance(node, ast.Import):
+            assert not {a.name for a in node.names} & {"pickle", "dill", "cloudpickle"}
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= 60, f"{node.name} has {length} lines"
+
+
+def test_flower_runs_nothing_when_it_looks_the_apps_up():
+    for name in ("server", "clients"):
+        tree = ast.parse((ROOT / name / "__init__.py").read_text(encoding="utf-8"))
+        assert all(isinstance(node, ast.Expr) for node in tree.body), name
+
+
+def test_the_bundle_holds_the_two_apps_and_nothing_else(tmp_path):
+    from flwr.cli.build import build_fab_from_disk
+
+    bundle = tmp_path / "app.fab"
+    bundle.write_bytes(build_fab_from_disk(ROOT))
+    names = {name for name in zipfile.ZipFile(bundle).namelist() if not name.startswith(".info/")}
+    wanted = {str(path.relative_to(ROOT)) for path in _sources("server", "clients")}
+    assert names == wanted | {"pyproject.toml", "LICENSE"}
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_fedethics_and_nothing_else(tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)],
+        check=True,
+    )
+    (wheel,) = tmp_path.glob("fedethics-*.whl")
+    tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"fedethics"}
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "fedethics/py.typed" in names
+    assert any(name.startswith("fedethics/release/templates/") for name in names)
+
+
+def test_every_error_code_is_documented():
+    errors = (ROOT / "fedethics" / "errors.py").read_text(encoding="utf-8")
+    documented = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    codes = {
+        line.split('"')[1] for line in errors.splitlines() if line.strip().startswith('code = "FE')
+    }
+    assert len(codes) > 10
+    assert {code for code in codes if f"## {code}" not in documented} == set()
