@@ -1,0 +1,1 @@
+"""The `fedethics` command line."""

@@ -1,0 +1,254 @@
+"""The answer of `fedethics budget plan`: numbers, tables, and what they mean in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.text import Text
+
+from fedethics.canonical import Json
+from fedethics.charter.model import Charter
+from fedethics.cli.output import figure, table
+from fedethics.privacy import outlook
+from fedethics.privacy.ledger.model import epsilon_document
+from fedethics.privacy.meaning import (
+    NOT_COVERED,
+    attack_sentence,
+    trust_sentence,
+    unit_sentence,
+)
+from fedethics.privacy.outlook import SiteOutlook, TrainingQuestion
+from fedethics.privacy.plan import PrivacyPlan, make_plan
+
+_SITE_HEADS = ("site", "records", "expected batch", "signal/noise of a step", "can take part")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Everything that the tables, the JSON and the HTML page show.
+
+    Attributes:
+        sigma: noise multiplier of training; None where the charter trains without DP.
+        privacy: the charter's plan, or None for terms without a charter.
+        refusal: why the run as a whole cannot take place; empty when it can.
+    """
+
+    title: str
+    question: TrainingQuestion
+    sigma: float | None
+    training_epsilon: float
+    unit: str
+    sites: tuple[SiteOutlook, ...]
+    privacy: PrivacyPlan | None
+    refusal: str
+
+    def sentences(self) -> list[tuple[str, str]]:
+        """Return (heading, sentence): what it means, for whom, against whom."""
+        delta, plan = self.question.delta, self.privacy
+        said = [
+            ("a training record", attack_sentence(self.training_epsilon, delta, unit=self.unit))
+        ]
+        if plan is not None:
+            sentence = attack_sentence(plan.evaluation_epsilon, delta, unit=self.unit)
+            said.append(("a held-out record", sentence))
+        said.append(("for whom", unit_sentence(self.unit)))
+        local = trust_sentence("local", what="Training", sites=0, noise_shares=0)
+        said.append(("against whom", local))
+        if plan is not None:
+            tables = trust_sentence(
+                plan.evaluation_trust_mode,
+                what="Evaluation",
+                sites=plan.sites,
+                noise_shares=plan.noise_shares,
+            )
+            said.append(("against whom", tables))
+        return said
+
+    def curves(self) -> dict[str, list[tuple[float, float]]]:
+        """Return the tables of epsilon against rounds and noise; empty without DP."""
+        if self.sigma is None:
+            return {"rounds": [], "noise": []}
+        return {
+            "rounds": [(float(n), e) for n, e in outlook.by_rounds(self.question, self.sigma)],
+            "noise": outlook.by_noise(self.question, self.sigma),
+        }
+
+    def signals(self) -> list[tuple[int, float]]:
+        """Return (records, signal to noise of one step); empty without DP."""
+        if self.sigma is None:
+            return []
+        counts = sorted({*outlook.RECORDS, *(site.records for site in self.sites)})
+        rate, sigma = self.question.sampling_rate, self.sigma
+        return [
+            (n, outlook.signal_to_noise(records=n, sampling_rate=rate, sigma=sigma)) for n in counts
+        ]
+
+    def document(self) -> dict[str, Json]:
+        """Return the JSON form."""
+        return {
+            "title": self.title,
+            "unit": self.unit,
+            "neighbouring": "add-or-remove-one",
+            "delta": self.question.delta,
+            "training": {
+                "epsilon": epsilon_document(self.training_epsilon),
+                "noise-multiplier": self.sigma,
+                "sampling-rate": self.question.sampling_rate,
+                "rounds": self.question.rounds,
+                "local-steps": self.question.local_steps,
+                "steps": self.question.steps,
+            },
+            "evaluation": _evaluation_document(self.privacy),
+            "sites": [
+                {
+                    "site": site.site,
+                    "records": site.records,
+                    "can-take-part": not site.obstacles,
+                    "expected-batch": site.expected_batch,
+                    "signal-to-noise": None
+                    if math.isinf(site.signal_to_noise)
+                    else site.signal_to_noise,
+                    "obstacles": list(site.obstacles),
+                    "cautions": list(site.cautions),
+                }
+                for site in self.sites
+            ],
+            "refusal": self.refusal,
+            "meaning": [[heading, sentence] for heading, sentence in self.sentences()],
+            "not-covered": list(NOT_COVERED),
+            "epsilon-against": {
+                name: [[x, y] for x, y in points] for name, points in self.curves().items()
+            },
+            "signal-to-noise-against-records": [[n, ratio] for n, ratio in self.signals()],
+        }
+
+    def render(self, console: Console) -> None:
+        """Show tables and words."""
+        console.print(Text(self.title, style="bold"))
+        console.print(table("What it takes", ("term", "value"), self.facts()))
+        if self.sites:
+            console.print(table("Sites", _SITE_HEADS, [_site_row(site) for site in self.sites]))
+        if self.refusal:
+            console.print(Text(self.refusal, style="bold red"))
+        curves = self.curves()
+        for name, heads in (
+            ("rounds", ("rounds", "epsilon with this noise")),
+            ("noise", ("noise multiplier", "epsilon of the run")),
+        ):
+            if curves[name]:
+                rows = [(figure(x), figure(y)) for x, y in curves[name]]
+                console.print(table("", heads, rows))
+        if self.signals():
+            rows = [(str(n), figure(ratio, 3)) for n, ratio in self.signals()]
+            console.print(table("", ("training records", "signal/noise of a step"), rows))
+        console.print(Text("What it means", style="bold"))
+        for heading, sentence in self.sentences():
+            console.print(Text.assemble((f"{heading}: ", "italic"), sentence))
+        console.print(Text("What it does not cover", style="bold"))
+        for sentence in NOT_COVERED:
+            console.print(Text(f"- {sentence}"))
+
+    def facts(self) -> list[tuple[str, str]]:
+        """Return (term, value) rows."""
+        question = self.question
+        rows = [
+            ("epsilon of training", f"{figure(self.training_epsilon)} at delta={question.delta:g}"),
+            ("noise multiplier", "none" if self.sigma is None else f"{self.sigma:g}"),
+            ("sampling rate", f"{question.sampling_rate:g}"),
+            ("steps", f"{question.rounds} rounds x {question.local_steps} = {question.steps}"),
+        ]
+        plan = self.privacy
+        if plan is None:
+            rows.append(("fairness tables", "charged to held-out records: plan with a charter"))
+            return rows
+        rows.append(("epsilon of evaluation", f"{figure(plan.evaluation_epsilon)} (held-out)"))
+        rows += [
+            (name, f"std {std:.4g} guarantees, {math.sqrt(plan.sum_variance(std)):.4g} in the sum")
+            for name, std in _stds(plan)
+        ]
+        rounds = ", ".join(map(str, plan.progress_rounds)) or "none"
+        rows.append(("progress after rounds", rounds))
+        return rows
+
+
+def plan_of_charter(charter: Charter, *, sites: Mapping[str, int]) -> Plan:
+    """Plan a charter's run for its roster, with the records of `sites` where given."""
+    privacy = make_plan(charter)
+    declared = {member.site: member.declared_records for member in charter.roster}
+    question = TrainingQuestion(
+        rounds=charter.training.rounds,
+        local_steps=charter.training.local_steps,
+        sampling_rate=charter.privacy.training.sampling_rate,
+        epsilon=charter.privacy.training.epsilon,
+        delta=charter.privacy.delta,
+    )
+    outlooks = _outlooks({**declared, **sites}, question, privacy.noise_multiplier)
+    able = sum(not site.obstacles for site in outlooks)
+    needed = charter.secagg.minimum_cohort
+    refusal = ""
+    if outlooks and able < needed:
+        refusal = f"only {able} sites can take part, below secagg.minimum-cohort {needed}"
+    return Plan(
+        title=f"{charter.name} version {charter.charter.version} ({privacy.charter_hash[:16]})",
+        question=question,
+        sigma=privacy.noise_multiplier,
+        training_epsilon=privacy.training_epsilon,
+        unit=charter.privacy.unit,
+        sites=outlooks,
+        privacy=privacy,
+        refusal=refusal,
+    )
+
+
+def plan_of_terms(question: TrainingQuestion, *, sites: Mapping[str, int]) -> Plan:
+    """Plan a run of which only the terms of training are known yet."""
+    sigma = question.noise()
+    return Plan(
+        title="Training at one site, without a charter",
+        question=question,
+        sigma=sigma,
+        training_epsilon=question.cost(sigma),
+        unit="record",
+        sites=_outlooks(sites, question, sigma),
+        privacy=None,
+        refusal="",
+    )
+
+
+def _outlooks(
+    sites: Mapping[str, int], question: TrainingQuestion, sigma: float | None
+) -> tuple[SiteOutlook, ...]:
+    return tuple(
+        outlook.site_outlook(name, records, question=question, sigma=sigma)
+        for name, records in sites.items()
+    )
+
+
+def _stds(plan: PrivacyPlan) -> list[tuple[str, float]]:
+    named = [("counts", plan.counts_std), ("histogram", plan.histogram_std)]
+    return [("progress", plan.progress_std), *named] if plan.progress_rounds else named
+
+
+def _site_row(site: SiteOutlook) -> tuple[str, str, str, str, str]:
+    verdict = "no: " + "; ".join(site.obstacles) if site.obstacles else "yes"
+    if site.cautions:
+        verdict += "; but " + "; ".join(site.cautions)
+    ratio = "-" if math.isinf(site.signal_to_noise) else figure(site.signal_to_noise, 3)
+    return site.site, str(site.records), figure(site.expected_batch, 3), ratio, verdict
+
+
+def _evaluation_document(plan: PrivacyPlan | None) -> Json:
+    if plan is None:
+        return None
+    return {
+        "epsilon": epsilon_document(plan.evaluation_epsilon),
+        "trust-mode": plan.evaluation_trust_mode,
+        "sites": plan.sites,
+        "noise-shares": plan.noise_shares,
+        "progress-rounds": list(plan.progress_rounds),
+        "std": {"progress": plan.progress_std, **dict(_stds(plan))},
+        "std-in-sum": {name: math.sqrt(plan.sum_variance(std)) for name, std in _stds(plan)},
+    }

@@ -1,0 +1,212 @@
+"""`fedethics ledger`: what was spent, whether the record of it is sound, and a copy to take away.
+
+Everything here reads the ledger's files and writes nothing to them; no private key is needed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from fedethics.canonical import Json
+from fedethics.cli.output import AsJson, LedgerPath, answer, figure, ledger_file, table
+from fedethics.errors import LedgerError
+from fedethics.policy.model import Caps, load_policy
+from fedethics.privacy.accounting import epsilon
+from fedethics.privacy.events import document as event_document
+from fedethics.privacy.ledger.book import Book
+from fedethics.privacy.ledger.model import Charge, DataSet, epsilon_document
+from fedethics.privacy.ledger.verify import read_book, verify_files
+
+app = typer.Typer(help="Spent and left, verification, export.", no_args_is_help=True)
+PublicKey = Annotated[
+    str, typer.Option("--public-key", help="The site's key from the charter's roster, in hex.")
+]
+_COLUMNS = ("index", "time", "data-set", "label", "run", "round", "kind", "state", "charter-hash")
+
+
+@app.command()
+def show(
+    ledger: LedgerPath,
+    policy: Annotated[Path | None, typer.Option(help="Compare with this policy's caps.")] = None,
+    delta: Annotated[float, typer.Option(help="State epsilon at this delta.")] = 0.0,
+    public_key: PublicKey = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show the composed epsilon of each data set, by run and by kind of release."""
+    book = read_book(ledger_file(ledger), public_key or None)
+    caps = load_policy(policy).caps if policy else None
+    at = delta or (caps.delta if caps else 0.0)
+    accounts = [_account(book, each, delta=at, caps=caps) for each in book.data_sets()]
+    document: dict[str, Json] = {
+        "ledger": str(ledger),
+        "entries": book.length,
+        "head": {"index": book.head.index, "sha256": book.head.sha256},
+        "public-key": book.head.public_key,
+        "unit": "record",
+        "neighbouring": "add-or-remove-one",
+        "data-sets": list(accounts),
+    }
+
+    def render(console: Console) -> None:
+        if not accounts:
+            console.print(Text(f"{ledger}: nothing was ever charged"))
+        for account in accounts:
+            _render_account(console, account)
+        console.print(
+            Text(
+                f"{book.length} entries, chain and signatures verify; head "
+                f"{book.head.index}:{book.head.sha256[:16]}"
+            )
+        )
+
+    answer(document, render, as_json=as_json)
+
+
+@app.command()
+def verify(
+    ledger: LedgerPath,
+    public_key: PublicKey,
+    receipt: Annotated[
+        list[Path] | None, typer.Option(help="A receipt that the site gave; repeat for more.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verify a ledger offline from its files and the public key. Exit code 6 if it does not."""
+    try:
+        receipts = [path.read_bytes() for path in receipt or ()]
+    except OSError as error:
+        raise LedgerError(f"a receipt cannot be read: {error}") from error
+    report = verify_files(ledger_file(ledger), public_key, receipts=receipts)
+    document: dict[str, Json] = {
+        "verified": True,
+        "entries": report.entries,
+        "head": {"index": report.head.index, "sha256": report.head.sha256},
+        "head-checked": report.head_checked,
+        "pending": report.pending,
+        "receipts": report.receipts,
+    }
+
+    def render(console: Console) -> None:
+        console.print(
+            Text(
+                f"verified: {report.entries} entries, signed by {public_key[:16]}, head "
+                f"{report.head.index}:{report.head.sha256[:16]}, {report.receipts} receipts found"
+            )
+        )
+        if not report.head_checked:
+            console.print(Text("caution: without the .head file a rollback cannot be seen"))
+        if report.pending:
+            console.print(Text("the newest entry is in the .head file only; it counts"))
+
+    answer(document, render, as_json=as_json)
+
+
+@app.command()
+def export(
+    ledger: LedgerPath,
+    form: Annotated[Literal["csv", "json"], typer.Option("--format")] = "csv",
+    output: Annotated[Path | None, typer.Option(help="A new file; default: the screen.")] = None,
+    public_key: PublicKey = "",
+    as_json: AsJson = False,
+) -> None:
+    """Write every charge with its state and mechanism. It names data sets: keep it at the site."""
+    book = read_book(ledger_file(ledger), public_key or None)
+    text = _as_json(book) if as_json or form == "json" else _as_csv(book)
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        with output.open("x", encoding="utf-8", newline="") as file:
+            file.write(text)
+    except OSError as error:
+        raise LedgerError(f"{output} cannot be written: {error.strerror}") from error
+    typer.echo(f"wrote {output}", err=True)
+
+
+def _account(book: Book, data_set: DataSet, *, delta: float, caps: Caps | None) -> dict[str, Any]:
+    charges = list(book.counted(data_set))
+    newest = book.newest_charge(data_set)
+    at = delta or newest.cap_delta
+
+    def parts(name: str, of: Callable[[Charge], str]) -> list[Json]:
+        rows: list[Json] = []
+        for value in dict.fromkeys(of(charge) for charge in charges):
+            own = [charge for charge in charges if of(charge) == value]
+            spent = epsilon_document(_composed(own, at))
+            rows.append({name: value, "charges": len(own), "epsilon": spent})
+        return rows
+
+    return {
+        "label": data_set.label,
+        "fingerprint": data_set.fingerprint,
+        "delta": at,
+        "epsilon": epsilon_document(_composed(charges, at)),
+        "cap": epsilon_document(caps.epsilon_per_data_set if caps else newest.cap_epsilon),
+        "cap-from": "policy" if caps else "last charge",
+        "runs": parts("run", lambda charge: charge.run),
+        "kinds": parts("kind", lambda charge: charge.kind),
+    }
+
+
+def _composed(charges: list[Charge], delta: float) -> float:
+    return epsilon([event for charge in charges for event in charge.events], delta=delta)
+
+
+def _render_account(console: Console, account: dict[str, Any]) -> None:
+    spent = f"epsilon {_shown(account['epsilon'])} of {_shown(account['cap'])}"
+    console.print(
+        Text.assemble(
+            (f"{account['label']}", "bold"),
+            f" ({account['fingerprint'][:12]}): {spent} at delta={account['delta']:g}, one record, "
+            f"add-or-remove-one; cap from {account['cap-from']}",
+        )
+    )
+    rows = [
+        (what, entry[what], entry["charges"], _shown(entry["epsilon"]))
+        for what, entries in (("run", account["runs"]), ("kind", account["kinds"]))
+        for entry in entries
+    ]
+    console.print(table("", ("by", "name", "charges", "composed epsilon"), rows))
+
+
+def _shown(value: float | str) -> str:
+    return value if isinstance(value, str) else figure(value)
+
+
+def _charge_row(charge: Charge) -> dict[str, Json]:
+    return {
+        "index": charge.index,
+        "time": charge.time.isoformat(),
+        "data-set": charge.data_set.fingerprint,
+        "label": charge.data_set.label,
+        "run": charge.run,
+        "round": charge.round_number,
+        "kind": charge.kind,
+        "state": charge.state,
+        "charter-hash": charge.charter_hash,
+        "events": [event_document(event) for event in charge.events],
+    }
+
+
+def _as_json(book: Book) -> str:
+    rows = [_charge_row(charge) for charge in book.charges.values()]
+    return json.dumps({"charges": rows, "head": book.head.sha256}, indent=2) + "\n"
+
+
+def _as_csv(book: Book) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, (*_COLUMNS, "events"), lineterminator="\n")
+    writer.writeheader()
+    for charge in book.charges.values():
+        row = _charge_row(charge)
+        writer.writerow({**row, "events": json.dumps(row["events"])})
+    return text.getvalue()

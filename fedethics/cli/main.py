@@ -1,0 +1,37 @@
+"""The `fedethics` command. Starts without torch; every refusal is one message and an exit code."""
+
+from __future__ import annotations
+
+import typer
+
+from fedethics.cli import budget, charter, doctor, ledger, policy, release
+from fedethics.errors import EXIT_UNEXPECTED, FedethicsError
+
+app = typer.Typer(
+    help="Federated, private and fair fine-tuning across institutions: the tools of its officers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(budget.app, name="budget")
+app.add_typer(policy.app, name="policy")
+app.add_typer(ledger.app, name="ledger")
+app.add_typer(charter.app, name="charter")
+app.add_typer(release.app, name="release")
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """Run the command line; errors raised on purpose end with their own exit code."""
+    try:
+        app()
+    except FedethicsError as error:
+        typer.echo(f"fedethics: [{error.code}] {error}", err=True)
+        raise SystemExit(error.exit_code) from None
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does.
+        raise SystemExit(EXIT_UNEXPECTED) from None
+
+
+if __name__ == "__main__":
+    main()

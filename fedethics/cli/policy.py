@@ -1,0 +1,113 @@
+"""`fedethics policy`: write, check and sign what this site allows."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from fedethics import terms
+from fedethics.cli.output import AsJson, answer, table
+from fedethics.errors import PolicyError
+from fedethics.identity import Identity
+from fedethics.policy.model import Policy, load_policy
+from fedethics.policy.signatures import sign_policy, signature_path
+from fedethics.policy.template import policy_text
+
+app = typer.Typer(help="Write, check and sign a site's policy.", no_args_is_help=True)
+PolicyPath = Annotated[Path, typer.Argument(metavar="POLICY", help="The site's policy.toml.")]
+
+
+@app.command()
+def init(
+    policy: Annotated[Path, typer.Argument(metavar="POLICY")] = Path("policy.toml"),
+    charter: Annotated[
+        list[str] | None, typer.Option(help="Hash of a charter to allow; repeat for more.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a commented policy to edit; never overwrites one."""
+    text = policy_text(charters=charter) if charter else policy_text()
+    try:
+        policy.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(policy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise PolicyError(f"{policy} exists; it was left as it is") from error
+    except OSError as error:
+        raise PolicyError(f"{policy} cannot be written: {error.strerror}") from error
+    load_policy(policy)  # a charter hash given above may be malformed
+    answer(
+        {"written": str(policy)},
+        lambda console: console.print(Text(f"wrote {policy}; edit it, then check it")),
+        as_json=as_json,
+    )
+
+
+@app.command()
+def check(policy: PolicyPath, as_json: AsJson = False) -> None:
+    """Read a policy as the site would; every problem at once, exit code 2 if there is any."""
+    read = load_policy(policy)
+
+    def render(console: Console) -> None:
+        rows = _rows(read)
+        console.print(table(f"{policy} is valid", ("key", "value"), rows))
+        for caution in _cautions(read):
+            console.print(Text(f"caution: {caution}", style="yellow"))
+
+    document = {"policy": terms.document(read), "cautions": list(_cautions(read))}
+    answer(document, render, as_json=as_json)
+
+
+@app.command()
+def sign(
+    policy: PolicyPath,
+    key: Annotated[Path, typer.Option(help="The officer's signing key (mode 0600).")],
+    as_json: AsJson = False,
+) -> None:
+    """Add an officer's signature over the policy as it stands."""
+    officer = Identity.load(key)
+    if not policy.is_file():
+        raise PolicyError(f"{policy} cannot be read: there is no such file")
+    count = sign_policy(policy, officer)
+    path = signature_path(policy)
+    document = {
+        "signatures": str(path),
+        "signed-by": officer.public_key,
+        "listed": count,
+    }
+    line = f"signed as {officer.public_key[:16]}; {path} lists {count}"
+    answer(document, lambda console: console.print(Text(line)), as_json=as_json)
+
+
+def _rows(policy: Policy) -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    document = terms.document(policy)
+    for section, content in document.items() if isinstance(document, dict) else ():
+        if not isinstance(content, dict):
+            rows.append((section, str(content)))
+            continue
+        for key, value in content.items():
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            rows.append((f"{section}.{key}", shown or "none"))
+    return rows
+
+
+def _cautions(policy: Policy) -> tuple[str, ...]:
+    found: list[str] = []
+    if policy.allow.charters == ("any",):
+        found.append('allow.charters = "any": the site agrees to charters nobody here has read')
+    if policy.allow.without_dp:
+        found.append("allow.without-dp: a run may spend an infinite epsilon, once and for all")
+    if policy.allow.fixed_noise:
+        found.append("allow.fixed-noise: noise may protect nobody; never with real records")
+    if policy.caps.epsilon_per_data_set > 10:
+        found.append("caps.epsilon-per-data-set above 10 bounds no attacker in practice")
+    if not policy.officers.required_signatures:
+        found.append("officers.required-signatures = 0: whoever can edit the file sets the caps")
+    return tuple(found)

@@ -1,0 +1,157 @@
+"""The site's policy: what this site allows, in a file that its privacy officer owns.
+
+Guarantee: the policy is read from the site's own disk and nothing received over the network can
+change it. A policy that is absent, unreadable, writable by anyone, wrong in any key, or short of
+the officers' signatures it asks for is an error, and the site refuses all work.
+"""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fedethics import terms
+from fedethics.charter.model import KEY
+from fedethics.errors import PolicyError
+from fedethics.policy.signatures import missing_signatures
+from fedethics.privacy.ledger.model import Cap
+from fedethics.terms import term
+
+ANY = "any"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Caps:
+    """What each data set (training and held-out records apart) may spend.
+
+    Attributes:
+        epsilon_per_data_set: over its whole life, all runs together.
+        epsilon_per_run: within one run.
+        epsilon_per_year: within any 365 days.
+        delta: the delta that all three are stated at, and the largest a charter may ask for.
+    """
+
+    epsilon_per_data_set: float = term(above=0)
+    epsilon_per_run: float = term(above=0)
+    epsilon_per_year: float = term(above=0)
+    delta: float = term(at_least=1e-12, below=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Allowed:
+    """What a charter may ask for.
+
+    Attributes:
+        charters: hashes of the charters that the site agreed to, or the one word "any".
+        units: units of privacy.
+        training_trust_modes, evaluation_trust_modes: whom the noise must protect against.
+        releases: kinds of sums that may leave.
+        without_dp: whether a charter may ask for a mechanism without differential privacy.
+        fixed_noise: whether noise may come from a seed (tests on public data only).
+    """
+
+    charters: tuple[str, ...] = term(nonempty=True, pattern=f"{ANY}|{KEY}")
+    units: tuple[Literal["record"], ...] = term(nonempty=True)
+    training_trust_modes: tuple[Literal["local", "distributed"], ...] = term(nonempty=True)
+    evaluation_trust_modes: tuple[Literal["local", "distributed"], ...] = term(nonempty=True)
+    releases: tuple[Literal["update", "progress", "fairness"], ...] = term(nonempty=True)
+    without_dp: bool = term(default=False)
+    fixed_noise: bool = term(default=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Minimum:
+    """Floors that hold whatever the budget.
+
+    Attributes:
+        noise_multiplier: std over sensitivity of every single mechanism.
+        cohort: sites in any sum that is opened.
+        records: records in each of the two partitions.
+    """
+
+    noise_multiplier: float = term(at_least=0)
+    cohort: int = term(at_least=3)
+    records: int = term(at_least=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compute:
+    """Where training runs; not a privacy term."""
+
+    device: Literal["cpu", "cuda"] = term(default="cpu")
+    dtype: Literal["float32", "bfloat16"] = term(default="float32")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Officers:
+    """Who must sign this file (`policy.toml.sig`) before the site obeys it."""
+
+    public_keys: tuple[str, ...] = term(default=(), pattern=KEY)
+    required_signatures: int = term(default=0, at_least=0)
+
+    def problems(self) -> list[str]:
+        """Refuse a number of signatures that can never be reached."""
+        if self.required_signatures > len(set(self.public_keys)):
+            return [
+                f"required-signatures {self.required_signatures} exceeds the "
+                f"{len(set(self.public_keys))} public-keys"
+            ]
+        return []
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """All that one site allows."""
+
+    version: Literal[1] = term()
+    caps: Caps = term()
+    allow: Allowed = term()
+    minimum: Minimum = term()
+    compute: Compute = term(default=Compute())
+    officers: Officers = term(default=Officers())
+
+    def cap(self, *, with_dp: bool) -> Cap:
+        """Return what the ledger enforces for a data set.
+
+        Without DP, epsilon is infinite and no cap has a meaning; that takes `allow.without-dp`.
+        """
+        if not with_dp and self.allow.without_dp:
+            return Cap(epsilon=float("inf"), delta=self.caps.delta)
+        return Cap(
+            epsilon=self.caps.epsilon_per_data_set,
+            delta=self.caps.delta,
+            per_run=self.caps.epsilon_per_run,
+            per_year=self.caps.epsilon_per_year,
+        )
+
+
+def load_policy(path: Path) -> Policy:
+    """Read a site's policy.
+
+    Raises:
+        PolicyError: absent, unreadable, writable by everyone, not a policy (every problem is
+            listed with its key), or not signed as it asks.
+    """
+    table = terms.load_toml(path, PolicyError)
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & stat.S_IWOTH:
+        raise PolicyError(
+            f"policy {path} has mode {mode:04o}: anyone on this machine could raise its caps, so "
+            f"the site refuses all work. Run: chmod o-w {path}"
+        )
+    problems: list[str] = []
+    policy = terms.read(Policy, table, path="", problems=problems)
+    if policy is not None and policy.officers.required_signatures:
+        problems.extend(
+            missing_signatures(
+                path,
+                officers=policy.officers.public_keys,
+                required=policy.officers.required_signatures,
+            )
+        )
+    if problems or policy is None:
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        raise PolicyError(f"{path} is not a valid policy; this site refuses all work:\n{listed}")
+    return policy

@@ -1,0 +1,235 @@
+"""May this run take place here? Asked of the site's own policy, ledger and records.
+
+Guarantee: a permit's caps are the policy's, to the last digit; nothing in a charter or a message
+can raise them. A refusal lists every reason at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from fedethics.charter.document import hash_of
+from fedethics.charter.model import Charter
+from fedethics.errors import PolicyRefusal
+from fedethics.policy.model import ANY, Policy
+from fedethics.privacy.events import Event, NonPrivate, SampledGaussian, SkellamRelease
+from fedethics.privacy.ledger import Cap, DataSet, Ledger
+from fedethics.privacy.plan import PrivacyPlan, ReleaseKind
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataFacts:
+    """What the permit must know of the site's records. Sensitive: it never leaves the site."""
+
+    train: DataSet
+    held_out: DataSet
+    train_records: int
+    held_out_records: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Permit:
+    """The site agrees to run one charter, within these caps.
+
+    Attributes:
+        charter_hash: the charter it speaks of.
+        site: the site's name on the roster.
+        data: the two accounts.
+        train_cap, held_out_cap: what the ledger must enforce on each.
+    """
+
+    charter_hash: str
+    site: str
+    data: DataFacts
+    train_cap: Cap
+    held_out_cap: Cap
+
+    def account(self, kind: ReleaseKind) -> tuple[DataSet, Cap]:
+        """Return the account that a kind of release is charged to, and its cap."""
+        if kind == "update":
+            return self.data.train, self.train_cap
+        return self.data.held_out, self.held_out_cap
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    charter: Charter
+    site: str
+    policy: Policy
+    plan: PrivacyPlan
+    ledger: Ledger
+    data: DataFacts
+    fixed_noise: bool
+    run: str
+
+
+def permit(
+    charter: Charter,
+    *,
+    site: str,
+    policy: Policy,
+    plan: PrivacyPlan,
+    ledger: Ledger,
+    data: DataFacts,
+    fixed_noise: bool = False,
+    run: str = "",
+) -> Permit:
+    """Return a permit for the whole run, or refuse with every reason.
+
+    Args:
+        charter: what is asked.
+        site: this site's name on the roster.
+        policy: what this site allows.
+        plan: the plan that this site computed from the charter.
+        ledger: what was spent here before.
+        data: the site's records.
+        fixed_noise: the site is set to draw its noise from a seed, for tests.
+        run: when asking again in the middle of a run, its id: what it was charged already is then
+            part of its plan and not counted twice. Each round is still charged by the ledger.
+
+    Raises:
+        PolicyRefusal: every reason, each naming the key and both values.
+    """
+    request = _Request(charter, site, policy, plan, ledger, data, fixed_noise, run)
+    reasons = [reason for rule in RULES for reason in rule(request)]
+    if reasons:
+        raise PolicyRefusal(reasons)
+    return Permit(
+        charter_hash=plan.charter_hash,
+        site=site,
+        data=data,
+        train_cap=policy.cap(with_dp=plan.noise_multiplier is not None),
+        held_out_cap=policy.cap(with_dp=plan.counts_std > 0),
+    )
+
+
+def _agreed(request: _Request) -> Iterator[str]:
+    agreed, actual = request.policy.allow.charters, hash_of(request.charter)
+    if request.plan.charter_hash != actual:
+        yield f"the plan is of charter {request.plan.charter_hash[:12]}, not of {actual[:12]}"
+    if ANY not in agreed and actual not in agreed:
+        yield (
+            f"allow.charters does not list {actual}; read the charter with "
+            "`fedethics charter show` and add its hash to agree to it"
+        )
+
+
+def _enrolled(request: _Request) -> Iterator[str]:
+    member = request.charter.member(request.site)
+    if not request.charter.roster:
+        yield "the charter is a draft: its roster is empty, so nobody can run it"
+    elif member is None:
+        yield f"{request.site!r} is not on the charter's roster"
+    elif member.public_key != request.ledger.head.public_key:
+        yield (
+            f"the roster names {request.site!r} by key {member.public_key[:12]}, but this site "
+            f"signs with {request.ledger.head.public_key[:12]}"
+        )
+
+
+def _terms(request: _Request) -> Iterator[str]:
+    allow, privacy = request.policy.allow, request.charter.privacy
+    if privacy.unit not in allow.units:
+        yield f"privacy.unit {privacy.unit!r} is not in allow.units {list(allow.units)}"
+    for name, mode, modes in (
+        ("training", privacy.training.trust_mode, allow.training_trust_modes),
+        ("evaluation", privacy.evaluation.trust_mode, allow.evaluation_trust_modes),
+    ):
+        if mode not in modes:
+            yield (
+                f"privacy.{name}.trust-mode {mode!r} is not in allow.{name}-trust-modes "
+                f"{list(modes)}"
+            )
+
+
+def _releases(request: _Request) -> Iterator[str]:
+    asked = ["update", "fairness", *(["progress"] if request.plan.progress_rounds else [])]
+    for kind in asked:
+        if kind not in request.policy.allow.releases:
+            yield f"the charter asks for {kind!r} releases, which allow.releases does not list"
+
+
+def _mechanisms(request: _Request) -> Iterator[str]:
+    if request.fixed_noise and not request.policy.allow.fixed_noise:
+        yield (
+            "this site is set to fixed noise, which protects nobody; allow.fixed-noise is false. "
+            "Remove test-noise-seed from site.toml"
+        )
+    floor = request.policy.minimum.noise_multiplier
+    for name, event in _single_mechanisms(request.plan):
+        multiplier = _multiplier(event)
+        if multiplier is None:
+            if not request.policy.allow.without_dp:
+                yield f"{name} has no differential privacy, and allow.without-dp is false"
+        elif multiplier < floor:
+            yield (
+                f"{name} would have noise multiplier {multiplier:.4g}, below "
+                f"minimum.noise-multiplier {floor:g}"
+            )
+
+
+def _cohort(request: _Request) -> Iterator[str]:
+    floor, asked = request.policy.minimum.cohort, request.charter.secagg.minimum_cohort
+    if asked < floor:
+        yield f"secagg.minimum-cohort {asked} is below this site's minimum.cohort {floor}"
+
+
+def _records(request: _Request) -> Iterator[str]:
+    data, floor = request.data, request.policy.minimum.records
+    caps, asked = request.policy.caps, request.charter.privacy.delta
+    if asked > caps.delta:
+        yield f"privacy.delta {asked:g} is above this site's caps.delta {caps.delta:g}"
+    for name, records in (("training", data.train_records), ("held-out", data.held_out_records)):
+        if records < floor:
+            yield f"{name} has {records} records, below minimum.records {floor}"
+        for key, delta in (("privacy.delta", asked), ("caps.delta", caps.delta)):
+            if records < 1 or delta >= 1 / records:
+                yield (
+                    f"{key} {delta:g} is not below 1/records of {name} ({records} records): at "
+                    "such a delta a record may be published outright"
+                )
+
+
+def _budget(request: _Request) -> Iterator[str]:
+    plan, policy, data = request.plan, request.policy, request.data
+    for name, account, events, private in (
+        ("training", data.train, plan.training_events, plan.noise_multiplier is not None),
+        ("evaluation", data.held_out, plan.evaluation_events, plan.counts_std > 0),
+    ):
+        if not private and not policy.allow.without_dp:
+            continue  # refused for that; its infinite epsilon would only repeat it
+        overruns = request.ledger.overruns(
+            account, run=request.run, events=events, cap=policy.cap(with_dp=private)
+        )
+        for overrun in overruns:
+            yield f"{name} on {account.label!r}: {overrun}"
+
+
+RULES: tuple[Callable[[_Request], Iterator[str]], ...] = (
+    _agreed,
+    _enrolled,
+    _terms,
+    _releases,
+    _mechanisms,
+    _cohort,
+    _records,
+    _budget,
+)
+
+
+def _single_mechanisms(plan: PrivacyPlan) -> Iterator[tuple[str, Event]]:
+    yield "a training step", plan.round_event
+    if plan.progress_rounds:
+        yield "a progress table", plan.progress_event
+    yield from zip(("the counts", "the histogram"), plan.fairness_events, strict=True)
+
+
+def _multiplier(event: Event) -> float | None:
+    match event:
+        case SampledGaussian(noise_multiplier=multiplier):
+            return multiplier
+        case SkellamRelease(std=std):
+            return std
+        case NonPrivate():
+            return None

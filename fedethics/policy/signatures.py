@@ -1,0 +1,75 @@
+"""Detached signatures of officers over a policy file: `policy.toml.sig` beside `policy.toml`.
+
+The file is a JSON list of {"public-key": hex, "signature": hex}; each signature is over the exact
+bytes of the policy, for the purpose "site-policy". Any edit of the policy voids all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fedethics.errors import PolicyError
+from fedethics.identity import Identity, verify
+
+PURPOSE = "site-policy"
+
+
+def signature_path(policy_path: Path) -> Path:
+    """Return where the signatures over a policy stand."""
+    return policy_path.with_name(policy_path.name + ".sig")
+
+
+def missing_signatures(policy_path: Path, *, officers: Sequence[str], required: int) -> list[str]:
+    """Return what is missing to `required` signatures by distinct officers; empty when enough."""
+    try:
+        listed = _read(policy_path)
+    except PolicyError as error:
+        return [str(error)]
+    message = policy_path.read_bytes()
+    signers = {
+        key
+        for key, signature in listed
+        if key in officers and verify(key, message, signature, purpose=PURPOSE)
+    }
+    if len(signers) >= required:
+        return []
+    return [
+        f"officers.required-signatures: {required} asked for, {len(signers)} valid in "
+        f"{signature_path(policy_path)}; sign with: fedethics policy sign {policy_path} --key KEY"
+    ]
+
+
+def sign_policy(policy_path: Path, officer: Identity) -> int:
+    """Add an officer's signature over the policy as it stands; return how many are listed.
+
+    Raises:
+        PolicyError: the policy or the list of signatures cannot be read or written.
+    """
+    path = signature_path(policy_path)
+    listed = _read(policy_path) if path.exists() else []
+    try:
+        signature = officer.sign(policy_path.read_bytes(), purpose=PURPOSE)
+        kept = [(key, old) for key, old in listed if key != officer.public_key]
+        kept.append((officer.public_key, signature))
+        table = [{"public-key": key, "signature": old.hex()} for key, old in kept]
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise PolicyError(f"{path} cannot be written: {error.strerror}") from error
+    return len(kept)
+
+
+def _read(policy_path: Path) -> list[tuple[str, bytes]]:
+    path = signature_path(policy_path)
+    try:
+        table: Any = json.loads(path.read_text(encoding="utf-8"))
+        return [(str(e["public-key"]), bytes.fromhex(str(e["signature"]))) for e in table]
+    except OSError as error:
+        raise PolicyError(f"signatures {path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise PolicyError(f"signatures {path} are not a JSON list of signatures") from error

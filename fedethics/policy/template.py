@@ -1,0 +1,84 @@
+"""The commented policy file that `fedethics policy init` writes and officers edit.
+
+`configs/policy.example.toml` is this text with its defaults (a test holds them equal).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fedethics.policy.model import ANY
+
+_TEXT = """\
+# What this site allows. The privacy officer owns this file; the site obeys it and nothing else.
+# Nothing that arrives over the network can change it. If it is absent, unreadable or has an
+# unknown key, the site refuses all work. Check it with: fedethics policy check policy.toml
+
+version = 1
+
+# What one data set may spend. Training records and held-out records are disjoint and have an
+# account each. All epsilons are composed (PLD), never added up, for one unit that is added or
+# removed, at `delta` below. Epsilon 1 bounds a membership attacker who accepts 1 % false alarms
+# to 2.7 % hits; epsilon 3 to 20 %; epsilon 8 to nearly all.
+[caps]
+epsilon-per-data-set = {per_data_set}   # over its whole life, all runs together
+epsilon-per-run = {per_run}        # within one run
+epsilon-per-year = {per_year}       # within any 365 days
+delta = {delta}                # the largest a charter may ask for; must be below 1/records
+
+[allow]
+# Hashes of the charters this site agreed to (fedethics charter show FILE), or "any".
+charters = [{charters}]
+units = ["record"]
+# "local": this site's own noise protects its records, whoever else is dishonest.
+# "distributed": protection of the fairness tables rests on the other honest sites' noise too.
+training-trust-modes = ["local"]
+evaluation-trust-modes = ["local", "distributed"]
+# Kinds of sums that may leave: model updates, progress counts, fairness tables.
+releases = ["update", "progress", "fairness"]
+without-dp = {without_dp}     # true lets a charter train or count without noise: epsilon infinite
+fixed-noise = {fixed_noise}    # true lets noise come from a seed: for tests on public data only
+
+[minimum]
+noise-multiplier = {noise_multiplier} # std over sensitivity of every single mechanism
+cohort = {cohort}             # sites in any sum that is opened; at least 3
+records = {records}           # records in each of the two partitions
+
+[compute]
+device = "cpu"         # or "cuda"
+dtype = "float32"      # or "bfloat16"
+
+# Officers who must sign this file before the site obeys it (policy.toml.sig). To sign:
+# fedethics policy sign policy.toml --key officer.key
+[officers]
+public-keys = []
+required-signatures = 0
+"""
+
+
+def policy_text(
+    *,
+    charters: Sequence[str] = (ANY,),
+    epsilon_per_data_set: float = 8.0,
+    epsilon_per_run: float = 3.0,
+    epsilon_per_year: float = 8.0,
+    delta: float = 1e-4,
+    noise_multiplier: float = 0.5,
+    cohort: int = 3,
+    records: int = 50,
+    without_dp: bool = False,
+    fixed_noise: bool = False,
+) -> str:
+    """Return a policy file with comments; `load_policy` reads it back."""
+    return _TEXT.format(
+        per_data_set=float(epsilon_per_data_set),
+        per_run=float(epsilon_per_run),
+        per_year=float(epsilon_per_year),
+        delta=float(delta),
+        charters=", ".join(f'"{charter}"' for charter in charters),
+        without_dp=str(without_dp).lower(),
+        fixed_noise=str(fixed_noise).lower(),
+        noise_multiplier=float(noise_multiplier),
+        cohort=cohort,
+        records=records,
+    )

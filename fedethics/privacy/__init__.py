@@ -1,0 +1,1 @@
+"""Budget, accountant, calibration, noise and ledger: what makes an epsilon true."""

@@ -1,0 +1,20 @@
+"""The site's ledger: what was ever charged to each data set, durable and verifiable offline."""
+
+from fedethics.privacy.ledger.ledger import Ledger
+from fedethics.privacy.ledger.model import Cap, Charge, DataSet, LedgerHead, Reservation
+from fedethics.privacy.ledger.receipt import Receipt, read_receipt
+from fedethics.privacy.ledger.verify import VerifyReport, read_book, verify_files
+
+__all__ = [
+    "Cap",
+    "Charge",
+    "DataSet",
+    "Ledger",
+    "LedgerHead",
+    "Receipt",
+    "Reservation",
+    "VerifyReport",
+    "read_book",
+    "read_receipt",
+    "verify_files",
+]

@@ -1,0 +1,143 @@
+"""A signed receipt for one run: what others may know of it, and nothing more.
+
+A receipt names the ledger's head, so that whoever holds it can later prove that the ledger was
+rolled back or rewritten. It holds no fingerprint, no record count, no cap, and nothing of any
+other run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from fedethics import canonical, terms
+from fedethics.charter.document import hash_of
+from fedethics.charter.model import KEY, NAME, Charter
+from fedethics.errors import LedgerError, LedgerTampered
+from fedethics.identity import Identity, verify
+from fedethics.privacy.accounting import epsilon
+from fedethics.privacy.events import Event
+from fedethics.privacy.ledger.book import Book
+from fedethics.privacy.ledger.model import RECEIPT_PURPOSE, Charge
+from fedethics.terms import term
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Receipt:
+    """What one run cost one unit at one site, in the words of the site's ledger.
+
+    Attributes:
+        training_rounds: rounds charged for training, in ledger order; a redone round stands twice.
+        training_epsilon: their composed epsilon at `delta`; absent means infinite.
+        evaluation_rounds, evaluation_epsilon: likewise for the tables of held-out records.
+        self_test_passed: the start-up self-test of the DP mechanism passed for this run.
+        fixed_noise: noise came from a seed (a test): nothing was private.
+        ledger_entries, ledger_head: length of the chain and hash of its newest entry.
+    """
+
+    site: str = term(pattern=NAME)
+    run_id: str = term(nonempty=True)
+    charter_hash: str = term(pattern=KEY)
+    issued: str = term(nonempty=True)
+    unit: str = term(nonempty=True)
+    neighbouring: str = term(nonempty=True)
+    delta: float = term(above=0, below=1)
+    training_rounds: tuple[int, ...] = term(default=(), at_least=0)
+    training_epsilon: float | None = term(default=None, at_least=0)
+    evaluation_rounds: tuple[int, ...] = term(default=(), at_least=0)
+    evaluation_epsilon: float | None = term(default=None, at_least=0)
+    self_test_passed: bool = term(default=False)
+    fixed_noise: bool = term(default=False)
+    ledger_entries: int = term(at_least=1)
+    ledger_head: str = term(pattern=KEY)
+
+
+def make_receipt(
+    book: Book,
+    *,
+    site: str,
+    run: str,
+    charter: Charter,
+    now: datetime,
+    self_test_passed: bool,
+    fixed_noise: bool,
+) -> Receipt:
+    """Return the receipt of a run.
+
+    Raises:
+        LedgerError: the run was never charged here, or under another charter.
+    """
+    charges = list(book.counted(run=run))
+    charter_hash = hash_of(charter)
+    others = sorted({charge.charter_hash for charge in charges} - {charter_hash})
+    if others or not charges:
+        raise LedgerError(
+            f"no receipt for run {run!r} under charter {charter_hash[:12]}: the ledger charged it "
+            + (f"under {', '.join(h[:12] for h in others)}" if others else "nothing")
+        )
+    delta = charter.privacy.delta
+    training = [charge for charge in charges if charge.kind == "update"]
+    evaluation = [charge for charge in charges if charge.kind != "update"]
+    return Receipt(
+        site=site,
+        run_id=run,
+        charter_hash=charter_hash,
+        issued=now.astimezone(UTC).isoformat(),
+        unit=charter.privacy.unit,
+        neighbouring=charter.privacy.neighbouring,
+        delta=delta,
+        training_rounds=tuple(charge.round_number for charge in training),
+        training_epsilon=_worst(training, delta),
+        evaluation_rounds=tuple(charge.round_number for charge in evaluation),
+        evaluation_epsilon=_worst(evaluation, delta),
+        self_test_passed=self_test_passed,
+        fixed_noise=fixed_noise,
+        ledger_entries=book.length,
+        ledger_head=book.head.sha256,
+    )
+
+
+def sign_receipt(receipt: Receipt, identity: Identity) -> bytes:
+    """Return the canonical bytes of the receipt's text, the site's key and its signature."""
+    body = canonical.encode(terms.document(receipt))
+    return canonical.encode(
+        {
+            "body": body.decode("utf-8"),
+            "public-key": identity.public_key,
+            "signature": identity.sign(body, purpose=RECEIPT_PURPOSE).hex(),
+        }
+    )
+
+
+def read_receipt(data: bytes, *, public_key: str) -> Receipt:
+    """Return what a receipt says, once its signature holds.
+
+    Raises:
+        LedgerTampered: not a receipt, or not signed by the holder of `public_key`.
+    """
+    problems: list[str] = []
+    try:
+        envelope = canonical.parse(data)
+        if not isinstance(envelope, dict):
+            raise ValueError("not a table")
+        body = str(envelope["body"]).encode("utf-8")
+        signature = bytes.fromhex(str(envelope["signature"]))
+        receipt = terms.read(Receipt, canonical.parse(body), path="receipt", problems=problems)
+    except (ValueError, KeyError) as error:
+        raise LedgerTampered(f"receipt is damaged: {error}") from error
+    if receipt is None or problems:
+        raise LedgerTampered("receipt is damaged: " + "; ".join(problems))
+    if not verify(public_key, body, signature, purpose=RECEIPT_PURPOSE):
+        raise LedgerTampered(f"the receipt of {receipt.site} is not signed by key {public_key}")
+    return receipt
+
+
+def _worst(charges: Iterable[Charge], delta: float) -> float | None:
+    """Return the epsilon of the unit charged most: each belongs to one data set."""
+    accounts: dict[str, list[Event]] = {}
+    for charge in charges:
+        accounts.setdefault(charge.data_set.fingerprint, []).extend(charge.events)
+    worst = max((epsilon(events, delta=delta) for events in accounts.values()), default=0.0)
+    return None if math.isinf(worst) else worst

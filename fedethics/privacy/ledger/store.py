@@ -1,0 +1,141 @@
+"""The entries on disk: one SQLite file, written in exclusive transactions that survive power loss.
+
+`synchronous=EXTRA` with a rollback journal syncs the journal, the file and, after the commit, the
+folder. Each transaction has a connection of its own, so threads and forks never share one.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fedethics.errors import LedgerError, LedgerTampered
+from fedethics.privacy.ledger.model import Sealed
+
+BUSY_TIMEOUT_S = 60.0
+_ENVIRONMENT = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+}
+
+
+class Transaction:
+    """Sole access to the file until committed or left."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Use `Store.exclusive`."""
+        self._connection = connection
+
+    def begin(self) -> None:
+        """Wait for sole access."""
+        self._connection.execute("BEGIN EXCLUSIVE")
+
+    def commit(self) -> None:
+        """Make everything inserted since `begin` durable."""
+        self._connection.execute("COMMIT")
+
+    def empty(self) -> bool:
+        """Say whether the file holds no ledger yet."""
+        query = "SELECT count(*) FROM sqlite_master"
+        return int(self._connection.execute(query).fetchone()[0]) == 0
+
+    def create(self) -> None:
+        """Lay out an empty file."""
+        self._connection.execute(
+            "CREATE TABLE entries (position INTEGER PRIMARY KEY, "
+            "raw BLOB NOT NULL, signature BLOB NOT NULL) STRICT"
+        )
+
+    def insert(self, position: int, sealed: Sealed) -> None:
+        """Append one entry."""
+        self._connection.execute(
+            "INSERT INTO entries VALUES (?, ?, ?)", (position, sealed.raw, sealed.signature)
+        )
+
+    def rows(self, *, start: int) -> Iterator[Sealed]:
+        """Yield the entries from `start` on."""
+        query = "SELECT position, raw, signature FROM entries WHERE position >= ? ORDER BY position"
+        for expected, (position, raw, signature) in enumerate(
+            self._connection.execute(query, (start,)), start
+        ):
+            if position != expected or type(raw) is not bytes or type(signature) is not bytes:
+                raise LedgerTampered(f"ledger entry {expected} does not verify: it is not in place")
+            yield Sealed(raw=raw, signature=signature)
+
+
+class Store:
+    """The ledger file."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the file; nothing is opened yet."""
+        self.path = path
+
+    def create_file(self) -> None:
+        """Make an empty file with mode 0600, or leave the one that is there."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            return
+
+    @contextmanager
+    def exclusive(self) -> Iterator[Transaction]:
+        """Hold the file alone; what is not committed on leaving is undone.
+
+        Raises:
+            LedgerError: the file cannot be read or written, or stays busy.
+            LedgerTampered: the file is not a sound SQLite database.
+        """
+        with self._connected("rw") as connection:
+            connection.execute("PRAGMA journal_mode=DELETE")
+            connection.execute("PRAGMA synchronous=EXTRA")
+            transaction = Transaction(connection)
+            transaction.begin()
+            yield transaction
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """Read one consistent state without writing to the file."""
+        with self._connected("ro") as connection:
+            connection.execute("BEGIN")
+            yield Transaction(connection)
+
+    @contextmanager
+    def _connected(self, mode: str) -> Iterator[sqlite3.Connection]:
+        try:
+            connection = sqlite3.connect(
+                f"file:{urllib.parse.quote(str(self.path.absolute()))}?mode={mode}",
+                uri=True,
+                isolation_level=None,
+                timeout=BUSY_TIMEOUT_S,
+            )
+            try:
+                yield connection
+            finally:
+                # Closing rolls back whatever was not committed.
+                connection.close()
+        except (sqlite3.Error, OSError) as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: sqlite3.Error | OSError) -> LedgerError | LedgerTampered:
+        code = getattr(error, "sqlite_errorcode", None)
+        if isinstance(error, OSError) or (code is not None and code & 0xFF in _ENVIRONMENT):
+            return LedgerError(
+                f"ledger {self.path} cannot be read or written ({error}); nothing was computed or "
+                "sent. Free the disk or the lock and try again; a charge that was being written "
+                "may stand, which costs budget and hides nothing"
+            )
+        return LedgerTampered(
+            f"ledger {self.path} is damaged ({error}); nothing was computed or sent. Keep the file "
+            "as evidence and compare it with a backup and with the receipts others hold"
+        )

@@ -1,0 +1,68 @@
+"""What an epsilon means, in words that an officer can put before a board."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from fedethics.privacy.accounting import attack_bound
+
+NOT_COVERED = (
+    "What is true of a whole group is learnt on purpose: the guarantee is about one unit, not "
+    "about secrets that many share.",
+    "A person with several rows, or in several hospitals, has several units: their epsilons "
+    "compose, and the bound for the person is weaker.",
+    "What the site publishes of its own accord, such as its declared number of records.",
+    "Choosing settings by trying them on these records, unless each try was charged to the ledger; "
+    "here each is.",
+    "Gradient noise is drawn in floating point; an attacker who reads its last bits is not "
+    "covered. Counts are noised in exact integers, and are.",
+    "Anyone inside the site who can read its disk.",
+)
+
+
+def attack_sentence(epsilon: float, delta: float, *, unit: str) -> str:
+    """Return what the strongest membership attacker can reach, at 1 % and 10 % false alarms.
+
+    Source: Kairouz, Oh and Viswanath (2015), as `attack_bound`.
+    """
+    if math.isinf(epsilon):
+        return (
+            f"Epsilon is infinite: nothing bounds what can be learnt about one {unit}. An attacker "
+            "may be right every time."
+        )
+    strict, loose = (attack_bound(epsilon, delta, rate) for rate in (0.01, 0.10))
+    return (
+        f"Someone who knows everything except whether one {unit} took part, sees all that is "
+        f"released, and accepts 1 false accusation in 100 finds at most {_percent(strict)} of "
+        f"those who did take part; accepting 10 in 100, at most {_percent(loose)}. Without any "
+        "release, guessing finds 1 % and 10 %."
+    )
+
+
+def unit_sentence(unit: str) -> str:
+    """Return whom the guarantee is for."""
+    return (
+        f"For one {unit}: whether any single {unit} of the site's file is added or removed "
+        "(add-or-remove-one) changes the chance of any outcome by at most this much."
+    )
+
+
+def trust_sentence(
+    mode: Literal["local", "distributed"], *, what: str, sites: int, noise_shares: int
+) -> str:
+    """Return whom the guarantee holds against."""
+    if mode == "local":
+        return (
+            f"{what}: against everyone outside the site, even if the coordinator and all other "
+            "sites work together; the site's own noise is enough."
+        )
+    return (
+        f"{what}: against the coordinator together with up to {sites - noise_shares} of "
+        f"{sites} sites. The other {noise_shares} add the noise that the guarantee rests on, and "
+        "secure aggregation opens only their sum."
+    )
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.3g} %" if value < 0.9995 else "all"

@@ -1,0 +1,110 @@
+"""The model card: Hugging Face front matter, and the sections of Mitchell et al. (2019).
+
+Written as adapter/README.md, where peft and the Hugging Face tools look for it. Numbers come from
+the same functions as the report's and the gate's.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+
+from fedethics.fairness import by_group, overall
+from fedethics.release import durable
+from fedethics.release.folder import CARD, Folder
+from fedethics.release.gate import GateReport
+from fedethics.release.pages import render
+from fedethics.release.sections import groups, people, spending
+from fedethics.release.sections.block import (
+    Table,
+    estimate_cells,
+    feature_label,
+    group_label,
+)
+
+_OVERALL = ("roc_auc_score", "accuracy_score", "true_positive_rate", "false_positive_rate")
+_BY_GROUP = ("true_positive_rate", "false_positive_rate", "accuracy_score")
+
+
+def write_card(opened: Folder, verdict: GateReport) -> None:
+    """Write adapter/README.md durably."""
+    durable.write(opened.path / CARD, card_of(opened, verdict).encode("utf-8"))
+
+
+def card_of(opened: Folder, verdict: GateReport) -> str:
+    """Return the model card as Markdown."""
+    return render(
+        "card.md.j2",
+        {
+            "charter": opened.charter,
+            "evidence": opened.evidence,
+            "gate": verdict,
+            "people": people.build(opened, verdict),
+            "front": _front_matter(opened),
+            "overall": _markdown(_overall(opened)),
+            "by_group": _markdown(_by_group(opened)),
+            "gaps": _markdown(groups.gaps(opened)),
+            "receipts": _markdown(spending.receipts(opened)),
+        },
+    )
+
+
+def _front_matter(opened: Folder) -> str:
+    """Return YAML; its values are spelled as JSON, which YAML contains."""
+    charter = opened.charter
+    results = [
+        {"type": metric, "name": metric, "value": round(estimate.value, 4)}
+        for metric in _OVERALL
+        if math.isfinite((estimate := overall(opened.tables, metric)).value)
+    ]
+    table = {
+        "library_name": "peft",
+        "base_model": charter.model.name,
+        "pipeline_tag": "text-classification",
+        "tags": ["lora", "federated-learning", "differential-privacy", "fairness", "fedethics"],
+        "metrics": [result["type"] for result in results],
+        "model-index": [
+            {
+                "name": f"{charter.name}, run {opened.evidence.run_id}",
+                "results": [
+                    {
+                        "task": {"type": "text-classification"},
+                        "dataset": {"name": charter.data.source, "type": charter.name},
+                        "metrics": results,
+                    }
+                ],
+            }
+        ],
+    }
+    return "\n".join(
+        f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()
+    )
+
+
+def _overall(opened: Folder) -> Table:
+    rows = tuple(
+        (metric, *estimate_cells(overall(opened.tables, metric, confidence=people.CONFIDENCE)))
+        for metric in _OVERALL
+    )
+    return Table(head=("Metric", "Value", "95 % interval"), rows=rows)
+
+
+def _by_group(opened: Folder) -> Table:
+    rows = []
+    for feature in groups.features(opened.tables):
+        for metric in _BY_GROUP:
+            found = by_group(opened.tables, metric, feature=feature, confidence=people.CONFIDENCE)
+            rows += [
+                (feature_label(feature), group_label(name), metric, *estimate_cells(each.estimate))
+                for name, each in found.items()
+            ]
+    head = ("Feature", "Group", "Metric", "Value", "95 % interval")
+    return Table(head=head, rows=tuple(rows))
+
+
+def _markdown(table: Table) -> str:
+    def line(cells: tuple[str, ...]) -> str:
+        plain = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
+        return f"| {' | '.join(plain)} |"
+
+    return "\n".join([line(table.head), line(("---",) * len(table.head)), *map(line, table.rows)])

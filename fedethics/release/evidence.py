@@ -1,0 +1,212 @@
+"""What a run leaves behind for its examiners: one document, written once, read strictly.
+
+The coordinator writes it at the end of a run. It holds opened sums, public facts of the plan and
+documents that sites signed; nothing of any record and no site's own table. Every verdict, figure
+and number of a release is recomputed from this file and the charter, never copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fedethics import canonical, terms
+from fedethics.charter.model import KEY, NAME
+from fedethics.errors import ReleaseError
+from fedethics.release import durable
+from fedethics.terms import term
+
+SUM = Literal["update", "progress", "fairness"]
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Package:
+    """One installed package and its version."""
+
+    name: str = term(nonempty=True)
+    version: str = term(nonempty=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seed:
+    """One public seed of the run. Noise has none: it comes from each site's CSPRNG."""
+
+    name: str = term(nonempty=True)
+    value: int = term()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Public privacy facts, fixed before the first round.
+
+    Attributes:
+        noise_multiplier: std / clipping norm of DP-SGD; absent without DP.
+        sampling_rate: Poisson probability that a unit joins a step.
+        steps: noisy steps of one site over all rounds.
+        training_epsilon, evaluation_epsilon: bound for one unit over the run, at `delta`;
+            absent means infinite, that is, no guarantee at all.
+        counts_std, histogram_std, progress_std: std of the noise on each integer of the opened
+            sum; 0 without noise.
+    """
+
+    unit: str = term(nonempty=True)
+    neighbouring: str = term(nonempty=True)
+    delta: float = term(above=0, below=1)
+    noise_multiplier: float | None = term(default=None, above=0)
+    sampling_rate: float = term(above=0, at_most=1)
+    steps: int = term(at_least=0)
+    training_epsilon: float | None = term(default=None, above=0)
+    evaluation_epsilon: float | None = term(default=None, above=0)
+    counts_std: float = term(at_least=0)
+    histogram_std: float = term(at_least=0)
+    progress_std: float = term(at_least=0)
+    training_trust_mode: str = term(nonempty=True)
+    evaluation_trust_mode: str = term(nonempty=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """The light evaluation of one round: the opened sum of four noisy counts.
+
+    Attributes:
+        counts: as `fedethics.fairness.progress` reads them.
+        variance: of the noise on each of the four.
+    """
+
+    round: int = term(at_least=0)
+    counts: tuple[int, ...] = term()
+    variance: float = term(at_least=0)
+
+    def problems(self) -> list[str]:
+        """Four counts, no more and no fewer."""
+        return [] if len(self.counts) == 4 else [f"counts: {len(self.counts)} numbers, expected 4"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dropout:
+    """A site that did not finish, and the last protocol stage it was waited for in."""
+
+    site: str = term(pattern=NAME)
+    stage: str = term(nonempty=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenedSum:
+    """One sum that secure aggregation opened.
+
+    Attributes:
+        kind: "update" (model), "progress" (four counts) or "fairness" (group tables).
+        cohort: sites asked; survivors: sites whose vectors are in the sum.
+        sum_sha256: of the opened integers, see the function of that name.
+    """
+
+    round: int = term(at_least=0)
+    kind: SUM = term()
+    cohort: tuple[str, ...] = term(nonempty=True)
+    survivors: tuple[str, ...] = term()
+    dropped: tuple[Dropout, ...] = term(default=())
+    sum_sha256: str = term(pattern=KEY)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SelfTest:
+    """Whether a site's start-up self-test of its DP mechanism passed."""
+
+    site: str = term(pattern=NAME)
+    passed: bool = term()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignedReceipt:
+    """A site's statement of what the run spent there: canonical JSON text and its signature.
+
+    `fedethics.release.receipts` turns a ledger's receipt into one, and reads it.
+    """
+
+    body: str = term(nonempty=True)
+    signature: str = term(pattern=r"[0-9a-f]{128}")
+    public_key: str = term(pattern=KEY)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """All that a release is judged by, besides the charter.
+
+    Attributes:
+        model_hash: SHA-256 of adapter/adapter_model.safetensors as released.
+        code_hash: SHA-256 over the installed sources of fedethics, server and clients.
+        test_mode: noise was fixed by a seed; then nothing here is private.
+        partition: whether the sites are natural or simulated, in words.
+        counts, histogram: the opened sums, flat, in the order of the charter's layout.
+        counts_variance, histogram_variance: of the noise on each integer of them.
+        server_saw: the exhaustive list of what the coordinator saw, one sentence each.
+    """
+
+    run_id: str = term(nonempty=True)
+    started: str = term(pattern=TIME)
+    finished: str = term(pattern=TIME)
+    charter_hash: str = term(pattern=KEY)
+    model_hash: str = term(pattern=KEY)
+    base_model_sha256: str = term(pattern=KEY)
+    schema_hash: str = term(pattern=KEY)
+    code_hash: str = term(pattern=KEY)
+    versions: tuple[Package, ...] = term(nonempty=True)
+    seeds: tuple[Seed, ...] = term(default=())
+    test_mode: bool = term()
+    partition: str = term(nonempty=True)
+    plan: Plan = term()
+    counts: tuple[int, ...] = term(nonempty=True)
+    histogram: tuple[int, ...] = term(nonempty=True)
+    counts_variance: float = term(at_least=0)
+    histogram_variance: float = term(at_least=0)
+    progress: tuple[Progress, ...] = term(default=())
+    rounds: tuple[OpenedSum, ...] = term()
+    receipts: tuple[SignedReceipt, ...] = term(default=())
+    self_tests: tuple[SelfTest, ...] = term(default=())
+    server_saw: tuple[str, ...] = term(nonempty=True)
+
+
+def sum_sha256(opened: Sequence[int]) -> str:
+    """Return the SHA-256 of an opened sum, as 64-bit little-endian integers."""
+    return canonical.sha256_hex(
+        b"".join(value.to_bytes(8, "little", signed=True) for value in opened)
+    )
+
+
+def encode(evidence: Evidence) -> bytes:
+    """Return the canonical bytes; their SHA-256 names the evidence in gate.json."""
+    return canonical.encode(terms.document(evidence))
+
+
+def write(evidence: Evidence, path: Path) -> None:
+    """Write the evidence durably and whole.
+
+    Raises:
+        ReleaseError: the file cannot be written.
+    """
+    durable.write(path, encode(evidence))
+
+
+def load(path: Path) -> Evidence:
+    """Read the evidence, refusing any spelling or key but the canonical ones.
+
+    Raises:
+        ReleaseError: missing, not canonical, or malformed; the message lists every problem.
+    """
+    return parse(durable.read(path), where=str(path))
+
+
+def parse(data: bytes, *, where: str = "evidence") -> Evidence:
+    """Read the evidence from its canonical bytes."""
+    problems: list[str] = []
+    try:
+        evidence = terms.read(Evidence, canonical.parse(data), path="", problems=problems)
+    except ValueError as error:
+        raise ReleaseError(f"{where} is not canonical JSON ({error}); was it edited?") from error
+    if problems or evidence is None:
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        raise ReleaseError(f"{where} is not the evidence of a run:\n{listed}")
+    return evidence

@@ -1,0 +1,104 @@
+"""The gate: may this release leave? Recomputed from charter and evidence, never from its own file.
+
+Guarantee: `examine` is a pure function of charter.json, evidence.json and the adapter's bytes, so
+anyone with the run directory gets the same verdict, offline. Nothing undecided passes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedethics import canonical, terms
+from fedethics.charter.model import KEY
+from fedethics.errors import EXIT_CANNOT_CONCLUDE, EXIT_GATE_FAILED, EXIT_OK, ReleaseError
+from fedethics.release import durable, folder
+from fedethics.release.folder import GATE, Folder
+from fedethics.release.rules import integrity, objectives, privacy
+from fedethics.release.rules.rule import Outcome, Rule, overall
+from fedethics.terms import term
+
+EXIT_CODES: dict[Outcome, int] = {
+    "pass": EXIT_OK,
+    "fail": EXIT_GATE_FAILED,
+    "cannot conclude": EXIT_CANNOT_CONCLUDE,
+}
+NOT_COVERED = (
+    "human approval: no rule asks for it yet, so a passing gate is not a decision to use the "
+    "model; people take that decision",
+    "an empirical privacy audit (attacks on this adapter): not run; epsilon rests on the proof and "
+    "on the self-tests",
+    "that each site's records are what its signed receipt says: only the site can see them",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateReport:
+    """The verdict on one run, rule by rule.
+
+    Attributes:
+        evidence_sha256: of evidence.json as examined.
+        not_covered: what no rule of this gate looks at.
+    """
+
+    run_id: str = term(nonempty=True)
+    charter_hash: str = term(pattern=KEY)
+    evidence_sha256: str = term(pattern=KEY)
+    verdict: Outcome = term()
+    rules: tuple[Rule, ...] = term(nonempty=True)
+    not_covered: tuple[str, ...] = term()
+
+    @property
+    def exit_code(self) -> int:
+        """0 pass, 3 fail, 4 cannot conclude."""
+        return EXIT_CODES[self.verdict]
+
+
+def examine(run_dir: Path) -> GateReport:
+    """Judge a run directory.
+
+    Raises:
+        ReleaseError: charter.json or evidence.json is missing or malformed.
+        CharterError: charter.json is not a charter with a roster.
+    """
+    return judge(folder.load(run_dir))
+
+
+def judge(opened: Folder) -> GateReport:
+    """Judge an opened run directory."""
+    rules = (*objectives.examine(opened), *privacy.examine(opened), *integrity.examine(opened))
+    return GateReport(
+        run_id=opened.evidence.run_id,
+        charter_hash=opened.charter_sha256,
+        evidence_sha256=opened.evidence_sha256,
+        verdict=overall(rules),
+        rules=rules,
+        not_covered=NOT_COVERED,
+    )
+
+
+def encode(report: GateReport) -> bytes:
+    """Return the canonical bytes of gate.json."""
+    return canonical.encode(terms.document(report))
+
+
+def write(report: GateReport, run_dir: Path) -> None:
+    """Write gate.json durably."""
+    durable.write(run_dir / GATE, encode(report))
+
+
+def recorded(run_dir: Path) -> GateReport:
+    """Return what gate.json says, which is a claim; `examine` is the judgement.
+
+    Raises:
+        ReleaseError: missing, not canonical, or malformed.
+    """
+    problems: list[str] = []
+    try:
+        table = canonical.parse(durable.read(run_dir / GATE))
+    except ValueError as error:
+        raise ReleaseError(f"{run_dir / GATE} is not canonical JSON: {error}") from error
+    report = terms.read(GateReport, table, path="", problems=problems)
+    if problems or report is None:
+        raise ReleaseError(f"{run_dir / GATE} is malformed: " + "; ".join(problems))
+    return report

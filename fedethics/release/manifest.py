@@ -1,0 +1,153 @@
+"""manifest.json: the hash of every file of a release, and of what it was made from.
+
+Guarantee: after `verify_manifest` returns no problem, each listed file has the bytes it had when
+the manifest was written. The manifest itself is not signed; what sites signed are the receipts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedethics import canonical, terms
+from fedethics.charter import document
+from fedethics.charter.model import KEY
+from fedethics.errors import ReleaseError
+from fedethics.release import durable, folder, gate
+from fedethics.release.evidence import Package
+from fedethics.release.folder import (
+    ADAPTER,
+    ADAPTER_CONFIG,
+    CARD,
+    CHARTER,
+    COMPARISONS,
+    EVIDENCE,
+    GATE,
+    MANIFEST,
+    METRICS,
+    REPORT,
+)
+from fedethics.release.rules.rule import Outcome
+from fedethics.terms import term
+
+REQUIRED = (CHARTER, EVIDENCE, GATE, ADAPTER, ADAPTER_CONFIG)
+# Not listed: the sites' ledgers, which grow with later runs (receipts hold their heads), and
+# events.jsonl, which is still written to.
+OPTIONAL = (CARD, REPORT, COMPARISONS, METRICS)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileHash:
+    """One file of the release, by its path inside the run directory."""
+
+    path: str = term(nonempty=True)
+    sha256: str = term(pattern=KEY)
+    size: int = term(at_least=0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """What a release consists of, and what it was made from, by hash."""
+
+    run_id: str = term(nonempty=True)
+    finished: str = term(nonempty=True)
+    verdict: Outcome = term()
+    charter_sha256: str = term(pattern=KEY)
+    schema_sha256: str = term(pattern=KEY)
+    code_sha256: str = term(pattern=KEY)
+    base_model_sha256: str = term(pattern=KEY)
+    adapter_sha256: str = term(pattern=KEY)
+    versions: tuple[Package, ...] = term()
+    files: tuple[FileHash, ...] = term(nonempty=True)
+
+
+def write_manifest(run_dir: Path) -> Manifest:
+    """Hash the files of `run_dir` and write manifest.json durably.
+
+    Raises:
+        ReleaseError: a required file is missing.
+    """
+    opened = folder.load(run_dir)
+    files = tuple(_hash(run_dir, path) for path in REQUIRED) + tuple(
+        _hash(run_dir, path) for path in OPTIONAL if (run_dir / path).is_file()
+    )
+    found = opened.evidence
+    manifest = Manifest(
+        run_id=found.run_id,
+        finished=found.finished,
+        verdict=gate.recorded(run_dir).verdict,
+        charter_sha256=opened.charter_sha256,
+        schema_sha256=document.schema_hash(opened.charter),
+        code_sha256=found.code_hash,
+        base_model_sha256=found.base_model_sha256,
+        adapter_sha256=durable.file_sha256(run_dir / ADAPTER),
+        versions=found.versions,
+        files=tuple(sorted(files, key=lambda file: file.path)),
+    )
+    durable.write(run_dir / MANIFEST, canonical.encode(terms.document(manifest)))
+    return manifest
+
+
+def read_manifest(run_dir: Path) -> Manifest:
+    """Return the manifest of `run_dir`.
+
+    Raises:
+        ReleaseError: missing, not canonical, or malformed.
+    """
+    problems: list[str] = []
+    try:
+        table = canonical.parse(durable.read(run_dir / MANIFEST))
+    except ValueError as error:
+        raise ReleaseError(f"{run_dir / MANIFEST} is not canonical JSON: {error}") from error
+    manifest = terms.read(Manifest, table, path="", problems=problems)
+    if problems or manifest is None:
+        raise ReleaseError(f"{run_dir / MANIFEST} is malformed: " + "; ".join(problems))
+    return manifest
+
+
+def verify_manifest(run_dir: Path, *, besides: Collection[str] = ()) -> tuple[str, ...]:
+    """Return one sentence for each file that is missing, changed or unlisted; empty if none.
+
+    Args:
+        run_dir: the release.
+        besides: files that are about to be rewritten, and so may differ.
+
+    Raises:
+        ReleaseError: the manifest itself is missing or malformed.
+    """
+    manifest = read_manifest(run_dir)
+    listed = {file.path: file for file in manifest.files}
+    problems = [f"{path} is not in the manifest." for path in REQUIRED if path not in listed]
+    problems += [
+        f"{path} is in the directory but not in the manifest."
+        for path in OPTIONAL
+        if path not in listed and path not in besides and (run_dir / path).is_file()
+    ]
+    checked = (file for file in manifest.files if file.path not in besides)
+    problems += filter(None, (_changed(run_dir, file) for file in checked))
+    adapter = listed.get(ADAPTER)
+    if adapter is not None and adapter.sha256 != manifest.adapter_sha256:
+        problems.append("The manifest names two hashes for the adapter.")
+    return tuple(problems)
+
+
+def _hash(run_dir: Path, path: str) -> FileHash:
+    data = durable.read(run_dir / path)
+    return FileHash(path=path, sha256=canonical.sha256_hex(data), size=len(data))
+
+
+def _changed(run_dir: Path, file: FileHash) -> str:
+    if file.path not in REQUIRED + OPTIONAL:
+        # A path from a manifest is not followed outside the files that a release can have.
+        return f"{file.path} is listed, but no release has such a file."
+    try:
+        actual = _hash(run_dir, file.path)
+    except ReleaseError:
+        return f"{file.path} is listed in the manifest but cannot be read."
+    if actual != file:
+        return (
+            f"{file.path} has changed: its SHA-256 is {actual.sha256[:12]}, the manifest says "
+            f"{file.sha256[:12]}."
+        )
+    return ""

@@ -1,0 +1,295 @@
+"""The report's figures, drawn from plain numbers: intervals, curves, steps and dots.
+
+Every mark has a shape or a dash besides its colour, so that nothing depends on seeing colour.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+
+from fedethics.release.figures import (
+    CARD,
+    DASHES,
+    INK,
+    MARKERS,
+    MUTED,
+    RULE,
+    SERIES,
+    WIDTH,
+    canvas,
+    inline,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mark:
+    """One row of an interval plot: a value, its limits, and how it is drawn.
+
+    Attributes:
+        bar: a limit agreed beforehand, drawn across the row.
+        good: the side of `bar` that is good.
+        tone: a colour of `figures`.
+    """
+
+    label: str
+    value: float
+    low: float
+    high: float
+    shape: int = 0
+    tone: str = INK
+    bar: float | None = None
+    good: Literal["at-most", "at-least", ""] = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """Rows of an interval plot under one heading."""
+
+    title: str
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """One curve, with an optional band around it."""
+
+    label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cloud:
+    """One row of a dot plot: the value of each seed."""
+
+    label: str
+    values: tuple[float, ...] = field(default=())
+    highlighted: bool = False
+
+
+def intervals(sections: Sequence[Section], *, name: str, title: str, description: str) -> Markup:
+    """Draw rates or gaps with their intervals on a common axis from 0 to 1."""
+    rows = sum(len(section.marks) + 1 for section in sections)
+    height = 27.0 * rows + 40.0
+    with canvas(height=height) as (figure, axes):
+        longest = max(len(mark.label) for section in sections for mark in section.marks)
+        left = min(max(6.4 * longest + 30.0, 96.0), 170.0)
+        width = (WIDTH - left - 114.0) / WIDTH
+        axes.set_position((left / WIDTH, 30 / height, width, 1 - 36 / height))
+        row = 0.0
+        for section in sections:
+            _beside(axes, 0.0, row + 0.1, section.title, weight="bold", x=4 - left)
+            for mark in section.marks:
+                row += 1
+                _interval(axes, row, mark, left=14 - left)
+            row += 1
+        axes.set_ylim(row - 0.3, -0.5)
+        _unit_axis(axes)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        return inline(figure, name=name, title=title, description=description)
+
+
+def _interval(axes: Axes, row: float, mark: Mark, *, left: float) -> None:
+    _beside(axes, 0.0, row, mark.label, x=left)
+    if mark.bar is not None and mark.good:
+        good = (0.0, mark.bar) if mark.good == "at-most" else (mark.bar, 1.0)
+        axes.fill_between(good, row - 0.36, row + 0.36, color=RULE, alpha=0.55, linewidth=0)
+        axes.plot([mark.bar] * 2, [row - 0.42, row + 0.42], color=INK, linewidth=1.6)
+    if math.isfinite(mark.value):
+        axes.plot([mark.low, mark.high], [row, row], color=mark.tone, linewidth=2.2)
+        axes.plot(
+            [mark.value],
+            [row],
+            color=mark.tone,
+            marker=MARKERS[mark.shape % len(MARKERS)],
+            markersize=7,
+            markeredgecolor=CARD,
+            markeredgewidth=1,
+            clip_on=False,
+            zorder=5,
+        )
+        note = f"{mark.value:.2f}  [{mark.low:.2f}, {mark.high:.2f}]"
+    else:
+        note = "not defined"
+    _beside(axes, 1.0, row, note, x=12, color=MUTED, size=11)
+
+
+def _beside(
+    axes: Axes,
+    edge: float,
+    row: float,
+    text: str,
+    *,
+    x: float,
+    weight: str = "normal",
+    color: str = INK,
+    size: float = 12,
+) -> None:
+    axes.annotate(
+        text,
+        (edge, row),
+        xycoords=("axes fraction", "data"),
+        xytext=(x, 0),
+        textcoords="offset points",
+        va="center",
+        ha="left",
+        color=color,
+        fontweight=weight,
+        fontsize=size,
+        annotation_clip=False,
+        # Headings reach over the grid lines; a plain ground keeps them readable.
+        bbox={"facecolor": CARD, "edgecolor": "none", "pad": 1.0},
+        zorder=1.5,
+    )
+
+
+def curves(
+    lines: Sequence[Line], *, name: str, title: str, description: str, x: str, y: str
+) -> Markup:
+    """Draw curves in the unit square, with the diagonal of guessing."""
+    height = 356.0 + 18.0 * len(lines)
+    with canvas(height=height) as (figure, axes):
+        legend = 18.0 * len(lines) + 10.0
+        axes.set_position((52 / WIDTH, (legend + 46) / height, 340 / WIDTH, 300 / height))
+        axes.plot([0, 1], [0, 1], color=RULE, linewidth=1.2)
+        for index, line in enumerate(lines):
+            axes.plot(
+                line.x,
+                line.y,
+                color=SERIES[index % len(SERIES)],
+                linestyle=DASHES[index % len(DASHES)],
+                linewidth=2,
+                label=line.label,
+            )
+        _unit_axis(axes)
+        axes.set_ylim(-0.01, 1.01)
+        axes.set_yticks([0, 0.25, 0.5, 0.75, 1], labels=["0", ".25", ".5", ".75", "1"])
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        figure.legend(
+            loc="lower left", bbox_to_anchor=(40 / WIDTH, 0), borderaxespad=0, handlelength=2.6
+        )
+        return inline(figure, name=name, title=title, description=description)
+
+
+def over_rounds(
+    lines: Sequence[Line],
+    *,
+    name: str,
+    title: str,
+    description: str,
+    y: str,
+    top: float | None = None,
+    limits: Sequence[tuple[float, str]] = (),
+) -> Markup:
+    """Draw lines over rounds, with bands and horizontal limits where given."""
+    height = 236.0 + 18.0 * len(lines)
+    with canvas(height=height) as (figure, axes):
+        legend = 18.0 * len(lines) + 10.0
+        axes.set_position((52 / WIDTH, (legend + 44) / height, 356 / WIDTH, 170 / height))
+        for index, line in enumerate(lines):
+            _over(axes, line, index=index)
+        for value, words in limits:
+            axes.axhline(value, color=INK, linewidth=1.4)
+            axes.annotate(
+                words,
+                (0, value),
+                xycoords=("axes fraction", "data"),
+                xytext=(6, -5),
+                textcoords="offset points",
+                va="top",
+                color=MUTED,
+                fontsize=11,
+            )
+        axes.set_ylim(0, top)
+        rounds = sorted({value for line in lines for value in line.x})
+        axes.set_xticks(_thinned(rounds))
+        axes.grid(axis="y", alpha=0.6)
+        axes.set_axisbelow(True)
+        axes.set_xlabel("round")
+        axes.set_ylabel(y)
+        figure.legend(
+            loc="lower left", bbox_to_anchor=(40 / WIDTH, 0), borderaxespad=0, handlelength=2.6
+        )
+        return inline(figure, name=name, title=title, description=description)
+
+
+def _over(axes: Axes, line: Line, *, index: int) -> None:
+    colour = SERIES[index % len(SERIES)]
+    axes.plot(
+        line.x,
+        line.y,
+        color=colour,
+        linestyle=DASHES[index % len(DASHES)],
+        linewidth=2,
+        marker=MARKERS[index % len(MARKERS)],
+        markersize=5.5,
+        markeredgecolor=CARD,
+        label=line.label,
+        clip_on=False,
+    )
+    if line.low:
+        axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.13, linewidth=0)
+
+
+def dots(
+    clouds: Sequence[Cloud], *, name: str, title: str, description: str, x: str, guess: float
+) -> Markup:
+    """Draw each row's values as dots with their mean, against the value of guessing."""
+    height = 34.0 * len(clouds) + 52.0
+    with canvas(height=height) as (figure, axes):
+        axes.set_position((168 / WIDTH, 42 / height, 186 / WIDTH, 1 - 48 / height))
+        values = [value for cloud in clouds for value in cloud.values]
+        low, high = min([*values, guess]), max([*values, guess])
+        pad = 0.06 * (high - low) + 0.005
+        axes.axvline(guess, color=MUTED, linewidth=1.2, linestyle=(0, (2, 2)))
+        for row, cloud in enumerate(clouds):
+            _cloud(axes, row, cloud)
+        axes.set_xlim(low - pad, high + pad)
+        axes.set_ylim(len(clouds) - 0.5, -0.5)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="x", alpha=0.6)
+        axes.set_axisbelow(True)
+        axes.set_xlabel(x)
+        return inline(figure, name=name, title=title, description=description)
+
+
+def _cloud(axes: Axes, row: int, cloud: Cloud) -> None:
+    weight = "bold" if cloud.highlighted else "normal"
+    _beside(axes, 0.0, row, _wrapped(cloud.label), x=-164, weight=weight, size=11.5)
+    if not cloud.values:
+        return
+    colour = SERIES[1] if cloud.highlighted else SERIES[0]
+    mean = sum(cloud.values) / len(cloud.values)
+    axes.plot(cloud.values, [row] * len(cloud.values), "o", color=colour, alpha=0.45, markersize=6)
+    axes.plot([mean] * 2, [row - 0.3, row + 0.3], color=colour, linewidth=3)
+    _beside(axes, 1.0, row, f"{mean:.3f}", x=12, weight=weight)
+
+
+def _wrapped(label: str, width: int = 26) -> str:
+    if len(label) <= width:
+        return label
+    cut = label.rfind(" ", 0, width + 1)
+    return label if cut < 0 else f"{label[:cut]}\n{label[cut + 1 :]}"
+
+
+def _unit_axis(axes: Axes) -> None:
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], labels=["0", ".25", ".5", ".75", "1"])
+    axes.grid(alpha=0.6)
+    axes.set_axisbelow(True)
+
+
+def _thinned(rounds: Sequence[float], most: int = 12) -> list[float]:
+    step = max(1, math.ceil(len(rounds) / most))
+    return list(rounds[::step])

@@ -1,0 +1,181 @@
+"""Whether this is the agreed work: charter, model, data schema, self-tests and cohorts."""
+
+from __future__ import annotations
+
+from fedethics.charter import document
+from fedethics.errors import ReleaseError
+from fedethics.release import durable
+from fedethics.release.evidence import OpenedSum, sum_sha256
+from fedethics.release.folder import ADAPTER, CHARTER, EVIDENCE, Folder
+from fedethics.release.rules.privacy import genuine_receipts
+from fedethics.release.rules.rule import Figure, Findings, Rule
+from fedethics.tasks import FAIRNESS, PROGRESS, UPDATE
+
+
+def examine(folder: Folder) -> tuple[Rule, ...]:
+    """Judge hashes, self-tests and cohorts."""
+    return (
+        _charter(folder),
+        _adapter(folder),
+        _base(folder),
+        _self_tests(folder),
+        _cohort(folder),
+        _sums(folder),
+    )
+
+
+def _charter(folder: Folder) -> Rule:
+    found = folder.evidence
+    faults: list[str] = []
+    if found.charter_hash != folder.charter_sha256:
+        faults.append(
+            f"charter.json hashes to {folder.charter_sha256[:12]}, but the run followed "
+            f"{found.charter_hash[:12]}."
+        )
+    if found.schema_hash != document.schema_hash(folder.charter):
+        faults.append("The data schema is not the charter's.")
+    findings = Findings(faults=tuple(faults))
+    return Rule(
+        name="the agreed charter and schema",
+        topic="integrity",
+        verdict=findings.verdict(),
+        sentence=findings.sentence(
+            f"The run followed charter {folder.charter_sha256[:12]} and its data schema; every "
+            "bar above was fixed before the run."
+        ),
+        evidence=CHARTER,
+    )
+
+
+def _adapter(folder: Folder) -> Rule:
+    faults: list[str] = []
+    try:
+        actual = durable.file_sha256(folder.path / ADAPTER)
+    except ReleaseError as error:
+        faults.append(str(error))
+    else:
+        if actual != folder.evidence.model_hash:
+            faults.append(
+                f"{ADAPTER} hashes to {actual[:12]}, but the one that was evaluated is "
+                f"{folder.evidence.model_hash[:12]}."
+            )
+    findings = Findings(faults=tuple(faults))
+    return Rule(
+        name="the adapter that was evaluated",
+        topic="integrity",
+        verdict=findings.verdict(),
+        sentence=findings.sentence(
+            f"The adapter in this release, {folder.evidence.model_hash[:12]}, is the one that the "
+            "figures are about."
+        ),
+        evidence=ADAPTER,
+    )
+
+
+def _base(folder: Folder) -> Rule:
+    agreed, used = folder.charter.model.sha256, folder.evidence.base_model_sha256
+    faults = () if agreed == used else (f"The base model was {used[:12]}, agreed: {agreed[:12]}.",)
+    findings = Findings(faults=faults)
+    return Rule(
+        name="the agreed base model",
+        topic="integrity",
+        verdict=findings.verdict(),
+        sentence=findings.sentence(f"{folder.charter.model.name}, {agreed[:12]}, as agreed."),
+        evidence=EVIDENCE,
+    )
+
+
+def _self_tests(folder: Folder) -> Rule:
+    # The site's signed word counts more than the coordinator's.
+    results = {test.site: test.passed for test in folder.evidence.self_tests} | {
+        site: receipt.self_test_passed for site, receipt in genuine_receipts(folder).items()
+    }
+    failed = [site for site, passed in results.items() if not passed]
+    missing = [site for site in folder.charter.site_names if site not in results]
+    findings = Findings(
+        faults=(f"The DP self-test failed at {', '.join(failed)}.",) if failed else (),
+        gaps=(f"No self-test result from {', '.join(missing)}.",) if missing else (),
+    )
+    return Rule(
+        name="self-tests at every site",
+        topic="integrity",
+        verdict=findings.verdict(),
+        sentence=findings.sentence(
+            "At every site the per-example gradients, the clipping and the trained weights passed "
+            "the start-up self-test."
+        ),
+        evidence=EVIDENCE,
+    )
+
+
+def _cohort(folder: Folder) -> Rule:
+    opened = folder.evidence.rounds
+    faults = [fault for entry in opened for fault in _sum_faults(folder, entry)]
+    counted = {frozenset(entry.survivors) for entry in opened if entry.kind != UPDATE}
+    if len(counted) > 1:
+        # Data stand still between count sums, so two of them differ by one site's own table.
+        faults.append("Count sums were opened over different sets of sites.")
+    gaps = () if opened else ("No opened sum is on record.",)
+    findings = Findings(faults=tuple(faults), gaps=gaps)
+    smallest = min((len(entry.survivors) for entry in opened), default=None)
+    minimum = folder.charter.secagg.minimum_cohort
+    return Rule(
+        name="sums over enough sites",
+        topic="integrity",
+        verdict=findings.verdict(),
+        figure=Figure(
+            value=None if smallest is None else float(smallest),
+            bar=float(minimum),
+            direction="at-least",
+        ),
+        sentence=findings.sentence(
+            f"All {len(opened)} opened sums are over at least {smallest} sites (the charter asks "
+            f"for {minimum}), and the count sums over the whole cohort."
+        ),
+        evidence=EVIDENCE,
+    )
+
+
+def _sums(folder: Folder) -> Rule:
+    found = folder.evidence
+    opened: dict[tuple[str, int], str] = {
+        (entry.kind, entry.round): entry.sum_sha256 for entry in found.rounds
+    }
+    faults = [
+        f"The progress counts of round {entry.round} are not the sum that was opened."
+        for entry in found.progress
+        if opened.get((PROGRESS, entry.round)) != sum_sha256(entry.counts)
+    ]
+    tables = [entry for entry in found.rounds if entry.kind == FAIRNESS]
+    if len(tables) > 1:
+        faults.append("Fairness tables were opened more than once; the plan pays for one.")
+    if tables and tables[-1].sum_sha256 != sum_sha256(found.counts + found.histogram):
+        faults.append("The group tables are not the sum that was opened.")
+    gaps = () if tables else ("No opened sum of group tables is on record.",)
+    findings = Findings(faults=tuple(faults), gaps=gaps)
+    return Rule(
+        name="figures from the opened sums",
+        topic="integrity",
+        verdict=findings.verdict(),
+        sentence=findings.sentence(
+            "The tables behind every figure hash to the sums that were opened."
+        ),
+        evidence=EVIDENCE,
+    )
+
+
+def _sum_faults(folder: Folder, entry: OpenedSum) -> list[str]:
+    where = f"The {entry.kind} sum of round {entry.round}"
+    cohort, survivors = set(entry.cohort), set(entry.survivors)
+    dropped = {dropout.site for dropout in entry.dropped}
+    minimum = folder.charter.secagg.minimum_cohort
+    faults: list[str] = []
+    if len(survivors) < minimum or len(survivors) != len(entry.survivors):
+        faults.append(f"{where} was opened over {len(survivors)} sites, fewer than {minimum}.")
+    if not cohort <= set(folder.charter.site_names):
+        faults.append(f"{where} names a site that is not on the roster.")
+    if survivors | dropped != cohort or survivors & dropped:
+        faults.append(f"{where} does not account for every site asked.")
+    if entry.kind != UPDATE and survivors != cohort:
+        faults.append(f"{where} was opened without the whole cohort.")
+    return faults

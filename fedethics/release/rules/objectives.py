@@ -1,0 +1,69 @@
+"""The charter's objectives, judged on the opened sums: utility floors and fairness bars."""
+
+from __future__ import annotations
+
+import math
+
+from fedethics.charter import model
+from fedethics.fairness import Estimate, Objective, Tables, judge
+from fedethics.release.folder import EVIDENCE, Folder
+from fedethics.release.rules.rule import Figure, Outcome, Rule
+
+_VERDICTS: dict[str, Outcome] = {
+    "holds": "pass",
+    "fails": "fail",
+    "cannot conclude": "cannot conclude",
+}
+
+
+def examine(folder: Folder) -> tuple[Rule, ...]:
+    """Judge every objective, in the charter's order."""
+    return tuple(_judge(folder.tables, stated) for stated in folder.charter.ethics.objectives)
+
+
+def _judge(tables: Tables, stated: model.Objective) -> Rule:
+    verdict = judge(tables, as_objective(stated))
+    return Rule(
+        name=title(stated),
+        topic="people",
+        verdict=_VERDICTS[verdict.outcome],
+        figure=_figure(verdict.estimate, stated),
+        sentence=" ".join(filter(None, (verdict.sentence, verdict.settle))),
+        evidence=EVIDENCE,
+    )
+
+
+def as_objective(stated: model.Objective) -> Objective:
+    """Return the charter's objective as the fairness package judges it.
+
+    Raises:
+        FairnessError: unknown metric, or a metric, bar or direction that do not fit together.
+    """
+    return Objective(
+        metric=stated.metric,
+        feature=stated.feature or None,
+        bar=stated.bar,
+        direction=stated.direction,
+        confidence=stated.confidence,
+        why=stated.why,
+    )
+
+
+def title(stated: model.Objective) -> str:
+    """Return the short label, e.g. "roc_auc_score" or "accuracy_score_difference by sex"."""
+    return f"{stated.metric} by {stated.feature}" if stated.feature else stated.metric
+
+
+def _figure(estimate: Estimate, stated: model.Objective) -> Figure:
+    return Figure(
+        value=_finite(estimate.value),
+        low=_finite(estimate.low),
+        high=_finite(estimate.high),
+        confidence=estimate.confidence,
+        bar=stated.bar,
+        direction=stated.direction,
+    )
+
+
+def _finite(number: float) -> float | None:
+    return float(number) if math.isfinite(number) else None

@@ -1,0 +1,72 @@
+"""One rule's answer: verdict, figure, interval, bar, sentence, and where to check it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from fedethics.terms import term
+
+Outcome = Literal["pass", "fail", "cannot conclude"]
+Topic = Literal["people", "privacy", "integrity"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figure:
+    """The number that a rule turns on. What is undefined or unbounded is absent.
+
+    Attributes:
+        value, low, high: estimate and interval, at `confidence`.
+        bar, direction: what was agreed beforehand.
+    """
+
+    value: float | None = term(default=None)
+    low: float | None = term(default=None)
+    high: float | None = term(default=None)
+    confidence: float | None = term(default=None)
+    bar: float | None = term(default=None)
+    direction: Literal["at-most", "at-least", ""] = term(default="")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """One rule of the gate and its verdict.
+
+    Attributes:
+        sentence: what was found, for a reader without the other fields.
+        evidence: file of the run directory that shows it.
+    """
+
+    name: str = term(nonempty=True)
+    topic: Topic = term()
+    verdict: Outcome = term()
+    figure: Figure | None = term(default=None)
+    sentence: str = term(nonempty=True)
+    evidence: str = term(nonempty=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Findings:
+    """What speaks against a rule: faults make it fail, gaps leave it undecided."""
+
+    faults: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
+
+    def verdict(self) -> Outcome:
+        """Fail on any fault, cannot conclude on any gap, else pass."""
+        if self.faults:
+            return "fail"
+        return "cannot conclude" if self.gaps else "pass"
+
+    def sentence(self, otherwise: str) -> str:
+        """Return all faults and gaps as one text, or `otherwise` when there are none."""
+        return " ".join((*self.faults, *self.gaps)) or otherwise
+
+
+def overall(rules: Sequence[Rule]) -> Outcome:
+    """Fail if any rule fails; cannot conclude if any cannot; else pass."""
+    verdicts = {rule.verdict for rule in rules}
+    if "fail" in verdicts:
+        return "fail"
+    return "cannot conclude" if "cannot conclude" in verdicts or not rules else "pass"

@@ -1,0 +1,230 @@
+"""Rates by group, gaps against their bars, and ROC curves: all from the summed tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from fedethics.fairness import Estimate, Tables, aggregate, by_group, overall, roc
+from fedethics.fairness.roc import RocCurve
+from fedethics.release.figures import FAIL, INK, PASS, UNSURE
+from fedethics.release.folder import Folder
+from fedethics.release.gate import GateReport
+from fedethics.release.plots import Line, Mark, Section, curves, intervals
+from fedethics.release.rules.rule import Outcome, Rule
+from fedethics.release.sections.block import (
+    NOTHING,
+    Block,
+    Table,
+    estimate_cells,
+    feature_label,
+    group_label,
+    limits,
+    number,
+)
+
+CONFIDENCE = 0.95
+# An AUC whose interval is this wide tells guessing from perfection no more.
+_USELESS = 0.5
+GAPS = (
+    "equal_opportunity_difference",
+    "false_positive_rate_difference",
+    "equalized_odds_difference",
+    "demographic_parity_difference",
+    "accuracy_score_difference",
+)
+_TONES: dict[Outcome, str] = {"pass": PASS, "fail": FAIL, "cannot conclude": UNSURE}
+
+
+def features(tables: Tables) -> tuple[str, ...]:
+    """Return every sensitive feature, and the intersection of all when there are several."""
+    names = tuple(feature.name for feature in tables.layout.features)
+    return (*names, "*".join(names)) if len(names) > 1 else names
+
+
+def rates(folder: Folder) -> tuple[Block, ...]:
+    """Return one forest plot for each feature and for their intersection."""
+    return tuple(_forest(folder, feature) for feature in features(folder.tables))
+
+
+def _forest(folder: Folder, feature: str) -> Block:
+    label = folder.charter.data.label
+    questions = {
+        "true_positive_rate": f"Found, of those with {label.positive_name}",
+        "false_positive_rate": f"Flagged, of those with {label.negative_name}",
+        "accuracy_score": "Judged rightly, of all",
+        "selection_rate": "Flagged, of all",
+    }
+    sections, rows = [], []
+    for metric, question in questions.items():
+        marks = []
+        for name, estimate in _estimates(folder.tables, metric, feature):
+            shape = 0 if name == "Everyone" else 1
+            marks.append(_mark(name, estimate, shape=shape))
+            rows.append((question, name, *estimate_cells(estimate)))
+        sections.append(Section(title=question, marks=tuple(marks)))
+    title = f"Rates by {feature_label(feature)}"
+    return Block(
+        title=title,
+        drawing=intervals(
+            sections,
+            name=f"rates-{feature.replace('*', '-')}",
+            title=title,
+            description="; ".join(f"{a}, {b}: {c}, {d}" for a, b, c, d in rows),
+        ),
+        caption=(
+            "Look for a group whose whole line lies apart from the others' under the same heading. "
+            "A line is a 95 % interval; it holds both chance and the noise added for privacy. Long "
+            "lines mean few records, not equal treatment."
+        ),
+        table=Table(head=("Rate", "Group", "Value", "95 % interval"), rows=tuple(rows)),
+    )
+
+
+def _estimates(tables: Tables, metric: str, feature: str) -> list[tuple[str, Estimate]]:
+    found = by_group(tables, metric, feature=feature, confidence=CONFIDENCE)
+    return [
+        ("Everyone", overall(tables, metric, confidence=CONFIDENCE)),
+        *((group_label(name), group.estimate) for name, group in found.items()),
+    ]
+
+
+def _mark(label: str, estimate: Estimate, *, shape: int) -> Mark:
+    return Mark(
+        label=label, value=estimate.value, low=estimate.low, high=estimate.high, shape=shape
+    )
+
+
+def gaps(folder: Folder) -> Table:
+    """Return the usual gaps for every feature, each with its interval and its extremes."""
+    rows = []
+    for feature in features(folder.tables):
+        for metric in GAPS:
+            estimate = aggregate(folder.tables, metric, feature=feature, confidence=CONFIDENCE)
+            value, interval = estimate_cells(estimate)
+            note = estimate.note if value != NOTHING else ""
+            rows.append(
+                (f"{metric} by {feature_label(feature)}", value, interval, note.replace("*", " · "))
+            )
+    return Table(head=("Gap", "Value", "95 % interval", "Between"), rows=tuple(rows))
+
+
+def objectives(gate: GateReport) -> Block:
+    """Return the charter's objectives as intervals against their bars."""
+    rules = [rule for rule in gate.rules if rule.topic == "people"]
+    rows = tuple(_objective_row(rule) for rule in rules)
+    title = "The charter’s objectives"
+    return Block(
+        title=title,
+        drawing=intervals(
+            [Section(title=_short(rule.name), marks=(_objective_mark(rule),)) for rule in rules],
+            name="objectives",
+            title=title,
+            description="; ".join(", ".join(row) for row in rows),
+        ),
+        caption=(
+            "The shaded side is the good side of the bar that was agreed before the run. A rule "
+            "holds only when the whole line lies on it, fails only when the whole line lies off "
+            "it, and cannot be decided when the line crosses the bar."
+        ),
+        table=Table(head=("Objective", "Value", "Interval", "Bar", "Verdict"), rows=rows),
+    )
+
+
+def _objective_mark(rule: Rule) -> Mark:
+    figure = rule.figure
+    if figure is None:
+        return Mark(label="", value=math.nan, low=0.0, high=1.0)
+    value = math.nan if figure.value is None else figure.value
+    return Mark(
+        label=rule.verdict,
+        value=value,
+        low=0.0 if figure.low is None else figure.low,
+        high=1.0 if figure.high is None else figure.high,
+        shape={"pass": 0, "fail": 1, "cannot conclude": 2}[rule.verdict],
+        tone=_TONES.get(rule.verdict, INK),
+        bar=figure.bar,
+        good=figure.direction,
+    )
+
+
+def _objective_row(rule: Rule) -> tuple[str, ...]:
+    figure = rule.figure
+    if figure is None:
+        return rule.name, NOTHING, NOTHING, NOTHING, rule.verdict
+    bar = f"{figure.direction.replace('-', ' ')} {number(figure.bar, 2)}"
+    return (
+        rule.name,
+        number(figure.value),
+        limits(figure.low, figure.high),
+        bar.strip(),
+        rule.verdict,
+    )
+
+
+def _short(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def roc_curves(folder: Folder) -> tuple[Block, ...]:
+    """Return the ROC over everyone and by the groups of each feature."""
+    return tuple(_roc(folder, feature.name) for feature in folder.tables.layout.features)
+
+
+def _roc(folder: Folder, feature: str) -> Block:
+    tables = folder.tables
+    groups = tables.layout.feature(feature).groups
+    found = {"Everyone": roc(tables, confidence=CONFIDENCE)} | {
+        group_label(group): roc(tables, feature=feature, group=group, confidence=CONFIDENCE)
+        for group in groups
+    }
+    rows = tuple(_roc_row(name, curve) for name, curve in found.items())
+    title = f"ROC by {feature_label(feature)}"
+    return Block(
+        title=title,
+        drawing=curves(
+            _lines(found),
+            name=f"roc-{feature}",
+            title=title,
+            description="; ".join(f"{row[0]}: AUC {row[1]} ({row[2]})" for row in rows),
+            x="false positive rate",
+            y="true positive rate",
+        ),
+        caption=_hidden(found)
+        + (
+            "The further a curve bends away from the diagonal of guessing, the better the scores "
+            "tell the two labels apart in that group. The curves come from summed, noised "
+            f"histograms with {tables.layout.bins} bins; where noise made them fall, they were "
+            "made to rise by least squares."
+        ),
+        table=Table(
+            head=("Group", "AUC", "95 % interval", "Bounds from the bins alone"), rows=rows
+        ),
+    )
+
+
+def _hidden(found: dict[str, RocCurve]) -> str:
+    if found["Everyone"].auc.high - found["Everyone"].auc.low < _USELESS:
+        return ""
+    return (
+        "Do not read these curves: the noise on the histograms is larger than what these few "
+        "records can show, as the AUC’s interval says. "
+    )
+
+
+def _lines(found: dict[str, RocCurve]) -> Sequence[Line]:
+    return [
+        Line(
+            label=f"{name}: {number(curve.auc.value)} [{limits(curve.auc.low, curve.auc.high)}]",
+            x=tuple(float(x) for x in curve.fpr),
+            y=tuple(float(y) for y in curve.tpr),
+        )
+        if curve.fpr.size
+        else Line(label=f"{name}: no curve, too few records for this noise", x=(), y=())
+        for name, curve in found.items()
+    ]
+
+
+def _roc_row(name: str, curve: RocCurve) -> tuple[str, ...]:
+    value, interval = estimate_cells(curve.auc)
+    return name, value, interval, limits(curve.auc_bins_low, curve.auc_bins_high)

@@ -1,0 +1,83 @@
+"""The run round by round: pooled metrics with their intervals, and who took part in each sum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from fedethics.fairness import Estimate, ProgressMetrics, progress
+from fedethics.release.evidence import OpenedSum
+from fedethics.release.folder import Folder
+from fedethics.release.plots import Line, over_rounds
+from fedethics.release.sections.block import NOTHING, Block, Table, estimate_cells
+
+_METRICS: dict[str, Callable[[ProgressMetrics], Estimate]] = {
+    "accuracy": lambda metrics: metrics.accuracy,
+    "true positive rate": lambda metrics: metrics.tpr,
+    "false positive rate": lambda metrics: metrics.fpr,
+}
+
+
+def metrics(folder: Folder) -> Block | None:
+    """Return the light evaluations over the rounds; None where there were none."""
+    found = {
+        entry.round: progress(np.array(entry.counts, dtype=np.int64), variance=entry.variance)
+        for entry in folder.evidence.progress
+    }
+    if not found:
+        return None
+    rows = tuple(
+        (f"round {after}", name, *estimate_cells(pick(metric)))
+        for after, metric in found.items()
+        for name, pick in _METRICS.items()
+    )
+    title = "Metrics over the rounds"
+    return Block(
+        title=title,
+        drawing=over_rounds(
+            [_line(name, found, pick) for name, pick in _METRICS.items()],
+            name="progress",
+            title=title,
+            description="; ".join(", ".join(row) for row in rows),
+            y="share of held-out records",
+            top=1.0,
+        ),
+        caption=(
+            "Look for lines that still climb in the last round: more rounds might help, at more "
+            "epsilon. The bands are 95 % intervals; a wiggle inside a band is noise. The final "
+            "model is judged by the full tables above, not by this."
+        ),
+        table=Table(head=("After", "Metric", "Value", "95 % interval"), rows=rows),
+    )
+
+
+def _line(
+    name: str, found: dict[int, ProgressMetrics], pick: Callable[[ProgressMetrics], Estimate]
+) -> Line:
+    points = [(after, pick(metric)) for after, metric in found.items()]
+    known = [(after, point) for after, point in points if not math.isnan(point.value)]
+    return Line(
+        label=name,
+        x=tuple(float(after) for after, _ in known),
+        y=tuple(point.value for _, point in known),
+        low=tuple(point.low for _, point in known),
+        high=tuple(point.high for _, point in known),
+    )
+
+
+def cohorts(folder: Folder) -> Table:
+    """Return who was asked for each sum, who is in it, and who dropped out where."""
+    rows = tuple(_cohort_row(entry) for entry in folder.evidence.rounds)
+    return Table(head=("Sum", "In the sum", "Dropped out", "SHA-256 of the sum"), rows=rows)
+
+
+def _cohort_row(entry: OpenedSum) -> tuple[str, ...]:
+    dropped = ", ".join(f"{dropout.site} ({dropout.stage})" for dropout in entry.dropped)
+    return (
+        f"round {entry.round}, {entry.kind}",
+        f"{len(entry.survivors)} of {len(entry.cohort)}: {', '.join(entry.survivors)}",
+        dropped or NOTHING,
+        entry.sum_sha256[:12],
+    )

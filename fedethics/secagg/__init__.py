@@ -1,0 +1,22 @@
+"""Secure aggregation, protocol `fes/1`: bytes in, bytes out; see docs/secagg.md."""
+
+from fedethics.secagg.coordinator import CoordinatorSecagg
+from fedethics.secagg.coordinator_round import CoordinatorRound
+from fedethics.secagg.fixed_point import Quantiser
+from fedethics.secagg.outcomes import Opened, Opening, Result
+from fedethics.secagg.site import SiteSecagg
+from fedethics.secagg.store import SiteStore
+from fedethics.secagg.terms import SecaggTerms, TaskSpec
+
+__all__ = [
+    "CoordinatorRound",
+    "CoordinatorSecagg",
+    "Opened",
+    "Opening",
+    "Quantiser",
+    "Result",
+    "SecaggTerms",
+    "SiteSecagg",
+    "SiteStore",
+    "TaskSpec",
+]

@@ -1,0 +1,280 @@
+"""The coordinator's half of one session: gather each stage's answers, relay, and open the sum."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedethics.errors import SecaggAbort, SecaggReject
+from fedethics.secagg import framing, masking, rules, shamir
+from fedethics.secagg.framing import Frame, Kind
+from fedethics.secagg.member import Member
+from fedethics.secagg.messages import receive
+from fedethics.secagg.outcomes import Opened, Stage
+from fedethics.secagg.sharing import ReadShare, read_share, share_body_bytes
+from fedethics.secagg.site_opening import read_opening
+from fedethics.secagg.sum_opening import Gathered, Reveal, open_sum
+from fedethics.secagg.terms import TaskSpec
+
+
+class CoordinatorRound:
+    """One session, made by `CoordinatorSecagg.open`.
+
+    Each `add_*` takes a site's message and returns the name of its signer. An identical
+    repetition is accepted again; whatever does not verify, contradicts or comes late raises
+    `SecaggReject`. The relay methods (`forward`, `survivors`, `proof`, `result`) close a stage and
+    return the same bytes each time; while too few sites have answered they raise `SecaggAbort`,
+    and the stage stays open.
+
+    Attributes:
+        open_message: the signed OPEN, for every site of the cohort.
+    """
+
+    def __init__(self, *, member: Member, opened: Frame, spec: TaskSpec) -> None:
+        """Wait for shares in the session of `opened`."""
+        self.open_message = opened.raw
+        self._member = member
+        self._spec = spec
+        self._strict = opened.header["mode"] == "strict"
+        self._opening = read_opening(opened)
+        self._stage: Stage = "share"
+        self._signatures: dict[tuple[Kind, str], bytes] = {}
+        self._shares: dict[str, ReadShare] = {}
+        self._sum: NDArray[np.unsignedinteger[Any]] = np.zeros(spec.length, dtype=spec.dtype)
+        self._roots: dict[str, str] = {}
+        self._confirms: dict[str, bytes] = {}
+        self._reveals: dict[str, Reveal] = {}
+        self._shared: tuple[str, ...] = ()
+        self._survivors: tuple[str, ...] = ()
+        self._view = ""
+        self._relayed: dict[Kind, dict[str, bytes]] = {}
+        self._opened: Opened | None = None
+
+    def add_share(self, message: bytes) -> str:
+        """Take a SHARE."""
+        cohort = self._opening.cohort
+        frame = self._receive(message, Kind.SHARE, share_body_bytes(len(cohort)))
+        site: str = frame.header["sender"]
+        if self._is_new(frame, stage="share", expected=cohort):
+            self._shares[site] = read_share(frame, cohort=cohort)
+            self._signatures[Kind.SHARE, site] = frame.signature
+        return site
+
+    def forward(self) -> dict[str, bytes]:
+        """Close the sharing stage; return FORWARD for each site that shared."""
+        if Kind.FORWARD not in self._relayed:
+            shared = tuple(sorted(self._shares))
+            self._check_subset(shared, of=self._opening.cohort, stage="FORWARD")
+            self._check_commitments(shared)
+            self._shared = shared
+            self._relayed[Kind.FORWARD] = {site: self._forward_to(site) for site in shared}
+            self._stage = "masked"
+        return dict(self._relayed[Kind.FORWARD])
+
+    def add_masked(self, message: bytes) -> str:
+        """Take a MASKED vector and add it to the sum."""
+        frame = self._receive(message, Kind.MASKED, self._spec.body_bytes)
+        site: str = frame.header["sender"]
+        if self._is_new(frame, stage="masked", expected=self._shared):
+            if frame.header["shared_hash"] != rules.shared_hash(self._sid, self._shared):
+                raise SecaggReject(f"MASKED of {site} is for other sharing sites")
+            if len(frame.body) != self._spec.body_bytes:
+                raise SecaggReject(f"MASKED of {site} has {len(frame.body)} bytes, not its task's")
+            words = np.frombuffer(frame.body, dtype=self._spec.dtype)
+            np.add(self._sum, words, out=self._sum)
+            self._roots[site] = frame.root.hex()
+            self._signatures[Kind.MASKED, site] = frame.signature
+        return site
+
+    def survivors(self) -> dict[str, bytes]:
+        """Close the masking stage; return SURVIVORS for each site whose vector is in the sum."""
+        if Kind.SURVIVORS not in self._relayed:
+            survivors = tuple(sorted(self._roots))
+            self._check_subset(survivors, of=self._shared, stage="SURVIVORS")
+            self._survivors = survivors
+            roots = [self._roots[site] for site in survivors]
+            self._view = rules.view_hash(
+                self._sid, shared=self._shared, survivors=survivors, roots=roots
+            )
+            message = self._member.message(
+                Kind.SURVIVORS,
+                session=self._sid,
+                shared_hash=rules.shared_hash(self._sid, self._shared),
+                survivors=list(survivors),
+                roots=roots,
+            )
+            self._relayed[Kind.SURVIVORS] = dict.fromkeys(survivors, message)
+            self._stage = "confirm" if self._strict else "reveal"
+        return dict(self._relayed[Kind.SURVIVORS])
+
+    def add_confirm(self, message: bytes) -> str:
+        """Take a CONFIRM (strict mode)."""
+        frame = self._receive(message, Kind.CONFIRM)
+        site: str = frame.header["sender"]
+        if self._is_new(frame, stage="confirm", expected=self._survivors):
+            self._check_view(frame)
+            self._confirms[site] = message
+            self._signatures[Kind.CONFIRM, site] = frame.signature
+        return site
+
+    def proof(self) -> dict[str, bytes]:
+        """Close the confirmation stage; return PROOF for each site that confirmed."""
+        if not self._strict:
+            raise SecaggReject("there is no PROOF in fast mode; SURVIVORS goes to reveal")
+        if Kind.PROOF not in self._relayed:
+            self._check_enough(self._confirms, "confirmed")
+            confirms = [self._confirms[site] for site in sorted(self._confirms)]
+            message = self._member.message(
+                Kind.PROOF, framing.pack(confirms), session=self._sid, view=self._view
+            )
+            self._relayed[Kind.PROOF] = dict.fromkeys(sorted(self._confirms), message)
+            self._stage = "reveal"
+        return dict(self._relayed[Kind.PROOF])
+
+    def add_reveal(self, message: bytes) -> str:
+        """Take a REVEAL."""
+        frame = self._receive(message, Kind.REVEAL, shamir.SHARE_BYTES * len(self._shared))
+        site: str = frame.header["sender"]
+        expected = self._confirms if self._strict else self._survivors
+        if self._is_new(frame, stage="reveal", expected=expected):
+            self._check_view(frame)
+            self._reveals[site] = self._read_reveal(frame)
+            self._signatures[Kind.REVEAL, site] = frame.signature
+        return site
+
+    def result(self) -> Opened:
+        """Open the sum.
+
+        Guarantee: `total` is the exact sum of the survivors' integer vectors, or this raises.
+
+        Raises:
+            SecaggAbort: too few answers, or a site's secrets or vector are not what it signed for.
+        """
+        if self._opened is None:
+            self._check_enough(self._reveals, "revealed shares")
+            words, suspects = open_sum(self._sum, self._gathered())
+            total = masking.to_integers(words.tobytes(), self._spec)
+            if masking.exceeds(total, spec=self._spec, sites=len(self._survivors)):
+                raise SecaggAbort(
+                    f"task {self._spec.name!r}: the sum exceeds {len(self._survivors)} times the "
+                    f"bound {self._spec.bound}; a site sent a vector out of range. Discard the sum"
+                )
+            message = self._member.message(
+                Kind.RESULT, words.tobytes(), session=self._sid, survivors=list(self._survivors)
+            )
+            self._opened = Opened(
+                total=total,
+                survivors=self._survivors,
+                dropped=self._dropped(),
+                message=message,
+                suspects=suspects,
+            )
+        return self._opened
+
+    @property
+    def _sid(self) -> str:
+        return self._opening.session_id
+
+    def _receive(self, message: bytes, kind: Kind, max_body_bytes: int = 0) -> Frame:
+        frame = receive(message, kind=kind, terms=self._member.terms, max_body_bytes=max_body_bytes)
+        if frame.header["session"] != self._sid:
+            raise SecaggReject(f"{kind.name} of {frame.header['sender']} is for another session")
+        return frame
+
+    def _is_new(self, frame: Frame, *, stage: Stage, expected: Collection[str]) -> bool:
+        kind, site = frame.kind, frame.header["sender"]
+        before = self._signatures.get((kind, site))
+        if before is not None:
+            if before != frame.signature:
+                raise SecaggReject(f"{site} sent two different {kind.name} messages")
+            return False
+        if site not in expected:
+            raise SecaggReject(f"{kind.name} of {site}: that site is not part of this stage")
+        if self._stage != stage:
+            raise SecaggReject(f"{kind.name} of {site} came at stage {self._stage!r}")
+        return True
+
+    def _check_subset(self, subset: tuple[str, ...], *, of: tuple[str, ...], stage: str) -> None:
+        rules.check_subset(
+            subset,
+            of=of,
+            cohort=self._opening.cohort,
+            terms=self._member.terms,
+            spec=self._spec,
+            site=None,
+            stage=stage,
+        )
+
+    def _check_commitments(self, shared: tuple[str, ...]) -> None:
+        for position, left in enumerate(shared):
+            for right in shared[position + 1 :]:
+                ours = self._shares[left].pair_commitments[right]
+                if ours != self._shares[right].pair_commitments[left]:
+                    raise SecaggAbort(
+                        f"{left} and {right} committed to different masks; one of them lies. "
+                        "Nothing was masked; open a cohort without one of them"
+                    )
+
+    def _check_view(self, frame: Frame) -> None:
+        if frame.header["view"] != self._view:
+            raise SecaggReject(
+                f"{frame.kind.name} of {frame.header['sender']} signs another survivor set"
+            )
+
+    def _check_enough(self, answered: Collection[str], what: str) -> None:
+        needed = self._opening.threshold
+        if len(answered) < needed:
+            raise SecaggAbort(
+                f"{len(answered)} sites {what}, {needed} are needed; the sum stays closed"
+            )
+
+    def _forward_to(self, recipient: str) -> bytes:
+        body = b"".join(
+            self._shares[peer].sealed[recipient] + self._shares[peer].pair_commitments[recipient]
+            for peer in self._shared
+            if peer != recipient
+        )
+        return self._member.message(
+            Kind.FORWARD,
+            body,
+            session=self._sid,
+            recipient=recipient,
+            shared=list(self._shared),
+        )
+
+    def _read_reveal(self, frame: Frame) -> Reveal:
+        dropped = [site for site in self._shared if site not in self._survivors]
+        owners = [*self._survivors, *dropped]
+        found = framing.records(frame.body, record_bytes=shamir.SHARE_BYTES, count=len(owners))
+        if not all(map(shamir.is_share, found)):
+            raise SecaggReject(f"REVEAL of {frame.header['sender']} holds what is not a share")
+        split = len(self._survivors)
+        return Reveal(
+            seeds=dict(zip(self._survivors, found[:split], strict=True)),
+            keys=dict(zip(dropped, found[split:], strict=True)),
+        )
+
+    def _gathered(self) -> Gathered:
+        return Gathered(
+            session=bytes.fromhex(self._sid),
+            cohort=self._opening.cohort,
+            threshold=self._opening.threshold,
+            shared=self._shared,
+            survivors=self._survivors,
+            shares=self._shares,
+            reveals=self._reveals,
+        )
+
+    def _dropped(self) -> dict[str, Stage]:
+        answered: dict[Stage, Collection[str]] = {"share": self._shared, "masked": self._survivors}
+        if self._strict:
+            answered["confirm"] = self._confirms
+        answered["reveal"] = self._reveals
+        return {
+            site: next(stage for stage, there in answered.items() if site not in there)
+            for site in self._opening.cohort
+            if not all(site in there for there in answered.values())
+        }

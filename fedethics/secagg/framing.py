@@ -1,0 +1,173 @@
+"""One frame for every message: magic | version | kind | header length | header | body | signature.
+
+The header is a canonical JSON object, the body raw bytes. The Ed25519 signature covers everything
+before the body and the body's tree hash, so a large vector is hashed once and a slice of it can
+later be checked on its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from fedethics import canonical
+from fedethics.errors import SecaggReject
+from fedethics.identity import Identity, verify
+
+MAGIC = b"FES"
+VERSION = 1
+PURPOSE = "secagg/fes/1"
+LEAF_BYTES = 1 << 16
+MAX_HEADER_BYTES = 1 << 20
+SIGNATURE_BYTES = 64
+
+_PREFIX = struct.Struct(">3sBBI")
+_LENGTH = struct.Struct(">I")
+
+
+class Kind(IntEnum):
+    """The twelve messages of the protocol, in the order in which they travel."""
+
+    EPOCH = 1
+    ROSTER = 2
+    EPOCH_ACK = 3
+    OPEN = 4
+    SHARE = 5
+    FORWARD = 6
+    MASKED = 7
+    SURVIVORS = 8
+    CONFIRM = 9
+    PROOF = 10
+    REVEAL = 11
+    RESULT = 12
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frame:
+    """A message taken apart; nothing in it is believed until `is_signed_by` says so."""
+
+    kind: Kind
+    header: Mapping[str, Any]
+    body: memoryview
+    root: bytes
+    raw: bytes
+
+    @property
+    def signature(self) -> bytes:
+        """The last 64 bytes; once verified, they stand for the whole frame."""
+        return self.raw[-SIGNATURE_BYTES:]
+
+    def is_signed_by(self, public_key: str) -> bool:
+        """Say whether the holder of `public_key` signed this frame."""
+        start = len(self.raw) - SIGNATURE_BYTES
+        signed = self.raw[: start - len(self.body)] + self.root
+        return verify(public_key, signed, self.raw[start:], purpose=PURPOSE)
+
+
+def encode(
+    kind: Kind,
+    header: dict[str, canonical.Json],
+    body: bytes = b"",
+    *,
+    identity: Identity,
+    root: bytes | None = None,
+) -> bytes:
+    """Return the signed frame of `kind`; `root` is the body's tree hash, if already known."""
+    spelled = canonical.encode(header)
+    head = _PREFIX.pack(MAGIC, VERSION, kind, len(spelled)) + spelled
+    signature = identity.sign(head + (root or tree_hash(body)), purpose=PURPOSE)
+    return b"".join((head, body, signature))
+
+
+def decode(message: bytes, *, kind: Kind, max_body_bytes: int) -> Frame:
+    """Take `message` apart without believing it.
+
+    Raises:
+        SecaggReject: not a frame, another version or kind, too large, or not canonical.
+    """
+    least = _PREFIX.size + SIGNATURE_BYTES
+    if not least <= len(message) <= least + MAX_HEADER_BYTES + max_body_bytes:
+        raise SecaggReject(f"{kind.name} message of {len(message)} bytes has an impossible size")
+    magic, version, number, header_bytes = _PREFIX.unpack_from(message)
+    if (magic, version, number) != (MAGIC, VERSION, kind):
+        raise SecaggReject(f"not a {kind.name} message of protocol fes/{VERSION}")
+    start = _PREFIX.size + header_bytes
+    end = len(message) - SIGNATURE_BYTES
+    if header_bytes > MAX_HEADER_BYTES or not 0 <= end - start <= max_body_bytes:
+        raise SecaggReject(f"{kind.name} message: header and body do not fit the message")
+    header = _header(message[_PREFIX.size : start], kind)
+    body = memoryview(message)[start:end]
+    return Frame(kind=kind, header=header, body=body, root=tree_hash(body), raw=message)
+
+
+def tree_hash(data: bytes | memoryview) -> bytes:
+    """Return the Merkle root of `data` cut into 64 KiB leaves (RFC 9162, section 2.1.1).
+
+    An empty body is one empty leaf.
+    """
+    view = memoryview(data)
+    starts = range(0, max(len(view), 1), LEAF_BYTES)
+    level = [_sha256(b"\x00", view[start : start + LEAF_BYTES]) for start in starts]
+    while len(level) > 1:
+        pairs = zip(level[::2], level[1::2], strict=False)
+        alone = level[-1:] if len(level) % 2 else []
+        level = [_sha256(b"\x01" + left, right) for left, right in pairs] + alone
+    return level[0]
+
+
+def pack(parts: Iterable[bytes]) -> bytes:
+    """Join byte strings, each behind its 4-byte length."""
+    return b"".join(_LENGTH.pack(len(part)) + part for part in parts)
+
+
+def unpack(body: memoryview) -> list[bytes]:
+    """Take apart what `pack` joined.
+
+    Raises:
+        SecaggReject: the lengths do not add up.
+    """
+    parts: list[bytes] = []
+    position = 0
+    while position < len(body):
+        start = position + _LENGTH.size
+        if start > len(body):
+            raise SecaggReject("a list in a message body is cut short")
+        (size,) = _LENGTH.unpack_from(body, position)
+        position = start + size
+        if position > len(body):
+            raise SecaggReject("a list in a message body is cut short")
+        parts.append(bytes(body[start:position]))
+    return parts
+
+
+def records(body: memoryview, *, record_bytes: int, count: int) -> list[bytes]:
+    """Cut a body into `count` records of one size.
+
+    Raises:
+        SecaggReject: the body has another size.
+    """
+    if len(body) != record_bytes * count:
+        raise SecaggReject(
+            f"a message body has {len(body)} bytes where {count} records of {record_bytes} belong"
+        )
+    return [bytes(body[k * record_bytes : (k + 1) * record_bytes]) for k in range(count)]
+
+
+def _header(spelled: bytes, kind: Kind) -> Mapping[str, Any]:
+    try:
+        header = canonical.parse(spelled)
+    except (ValueError, RecursionError) as error:
+        raise SecaggReject(f"{kind.name} message: the header is not canonical JSON") from error
+    if not isinstance(header, dict):
+        raise SecaggReject(f"{kind.name} message: the header is not an object")
+    return header
+
+
+def _sha256(prefix: bytes, data: bytes | memoryview) -> bytes:
+    digest = hashlib.sha256(prefix)
+    digest.update(data)
+    return digest.digest()

@@ -1,0 +1,132 @@
+"""The fields of each message, and the one door through which every message comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Final
+
+from fedethics.errors import SecaggReject
+from fedethics.secagg import framing
+from fedethics.secagg.framing import Frame, Kind
+from fedethics.secagg.terms import COORDINATOR, MAX_SITES, SecaggTerms, is_hash, is_name
+
+SITE_KINDS: Final = frozenset(
+    {Kind.EPOCH, Kind.EPOCH_ACK, Kind.SHARE, Kind.MASKED, Kind.CONFIRM, Kind.REVEAL}
+)
+# An EPOCH or CONFIRM message is under 1 KiB whatever its names; lists of them are bounded by it.
+LISTED_MESSAGE_BYTES: Final = 1 << 10
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
+
+
+def _is_names(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and 0 < len(value) <= MAX_SITES
+        and all(is_name(name) for name in value)
+        and all(left < right for left, right in pairwise(value))
+    )
+
+
+def _is_hashes(value: object) -> bool:
+    return isinstance(value, list) and all(is_hash(item) for item in value)
+
+
+def _is_epoch(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    run, slash, attempt = value.rpartition("/")
+    number = attempt.isascii() and attempt.isdigit() and len(attempt) <= 9
+    return bool(slash) and is_name(run) and number and str(int(attempt)) == attempt
+
+
+_Check = Callable[[object], bool]
+_SESSION: Final[dict[str, _Check]] = {"session": is_hash}
+_FIELDS: Final[Mapping[Kind, dict[str, _Check]]] = {
+    Kind.EPOCH: {
+        "epoch": _is_epoch,
+        "suite": _is_count,
+        "mask_key": is_hash,
+        "channel_key": is_hash,
+    },
+    Kind.ROSTER: {"epoch": _is_epoch},
+    Kind.EPOCH_ACK: {"epoch": _is_epoch, "epoch_hash": is_hash},
+    Kind.OPEN: {
+        "suite": _is_count,
+        "graph": is_name,
+        "mode": is_name,
+        "epoch": _is_epoch,
+        "epoch_hash": is_hash,
+        "run": is_name,
+        "task": is_name,
+        "round": _is_count,
+        "cohort": _is_names,
+        "threshold": _is_count,
+        "spec_hash": is_hash,
+        "model_hash": is_hash,
+        "nonce": is_hash,
+    },
+    Kind.SHARE: _SESSION | {"seed_commitment": is_hash, "key_commitment": is_hash},
+    Kind.FORWARD: _SESSION | {"recipient": is_name, "shared": _is_names},
+    Kind.MASKED: _SESSION | {"shared_hash": is_hash},
+    Kind.SURVIVORS: _SESSION
+    | {"shared_hash": is_hash, "survivors": _is_names, "roots": _is_hashes},
+    Kind.CONFIRM: _SESSION | {"view": is_hash},
+    Kind.PROOF: _SESSION | {"view": is_hash},
+    Kind.REVEAL: _SESSION | {"view": is_hash},
+    Kind.RESULT: _SESSION | {"survivors": _is_names},
+}
+
+
+def receive(message: bytes, *, kind: Kind, terms: SecaggTerms, max_body_bytes: int = 0) -> Frame:
+    """Decode a message, check each field's form, its charter, its sender and its signature.
+
+    Guarantee: what comes back was signed, as this kind and under this charter, by the member that
+    its `sender` names; and that member may send this kind.
+
+    Raises:
+        SecaggReject: anything else. Since anyone may have written such bytes, nobody is blamed.
+    """
+    frame = framing.decode(message, kind=kind, max_body_bytes=max_body_bytes)
+    checks: dict[str, _Check] = {"charter": is_hash, "sender": is_name} | _FIELDS[kind]
+    if frame.header.keys() != checks.keys():
+        raise SecaggReject(f"{kind.name} message: unknown or missing fields")
+    for field, check in checks.items():
+        if not check(frame.header[field]):
+            raise SecaggReject(f"{kind.name} message: field {field} is malformed")
+    if frame.header["charter"] != terms.charter_hash:
+        raise SecaggReject(
+            f"{kind.name} message is for another charter "
+            f"({frame.header['charter'][:12]}, here {terms.charter_hash[:12]}); nothing was done"
+        )
+    if not frame.is_signed_by(_sender_key(frame, terms)):
+        raise SecaggReject(
+            f"{kind.name} message: the signature is not that of {frame.header['sender']}"
+        )
+    return frame
+
+
+def parse_epoch(epoch: str) -> tuple[str, int]:
+    """Split an epoch id, "<run>/<attempt>".
+
+    Raises:
+        SecaggReject: any other form.
+    """
+    if not _is_epoch(epoch):
+        raise SecaggReject(f"epoch id {epoch!r} is not '<run>/<attempt>'")
+    run, _, attempt = epoch.rpartition("/")
+    return run, int(attempt)
+
+
+def _sender_key(frame: Frame, terms: SecaggTerms) -> str:
+    sender: str = frame.header["sender"]
+    if frame.kind not in SITE_KINDS:
+        if sender != COORDINATOR:
+            raise SecaggReject(f"{frame.kind.name} message comes from {sender}, a site")
+        return terms.coordinator_key
+    if sender not in terms.roster:
+        raise SecaggReject(f"{frame.kind.name} message: {sender!r} is not in the roster")
+    return terms.roster[sender]

@@ -1,0 +1,55 @@
+"""What the protocol hands back to its callers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Stage: TypeAlias = Literal["share", "masked", "confirm", "reveal"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opening:
+    """A verified OPEN. The caller still compares `model_hash` with the model it holds."""
+
+    session_id: str
+    run: str
+    task: str
+    round_number: int
+    cohort: tuple[str, ...]
+    threshold: int
+    model_hash: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Result:
+    """A sum as a site receives it: `total` has shape (length,), the exact integer sum."""
+
+    task: str
+    round_number: int
+    total: NDArray[np.int64]
+    survivors: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Opened:
+    """A sum as the coordinator opened it.
+
+    Attributes:
+        total: the exact integer sum over `survivors`, shape (length,).
+        survivors: the sites whose vectors are in the sum, sorted.
+        dropped: each site that fell silent -> the first stage it did not answer. A site silent
+            at `confirm` or `reveal` is in the sum all the same.
+        suspects: sites whose revealed shares contradict the reconstructed secrets.
+        message: the signed RESULT, to send to every site of the cohort.
+    """
+
+    total: NDArray[np.int64]
+    survivors: tuple[str, ...]
+    dropped: Mapping[str, Stage]
+    message: bytes
+    suspects: tuple[str, ...] = ()

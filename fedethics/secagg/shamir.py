@@ -1,0 +1,87 @@
+"""Shamir secret sharing of 32-byte secrets over the field of 2**256 + 297 elements.
+
+Guarantee: any t shares give the secret; t - 1 shares are uniform and independent of it (up to
+2**-127 from reducing 384-bit randomness). Python integers are not constant-time (docs/secagg.md).
+Source: Shamir, "How to share a secret", CACM 22(11), 1979.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+
+PRIME = 2**256 + 297
+SECRET_BYTES = 32
+SHARE_BYTES = 33
+_COEFFICIENT_BYTES = 48
+
+
+def split(
+    secret: bytes, *, threshold: int, holders: int, random_bytes: Callable[[int], bytes]
+) -> list[bytes]:
+    """Return one 33-byte share per holder; holder k (from 0) has the point x = k + 1.
+
+    Raises:
+        ValueError: the secret is not 32 bytes, or not 1 <= threshold <= holders.
+    """
+    if len(secret) != SECRET_BYTES or not 1 <= threshold <= holders:
+        raise ValueError(f"cannot split {len(secret)} bytes {threshold} of {holders}")
+    randomness = random_bytes(_COEFFICIENT_BYTES * (threshold - 1))
+    coefficients = [
+        int.from_bytes(randomness[start : start + _COEFFICIENT_BYTES], "big") % PRIME
+        for start in range(0, len(randomness), _COEFFICIENT_BYTES)
+    ]
+    coefficients.append(int.from_bytes(secret, "big"))
+    return [_evaluate(coefficients, x).to_bytes(SHARE_BYTES, "big") for x in range(1, holders + 1)]
+
+
+def combine(shares: Mapping[int, bytes]) -> bytes | None:
+    """Return the secret behind `shares` (point x -> share), or None if it is not 32 bytes.
+
+    The caller passes exactly t shares. Wrong shares give a wrong secret: check its commitment.
+
+    Raises:
+        ValueError: a point below 1, no share at all, or a share that is not a field element.
+    """
+    points = tuple(sorted(shares))
+    value = interpolate(points, [shares[x] for x in points], at=0)
+    return value.to_bytes(SECRET_BYTES, "big") if value < 2**256 else None
+
+
+def interpolate(points: tuple[int, ...], shares: Sequence[bytes], *, at: int) -> int:
+    """Return the value at `at` of the polynomial through the shares.
+
+    Raises:
+        ValueError: see `combine`.
+    """
+    values = [int.from_bytes(share, "big") for share in shares]
+    if not points or points[0] < 1 or not all(map(is_share, shares)):
+        raise ValueError("not shares of a secret")
+    row = _lagrange_row(points, at)
+    return sum(weight * value for weight, value in zip(row, values, strict=True)) % PRIME
+
+
+def is_share(share: bytes) -> bool:
+    """Say whether `share` spells a field element."""
+    return len(share) == SHARE_BYTES and int.from_bytes(share, "big") < PRIME
+
+
+def _evaluate(coefficients: Sequence[int], x: int) -> int:
+    value = 0
+    for coefficient in coefficients:
+        value = (value * x + coefficient) % PRIME
+    return value
+
+
+@lru_cache(maxsize=64)
+def _lagrange_row(points: tuple[int, ...], at: int) -> tuple[int, ...]:
+    # One row serves every secret of a session that the same sites reveal.
+    row = []
+    for x in points:
+        above, below = 1, 1
+        for other in points:
+            if other != x:
+                above = above * (at - other) % PRIME
+                below = below * (x - other) % PRIME
+        row.append(above * pow(below, -1, PRIME) % PRIME)
+    return tuple(row)

@@ -1,0 +1,246 @@
+"""The SHARE and FORWARD stages: secrets of one session, split, sealed and committed to.
+
+A site draws a self seed b_i and a blob key K_i. Peers hold Shamir shares of both; the coordinator
+holds the recovery blob: the session's pairwise seeds under K_i. If the site's vector is in the
+sum, shares of b_i are revealed; if it dropped, shares of K_i; never both (docs/secagg.md, I1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from fedethics.errors import SecaggAbort, SecaggReject
+from fedethics.secagg import derivation, framing, shamir
+from fedethics.secagg.framing import Frame
+
+SEALED_BYTES = derivation.NONCE_BYTES + 2 * shamir.SHARE_BYTES + derivation.TAG_BYTES
+COMMITMENT_BYTES = 32
+RECORD_BYTES = SEALED_BYTES + COMMITMENT_BYTES
+# K_i encrypts one blob and nothing else, ever, so a constant nonce is safe.
+_BLOB_NONCE = bytes(derivation.NONCE_BYTES)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairRoots:
+    """Sensitive: what two sites agreed on for an epoch, hashed forward with the rounds."""
+
+    mask: bytes
+    channel: bytes
+
+    def forward(self, steps: int) -> PairRoots:
+        """Return the roots `steps` rounds later."""
+        return PairRoots(
+            mask=derivation.forward(self.mask, steps),
+            channel=derivation.forward(self.channel, steps),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SharePair:
+    """Sensitive: one holder's shares of a site's self seed and blob key."""
+
+    seed: bytes
+    key: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionSecrets:
+    """Sensitive: what a site must keep between SHARE and REVEAL, and then wipe.
+
+    Attributes:
+        seed: b_i; empty once the vector is masked.
+        pair_seeds: peer -> s_ij; empty once the vector is masked.
+        channel_keys: peer -> the key under which it seals shares for this site.
+        shares: owner -> the shares of its secrets that this site holds, its own included.
+    """
+
+    seed: bytes
+    pair_seeds: Mapping[str, bytes]
+    channel_keys: Mapping[str, bytes]
+    shares: Mapping[str, SharePair]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShareParts:
+    """What a SHARE message says: two commitments and a body."""
+
+    seed_commitment: str
+    key_commitment: str
+    body: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadShare:
+    """A SHARE as the coordinator holds it.
+
+    Attributes:
+        seed_commitment: H(b_i), hex.
+        key_commitment: H(K_i), hex.
+        sealed: peer -> the shares sealed for it.
+        pair_commitments: peer -> H(s_ij).
+        blob: the pairwise seeds under K_i.
+    """
+
+    seed_commitment: str
+    key_commitment: str
+    sealed: Mapping[str, bytes]
+    pair_commitments: Mapping[str, bytes]
+    blob: bytes
+
+
+def make_share(
+    *,
+    site: str,
+    cohort: Sequence[str],
+    threshold: int,
+    session: bytes,
+    roots: Mapping[str, PairRoots],
+    random_bytes: Callable[[int], bytes],
+) -> tuple[ShareParts, SessionSecrets]:
+    """Draw, split, seal and commit; `cohort` is sorted and includes `site`."""
+    seed, key = random_bytes(shamir.SECRET_BYTES), random_bytes(shamir.SECRET_BYTES)
+    seed_shares, key_shares = (
+        shamir.split(secret, threshold=threshold, holders=len(cohort), random_bytes=random_bytes)
+        for secret in (seed, key)
+    )
+    shares = {
+        holder: SharePair(seed=seed_share, key=key_share)
+        for holder, seed_share, key_share in zip(cohort, seed_shares, key_shares, strict=True)
+    }
+    peers = [peer for peer in cohort if peer != site]
+    pair_seeds = {
+        peer: derivation.pair_seed(roots[peer].mask, session=session, pair={site, peer})
+        for peer in peers
+    }
+    records = [
+        _seal_shares(shares[peer], roots[peer], session, (site, peer), random_bytes)
+        + pair_commitment(pair_seeds[peer], session=session, pair={site, peer})
+        for peer in peers
+    ]
+    blob = derivation.seal(
+        key,
+        b"".join(pair_seeds.values()),
+        nonce=_BLOB_NONCE,
+        bound_to=session + derivation.label("blob", site),
+    )[derivation.NONCE_BYTES :]
+    parts = ShareParts(
+        seed_commitment=secret_commitment(seed, session=session, use="seed", site=site).hex(),
+        key_commitment=secret_commitment(key, session=session, use="key", site=site).hex(),
+        body=b"".join([*records, blob]),
+    )
+    secrets = SessionSecrets(
+        seed=seed,
+        pair_seeds=pair_seeds,
+        channel_keys={
+            peer: derivation.channel_key(
+                roots[peer].channel, session=session, sender=peer, receiver=site
+            )
+            for peer in peers
+        },
+        shares={site: shares[site]},
+    )
+    return parts, secrets
+
+
+def share_body_bytes(cohort_size: int) -> int:
+    """Return the size of a SHARE body in a cohort of this size."""
+    peers = cohort_size - 1
+    return peers * (RECORD_BYTES + derivation.KEY_BYTES) + derivation.TAG_BYTES
+
+
+def read_share(frame: Frame, *, cohort: Sequence[str]) -> ReadShare:
+    """Take a SHARE message apart.
+
+    Raises:
+        SecaggReject: its body is not that of this cohort.
+    """
+    sender, body = frame.header["sender"], frame.body
+    if len(body) != share_body_bytes(len(cohort)):
+        raise SecaggReject(f"SHARE of {sender}: body of {len(body)} bytes, not of this cohort")
+    peers = [peer for peer in cohort if peer != sender]
+    end = len(peers) * RECORD_BYTES
+    found = framing.records(body[:end], record_bytes=RECORD_BYTES, count=len(peers))
+    return ReadShare(
+        seed_commitment=frame.header["seed_commitment"],
+        key_commitment=frame.header["key_commitment"],
+        sealed={p: record[:SEALED_BYTES] for p, record in zip(peers, found, strict=True)},
+        pair_commitments={p: record[SEALED_BYTES:] for p, record in zip(peers, found, strict=True)},
+        blob=bytes(body[end:]),
+    )
+
+
+def open_forward(
+    body: memoryview, *, site: str, shared: Sequence[str], session: bytes, secrets: SessionSecrets
+) -> dict[str, SharePair]:
+    """Unseal what each peer in `shared` sent to `site`; return all shares that it now holds.
+
+    Raises:
+        SecaggReject: the body's size does not fit `shared`.
+        SecaggAbort: shares were not sealed by the peer they are said to come from, or the peer
+            committed to another pairwise seed; names the pair.
+    """
+    peers = [peer for peer in shared if peer != site]
+    found = framing.records(body, record_bytes=RECORD_BYTES, count=len(peers))
+    shares = dict(secrets.shares)
+    for peer, record in zip(peers, found, strict=True):
+        pair = {site, peer}
+        plain = derivation.unseal(
+            secrets.channel_keys[peer],
+            record[:SEALED_BYTES],
+            bound_to=session + derivation.label("shares", peer, site),
+        )
+        if plain is None:
+            raise SecaggAbort(f"FORWARD: the shares from {peer} to {site} are not {peer}'s own")
+        pair_of_shares = SharePair(
+            seed=plain[: shamir.SHARE_BYTES], key=plain[shamir.SHARE_BYTES :]
+        )
+        if not shamir.is_share(pair_of_shares.seed) or not shamir.is_share(pair_of_shares.key):
+            raise SecaggAbort(f"FORWARD: {peer} dealt {site} a share outside the field")
+        expected = pair_commitment(secrets.pair_seeds[peer], session=session, pair=pair)
+        if record[SEALED_BYTES:] != expected:
+            raise SecaggAbort(f"FORWARD: {peer} committed to another mask with {site} than agreed")
+        shares[peer] = pair_of_shares
+    return shares
+
+
+def open_blob(
+    blob: bytes, key: bytes, *, site: str, cohort: Sequence[str], session: bytes
+) -> dict[str, bytes] | None:
+    """Return peer -> s_ij from a dropped site's recovery blob, or None if the key is wrong."""
+    plain = derivation.unseal(
+        key, _BLOB_NONCE + blob, bound_to=session + derivation.label("blob", site)
+    )
+    if plain is None:
+        return None
+    peers = [peer for peer in cohort if peer != site]
+    seeds = framing.records(memoryview(plain), record_bytes=derivation.KEY_BYTES, count=len(peers))
+    return dict(zip(peers, seeds, strict=True))
+
+
+def pair_commitment(seed: bytes, *, session: bytes, pair: set[str]) -> bytes:
+    """Return H(s_ij)."""
+    return derivation.commitment(seed, session=session, use="pair", sites=pair)
+
+
+def secret_commitment(secret: bytes, *, session: bytes, use: str, site: str) -> bytes:
+    """Return H(b_i) (`use` "seed") or H(K_i) (`use` "key")."""
+    return derivation.commitment(secret, session=session, use=use, sites={site})
+
+
+def _seal_shares(
+    shares: SharePair,
+    roots: PairRoots,
+    session: bytes,
+    direction: tuple[str, str],
+    random_bytes: Callable[[int], bytes],
+) -> bytes:
+    sender, receiver = direction
+    return derivation.seal(
+        derivation.channel_key(roots.channel, session=session, sender=sender, receiver=receiver),
+        shares.seed + shares.key,
+        # The key is fresh for each session and direction; a random nonce keeps it safe even if
+        # the site's disk is rolled back to an older state.
+        nonce=random_bytes(derivation.NONCE_BYTES),
+        bound_to=session + derivation.label("shares", sender, receiver),
+    )

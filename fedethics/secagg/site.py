@@ -1,0 +1,150 @@
+"""A site's half of the protocol: one method per message, all memory in the site's own store.
+
+A message that fails its signature or form is rejected and changes nothing. A message that is
+genuine and breaks a rule is a lie of its signer: the session ends, and the message is kept as
+evidence. Secrets are wiped as soon as no honest continuation needs them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedethics.errors import CharterError, SecaggAbort
+from fedethics.identity import Identity
+from fedethics.secagg import site_epoch, site_round
+from fedethics.secagg.framing import Frame, Kind
+from fedethics.secagg.member import Member
+from fedethics.secagg.messages import LISTED_MESSAGE_BYTES, receive
+from fedethics.secagg.outcomes import Opening, Result
+from fedethics.secagg.sharing import RECORD_BYTES
+from fedethics.secagg.site_opening import verify_open
+from fedethics.secagg.store import SiteStore
+from fedethics.secagg.store_transaction import StoreTransaction
+from fedethics.secagg.terms import SecaggTerms, TaskSpec
+from fedethics.secagg.witness import catching_lies
+
+# A RESULT is read before its session is known; the largest sum a TaskSpec can describe.
+MAX_RESULT_BYTES = 1 << 33
+
+
+class SiteSecagg:
+    """One site of a federation.
+
+    Guarantee: what leaves the site is masked until the site itself agrees to a sum over at least
+    the minimum cohort, and it agrees at most once per (charter, run, task, round). Every method
+    may run in another process than the one before, and answers a repeated message with the same
+    bytes.
+
+    Every method raises `SecaggReject` for a message that is malformed, not genuine or out of place
+    (nothing changed), and `SecaggAbort` for one that is genuine and a lie (the session is over,
+    the lie recorded in the store).
+    """
+
+    def __init__(
+        self,
+        *,
+        site: str,
+        identity: Identity,
+        terms: SecaggTerms,
+        store: SiteStore,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """Take part as `site`, whose key the charter's roster must name.
+
+        Raises:
+            CharterError: it names another key, or none.
+        """
+        if terms.roster.get(site) != identity.public_key:
+            raise CharterError(
+                f"the charter's roster does not give this site's key for {site!r}; this site "
+                "takes no part. Check the name, the key file and the charter"
+            )
+        self._store = store
+        self._terms = terms
+        self._member = Member(name=site, identity=identity, terms=terms, random_bytes=random_bytes)
+
+    def announce(self, *, epoch: str) -> bytes:
+        """Return the EPOCH message: fresh signed X25519 keys for `epoch`, "<run>/<attempt>"."""
+        with self._store.transaction() as step:
+            return site_epoch.announce(self._member, step, epoch)
+
+    def join(self, roster_message: bytes) -> bytes:
+        """Verify every bundle of the ROSTER, agree on keys with every peer; return EPOCH_ACK."""
+        limit = LISTED_MESSAGE_BYTES * len(self._terms.roster)
+        roster = self._receive(roster_message, Kind.ROSTER, limit)
+        with self._step(roster) as step:
+            return site_epoch.join(self._member, step, roster)
+
+    def check_open(self, open_message: bytes, *, specs: Mapping[str, TaskSpec]) -> Opening:
+        """Verify an OPEN in full, before any work is done for it.
+
+        Args:
+            open_message: as received.
+            specs: the charter's tasks by name.
+
+        Returns:
+            What was asked. The caller compares its `model_hash` with the model it holds.
+        """
+        message = self._receive(open_message, Kind.OPEN)
+        with self._step(message) as step:
+            spec = specs.get(message.header["task"])
+            if spec is None:
+                raise SecaggAbort(f"OPEN: the charter has no task {message.header['task']!r}")
+            opening, _ = verify_open(self._member, step, message, spec)
+            return opening
+
+    def share(self, open_message: bytes, vector: NDArray[np.int64], *, spec: TaskSpec) -> bytes:
+        """Commit `vector`, shape (length,), to the session of an OPEN; return SHARE.
+
+        The same OPEN again gets the same SHARE, and the first vector counts. Another OPEN of the
+        same task wipes what is pending of it; for the same round it is a restart, and refused
+        once a share of that round was revealed.
+        """
+        message = self._receive(open_message, Kind.OPEN)
+        with self._step(message) as step:
+            return site_round.share(self._member, step, message, vector, spec)
+
+    def mask(self, forward: bytes) -> bytes:
+        """Take the peers' sealed shares; return MASKED, and forget the vector."""
+        message = self._receive(forward, Kind.FORWARD, RECORD_BYTES * len(self._terms.roster))
+        with self._step(message) as step:
+            return site_round.mask(self._member, step, message)
+
+    def confirm(self, survivors: bytes) -> bytes:
+        """Check the survivor set and sign it (strict mode only); return CONFIRM."""
+        message = self._receive(survivors, Kind.SURVIVORS)
+        with self._step(message) as step:
+            return site_round.confirm(self._member, step, message)
+
+    def reveal(self, proof: bytes) -> bytes:
+        """Agree to open the sum: return REVEAL, after "opened" is on the disk.
+
+        Args:
+            proof: the PROOF in strict mode, the SURVIVORS message in fast mode.
+        """
+        if self._terms.mode == "strict":
+            limit = LISTED_MESSAGE_BYTES * len(self._terms.roster)
+            message = self._receive(proof, Kind.PROOF, limit)
+        else:
+            message = self._receive(proof, Kind.SURVIVORS)
+        with self._step(message) as step:
+            return site_round.reveal(self._member, step, message)
+
+    def finish(self, result: bytes) -> Result:
+        """Check the RESULT, wipe the session, and return the sum."""
+        message = self._receive(result, Kind.RESULT, MAX_RESULT_BYTES)
+        with self._step(message) as step:
+            return site_round.finish(self._member, step, message)
+
+    def _receive(self, raw: bytes, kind: Kind, max_body_bytes: int = 0) -> Frame:
+        return receive(raw, kind=kind, terms=self._terms, max_body_bytes=max_body_bytes)
+
+    @contextmanager
+    def _step(self, message: Frame) -> Iterator[StoreTransaction]:
+        with catching_lies(self._store, self._terms, message), self._store.transaction() as step:
+            yield step

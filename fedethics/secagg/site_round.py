@@ -1,0 +1,286 @@
+"""A site's steps of a session, from SHARE to the end; each runs inside one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedethics.errors import SecaggAbort, SecaggReject
+from fedethics.secagg import framing, masking, rules
+from fedethics.secagg.framing import Frame, Kind
+from fedethics.secagg.member import Member
+from fedethics.secagg.messages import receive
+from fedethics.secagg.outcomes import Result
+from fedethics.secagg.sharing import SessionSecrets, make_share, open_forward
+from fedethics.secagg.site_opening import check_round, verify_open
+from fedethics.secagg.site_state import CLOSED, SessionStage, SessionState
+from fedethics.secagg.store_transaction import StoreTransaction
+from fedethics.secagg.terms import TaskSpec
+from fedethics.secagg.witness import Contradiction
+
+_T = TypeVar("_T")
+
+
+def share(
+    member: Member,
+    step: StoreTransaction,
+    message: Frame,
+    vector: NDArray[np.int64],
+    spec: TaskSpec,
+) -> bytes:
+    """Commit a vector to a session; return its SHARE."""
+    if message.header["task"] != spec.name:
+        raise SecaggReject(f"OPEN is for task {message.header['task']!r}, not {spec.name!r}")
+    opening, epoch = verify_open(member, step, message, spec)
+    if step.session(opening.session_id) is not None:
+        return _first_share(step, opening.session_id)
+    words = masking.to_words(vector, spec)
+    epoch = epoch.at_round(opening.round_number)
+    session = SessionState(opening=opening, spec=spec, stage="shared")
+    parts, secrets = make_share(
+        site=member.name,
+        cohort=opening.cohort,
+        threshold=opening.threshold,
+        session=session.session,
+        roots=epoch.roots,
+        random_bytes=member.random_bytes,
+    )
+    reply = member.message(
+        Kind.SHARE,
+        parts.body,
+        session=opening.session_id,
+        seed_commitment=parts.seed_commitment,
+        key_commitment=parts.key_commitment,
+    )
+    charter = member.terms.charter_hash
+    # One pending session a task: whoever answers a second one can no longer open the first, so
+    # two sums over slightly different cohorts are never opened behind each other's back.
+    step.abandon_task(charter, opening.run, opening.task)
+    step.save_epoch(charter, epoch)
+    step.save_session(charter, session)
+    step.save_secrets(opening.session_id, secrets)
+    step.save_vector(opening.session_id, words.tobytes())
+    step.save_reply(opening.session_id, Kind.SHARE, request=message.raw, reply=reply)
+    return reply
+
+
+def mask(member: Member, step: StoreTransaction, message: Frame) -> bytes:
+    """Take the peers' shares, mask the vector and forget it; return the MASKED message."""
+    header = message.header
+    if header["recipient"] != member.name:
+        raise SecaggReject(f"FORWARD is for {header['recipient']}, this is {member.name}")
+    session, answered = _resume(step, message, reply=Kind.MASKED, stage="shared")
+    if answered is not None:
+        return answered
+    sid, shared = session.opening.session_id, tuple(header["shared"])
+    _check_subset(member, session, shared, of=session.opening.cohort, stage="FORWARD")
+    secrets = _held(step.secrets(sid))
+    shares = open_forward(
+        message.body, site=member.name, shared=shared, session=session.session, secrets=secrets
+    )
+    words = np.frombuffer(_held(step.vector(sid)), dtype=session.spec.dtype).copy()
+    masking.mask_in_place(
+        words,
+        site=member.name,
+        shared=shared,
+        session=session.session,
+        seed=secrets.seed,
+        pair_seeds=secrets.pair_seeds,
+    )
+    body = words.tobytes()
+    root = framing.tree_hash(body)
+    reply = member.message(
+        Kind.MASKED, body, root=root, session=sid, shared_hash=rules.shared_hash(sid, shared)
+    )
+    step.save_session(
+        member.terms.charter_hash,
+        replace(session, stage="masked", shared=shared, root=root.hex()),
+    )
+    # From here only shares are needed: the seeds and the vector itself go.
+    step.save_secrets(sid, SessionSecrets(seed=b"", pair_seeds={}, channel_keys={}, shares=shares))
+    step.wipe_vector(sid)
+    step.save_reply(sid, Kind.MASKED, request=message.raw, reply=reply)
+    return reply
+
+
+def confirm(member: Member, step: StoreTransaction, message: Frame) -> bytes:
+    """Check and sign the survivor set (strict mode); return the CONFIRM."""
+    if member.terms.mode != "strict":
+        raise SecaggReject("CONFIRM belongs to strict mode; in fast mode SURVIVORS goes to reveal")
+    session, answered = _resume(step, message, reply=Kind.CONFIRM, stage="masked")
+    if answered is not None:
+        return answered
+    confirmed = _accept_survivors(member, session, message)
+    sid = session.opening.session_id
+    reply = member.message(Kind.CONFIRM, session=sid, view=confirmed.view)
+    step.save_session(member.terms.charter_hash, confirmed)
+    step.save_reply(sid, Kind.CONFIRM, request=message.raw, reply=reply)
+    return reply
+
+
+def reveal(member: Member, step: StoreTransaction, message: Frame) -> bytes:
+    """Open the round, once: write so to disk, wipe the secrets, return the REVEAL.
+
+    `message` is the PROOF in strict mode and the SURVIVORS in fast mode.
+    """
+    strict = member.terms.mode == "strict"
+    session, answered = _resume(
+        step, message, reply=Kind.REVEAL, stage="confirmed" if strict else "masked"
+    )
+    if answered is not None:
+        return answered
+    if strict:
+        _check_proof(member, session, message)
+    else:
+        session = _accept_survivors(member, session, message)
+    check_round(member, step, session.opening)
+    sid, charter = session.opening.session_id, member.terms.charter_hash
+    shares = _held(step.secrets(sid)).shares
+    # I1: for one peer, a share of its seed or of its key; a peer is in U2 or in U1 without U2.
+    seeds = [shares[peer].seed for peer in session.survivors]
+    keys = [shares[peer].key for peer in session.shared if peer not in session.survivors]
+    reply = member.message(Kind.REVEAL, b"".join(seeds + keys), session=sid, view=session.view)
+    step.close_round(charter, session, "opened", survivors=session.survivors)
+    step.save_session(charter, replace(session, stage="revealed"))
+    step.wipe_secrets(sid)
+    step.wipe_replies(sid)
+    step.save_reply(sid, Kind.REVEAL, request=message.raw, reply=reply)
+    return reply
+
+
+def finish(member: Member, step: StoreTransaction, message: Frame) -> Result:
+    """Check the RESULT against what this site agreed to, close the session, return the sum."""
+    session = _pending(step, message, may_be_finished=True)
+    survivors: tuple[str, ...] = tuple(message.header["survivors"])
+    total = _read_total(member, session, message)
+    root, charter = message.root.hex(), member.terms.charter_hash
+    if session.stage != "finished":
+        step.close_round(charter, session, "opened", survivors=survivors)
+        finished = replace(session, stage="finished", survivors=survivors, root=root)
+        step.save_session(charter, finished)
+        step.close_session(session.opening.session_id, "finished")
+    elif (survivors, root) != (session.survivors, session.root):
+        raise SecaggAbort("two different RESULTs for one session")
+    return Result(
+        task=session.opening.task,
+        round_number=session.opening.round_number,
+        total=total,
+        survivors=survivors,
+    )
+
+
+def _read_total(member: Member, session: SessionState, message: Frame) -> NDArray[np.int64]:
+    survivors: tuple[str, ...] = tuple(message.header["survivors"])
+    if session.survivors and survivors != session.survivors:
+        raise SecaggAbort("RESULT names other survivors than this site agreed to")
+    cohort = session.opening.cohort
+    _check_subset(member, session, survivors, of=cohort, stage="RESULT", present=False)
+    if len(message.body) != session.spec.body_bytes:
+        raise SecaggReject(f"RESULT has {len(message.body)} bytes, not those of its task")
+    total = masking.to_integers(message.body, session.spec)
+    if masking.exceeds(total, spec=session.spec, sites=len(survivors)):
+        raise SecaggAbort("RESULT holds a coordinate that no sum of bounded vectors can reach")
+    return total
+
+
+def _accept_survivors(member: Member, session: SessionState, message: Frame) -> SessionState:
+    header, sid = message.header, session.opening.session_id
+    survivors: tuple[str, ...] = tuple(header["survivors"])
+    roots: list[str] = header["roots"]
+    if len(roots) != len(survivors):
+        raise SecaggReject("SURVIVORS does not give one root for each survivor")
+    if header["shared_hash"] != rules.shared_hash(sid, session.shared):
+        raise SecaggAbort("SURVIVORS speaks of other sharing sites than FORWARD did")
+    _check_subset(member, session, survivors, of=session.shared, stage="SURVIVORS")
+    if roots[survivors.index(member.name)] != session.root:
+        raise SecaggAbort("SURVIVORS gives another root for this site's masked vector")
+    view = rules.view_hash(sid, shared=session.shared, survivors=survivors, roots=roots)
+    return replace(session, stage="confirmed", survivors=survivors, view=view)
+
+
+def _check_proof(member: Member, session: SessionState, message: Frame) -> None:
+    agreed: set[str] = set()
+    try:
+        for part in framing.unpack(message.body):
+            vote = receive(part, kind=Kind.CONFIRM, terms=member.terms)
+            if vote.header["session"] != session.opening.session_id:
+                raise SecaggAbort("PROOF holds a CONFIRM of another session")
+            if vote.header["view"] != session.view:
+                raise SecaggAbort(
+                    f"PROOF: {vote.header['sender']} was shown other survivors or other roots"
+                )
+            agreed.add(vote.header["sender"])
+    except SecaggReject as fault:
+        raise SecaggAbort(f"PROOF holds a CONFIRM that is not genuine: {fault}") from fault
+    agreed &= set(session.survivors)
+    if len(agreed) < session.opening.threshold:
+        raise SecaggAbort(
+            f"PROOF: {len(agreed)} survivors confirmed, {session.opening.threshold} are needed; "
+            "no share was revealed"
+        )
+
+
+def _check_subset(
+    member: Member,
+    session: SessionState,
+    subset: tuple[str, ...],
+    *,
+    of: tuple[str, ...],
+    stage: str,
+    present: bool = True,
+) -> None:
+    rules.check_subset(
+        subset,
+        of=of,
+        cohort=session.opening.cohort,
+        terms=member.terms,
+        spec=session.spec,
+        site=member.name if present else None,
+        stage=stage,
+    )
+
+
+def _resume(
+    step: StoreTransaction, message: Frame, *, reply: Kind, stage: SessionStage
+) -> tuple[SessionState, bytes | None]:
+    session = _pending(step, message)
+    before = step.reply(session.opening.session_id, reply)
+    if before is not None:
+        request, answer = before
+        if request != message.raw:
+            raise Contradiction(
+                f"two different {message.kind.name} messages for one session", earlier=request
+            )
+        return session, answer
+    if session.stage != stage:
+        raise SecaggReject(
+            f"{message.kind.name} is out of place: the session is {session.stage}, not {stage}"
+        )
+    return session, None
+
+
+def _pending(
+    step: StoreTransaction, message: Frame, *, may_be_finished: bool = False
+) -> SessionState:
+    session = step.session(message.header["session"])
+    if session is None:
+        raise SecaggReject(f"{message.kind.name}: unknown session; this site shared nothing in it")
+    if session.stage in CLOSED and not (may_be_finished and session.stage == "finished"):
+        raise SecaggReject(f"{message.kind.name}: the session is {session.stage}")
+    return session
+
+
+def _first_share(step: StoreTransaction, session_id: str) -> bytes:
+    before = step.reply(session_id, Kind.SHARE)
+    if before is None:
+        raise SecaggReject("OPEN: this site already shared, and its round was opened")
+    return before[1]
+
+
+def _held(value: _T | None) -> _T:
+    if value is None:
+        raise SecaggReject("the secrets of this session were wiped; restart the round")
+    return value

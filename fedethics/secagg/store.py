@@ -1,0 +1,152 @@
+"""The site's own durable memory of secure aggregation: one SQLite file, read by nobody else.
+
+Guarantee: a step is on the disk (fsync) before its message leaves; a failed step leaves no trace;
+any process of the site can take up a session between any two messages.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedethics.errors import PolicyError
+from fedethics.secagg.store_transaction import StoreTransaction
+
+_SCHEMA_VERSION = 1
+_LOCK_TIMEOUT_S = 60.0
+_SCHEMA = """
+CREATE TABLE epochs (
+    charter TEXT NOT NULL, epoch TEXT NOT NULL, run TEXT NOT NULL, attempt INTEGER NOT NULL,
+    announcement BLOB NOT NULL, epoch_hash TEXT NOT NULL, acknowledgement BLOB NOT NULL,
+    round INTEGER NOT NULL, secrets BLOB NOT NULL, PRIMARY KEY (charter, epoch));
+CREATE TABLE attempts (
+    charter TEXT NOT NULL, run TEXT NOT NULL, attempt INTEGER NOT NULL,
+    PRIMARY KEY (charter, run));
+CREATE TABLE sessions (
+    session TEXT PRIMARY KEY, charter TEXT NOT NULL, run TEXT NOT NULL, task TEXT NOT NULL,
+    round INTEGER NOT NULL, stage TEXT NOT NULL, state BLOB NOT NULL);
+CREATE TABLE secrets (session TEXT PRIMARY KEY, secrets BLOB NOT NULL);
+CREATE TABLE vectors (session TEXT PRIMARY KEY, words BLOB NOT NULL);
+CREATE TABLE replies (
+    session TEXT NOT NULL, kind INTEGER NOT NULL, request BLOB NOT NULL, reply BLOB NOT NULL,
+    PRIMARY KEY (session, kind));
+CREATE TABLE rounds (
+    ordinal INTEGER PRIMARY KEY AUTOINCREMENT, charter TEXT NOT NULL, run TEXT NOT NULL,
+    task TEXT NOT NULL, round INTEGER NOT NULL, verdict TEXT NOT NULL, cohort TEXT NOT NULL,
+    survivors TEXT NOT NULL, UNIQUE (charter, run, task, round));
+CREATE TABLE evidence (
+    ordinal INTEGER PRIMARY KEY AUTOINCREMENT, at_s INTEGER NOT NULL, charter TEXT NOT NULL,
+    signer TEXT NOT NULL, reason TEXT NOT NULL, message BLOB NOT NULL, earlier BLOB NOT NULL,
+    digest TEXT NOT NULL UNIQUE);
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """A lie that this site caught.
+
+    Attributes:
+        at_s: when, in seconds since 1970.
+        signer: who signed the message.
+        message: the signed message itself, which anyone can check against the roster.
+        earlier: for two contradicting messages, the one that came first; else empty.
+    """
+
+    at_s: int
+    charter_hash: str
+    signer: str
+    reason: str
+    message: bytes
+    earlier: bytes
+
+
+class SiteStore:
+    """A site's sessions, epoch keys, opened rounds and evidence, in one file of mode 0600."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the store at `path`, or make it (and its folder, mode 0700).
+
+        Raises:
+            PolicyError: others may read the file or its folder, or another version wrote it.
+        """
+        self._path = Path(path)
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _refuse_if_shared(self._path.parent, remedy="700")
+        if not self._path.exists():
+            self._create()
+        _refuse_if_shared(self._path, remedy="600")
+        with closing(self._connect()) as connection:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version != _SCHEMA_VERSION:
+            raise PolicyError(
+                f"secure-aggregation store {path} has version {version}, expected "
+                f"{_SCHEMA_VERSION}; this site takes no part until it is moved away"
+            )
+
+    @contextmanager
+    def transaction(self) -> Iterator[StoreTransaction]:
+        """Run one step: all of it is durable on a clean exit, none of it on an exception."""
+        with closing(self._connect()) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield StoreTransaction(connection)
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def wipe_sessions(self) -> None:
+        """Delete every pending secret: epoch keys, session secrets, vectors, stored replies.
+
+        Opened rounds and evidence stay. Joining again needs a new attempt of the run.
+        """
+        with self.transaction() as step:
+            step.wipe_everything()
+
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Return every lie caught so far, oldest first."""
+        columns = "at_s, charter, signer, reason, message, earlier"
+        with closing(self._connect()) as connection:
+            rows = connection.execute(f"SELECT {columns} FROM evidence ORDER BY ordinal")  # noqa: S608
+            return tuple(
+                Evidence(
+                    at_s=at_s,
+                    charter_hash=charter,
+                    signer=signer,
+                    reason=reason,
+                    message=message,
+                    earlier=earlier,
+                )
+                for at_s, charter, signer, reason, message, earlier in rows
+            )
+
+    def _create(self) -> None:
+        try:
+            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            return  # another process of this site was first
+        with closing(self._connect()) as connection:
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
+            )
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=_LOCK_TIMEOUT_S, isolation_level=None)
+        connection.execute("PRAGMA synchronous = FULL")
+        # Sensitive: deleted rows are overwritten with zeros, as far as the file system allows.
+        connection.execute("PRAGMA secure_delete = ON")
+        return connection
+
+
+def _refuse_if_shared(path: Path, *, remedy: str) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise PolicyError(
+            f"{path} has mode {mode:04o}; others could read this site's masks. "
+            f"Run: chmod {remedy} {path}"
+        )

@@ -1,0 +1,166 @@
+"""What the charter fixes about secure aggregation: members, threshold rule, and kinds of sum."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from fedethics import canonical
+from fedethics.errors import CharterError
+
+COORDINATOR = "coordinator"
+MAX_SITES = 5000
+SMALLEST_COHORT = 3
+SMALLEST_HONEST_COHORT = 2
+
+_HEX_32 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SecaggTerms:
+    """The charter's terms for secure aggregation, handed in by the caller.
+
+    Attributes:
+        charter_hash: SHA-256 of the charter's canonical bytes, 64 hex digits.
+        roster: site name -> Ed25519 public key, 64 hex digits.
+        coordinator_key: the coordinator's Ed25519 public key, 64 hex digits.
+        minimum_cohort: no sum over fewer sites is ever opened; at least 3.
+        colluders: how many sites may work with the coordinator (c); at least two sites of the
+            smallest cohort must be left over, or a sum over it would be one honest site's vector.
+        mode: `strict` has every survivor sign the survivor set before a share is revealed;
+            `fast` saves that round trip for the weaker bound of docs/secagg.md.
+        suite: the set of primitives; only 1 (X25519, HKDF-SHA256, AES-256) is built.
+
+    Raises:
+        CharterError: a term is out of range or the roster is inconsistent.
+    """
+
+    charter_hash: str
+    roster: Mapping[str, str]
+    coordinator_key: str
+    minimum_cohort: int
+    colluders: int
+    mode: Literal["strict", "fast"] = "strict"
+    suite: int = 1
+
+    def __post_init__(self) -> None:
+        problem = self._problem()
+        if problem:
+            raise CharterError(f"secure-aggregation terms: {problem}")
+
+    def threshold(self, cohort_size: int) -> int:
+        """Return t for a cohort of n sites: max(floor(2n/3) + 1, floor((n + c)/2) + 1).
+
+        Guarantee: with at most c colluding sites, t honest-or-colluding answers of one kind and
+        t of the other cannot both be gathered when each honest site answers once (2t > n + c).
+        """
+        return max(2 * cohort_size // 3 + 1, (cohort_size + self.colluders) // 2 + 1)
+
+    def smallest_sum(self, cohort_size: int) -> int:
+        """Return how many sites must be in a sum before it may be opened."""
+        return max(self.threshold(cohort_size), self.minimum_cohort)
+
+    def _problem(self) -> str:
+        keys = [self.coordinator_key, *self.roster.values()]
+        checks = {
+            "charter_hash is not 64 lower-case hex digits": is_hash(self.charter_hash),
+            "a public key is not 64 lower-case hex digits": all(map(is_hash, keys)),
+            "two members have the same public key": len(set(keys)) == len(keys),
+            "a site's name is empty, unprintable, longer than 64 or 'coordinator'": all(
+                is_name(name) and name != COORDINATOR for name in self.roster
+            ),
+            f"minimum_cohort {self.minimum_cohort} is below {SMALLEST_COHORT}": (
+                self.minimum_cohort >= SMALLEST_COHORT
+            ),
+            f"colluders {self.colluders} is negative or leaves fewer than two honest sites in "
+            f"a cohort of {self.minimum_cohort}": (
+                0 <= self.colluders <= self.minimum_cohort - SMALLEST_HONEST_COHORT
+            ),
+            f"the roster has {len(self.roster)} sites; minimum_cohort is {self.minimum_cohort} "
+            f"and the most supported is {MAX_SITES}": (
+                self.minimum_cohort <= len(self.roster) <= MAX_SITES
+            ),
+            f"mode {self.mode!r} is neither 'strict' nor 'fast'": self.mode in {"strict", "fast"},
+            f"suite {self.suite} is not built; use 1": self.suite == 1,
+        }
+        return "; ".join(problem for problem, holds in checks.items() if not holds)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskSpec:
+    """One kind of sum; its hash is bound into every OPEN.
+
+    Attributes:
+        name: e.g. "update", "progress", "fairness".
+        length: coordinates of one site's vector.
+        word_bits: ring of the masked vector, 2**word_bits.
+        bound: largest magnitude of one coordinate of one site's vector, noise included.
+        whole_cohort: the sum is opened only over the whole cohort; for static data such as
+            counts, where the difference of two sums would be one site's table.
+
+    Raises:
+        CharterError: a value is out of range.
+    """
+
+    name: str
+    length: int
+    word_bits: Literal[16, 32, 64]
+    bound: int
+    whole_cohort: bool
+
+    def __post_init__(self) -> None:
+        if not is_name(self.name):
+            raise CharterError(f"task name {self.name!r} must be 1 to 64 printable characters")
+        if self.word_bits not in {16, 32, 64}:
+            raise CharterError(f"task {self.name}: word_bits {self.word_bits} is not 16, 32 or 64")
+        if not 1 <= self.length <= 2**30:
+            raise CharterError(f"task {self.name}: length {self.length} is not in 1 to 2**30")
+        if not 1 <= self.bound < 2 ** (self.word_bits - 1):
+            raise CharterError(
+                f"task {self.name}: bound {self.bound} does not fit {self.word_bits}-bit words"
+            )
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the canonical spelling, 64 hex digits."""
+        return canonical.sha256_hex(canonical.encode(self.document()))
+
+    @property
+    def dtype(self) -> DTypeLike:
+        """The unsigned little-endian word in which vectors are masked and summed."""
+        return np.dtype(f"<u{self.word_bits // 8}")
+
+    @property
+    def body_bytes(self) -> int:
+        """Bytes of one masked vector on the wire."""
+        return self.length * self.word_bits // 8
+
+    def fits(self, sites: int) -> bool:
+        """Say whether a sum over `sites` sites cannot wrap: sites * bound < 2**(word_bits - 1)."""
+        limit: int = 2 ** (self.word_bits - 1)
+        return sites * self.bound < limit
+
+    def document(self) -> dict[str, canonical.Json]:
+        """Return the fields as a document for hashing and storage."""
+        return {
+            "bound": self.bound,
+            "length": self.length,
+            "name": self.name,
+            "whole_cohort": self.whole_cohort,
+            "word_bits": self.word_bits,
+        }
+
+
+def is_hash(value: object) -> bool:
+    """Say whether `value` is 64 lower-case hex digits: a SHA-256 or a 32-byte key."""
+    return isinstance(value, str) and _HEX_32.fullmatch(value) is not None
+
+
+def is_name(value: object) -> bool:
+    """Say whether `value` can name a site, a run or a task."""
+    return isinstance(value, str) and 1 <= len(value) <= 64 and value.isprintable()

@@ -1,0 +1,288 @@
+"""A synthetic run directory, clearly invented: four sites, seeded scores, receipts really signed.
+
+The noise here comes from a seeded generator because these are tests; real runs never do that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from fedethics.charter import document
+from fedethics.charter.model import Charter, Member
+from fedethics.fairness import tabulate
+from fedethics.identity import Identity
+from fedethics.privacy.accounting import epsilon
+from fedethics.privacy.ledger.receipt import Receipt, sign_receipt
+from fedethics.privacy.plan import make_plan
+from fedethics.release import comparisons, durable, evidence, receipts
+from fedethics.release.comparisons import Comparison, Comparisons
+from fedethics.release.evidence import (
+    Dropout,
+    Evidence,
+    OpenedSum,
+    Package,
+    Progress,
+    Seed,
+    SelfTest,
+    SignedReceipt,
+    sum_sha256,
+)
+from fedethics.release.plan_facts import plan_facts
+from fedethics.release.publish import publish
+from fedethics.tasks import layout_of
+
+SITES = ("cleveland", "hungary", "switzerland", "va-long-beach")
+RUN = "heart-synthetic-0001"
+DRAFT = Path(__file__).parents[2] / "configs" / "heart.charter.toml"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A charter with its keys, from which runs are made."""
+
+    charter: Charter
+    identities: dict[str, Identity]
+
+    def with_charter(self, **changes: object) -> Stage:
+        return dataclasses.replace(self, charter=dataclasses.replace(self.charter, **changes))
+
+    def receipt(self, site: str, **changes: object) -> SignedReceipt:
+        plan, rounds = make_plan(self.charter), tuple(range(1, self.charter.training.rounds + 1))
+        receipt = Receipt(
+            site=site,
+            run_id=RUN,
+            charter_hash=document.hash_of(self.charter),
+            issued="2026-01-02T03:09:05+00:00",
+            unit="record",
+            neighbouring="add-or-remove-one",
+            delta=plan.delta,
+            training_rounds=rounds,
+            training_epsilon=_finite(plan.training_epsilon),
+            evaluation_rounds=(*plan.progress_rounds, rounds[-1]),
+            evaluation_epsilon=_finite(plan.evaluation_epsilon),
+            self_test_passed=True,
+            ledger_entries=21,
+            ledger_head="ab" * 32,
+        )
+        receipt = dataclasses.replace(receipt, **changes)
+        return receipts.from_envelope(sign_receipt(receipt, self.identities[site]))
+
+    def redone_receipt(self, site: str, number: int) -> SignedReceipt:
+        """A receipt of a site that paid for training round `number` twice."""
+        plan = make_plan(self.charter)
+        rounds = tuple(sorted((*range(1, self.charter.training.rounds + 1), number)))
+        spent = epsilon([plan.round_event] * len(rounds), delta=plan.delta)
+        return self.receipt(site, training_rounds=rounds, training_epsilon=spent)
+
+    def evidence(
+        self, *, records: int = 262, skill: float = 2.6, unfair: float = 0.0, noise: bool = True
+    ) -> Evidence:
+        """Evidence of a run whose model has this skill, and sees `unfair` less in women."""
+        charter, plan = self.charter, make_plan(self.charter)
+        rng = np.random.default_rng(20260102)
+        table = _table(charter, rng, records=records, skill=skill, unfair=unfair)
+        cut = layout_of(charter).counts_length
+        variances = [plan.sum_variance(std) for std in (plan.counts_std, plan.histogram_std)]
+        if noise:
+            table[:cut] += _skellam(rng, variances[0], cut)
+            table[cut:] += _skellam(rng, variances[1], table.size - cut)
+        counts, histogram = tuple(map(int, table[:cut])), tuple(map(int, table[cut:]))
+        progress = tuple(
+            _progress(rng, number, records, plan.sum_variance(plan.progress_std) if noise else 0.0)
+            for number in plan.progress_rounds
+        )
+        return Evidence(
+            run_id=RUN,
+            started="2026-01-02T03:04:05Z",
+            finished="2026-01-02T03:09:05Z",
+            charter_hash=document.hash_of(charter),
+            model_hash="00" * 32,
+            base_model_sha256=charter.model.sha256,
+            schema_hash=document.schema_hash(charter),
+            code_hash="cd" * 32,
+            versions=(
+                Package(name="numpy", version="2.4.6"),
+                Package(name="torch", version="2.13"),
+            ),
+            seeds=(Seed(name="adapter", value=7),),
+            test_mode=False,
+            partition="Invented for tests; in the real run, four hospitals, a natural partition.",
+            plan=plan_facts(charter),
+            counts=counts,
+            histogram=histogram,
+            counts_variance=variances[0] if noise else 0.0,
+            histogram_variance=variances[1] if noise else 0.0,
+            progress=progress,
+            rounds=_sums(charter, progress, counts + histogram),
+            receipts=tuple(self.receipt(site) for site in SITES),
+            self_tests=tuple(SelfTest(site=site, passed=True) for site in SITES),
+            server_saw=(
+                "the roster, the charter and each site's public keys",
+                "one sum of updates a round, over the surviving sites",
+                "one sum of four counts after each round, with noise",
+                "one sum of the group tables and histograms, with noise",
+                "who answered when, and who dropped out",
+            ),
+        )
+
+
+def _table(
+    charter: Charter, rng: np.random.Generator, *, records: int, skill: float, unfair: float
+) -> np.ndarray:
+    shares = np.array([0.07, 0.09, 0.08, 0.27, 0.30, 0.19])
+    cells = rng.choice(6, size=records, p=shares)
+    female = cells < 3
+    labels = (rng.random(records) < np.where(female, 0.36, 0.6)).astype(np.int64)
+    logits = rng.normal(0, 1.4, records) + skill * (labels - 0.5)
+    logits -= unfair * female * labels
+    return tabulate(
+        layout_of(charter),
+        groups=np.stack([cells // 3, cells % 3], axis=1),
+        labels=labels,
+        scores=1 / (1 + np.exp(-logits)),
+    ).astype(np.int64)
+
+
+def _skellam(rng: np.random.Generator, variance: float, size: int) -> np.ndarray:
+    return rng.poisson(variance / 2, size) - rng.poisson(variance / 2, size)
+
+
+def _progress(rng: np.random.Generator, number: int, records: int, variance: float) -> Progress:
+    right = 0.62 + 0.03 * number
+    exact = records * np.array([0.46 * right, 0.46 * (1 - right), 0.54 * (1 - right), 0.54 * right])
+    counts = np.round(exact).astype(np.int64)
+    if variance:
+        counts += _skellam(rng, variance, 4)
+    return Progress(round=number, counts=tuple(map(int, counts)), variance=variance)
+
+
+def _sums(
+    charter: Charter, progress: tuple[Progress, ...], final: tuple[int, ...]
+) -> tuple[OpenedSum, ...]:
+    light = {entry.round: entry for entry in progress}
+    found: list[OpenedSum] = []
+    for number in range(1, charter.training.rounds + 1):
+        away = {3: "switzerland"}.get(number)
+        found.append(
+            OpenedSum(
+                round=number,
+                kind="update",
+                cohort=SITES,
+                survivors=tuple(site for site in SITES if site != away),
+                dropped=(Dropout(site=away, stage="masked-update"),) if away else (),
+                sum_sha256=f"{number:064x}",
+            )
+        )
+        if number in light:
+            digest = sum_sha256(light[number].counts)
+            found.append(_whole(number, "progress", digest))
+    found.append(_whole(charter.training.rounds, "fairness", sum_sha256(final)))
+    return tuple(found)
+
+
+def _whole(number: int, kind: str, digest: str) -> OpenedSum:
+    return OpenedSum(
+        round=number,
+        kind=kind,  # type: ignore[arg-type]
+        cohort=SITES,
+        survivors=SITES,
+        sum_sha256=digest,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+COMPARISONS = Comparisons(
+    rows=(
+        Comparison(
+            name="This federation",
+            what="four sites, LoRA, secure aggregation",
+            epsilon=3.0,
+            seeds=(7, 8, 9),
+            roc_auc=(0.801, 0.782, 0.813),
+            accuracy=(0.72, 0.71, 0.74),
+            worst_site_auc=(0.66, 0.61, 0.7),
+            released=True,
+        ),
+        Comparison(
+            name="Federation without DP",
+            what="the same, no clipping and no noise",
+            seeds=(7, 8, 9),
+            roc_auc=(0.861, 0.858, 0.866),
+            accuracy=(0.79, 0.78, 0.79),
+        ),
+        Comparison(
+            name="Logistic regression on the raw columns, pooled",
+            what="no text, no adapter",
+            seeds=(7,),
+            roc_auc=(0.872,),
+            accuracy=(0.8,),
+        ),
+    ),
+    notes=("Invented for tests: at epsilon 1 the AUC falls to that of guessing.",),
+)
+
+
+@pytest.fixture(scope="session")
+def stage() -> Stage:
+    draft = document.load(DRAFT)
+    identities = {site: Identity.generate() for site in SITES}
+    roster = tuple(
+        Member(site=site, public_key=identities[site].public_key, declared_records=declared)
+        for site, declared in zip(SITES, (200, 172, 30, 86), strict=True)
+    )
+    coordinator = Identity.generate().public_key
+    charter = document.enrol(draft, coordinator_key=coordinator, roster=roster)
+    return Stage(charter=charter, identities=identities)
+
+
+def lay_out(folder: Path, stage: Stage, found: Evidence, *, compared: bool = False) -> Path:
+    """Make a run directory from a stage and its evidence, bound to the adapter's real bytes."""
+    run = folder / found.run_id
+    shutil.rmtree(run, ignore_errors=True)
+    (run / "adapter").mkdir(parents=True)
+    save_file({"lora_B": np.ones((4, 2), np.float32)}, run / "adapter/adapter_model.safetensors")
+    (run / "adapter/adapter_config.json").write_text('{"peft_type": "LORA"}')
+    (run / "metrics.jsonl").write_text('{"round": 1}\n')
+    durable.write(run / "charter.json", document.encode(stage.charter))
+    actual = durable.file_sha256(run / "adapter/adapter_model.safetensors")
+    if found.model_hash == "00" * 32:
+        found = dataclasses.replace(found, model_hash=actual)
+    evidence.write(found, run / "evidence.json")
+    if compared:
+        comparisons.write(COMPARISONS, run / "comparisons.json")
+    return run
+
+
+@pytest.fixture
+def lay(tmp_path: Path) -> Callable[..., Path]:
+    return partial(lay_out, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def heart(stage: Stage) -> Evidence:
+    """Evidence at the size of the real data: 262 held-out records, noise on."""
+    return stage.evidence()
+
+
+@pytest.fixture(scope="session")
+def published(stage: Stage, heart: Evidence, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = lay_out(tmp_path_factory.mktemp("published"), stage, heart, compared=True)
+    publish(run)
+    return run
+
+
+@pytest.fixture
+def release(published: Path, tmp_path: Path) -> Path:
+    """A whole release of its own for each test to spoil."""
+    return Path(shutil.copytree(published, tmp_path / published.name))

@@ -1,0 +1,156 @@
+"""Manifest, receipts and verdict verify offline, and a change to any of them is found."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from fedethics.cli.release import app
+from fedethics.errors import ReleaseError
+from fedethics.identity import Identity
+from fedethics.privacy.accounting import epsilon
+from fedethics.privacy.events import SampledGaussian
+from fedethics.privacy.ledger.ledger import Ledger
+from fedethics.privacy.ledger.model import Cap, DataSet
+from fedethics.privacy.plan import make_plan
+from fedethics.release import evidence, folder, gate, manifest, receipts
+from fedethics.release.publish import rewrite_report
+from fedethics.release.verification import verify
+
+
+def _problems(run):
+    return {check.name: check.problems for check in verify(run) if check.problems}
+
+
+def test_an_untouched_release_verifies(release):
+    assert _problems(release) == {}
+    assert CliRunner().invoke(app, ["verify", str(release)]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "adapter/adapter_model.safetensors",
+        "adapter/adapter_config.json",
+        "adapter/README.md",
+        "report.html",
+        "metrics.jsonl",
+        "comparisons.json",
+    ],
+)
+def test_one_changed_byte_is_found(release, name):
+    path = release / name
+    path.write_bytes(path.read_bytes()[:-1] + b"~")
+    result = CliRunner().invoke(app, ["verify", str(release)])
+    assert result.exit_code == 6
+    assert name in result.output
+
+
+def test_changed_evidence_is_found_even_with_a_new_manifest(release, heart):
+    forged = dataclasses.replace(heart, counts=tuple(count + 40 for count in heart.counts))
+    model = folder.load(release).evidence.model_hash
+    evidence.write(dataclasses.replace(forged, model_hash=model), release / "evidence.json")
+    manifest.write_manifest(release)
+    assert "verdict follows from the evidence" in _problems(release)
+
+
+def test_a_verdict_that_does_not_follow_is_found_even_with_a_new_manifest(release):
+    claimed = dataclasses.replace(gate.recorded(release), verdict="pass")
+    gate.write(claimed, release)
+    manifest.write_manifest(release)
+    assert "verdict follows from the evidence" in _problems(release)
+
+
+def test_a_forged_receipt_is_found(release, stage):
+    opened = folder.load(release).evidence
+    stranger = dataclasses.replace(opened.receipts[0], public_key=Identity.generate().public_key)
+    changed = dataclasses.replace(opened, receipts=(stranger, *opened.receipts[1:]))
+    evidence.write(changed, release / "evidence.json")
+    assert "receipts are signed by the roster's keys" in _problems(release)
+
+
+def test_a_manifest_that_lists_a_file_elsewhere_is_refused(release):
+    path = release / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(b'"metrics.jsonl"', b'"../../etc/host"'))
+    assert any("no release has such a file" in text for text in manifest.verify_manifest(release))
+
+
+def test_a_release_without_manifest_does_not_verify(release):
+    (release / "manifest.json").unlink()
+    assert CliRunner().invoke(app, ["verify", str(release)]).exit_code == 6
+
+
+def test_the_report_is_rewritten_and_the_release_still_verifies(release):
+    (release / "report.html").write_text("lost")
+    result = CliRunner().invoke(app, ["report", str(release)])
+    assert result.exit_code == 0
+    assert _problems(release) == {}
+
+
+def test_rewriting_the_report_does_not_launder_a_changed_adapter(release):
+    adapter = release / "adapter/adapter_model.safetensors"
+    adapter.write_bytes(adapter.read_bytes() + b"\0")
+    with pytest.raises(ReleaseError, match="adapter_model"):
+        rewrite_report(release)
+
+
+def test_the_manifest_says_what_sha256sum_says(release):
+    listed = json.loads((release / "manifest.json").read_text())["files"]
+    assert {file["path"] for file in listed} >= {"charter.json", "gate.json", "report.html"}
+    for file in listed:
+        data = (release / file["path"]).read_bytes()
+        assert file["sha256"] == hashlib.sha256(data).hexdigest()
+        assert file["size"] == len(data)
+
+
+def test_evidence_survives_its_file(heart, tmp_path):
+    evidence.write(heart, tmp_path / "evidence.json")
+    assert evidence.load(tmp_path / "evidence.json") == heart
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (b'"test-mode":false', b'"test-mode":0', "test-mode: expected true or false"),
+        (b'"run-id"', b'"run-idd"', "unknown key"),
+        (b'"counts-variance":', b'"counts-variance":-', "at least 0"),
+    ],
+)
+def test_malformed_evidence_is_refused_by_key(heart, before, after, told):
+    data = evidence.encode(heart)
+    changed = data.replace(before, after)
+    assert changed != data
+    with pytest.raises(ReleaseError, match=told):
+        evidence.parse(changed)
+
+
+def test_a_real_ledgers_receipt_passes_through(stage, tmp_path):
+    site, plan = stage.identities["hungary"], make_plan(stage.charter)
+    ledger = Ledger.open(tmp_path / "ledger.db", identity=site, create=True)
+    held = ledger.reserve(
+        data_set=DataSet(fingerprint="f" * 64, label="train"),
+        run="r1",
+        round_number=1,
+        kind="update",
+        events=[plan.round_event],
+        charter_hash=plan.charter_hash,
+        cap=Cap(epsilon=8.0, delta=plan.delta),
+    )
+    ledger.confirm(held, note="sent")
+    signed = receipts.from_envelope(
+        ledger.receipt(site="hungary", run="r1", charter=stage.charter, self_test_passed=True)
+    )
+    receipt = receipts.genuine(signed, roster_key=site.public_key)
+    assert receipt is not None
+    one_round = SampledGaussian(plan.noise_multiplier, 0.5, stage.charter.training.local_steps)
+    assert receipt.training_epsilon == epsilon([one_round], delta=plan.delta)
+    assert receipts.genuine(signed, roster_key=stage.identities["cleveland"].public_key) is None
+
+
+def test_a_damaged_receipt_is_refused():
+    with pytest.raises(ReleaseError, match="receipt"):
+        receipts.from_envelope(b'{"body":"x"}')
