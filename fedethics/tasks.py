@@ -54,6 +54,7 @@ def layout_of(charter: Charter) -> Layout:
         ),
         bins=evaluation.bins,
         threshold=evaluation.threshold,
+        histogram_by=evaluation.histogram_by,
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import numpy as np
-from fedethics.release.publish import publish
 from numpy.typing import NDArray
 
 from fedethics import tasks
@@ -21,6 +20,7 @@ from fedethics.protocol import Action
 from fedethics.release import durable, evidence, folder, receipts
 from fedethics.release.evidence import Evidence, Package, Seed, SignedReceipt
 from fedethics.release.plan_facts import plan_facts
+from fedethics.release.publish import publish
 from fedethics.training.learner import Learner
 from server.code_hash import code_hash, package_versions
 from server.events import EventLog

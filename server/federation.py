@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from fedethics.secagg import CoordinatorSecagg
-
 from fedethics.errors import FedethicsError, RunError
 from fedethics.protocol import Action, Reply, Request
+from fedethics.secagg import CoordinatorSecagg
 from server.events import EventLog
 from server.exchange import Exchange
 

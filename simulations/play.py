@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fedethics.release.publish import publish
 from rich.console import Console
 
 from fedethics.data.reading import read_records
@@ -10,6 +9,7 @@ from fedethics.data.split import Split, split
 from fedethics.privacy.plan import make_plan
 from fedethics.release import comparisons as comparison_file
 from fedethics.release import folder
+from fedethics.release.publish import publish
 from fedethics.site.home import SiteHome
 from simulations.comparisons import compare, count_fits
 from simulations.federation import run_federation

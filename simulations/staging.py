@@ -17,6 +17,7 @@ from fedethics.charter import document
 from fedethics.charter.model import Charter, Member
 from fedethics.errors import RunError
 from fedethics.identity import Identity
+from fedethics.privacy.ledger import Ledger
 from simulations.scenario import Scenario, SiteSetup
 
 
@@ -68,6 +69,7 @@ def build(
     for site in scenario.sites:
         home = stage.homes[site.name]
         _write_home(home, keys[site.name], charter)
+        Ledger.open(home / "ledger.db", identity=keys[site.name], create=True)
         shutil.copyfile(base / site.policy, home / "policy.toml")
         _write_site_file(home, site, data_dir, scenario.test_noise_seed)
     return stage

@@ -125,6 +125,8 @@ class EvaluationPrivacy:
         trust_mode: "distributed": shares of noise add up to the guarantee in the opened sum, if
             at most `secagg.colluders` sites collude; "local": each site's noise is enough alone.
         epsilon: bound for one held-out unit over all evaluations of this run.
+        histogram_by: sensitive features that the score histograms are crossed with; the counts
+            are always crossed with all. Fewer say more about everyone on few records.
         counts_ratio, histogram_ratio, progress_ratio: standard deviations relative to each other.
         progress_every: rounds between light evaluations without groups; 0 for none.
         bins: uniform score bins over [0, 1]; even, so that 0.5 is an edge.
@@ -134,6 +136,7 @@ class EvaluationPrivacy:
     mechanism: Literal["skellam", "none"] = term()
     trust_mode: Literal["local", "distributed"] = term()
     epsilon: float = term(above=0)
+    histogram_by: tuple[str, ...] = term(default=())
     counts_ratio: float = term(default=1.0, above=0)
     histogram_ratio: float = term(default=2.0, above=0)
     progress_ratio: float = term(default=4.0, above=0)
@@ -259,6 +262,8 @@ class Charter:
         if self.roster and not self.coordinator_key:
             found.append("coordinator-key: missing, though the roster is filled")
         known = {feature.name for feature in self.data.sensitive}
+        for name in set(self.privacy.evaluation.histogram_by) - known:
+            found.append(f"privacy.evaluation.histogram-by: {name!r} is not a sensitive feature")
         for index, objective in enumerate(self.ethics.objectives):
             unknown = set(filter(None, objective.feature.split("*"))) - known
             if unknown:

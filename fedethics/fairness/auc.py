@@ -76,13 +76,13 @@ def area_bands(partition: Partition, *, z: float) -> Bands:
 
 
 def _pairs(partition: Partition) -> FloatArray:
-    totals = partition.histogram.sum(axis=2)
+    totals = partition.scores.sum(axis=2)
     pairs: FloatArray = np.maximum(totals[:, 0], 0.0) * np.maximum(totals[:, 1], 0.0)
     return pairs
 
 
 def _order(partition: Partition, tie: float) -> _Order:
-    negatives, positives = partition.histogram[:, 0], partition.histogram[:, 1]
+    negatives, positives = partition.scores[:, 0], partition.scores[:, 1]
     below = np.cumsum(negatives, axis=1) - (1.0 - tie) * negatives
     from_here = np.cumsum(positives[:, ::-1], axis=1)[:, ::-1]
     above = from_here - (1.0 - tie) * positives
@@ -92,7 +92,7 @@ def _order(partition: Partition, tie: float) -> _Order:
 def _not_rejected(one: Partition, tie: float, z: float) -> BoolArray:
     """Return which areas on the grid the test of a single group's T(A) keeps."""
     order = _order(one, tie)
-    below, above = one.histogram[0]
+    below, above = one.scores[0]
     sides = ((order.below[0], above, below.sum()), (order.above[0], below, above.sum()))
     noise, placements = np.zeros_like(_GRID), np.zeros_like(_GRID)
     for won, people, total in sides:

@@ -40,7 +40,9 @@ class Layout:
     """The shape of the released integer vector: `counts` first, then `histogram`.
 
     `counts[cell, y, yhat]` and `histogram[cell, y, bin]` are flattened in C order. A cell is one
-    combination of group values, the last feature varying fastest.
+    combination of group values, the last feature varying fastest. The histogram may be crossed
+    with fewer features than the counts: noise is drawn for each of its many entries, so on few
+    records a finer histogram says less about everyone.
 
     Guarantee: a record touches exactly one entry of each block, so that adding or removing one
     record changes each block by 1 (L1 and L2 sensitivity 1).
@@ -49,14 +51,18 @@ class Layout:
         features: the sensitive features, at least one.
         bins: score bins of equal width over [0, 1], at least 64.
         threshold: a record is predicted positive when its score >= threshold.
+        histogram_by: names of the features that the histogram is crossed with; None for all, and
+            empty for one histogram over everyone.
 
     Raises:
-        FairnessError: no features, a repeated feature, too few bins, threshold outside [0, 1].
+        FairnessError: no features, a repeated or unknown feature, too few bins, threshold outside
+            [0, 1].
     """
 
     features: tuple[SensitiveFeature, ...]
     bins: int = MINIMUM_BINS
     threshold: float = 0.5
+    histogram_by: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         names = [feature.name for feature in self.features]
@@ -69,11 +75,28 @@ class Layout:
             )
         if not 0.0 <= self.threshold <= 1.0:
             raise FairnessError(f"threshold {self.threshold!r} is outside [0, 1]")
+        for name in self.histogram_by or ():
+            self.feature(name)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Number of groups of each feature, in declared order."""
         return tuple(len(feature.groups) for feature in self.features)
+
+    @property
+    def histogram_axes(self) -> tuple[int, ...]:
+        """Positions of the features that the histogram is crossed with, in declared order."""
+        wanted = self.histogram_by
+        return tuple(
+            axis
+            for axis, feature in enumerate(self.features)
+            if wanted is None or feature.name in wanted
+        )
+
+    @property
+    def histogram_cells(self) -> int:
+        """Size of the cross product of the features that the histogram is crossed with."""
+        return math.prod(self.shape[axis] for axis in self.histogram_axes)
 
     @property
     def num_cells(self) -> int:
@@ -87,8 +110,8 @@ class Layout:
 
     @property
     def histogram_length(self) -> int:
-        """Entries of the histogram block: cell x label x score bin."""
-        return self.num_cells * 2 * self.bins
+        """Entries of the histogram block: histogram cell x label x score bin."""
+        return self.histogram_cells * 2 * self.bins
 
     @property
     def length(self) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedethics.errors import FairnessError
-from fedethics.fairness.layout import INTERSECTION
+from fedethics.fairness.layout import INTERSECTION, Layout
 from fedethics.fairness.tables import Tables
 
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -24,7 +24,8 @@ class Partition:
         groups: names, for an intersection joined by `*`.
         shape: groups of each named feature; product = number of groups G.
         counts: (G, 2, 2), [group, y, yhat].
-        histogram: (G, 2, bins), [group, y, bin].
+        histogram: (G, 2, bins), [group, y, bin]; None where the layout does not cross the
+            histogram with every feature asked for.
         counts_variance: noise variance of each entry of `counts`: that of a cell times the number
             of cells in a group, since cells carry independent noise.
         histogram_variance: the same for `histogram`.
@@ -33,9 +34,23 @@ class Partition:
     groups: tuple[str, ...]
     shape: tuple[int, ...]
     counts: FloatArray
-    histogram: FloatArray
+    histogram: FloatArray | None
     counts_variance: float
     histogram_variance: float
+
+    @property
+    def scores(self) -> FloatArray:
+        """The score histograms, shape (G, 2, bins).
+
+        Raises:
+            FairnessError: they were not collected for these groups.
+        """
+        if self.histogram is None:
+            raise FairnessError(
+                f"score histograms were not collected for the groups {', '.join(self.groups)}; "
+                "privacy.evaluation.histogram-by of the charter names the features they are for"
+            )
+        return self.histogram
 
     @property
     def sizes(self) -> FloatArray:
@@ -53,7 +68,7 @@ class Partition:
         return replace(
             self,
             counts=self.counts * records,
-            histogram=self.histogram * records,
+            histogram=None if self.histogram is None else self.histogram * records,
             counts_variance=self.counts_variance * noise**2,
             histogram_variance=self.histogram_variance * noise**2,
         )
@@ -66,7 +81,7 @@ class Partition:
             groups=names,
             shape=(len(names),),
             counts=self.counts[keep],
-            histogram=self.histogram[keep],
+            histogram=None if self.histogram is None else self.histogram[keep],
         )
 
 
@@ -97,22 +112,34 @@ def by_feature(tables: Tables, feature: str) -> Partition:
 
 def _summed(tables: Tables, axes: tuple[int, ...], groups: tuple[str, ...]) -> Partition:
     layout = tables.layout
-    dropped = tuple(axis for axis in range(len(layout.shape)) if axis not in axes)
-    # Axes left after the sum keep their declared order; put them in the order asked.
-    order = tuple(sorted(axes).index(axis) for axis in axes)
-
-    def gather(block: NDArray[np.int64]) -> FloatArray:
-        cube = block.reshape(*layout.shape, *block.shape[1:]).sum(axis=dropped)
-        cube = cube.transpose(*order, len(axes), len(axes) + 1)
-        gathered: FloatArray = cube.reshape(len(groups), *block.shape[1:]).astype(np.float64)
-        return gathered
-
-    cells = layout.num_cells // len(groups)
+    everywhere = tuple(range(len(layout.shape)))
+    crossed = set(axes) <= set(layout.histogram_axes)
+    histogram = (
+        _gather(tables.histogram, layout, layout.histogram_axes, axes).reshape(
+            len(groups), 2, layout.bins
+        )
+        if crossed
+        else None
+    )
     return Partition(
         groups=groups,
         shape=tuple(layout.shape[axis] for axis in axes) or (1,),
-        counts=gather(tables.counts),
-        histogram=gather(tables.histogram),
-        counts_variance=tables.counts_variance * cells,
-        histogram_variance=tables.histogram_variance * cells,
+        counts=_gather(tables.counts, layout, everywhere, axes).reshape(len(groups), 2, 2),
+        histogram=histogram,
+        counts_variance=tables.counts_variance * (layout.num_cells // len(groups)),
+        # Where the histogram is not crossed with these groups, nobody reads its variance.
+        histogram_variance=tables.histogram_variance
+        * max(layout.histogram_cells // len(groups), 1),
     )
+
+
+def _gather(
+    block: NDArray[np.int64], layout: Layout, have: tuple[int, ...], axes: tuple[int, ...]
+) -> FloatArray:
+    """Sum a block's cells over the features of `have` that are not asked for, in asked order."""
+    cube = block.reshape(*(layout.shape[axis] for axis in have), *block.shape[1:])
+    dropped = tuple(place for place, axis in enumerate(have) if axis not in axes)
+    # Axes left after the sum keep their declared order; put them in the order asked.
+    order = tuple(sorted(axes).index(axis) for axis in axes)
+    summed: FloatArray = cube.sum(axis=dropped).astype(np.float64)
+    return summed.transpose(*order, len(axes), len(axes) + 1)

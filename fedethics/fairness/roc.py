@@ -59,7 +59,7 @@ def roc(
     partition, withheld = _one_group(tables, feature, group, minimum_cell)
     areas = binned_areas(partition)
     auc = pooled(partition, find_metric("roc_auc_score"), confidence=confidence)
-    fpr, tpr = (_cumulative(partition.histogram[0, label]) for label in (0, 1))
+    fpr, tpr = (_cumulative(partition.scores[0, label]) for label in (0, 1))
     low, high = float(areas.bins_low[0]), float(areas.bins_high[0])
     if withheld:
         note = suppression_reason(minimum_cell)

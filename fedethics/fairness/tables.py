@@ -19,7 +19,7 @@ class Tables:
     Attributes:
         layout: the charter's layout.
         counts: (cells, 2, 2) int64, [cell, y, yhat]; entries may be negative through noise.
-        histogram: (cells, 2, bins) int64, [cell, y, bin]; entries may be negative through noise.
+        histogram: (histogram cells, 2, bins) int64, [cell, y, bin]; entries likewise.
         counts_variance: variance of the integer noise on each entry of `counts`; 0 is no noise.
         histogram_variance: the same for each entry of `histogram`.
         sites: number of sites in the sum.
@@ -63,8 +63,8 @@ class Tables:
             raise FairnessError(f"a sum over {sites} sites is not a sum")
         whole = flat.astype(np.int64)
         counts = whole[: layout.counts_length].reshape(layout.num_cells, 2, 2)
-        histogram = whole[layout.counts_length :].reshape(layout.num_cells, 2, layout.bins)
-        _refuse_impossible(counts, histogram, counts_variance, histogram_variance)
+        histogram = whole[layout.counts_length :].reshape(-1, 2, layout.bins)
+        _refuse_impossible(layout, counts, histogram, counts_variance, histogram_variance)
         counts.setflags(write=False)
         histogram.setflags(write=False)
         return cls(
@@ -78,6 +78,7 @@ class Tables:
 
 
 def _refuse_impossible(
+    layout: Layout,
     counts: NDArray[np.int64],
     histogram: NDArray[np.int64],
     counts_variance: float,
@@ -93,7 +94,9 @@ def _refuse_impossible(
                 "variance is given as 0; state the true variance"
             )
     exact = counts_variance == 0 and histogram_variance == 0
-    if exact and (counts.sum(axis=2) != histogram.sum(axis=2)).any():
+    finer = tuple(axis for axis in range(len(layout.shape)) if axis not in layout.histogram_axes)
+    coarse = counts.sum(axis=2).reshape(*layout.shape, 2).sum(axis=finer).reshape(-1, 2)
+    if exact and (coarse != histogram.sum(axis=2)).any():
         raise FairnessError(
             "counts and histogram, both without noise, hold different numbers of records; "
             "some site's vector is wrong or uses another layout"

@@ -39,7 +39,8 @@ def tabulate(
     edges = np.arange(layout.bins + 1) / layout.bins
     # A score on an edge belongs to the bin above it; a score of exactly 1 to the last bin.
     score_bin = np.minimum(np.searchsorted(edges, score, side="right") - 1, layout.bins - 1)
-    entry = (cell * 2 + label) * layout.bins + score_bin
+    coarse = _coarse(layout, cell)
+    entry = (coarse * 2 + label) * layout.bins + score_bin
     histogram = np.bincount(entry, minlength=layout.histogram_length)
     return np.concatenate([counts, histogram]).astype(np.int64)
 
@@ -85,6 +86,15 @@ def _cells(layout: Layout, groups: NDArray[Any], records: int) -> NDArray[np.int
     for column, size in enumerate(layout.shape):
         cell = cell * size + indices[:, column]
     return cell
+
+
+def _coarse(layout: Layout, cell: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return each record's histogram cell from its cell."""
+    indices = np.unravel_index(cell, layout.shape)
+    coarse: NDArray[np.int64] = np.zeros(len(cell), dtype=np.int64)
+    for axis in layout.histogram_axes:
+        coarse = coarse * layout.shape[axis] + indices[axis]
+    return coarse
 
 
 def _refuse(wrong: NDArray[np.bool_], what: str) -> None:

@@ -191,6 +191,20 @@ def _records(request: _Request) -> Iterator[str]:
                 )
 
 
+def _split(request: _Request) -> Iterator[str]:
+    data = request.data
+    cut = {data.train.fingerprint, data.held_out.fingerprint}
+    for account in request.ledger.data_sets():
+        same_records = bool(account.source) and account.source == data.train.source
+        if same_records and account.fingerprint not in cut:
+            yield (
+                f"these records were cut into training and held-out otherwise before (account "
+                f"{account.label!r} in the ledger); another cut would give the same people a "
+                "second budget. Keep the earlier data.split-salt and data.holdout-fraction"
+            )
+            return
+
+
 def _budget(request: _Request) -> Iterator[str]:
     plan, policy, data = request.plan, request.policy, request.data
     for name, account, events, private in (
@@ -214,6 +228,7 @@ RULES: tuple[Callable[[_Request], Iterator[str]], ...] = (
     _mechanisms,
     _cohort,
     _records,
+    _split,
     _budget,
 )
 

@@ -75,9 +75,8 @@ class Session:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The site's ledger, verified on opening."""
-        path = self.home.path / "ledger.db"
-        return Ledger.open(path, identity=self.identity, create=not path.exists())
+        """The site's ledger, verified on opening; never made here, or losing it would be a reset."""
+        return Ledger.open(self.home.path / "ledger.db", identity=self.identity)
 
     @property
     def self_tests(self) -> SelfTests:

@@ -45,11 +45,15 @@ class Workbench:
         """Return what the permit needs to know of the records; it stays at the site."""
         train, held_out = self.records.train, self.records.held_out
         return DataFacts(
-            train=DataSet(fingerprint=train.fingerprint, label="train"),
-            held_out=DataSet(fingerprint=held_out.fingerprint, label="held-out"),
+            train=_account(train, "train"),
+            held_out=_account(held_out, "held-out"),
             train_records=len(train.texts),
             held_out_records=len(held_out.texts),
         )
+
+
+def _account(part: Records, label: str) -> DataSet:
+    return DataSet(fingerprint=part.fingerprint, label=label, source=part.source_fingerprint)
 
 
 def open_workbench(charter: Charter, *, data: Path, model_dir: Path | None) -> Workbench:

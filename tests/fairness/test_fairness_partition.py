@@ -1,10 +1,12 @@
 """A group's numbers are sums of cells, and so is its noise."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from fedethics.errors import FairnessError
-from fedethics.fairness import Layout, SensitiveFeature, Tables, by_group
+from fedethics.fairness import Layout, SensitiveFeature, Tables, by_group, tabulate
 from fedethics.fairness.partition import by_feature, everyone
 
 THREE = Layout(
@@ -63,3 +65,37 @@ def test_a_feature_that_was_not_declared_is_refused(feature):
     tables = tables_of(np.zeros(THREE.length, dtype=int), 0, 0)
     with pytest.raises(FairnessError):
         by_group(tables, "selection_rate", feature=feature)
+
+
+@pytest.mark.parametrize("crossed", [(), ("age",), ("sex",), ("sex", "age"), ("age", "sex")])
+def test_a_coarser_histogram_is_the_finer_one_summed_and_costs_no_other_table(
+    two_features, crossed
+):
+    rng = np.random.default_rng(5)
+    records = 200
+    groups = np.stack([rng.integers(0, 2, records), rng.integers(0, 3, records)], axis=1)
+    labels, scores = rng.integers(0, 2, records), rng.random(records)
+    coarse = dataclasses.replace(two_features, histogram_by=crossed)
+
+    def tables(layout):
+        vector = tabulate(layout, groups=groups, labels=labels, scores=scores)
+        return Tables.from_vector(
+            vector, layout=layout, counts_variance=0, histogram_variance=0, sites=3
+        )
+
+    fine, few = tables(two_features), tables(coarse)
+    assert np.array_equal(few.counts, fine.counts)
+    assert few.histogram.size == coarse.histogram_length
+    assert np.array_equal(everyone(few).scores, everyone(fine).scores)
+    for feature in ("sex", "age", "age*sex"):
+        kept = set(feature.split("*")) <= set(crossed)
+        if kept:
+            assert np.array_equal(by_feature(few, feature).scores, by_feature(fine, feature).scores)
+        else:
+            with pytest.raises(FairnessError, match="histogram-by"):
+                _ = by_feature(few, feature).scores
+
+
+def test_an_unknown_feature_for_the_histogram_is_refused(two_features):
+    with pytest.raises(FairnessError, match="not declared"):
+        dataclasses.replace(two_features, histogram_by=("shoe size",))

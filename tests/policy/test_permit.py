@@ -223,3 +223,20 @@ def test_nothing_in_a_charter_can_raise_a_cap(site, target, rate, ratio, evaluat
     plan = make_plan(charter)
     for events in (plan.training_events, plan.evaluation_events):
         assert epsilon(events, delta=granted.train_cap.delta) <= 3.0
+
+
+def test_another_split_of_the_same_records_is_no_second_budget(site):
+    first = dataclasses.replace(
+        DATA,
+        train=dataclasses.replace(DATA.train, source="ff"),
+        held_out=dataclasses.replace(DATA.held_out, source="ff"),
+    )
+    site.charge(data_set=first.train)
+    site.ask(data=first)
+    again = dataclasses.replace(
+        first,
+        train=DataSet(fingerprint="cc", label="train", source="ff"),
+        held_out=DataSet(fingerprint="dd", label="held-out", source="ff"),
+    )
+    (reason,) = site.reasons(data=again)
+    assert "second budget" in reason

@@ -54,10 +54,12 @@ def test_progress_is_taken_every_so_often_and_never_on_the_last_round(heart, eve
 
 
 def test_tables_share_one_budget_by_the_ratios_of_the_charter(heart):
-    plan = make_plan(heart)
+    ratios = {"counts_ratio": 1.5, "histogram_ratio": 3.0, "progress_ratio": 6.0}
+    charter = with_terms(heart, evaluation=ratios)
+    plan = make_plan(charter)
     assert plan.histogram_std == pytest.approx(2 * plan.counts_std)
     assert plan.progress_std == pytest.approx(4 * plan.counts_std)
-    fewer = make_plan(with_terms(heart, evaluation={"progress_every": 0}))
+    fewer = make_plan(with_terms(charter, evaluation={"progress_every": 0}))
     assert fewer.counts_std < plan.counts_std
 
 

@@ -195,7 +195,11 @@ def _charge(body: dict[str, Any], index: int, time: datetime) -> Charge:
     return Charge(
         index=index,
         time=time,
-        data_set=DataSet(fingerprint=account["fingerprint"], label=account["label"]),
+        data_set=DataSet(
+            fingerprint=account["fingerprint"],
+            label=account["label"],
+            source=account.get("source", ""),
+        ),
         run=body["run"],
         round_number=body["round"],
         kind=body["kind"],

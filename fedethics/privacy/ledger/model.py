@@ -24,10 +24,13 @@ class DataSet:
     Attributes:
         fingerprint: hex digest of the content, so that a renamed file keeps its account.
         label: what people call it, such as "train" or "held-out".
+        source: fingerprint of the whole file that it was cut from, so that another cut of the same
+            records is seen.
     """
 
     fingerprint: str
     label: str
+    source: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

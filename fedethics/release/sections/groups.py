@@ -167,24 +167,26 @@ def _short(name: str) -> str:
 
 
 def roc_curves(folder: Folder) -> tuple[Block, ...]:
-    """Return the ROC over everyone and by the groups of each feature."""
-    return tuple(_roc(folder, feature.name) for feature in folder.tables.layout.features)
+    """Return the ROC over everyone, by each feature that the histograms are crossed with."""
+    layout = folder.tables.layout
+    crossed = [layout.features[axis].name for axis in layout.histogram_axes]
+    return tuple(_roc(folder, feature) for feature in crossed or (None,))
 
 
-def _roc(folder: Folder, feature: str) -> Block:
+def _roc(folder: Folder, feature: str | None) -> Block:
     tables = folder.tables
-    groups = tables.layout.feature(feature).groups
+    groups = tables.layout.feature(feature).groups if feature else ()
     found = {"Everyone": roc(tables, confidence=CONFIDENCE)} | {
         group_label(group): roc(tables, feature=feature, group=group, confidence=CONFIDENCE)
         for group in groups
     }
     rows = tuple(_roc_row(name, curve) for name, curve in found.items())
-    title = f"ROC by {feature_label(feature)}"
+    title = f"ROC by {feature_label(feature)}" if feature else "ROC"
     return Block(
         title=title,
         drawing=curves(
             _lines(found),
-            name=f"roc-{feature}",
+            name=f"roc-{feature or 'everyone'}",
             title=title,
             description="; ".join(f"{row[0]}: AUC {row[1]} ({row[2]})" for row in rows),
             x="false positive rate",

@@ -1,0 +1,44 @@
+"""Sensitive features of records: which declared group each record is in, counted for local use."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping
+
+import numpy as np
+
+from fedethics.charter.data_terms import DataTerms, SensitiveColumn
+from fedethics.data.cells import NOT_RECORDED, CellProblem, Value
+from fedethics.data.records import Records
+
+
+def group_index(value: Value, feature: SensitiveColumn) -> int:
+    """Return the index of the declared group that `value` is in.
+
+    A value that was not recorded is in the group "not recorded", where the charter declares one.
+
+    Raises:
+        CellProblem: the value is in no declared group.
+    """
+    if isinstance(value, float) and feature.edges:
+        return bisect_right(feature.edges, value)
+    name = NOT_RECORDED if value is None else _group_name(value)
+    if name not in feature.groups:
+        raise CellProblem(
+            f"in no declared group of {feature.name} ({', '.join(feature.groups)}); records are "
+            "never dropped for their group"
+        )
+    return feature.groups.index(name)
+
+
+def group_counts(records: Records, terms: DataTerms) -> Mapping[str, Mapping[str, int]]:
+    """Return records per group of each feature. Sensitive: for the site's own eyes only."""
+    counts = {}
+    for position, feature in enumerate(terms.sensitive):
+        tally = np.bincount(records.groups[:, position], minlength=len(feature.groups))
+        counts[feature.name] = dict(zip(feature.groups, tally.tolist(), strict=True))
+    return counts
+
+
+def _group_name(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"

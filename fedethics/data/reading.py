@@ -1,0 +1,150 @@
+"""Read a site's CSV file by the charter's schema, or say everything that is wrong with it.
+
+Guarantee: every record that is returned passed every check of the schema; a message names the
+line, the column and what is allowed, and never a value of any record.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from fedethics.charter.data_terms import DataTerms
+from fedethics.data.cells import CellProblem, Value, parse_cell, wording
+from fedethics.data.groups import group_index
+from fedethics.data.records import Records, fingerprint, row_hash
+from fedethics.errors import DataError
+
+MAX_PROBLEMS = 10
+
+
+def read_records(path: Path, terms: DataTerms) -> Records:
+    """Read, check and word the records of a CSV file (UTF-8, one header line).
+
+    Raises:
+        DataError: unreadable, empty, a column missing, an unknown label, a value out of range or
+            undeclared, a record in no declared group; lists up to ten problems at once.
+    """
+    reading = _Reading(terms)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for line, row in _rows(csv.reader(file, strict=True), terms):
+                reading.add(line, row)
+                if len(reading.problems) >= MAX_PROBLEMS:
+                    break
+    except OSError as error:
+        raise DataError(f"data file {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"data file {path} is not UTF-8 text; export it as UTF-8 CSV") from error
+    except (csv.Error, CellProblem) as error:
+        raise DataError(f"data file {path} is not as the charter's schema says: {error}") from error
+    return reading.finish(path)
+
+
+def _rows(reader: Iterator[list[str]], terms: DataTerms) -> Iterator[tuple[int, dict[str, str]]]:
+    header = [name.strip() for name in next(reader, [])]
+    needed = [column.name for column in terms.columns] + [terms.label.column]
+    missing = [name for name in needed if name not in header]
+    if not header:
+        raise CellProblem("the file is empty")
+    if missing:
+        raise CellProblem(f"line 1: no column {', '.join(missing)}")
+    twice = sorted(name for name, count in Counter(header).items() if count > 1)
+    if twice:
+        raise CellProblem(f"line 1: column {', '.join(twice)} stands twice")
+    for cells in reader:
+        line: int = reader.line_num  # type: ignore[attr-defined]
+        if not cells:
+            continue
+        if len(cells) != len(header):
+            raise CellProblem(f"line {line}: {len(cells)} cells under {len(header)} column names")
+        yield line, {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+
+
+class _Reading:
+    """Records and problems gathered so far from one file."""
+
+    def __init__(self, terms: DataTerms) -> None:
+        self.terms = terms
+        self.problems: list[str] = []
+        self.dropped: Counter[str] = Counter()
+        self.labels: list[int] = []
+        self.groups: list[list[int]] = []
+        self.values: list[dict[str, Value]] = []
+        self.hashes: list[bytes] = []
+        self.all_hashes: list[bytes] = []
+
+    def add(self, line: int, row: Mapping[str, str]) -> None:
+        digest = row_hash(row)
+        self.all_hashes.append(digest)
+        before = len(self.problems)
+        values: dict[str, Value] = {}
+        empty: list[str] = []
+        for column in self.terms.columns:
+            raw = row[column.name]
+            if not raw and column.on_empty == "drop-row":
+                empty.append(column.name)
+                continue
+            try:
+                values[column.name] = parse_cell(raw, column)
+            except CellProblem as problem:
+                self._problem(line, column.name, problem)
+        label = self._label(line, row[self.terms.label.column])
+        if empty:
+            self.dropped[f"{empty[0]} is empty"] += 1
+        elif len(self.problems) == before:
+            self._keep(line, digest, values, label)
+
+    def finish(self, path: Path) -> Records:
+        if self.problems:
+            more = "" if len(self.problems) < MAX_PROBLEMS else "\n  - and perhaps more"
+            listed = "".join(f"\n  - {problem}" for problem in self.problems)
+            raise DataError(
+                f"data file {path} is not as the charter's schema says; nothing was used:"
+                f"{listed}{more}"
+            )
+        if not self.values:
+            reasons = "; ".join(f"{count} rows: {why}" for why, count in self.dropped.items())
+            raise DataError(f"data file {path} holds no usable record ({reasons or 'no rows'})")
+        return Records(
+            texts=tuple(self._text(values) for values in self.values),
+            labels=np.array(self.labels, dtype=np.int8),
+            groups=np.array(self.groups, dtype=np.int64),
+            values=tuple(self.values),
+            row_hashes=tuple(self.hashes),
+            fingerprint=fingerprint(self.hashes),
+            source_fingerprint=fingerprint(self.all_hashes),
+            dropped=dict(self.dropped),
+        )
+
+    def _label(self, line: int, raw: str) -> int:
+        label = self.terms.label
+        if raw in label.positive or raw in label.negative:
+            return int(raw in label.positive)
+        allowed = ", ".join(label.negative + label.positive)
+        self._problem(line, label.column, CellProblem(f"unknown label; allowed: {allowed}"))
+        return 0
+
+    def _keep(self, line: int, digest: bytes, values: dict[str, Value], label: int) -> None:
+        groups: list[int] = []
+        for feature in self.terms.sensitive:
+            try:
+                groups.append(group_index(values[feature.column], feature))
+            except CellProblem as problem:
+                self._problem(line, feature.column, problem)
+        if len(groups) == len(self.terms.sensitive):
+            self.labels.append(label)
+            self.groups.append(groups)
+            self.values.append(values)
+            self.hashes.append(digest)
+
+    def _text(self, values: Mapping[str, Value]) -> str:
+        shown = (c for c in self.terms.columns if c.phrase)
+        return ", ".join(wording(values[column.name], column) for column in shown)
+
+    def _problem(self, line: int, column: str, problem: CellProblem) -> None:
+        self.problems.append(f"line {line}, column {column}: {problem}")

@@ -1,0 +1,85 @@
+"""The records of one site, and the fingerprint that names them in the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedethics import canonical
+from fedethics.data.cells import Value
+
+
+# Sensitive: every field but `dropped` holds or determines what single records say.
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Records:
+    """Records in file order; row i of every field is the same record.
+
+    Attributes:
+        texts: each record as the text that the model reads.
+        labels: int8, shape (n,); 1 is the charter's positive label.
+        groups: int64, shape (n, sensitive features); index into each feature's groups.
+        values: parsed columns by name, for local baselines that use no text.
+        row_hashes: SHA-256 of each record's canonical row bytes.
+        fingerprint: SHA-256 over the sorted row hashes: the name of these records in the ledger,
+            whatever the file is called and however its rows are ordered.
+        source_fingerprint: the same over every row of the file, those left out included: what a
+            charter reads, drops or splits does not change it.
+        dropped: how many rows were left out, by reason.
+    """
+
+    texts: tuple[str, ...]
+    labels: NDArray[np.int8]
+    groups: NDArray[np.int64]
+    values: tuple[Mapping[str, Value], ...]
+    row_hashes: tuple[bytes, ...]
+    fingerprint: str
+    source_fingerprint: str
+    dropped: Mapping[str, int]
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        return len(self.texts)
+
+    def take(self, rows: Sequence[int]) -> Records:
+        """Return the records at `rows`, with a fingerprint of their own."""
+        indices = np.asarray(rows, dtype=np.intp)
+        hashes = tuple(self.row_hashes[row] for row in rows)
+        return Records(
+            texts=tuple(self.texts[row] for row in rows),
+            labels=self.labels[indices],
+            groups=self.groups[indices],
+            values=tuple(self.values[row] for row in rows),
+            row_hashes=hashes,
+            fingerprint=fingerprint(hashes),
+            source_fingerprint=self.source_fingerprint,
+            dropped=self.dropped,
+        )
+
+
+def row_hash(row: Mapping[str, str]) -> bytes:
+    """Return the SHA-256 of a row's canonical bytes.
+
+    The row is every column of the file, not only those a charter names, so that no charter can
+    give the same patients another name in the ledger. Numbers are spelled one way ("63", "63.0"
+    and "6.3e1" are the same), so that saving the file from another program changes nothing.
+    """
+    spelled = {name: _spelled(cell) for name, cell in row.items()}
+    return hashlib.sha256(canonical.encode(spelled)).digest()
+
+
+def fingerprint(row_hashes: Iterable[bytes]) -> str:
+    """Return the SHA-256 over the sorted row hashes; duplicates count as often as they stand."""
+    return canonical.sha256_hex(b"".join(sorted(row_hashes)))
+
+
+def _spelled(cell: str) -> canonical.Json:
+    try:
+        number = float(cell)
+    except ValueError:
+        return cell
+    return number if math.isfinite(number) else cell

@@ -1,0 +1,178 @@
+"""The start-up self-test: before a site trains, its own machine shows that DP-SGD is DP-SGD.
+
+It runs the real training path on a few of the site's records and on none, and refuses to train if
+clipping, coverage or noise is not what the terms say. Nothing it computes leaves the site but the
+fact that it passed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from fedethics.errors import TrainingError
+from fedethics.privacy.noise import NoiseSource
+from fedethics.training.activations import Activations
+from fedethics.training.dp_sgd import LocalTerms, clipped_sum, private_mean, train_round
+from fedethics.training.learner import Learner
+from fedethics.training.per_sample import PerSampleGradients
+
+_RECORDS = 6
+_GRADIENT_TOLERANCE = 1e-4
+_NOISE_DRAWS = 20_000
+# A sound machine fails by chance about once in 10^9 self-tests.
+_NOISE_SIGMAS = 6.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SelfTest:
+    """What a passed self-test measured.
+
+    Attributes:
+        records: records of the small batch.
+        gradient_error: largest difference between Opacus's per-record gradients and a loop over
+            single records, relative to the largest entry.
+        parameters: trainable tensors, all of them clipped and all of them moved by a step.
+        noise_ratio: measured over promised standard deviation of a noise-only step; 1.0 with no
+            noise promised and none found.
+    """
+
+    records: int
+    gradient_error: float
+    parameters: int
+    noise_ratio: float
+
+
+def self_test(
+    learner: Learner, activations: Activations, labels: NDArray[np.int8], terms: LocalTerms
+) -> SelfTest:
+    """Check gradients, coverage, clipping, movement and noise on this machine.
+
+    Raises:
+        TrainingError: any check failed; the site must not train.
+    """
+    rows = np.unique(np.linspace(0, len(labels) - 1, _RECORDS).astype(np.intp))
+    few, few_labels = activations.take(rows.tolist()), labels[rows]
+    with learner.lock:
+        learner.load(_away_from_zero(learner))
+        _check_coverage(learner)
+        error = _check_gradients(learner, few, few_labels)
+        _check_clipping(learner, few, few_labels, terms)
+        _check_movement(learner, few, few_labels, terms)
+    ratio = _check_noise(learner.size, terms)
+    return SelfTest(
+        records=len(rows),
+        gradient_error=error,
+        parameters=len(learner.parameters),
+        noise_ratio=ratio,
+    )
+
+
+def _away_from_zero(learner: Learner) -> NDArray[np.float32]:
+    """Return a vector at which no tensor's gradient vanishes: B = 0 would hide A's."""
+    ripple = np.sin(np.arange(learner.size, dtype=np.float64))
+    vector: NDArray[np.float32] = learner.initial_vector() + (0.02 * ripple).astype(np.float32)
+    return vector
+
+
+def _check_coverage(learner: Learner) -> None:
+    trainable = {name for name, p in learner.model.named_parameters() if p.requires_grad}
+    if trainable != set(learner.parameters):
+        stray = sorted(trainable.symmetric_difference(learner.parameters))
+        raise TrainingError(f"self-test: trainable but not in the clipped vector: {stray}")
+
+
+def _check_gradients(learner: Learner, activations: Activations, labels: NDArray[np.int8]) -> float:
+    rows = np.arange(len(labels))
+    expected = _loop(learner, activations, labels)
+    found = torch.empty_like(expected)
+    with PerSampleGradients(learner) as gradients:
+        for batch in activations.batches(rows, len(rows)):
+            samples, _ = gradients(batch, labels)
+            found[torch.from_numpy(batch.rows)] = samples.cpu()
+    scale = float(expected.abs().max())
+    error = float((found - expected).abs().max()) / scale if scale > 0 else math.inf
+    if not error <= _GRADIENT_TOLERANCE:
+        raise TrainingError(
+            f"self-test: per-record gradients differ from a loop over records by {error:.1e} "
+            f"(allowed {_GRADIENT_TOLERANCE:g}); clipping would bound the wrong numbers"
+        )
+    return error
+
+
+def _loop(learner: Learner, activations: Activations, labels: NDArray[np.int8]) -> Tensor:
+    """Return per-record gradients by plain autograd, one record at a time, shape (n, p)."""
+    gradients = []
+    for row in range(len(labels)):
+        (batch,) = activations.batches(np.array([row]), 1)
+        target = torch.tensor([int(labels[row])], device=batch.hidden.device)
+        loss = cross_entropy(learner.logits(batch), target)
+        parts = torch.autograd.grad(loss, list(learner.parameters.values()))
+        gradients.append(torch.cat([part.reshape(-1) for part in parts]).cpu())
+    return torch.stack(gradients)
+
+
+def _check_clipping(
+    learner: Learner, activations: Activations, labels: NDArray[np.int8], terms: LocalTerms
+) -> None:
+    # A norm far below the gradients', so that every record is really clipped.
+    tight = dataclasses.replace(terms, clipping_norm=1e-3)
+    rows = np.arange(len(labels))
+    with PerSampleGradients(learner) as gradients:
+        for chosen in (rows, *rows[:, None]):
+            clipped = clipped_sum(gradients, activations, labels, rows=chosen, terms=tight)
+            norm = float(clipped.total.norm())
+            if norm > len(chosen) * tight.clipping_norm:
+                raise TrainingError(
+                    f"self-test: {len(chosen)} records clipped to {tight.clipping_norm:g} sum to "
+                    f"norm {norm:.3e}; the clipping bound does not hold"
+                )
+
+
+def _check_movement(
+    learner: Learner, activations: Activations, labels: NDArray[np.int8], terms: LocalTerms
+) -> None:
+    still = dataclasses.replace(terms, steps=1, sampling_rate=1.0, noise_multiplier=0.0)
+    result = train_round(
+        learner,
+        vector=_away_from_zero(learner),
+        activations=activations,
+        labels=labels,
+        terms=still,
+        noise=NoiseSource.from_os(),
+    )
+    start = 0
+    for name, parameter in learner.parameters.items():
+        end = start + parameter.numel()
+        if not result.update[start:end].any():
+            raise TrainingError(f"self-test: {name} did not move in a step; it is not trained")
+        start = end
+
+
+def _check_noise(size: int, terms: LocalTerms) -> float:
+    """Compare the spread of noise-only steps with `noise_std / expected_batch`."""
+    steps = math.ceil(_NOISE_DRAWS / size)
+    nothing = torch.zeros(size, dtype=torch.float64)
+    source = NoiseSource.from_os()
+    draws = torch.cat([private_mean(nothing, terms=terms, noise=source) for _ in range(steps)])
+    promised = terms.noise_std / terms.expected_batch
+    found = float(draws.double().square().mean().sqrt())
+    if promised == 0.0:
+        if found > 0.0:
+            raise TrainingError("self-test: noise was found where the terms promise none")
+        return 1.0
+    ratio = found / promised
+    # The sample standard deviation of m normal draws has relative error 1 / sqrt(2 m).
+    if abs(ratio - 1.0) > _NOISE_SIGMAS / math.sqrt(2.0 * draws.numel()):
+        raise TrainingError(
+            f"self-test: noise has {ratio:.3f} times the promised standard deviation "
+            f"{promised:.3g}; the epsilon would not be true"
+        )
+    return ratio

@@ -1,0 +1,1 @@
+"""Public data sets for simulations, fetched by hash from the packages that carry them."""

@@ -1,0 +1,120 @@
+"""The start-up self-test passes on a sound machine and catches each way of being unsound."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from fedethics.errors import TrainingError
+from fedethics.training import dp_sgd, per_sample
+from fedethics.training.learner import Learner
+from fedethics.training.self_test import self_test
+
+
+@pytest.fixture
+def check(tiny, texts, labels, terms):
+    learner = tiny(freeze_a=False, layers=(1, 2))
+    activations = learner.activations(texts)
+    private = terms(noise_multiplier=1.3, sampling_rate=0.5, optimizer="adam", learning_rate=0.01)
+
+    def run(**changes):
+        return self_test(learner, activations, labels, dataclasses.replace(private, **changes))
+
+    return run
+
+
+def test_a_sound_machine_passes_and_says_what_was_measured(check):
+    result = check()
+    assert result.records == 6
+    assert result.parameters == 10
+    assert result.gradient_error < 1e-5
+    assert result.noise_ratio == pytest.approx(1.0, abs=0.05)
+
+
+def test_it_passes_with_few_records_and_without_noise(tiny, texts, labels, terms):
+    learner = tiny()
+    one = learner.activations(texts[:1])
+    result = self_test(learner, one, labels[:1], terms())
+    assert (result.records, result.noise_ratio) == (1, 1.0)
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.9, 1.1])
+def test_noise_of_another_size_is_caught(check, monkeypatch, factor):
+    honest = dp_sgd.gaussian
+    monkeypatch.setattr(
+        dp_sgd, "gaussian", lambda noise, *, size, std: honest(noise, size=size, std=factor * std)
+    )
+    with pytest.raises(TrainingError, match="times the promised standard deviation"):
+        check()
+
+
+def test_noise_where_none_is_promised_is_caught(check, monkeypatch):
+    monkeypatch.setattr(dp_sgd, "gaussian", lambda noise, *, size, std: noise.uniform(size))
+    with pytest.raises(TrainingError, match="promise none"):
+        check(noise_multiplier=0.0)
+
+
+def test_per_record_gradients_that_are_scaled_or_mixed_are_caught(check, monkeypatch):
+    honest = per_sample.PerSampleGradients._collect
+    for broken in (
+        lambda self, count: honest(self, count) * 1.01,
+        lambda self, count: honest(self, count).roll(1, dims=0),
+        lambda self, count: honest(self, count).mean(dim=0, keepdim=True).expand(count, -1),
+    ):
+        monkeypatch.setattr(per_sample.PerSampleGradients, "_collect", broken)
+        with pytest.raises(TrainingError, match="differ from a loop"):
+            check()
+
+
+def test_clipping_that_does_not_clip_is_caught(check, monkeypatch):
+    monkeypatch.setattr(dp_sgd, "_ROUNDING", -0.5)
+    with pytest.raises(TrainingError, match="clipping bound does not hold"):
+        check()
+
+
+def test_a_trainable_tensor_outside_the_clipped_vector_is_caught(
+    tiny_charter, tiny_folder, texts, labels, terms
+):
+    learner = Learner(tiny_charter(), model_dir=tiny_folder)
+    activations = learner.activations(texts)
+    next(p for n, p in learner.model.named_parameters() if "pooler" in n).requires_grad_(True)
+    with pytest.raises(TrainingError, match="not in the clipped vector"):
+        self_test(learner, activations, labels, terms())
+
+
+def test_a_layer_without_per_record_gradients_is_refused_by_name(
+    tiny_charter, tiny_folder, texts, labels, terms, noise, monkeypatch
+):
+    learner = Learner(tiny_charter(), model_dir=tiny_folder)
+    name = next(iter(learner.parameters))
+
+    def forget(self, batch):
+        logits = honest(self, batch)
+        learner.parameters[name].requires_grad_(False)
+        return logits
+
+    honest = Learner.logits
+    monkeypatch.setattr(Learner, "logits", forget)
+    with pytest.raises(TrainingError, match=f"parameter {name} has no gradient for each record"):
+        dp_sgd.train_round(
+            learner,
+            vector=learner.initial_vector(),
+            activations=learner.activations(texts),
+            labels=labels,
+            terms=terms(),
+            noise=noise,
+        )
+
+
+def test_a_tensor_that_never_moves_is_caught(check, monkeypatch):
+    monkeypatch.setattr(dp_sgd, "_optimizer", lambda flat, terms: torch.optim.SGD([flat], lr=0.0))
+    with pytest.raises(TrainingError, match="did not move"):
+        check()
+
+
+def test_the_self_test_leaves_labels_and_activations_as_they_were(check, labels):
+    before = labels.copy()
+    first, second = check(), check()
+    assert first.gradient_error == second.gradient_error
+    np.testing.assert_array_equal(labels, before)
