@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.console import Console
 
-from fedethics.data.reading import read_records
-from fedethics.data.split import Split, split
 from fedethics.privacy.plan import make_plan
 from fedethics.release import comparisons as comparison_file
 from fedethics.release import folder
@@ -47,15 +47,11 @@ def play(
     with screen.follow(stage.run_dir, steps=steps + extra):
         run_federation(stage, resume=resume, lost=lost)
         if comparisons:
-            found = compare(charter, _all_records(stage), scenario.comparisons, tick=screen.tick)
+            found = compare(charter, _files(stage), scenario.comparisons, tick=screen.tick)
             comparison_file.write(found, stage.run_dir / folder.COMPARISONS)
     report = publish(stage.run_dir)
     show(console, stage, report, found)
 
 
-def _all_records(stage: Stage) -> dict[str, Split]:
-    terms = stage.charter.data
-    return {
-        site: split(read_records(SiteHome.open(home).data_path, terms), terms)
-        for site, home in stage.homes.items()
-    }
+def _files(stage: Stage) -> dict[str, Path]:
+    return {site: SiteHome.open(home).data_path for site, home in stage.homes.items()}

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from rich import box
 from rich.console import Console, RenderableType
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
+from fedethics.cli.release import show as show_gate
 from fedethics.fairness.estimate import Estimate
 from fedethics.fairness.measure import aggregate, by_group, overall
 from fedethics.identity import Identity
@@ -33,38 +37,47 @@ def show(console: Console, stage: Stage, report: GateReport, found: Comparisons 
     """Print all tables of a finished run."""
     opened = folder.load(stage.run_dir)
     console.print(_groups(opened))
+    console.print(_gaps(opened))
     console.print(_budgets(stage, opened))
     if found is not None:
         console.print(_comparisons(found))
         for note in found.notes:
-            console.print(f"  {note}")
-    console.print(_gate(report))
+            console.print(Padding(Text(note), (0, 0, 1, 2)))
+    show_gate(report, console)
     console.print(_verdict(stage, report))
 
 
 def _groups(opened: Folder) -> Table:
-    table = Table(
-        title="Held-out patients of all sites: value (95 % interval, sampling and noise)",
-        title_justify="left",
-    )
+    table = _table("Held-out records of all sites: value [95 % interval, sampling and noise]")
     for name in ("", "records", *_RATES):
-        table.add_column(name.replace("_", " "))
-    pooled = [_shown(overall(opened.tables, name)) for name in ("count", *_RATES)]
-    table.add_row("everyone", *pooled, end_section=True)
+        table.add_column(name.replace("_score", "").replace("_", " "))
+    columns = ("count", *_RATES)
+    table.add_row("everyone", *(_shown(overall(opened.tables, name)) for name in columns))
     for feature in opened.tables.layout.features:
-        columns = {
-            name: by_group(opened.tables, name, feature=feature.name) for name in ("count", *_RATES)
-        }
-        for group in feature.groups:
-            cells = [columns[name][group] for name in ("count", *_RATES)]
-            texts = ["too few to show" if c.suppressed else _shown(c.estimate) for c in cells]
-            table.add_row(f"{feature.name}: {group}", *texts)
-        for name in _GAPS:
-            estimate = aggregate(opened.tables, name, feature=feature.name)
-            table.add_row(f"  {name.replace('_', ' ')}", "", _shown(estimate))
         table.add_section()
-    table.add_row("AUC", "", _shown(overall(opened.tables, "roc_auc_score")))
+        by_name = {name: by_group(opened.tables, name, feature=feature.name) for name in columns}
+        for group in feature.groups:
+            cells = [by_name[name][group] for name in columns]
+            table.add_row(
+                group, *("too few to show" if c.suppressed else _shown(c.estimate) for c in cells)
+            )
     return table
+
+
+def _gaps(opened: Folder) -> Table:
+    table = _table("Gaps between groups, and the area under the ROC curve")
+    features = opened.tables.layout.features
+    for name in ("", *(f"by {feature.name}" for feature in features)):
+        table.add_column(name)
+    for name in _GAPS:
+        gaps = [aggregate(opened.tables, name, feature=feature.name) for feature in features]
+        table.add_row(name.replace("_", " "), *map(_shown, gaps))
+    table.add_row("AUC of everyone", _shown(overall(opened.tables, "roc_auc_score")))
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
 
 
 def _shown(estimate: Estimate) -> str:
@@ -72,16 +85,15 @@ def _shown(estimate: Estimate) -> str:
         return "no value"
     spell = "{:.0f}" if estimate.high > 1 else "{:.2f}"
     value, low, high = (spell.format(x) for x in (estimate.value, estimate.low, estimate.high))
-    return f"{value} ({low} to {high})"
+    return f"{value} [{low}, {high}]"
 
 
 def _budgets(stage: Stage, opened: Folder) -> Table:
     privacy = opened.charter.privacy
-    table = Table(
-        title=f"Epsilon at delta={privacy.delta:g}, unit={privacy.unit}, {privacy.neighbouring}; "
+    table = _table(
+        f"Epsilon at delta={privacy.delta:g}, unit={privacy.unit}, {privacy.neighbouring}; "
         f"training trust {privacy.training.trust_mode}, "
-        f"evaluation trust {privacy.evaluation.trust_mode}",
-        title_justify="left",
+        f"evaluation trust {privacy.evaluation.trust_mode}"
     )
     for name in ("site", "records", "spent", "left", "cap", "rounds in the sum"):
         table.add_column(name)
@@ -106,10 +118,7 @@ def _spending(stage: Stage, site: str) -> Iterator[tuple[str, float, float]]:
 
 
 def _comparisons(found: Comparisons) -> Table:
-    table = Table(
-        title="The same held-out records, without noise: mean over seeds (lowest to highest)",
-        title_justify="left",
-    )
+    table = _table("The same held-out records, without noise: mean over seeds [least, most]")
     for name in ("what", "AUC", "accuracy", "AUC at its worst site", "seeds"):
         table.add_column(name)
     for row in found.rows:
@@ -122,17 +131,7 @@ def _spread(values: tuple[float, ...]) -> str:
     mean = sum(values) / len(values)
     if len(values) == 1:
         return f"{mean:.3f}"
-    return f"{mean:.3f} ({min(values):.3f} to {max(values):.3f})"
-
-
-def _gate(report: GateReport) -> Table:
-    table = Table(title="The gate, rule by rule", title_justify="left")
-    for name in ("rule", "verdict", "what was found"):
-        table.add_column(name, overflow="fold")
-    for rule in report.rules:
-        style = _STYLE[rule.verdict]
-        table.add_row(rule.name, f"[{style}]{rule.verdict}[/]", rule.sentence)
-    return table
+    return f"{mean:.3f} [{min(values):.3f}, {max(values):.3f}]"
 
 
 def _verdict(stage: Stage, report: GateReport) -> RenderableType:
