@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from rich import box
 from rich.console import Console, RenderableType
+from rich.markup import escape
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
@@ -77,7 +78,7 @@ def _gaps(opened: Folder) -> Table:
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    return Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
 
 
 def _shown(estimate: Estimate) -> str:

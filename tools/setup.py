@@ -29,7 +29,7 @@ STEPS = (
 
 def main() -> int:
     """Set up what is missing; return the exit code."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  this file runs under whatever python3 there is
         return _fail(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}")
     fingerprint = _fingerprint()
     if not (STAMP.exists() and STAMP.read_text() == fingerprint):
@@ -50,8 +50,11 @@ def _install(arguments: list[str]) -> str:
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     if done.returncode == 0:
         return ""
-    missing = re.search(r"(?:No matching distribution found for|Could not find.*?satisfies the "
-                        r"requirement) ([^\s;(]+)", done.stderr)
+    missing = re.search(
+        r"(?:No matching distribution found for|Could not find.*?satisfies the "
+        r"requirement) ([^\s;(]+)",
+        done.stderr,
+    )
     if missing:
         return (
             f"could not get the package {missing.group(1)}. Is a package registry reachable? "

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fedethics import tasks
 from fedethics.errors import SecaggReject
 from fedethics.protocol import Action, Reply, Request
-from fedethics.secagg import SiteStore
+from fedethics.secagg import Opening, SiteStore
 from fedethics.site.home import SiteHome
 from fedethics.site.log import SiteLog
 from fedethics.site.mechanisms import measure, train
@@ -68,26 +68,35 @@ class SiteHandler:
         return {"announcement": session.secagg.announce(epoch=epoch)}
 
     def _work(self, session: Session, request: Request) -> dict[str, bytes]:
-        """Check the opening, reserve the budget, compute with noise, and share."""
+        """Check the opening, answer it within the budget, and share the answer."""
         open_message = _payload(request, "open")
         opening = session.secagg.check_open(open_message, specs=session.specs)
         adapter = _vector(_payload(request, "adapter"), session.specs[tasks.UPDATE].length)
         session.require_model(opening.model_hash, adapter)
-        trains = opening.task == tasks.UPDATE
-        if trains != (request.action is Action.TRAIN):
+        if (opening.task == tasks.UPDATE) != (request.action is Action.TRAIN):
             raise SecaggReject(
                 f"task {opening.task!r} does not belong to {request.action}; nothing was done"
             )
-        permit = session.permit(request.run)
-        if trains:
-            self._self_test(session, request.run)
-        session.reserve(permit, run=request.run, opening=opening)
-        noise = session.noise(run=request.run, opening=opening)
-        compute = train if trains else measure
-        vector: NDArray[np.int64] = compute(session, adapter, opening.task, noise)
-        # Sensitive until masked: it carries this site's noise, but it is this site's alone.
+        session.require_roster(opening)
+        question = session.question(request.run, opening)
+        vector = session.answers.find(question)
+        if vector is None:
+            vector = self._draw(session, request.run, opening, adapter)
+            session.answers.keep(question, vector)
         spec = session.specs[opening.task]
         return {"share": session.secagg.share(open_message, vector, spec=spec)}
+
+    def _draw(
+        self, session: Session, run: str, opening: Opening, adapter: NDArray[np.float32]
+    ) -> NDArray[np.int64]:
+        """Reserve the budget, then compute with noise. Sensitive until masked."""
+        permit = session.permit(run)
+        if opening.task == tasks.UPDATE:
+            self._self_test(session, run)
+        session.reserve(permit, run=run, opening=opening)
+        noise = session.noise(run=run, opening=opening)
+        compute = train if opening.task == tasks.UPDATE else measure
+        return compute(session, adapter, opening.task, noise)
 
     def _self_test(self, session: Session, run: str) -> None:
         if session.self_tests.passed(run):
@@ -104,7 +113,8 @@ class SiteHandler:
         return {"masked": masked}
 
     def _result(self, session: Session, request: Request) -> dict[str, bytes]:
-        session.secagg.finish(_payload(request, "result"))
+        result = session.secagg.finish(_payload(request, "result"))
+        session.answers.forget(run=request.run, task=result.task, round_number=result.round_number)
         return {}
 
 

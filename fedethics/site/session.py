@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fedethics import tasks
 from fedethics.charter.model import Charter
-from fedethics.errors import SecaggAbort
+from fedethics.errors import SecaggAbort, SecaggReject
 from fedethics.identity import Identity
 from fedethics.policy.model import load_policy
 from fedethics.policy.permit import Permit, permit
@@ -24,6 +24,7 @@ from fedethics.privacy.ledger.ledger import Ledger
 from fedethics.privacy.noise import NoiseSource
 from fedethics.privacy.plan import PrivacyPlan, make_plan
 from fedethics.secagg import Opening, SiteSecagg, SiteStore, TaskSpec
+from fedethics.site.answers import Answers, Question
 from fedethics.site.home import SiteHome
 from fedethics.site.workbench import Workbench, open_workbench
 from fedethics.training.dp_sgd import LocalTerms
@@ -75,8 +76,36 @@ class Session:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The site's ledger, verified on opening; never made here, or losing it would be a reset."""
+        """The site's ledger, verified on opening; never made here: losing it is no reset."""
         return Ledger.open(self.home.path / "ledger.db", identity=self.identity)
+
+    @property
+    def answers(self) -> Answers:
+        """Noised answers whose sums have not been opened yet."""
+        return Answers(self.home.path / "answers.db")
+
+    def question(self, run: str, opening: Opening) -> Question:
+        """Name what `opening` asks of this site."""
+        return Question(
+            charter_hash=self.charter_hash,
+            run=run,
+            task=opening.task,
+            round_number=opening.round_number,
+            model_hash=opening.model_hash,
+        )
+
+    def require_roster(self, opening: Opening) -> None:
+        """Refuse a count sum over fewer sites than its noise shares were planned for."""
+        shared = self.plan.evaluation_trust_mode == "distributed"
+        if opening.task == tasks.UPDATE or not shared or not self.plan.counts_std:
+            return
+        missing = sorted(set(self.charter.site_names) - set(opening.cohort))
+        if missing:
+            raise SecaggReject(
+                f"task {opening.task!r} was opened without {', '.join(missing)}; under distributed "
+                "trust the noise is shared among the whole roster, and a sum over fewer sites "
+                "would carry too little. Nothing was computed"
+            )
 
     @property
     def self_tests(self) -> SelfTests:

@@ -6,6 +6,7 @@ process and shared by sites that a simulation runs side by side. Nothing is writ
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -72,7 +73,12 @@ def _records(terms: DataTerms, path: Path, _changed: int) -> Split:
     return split(read_records(path, terms), terms)
 
 
-@lru_cache(maxsize=4)
 def learner_for(charter: Charter, model_dir: Path | None) -> Learner:
     """Return this process's learner for `charter`; it holds no state between calls."""
+    # Who takes part does not change the model, so federations of other rosters share it.
+    return _learner(dataclasses.replace(charter, roster=(), coordinator_key=""), model_dir)
+
+
+@lru_cache(maxsize=4)
+def _learner(charter: Charter, model_dir: Path | None) -> Learner:
     return Learner(charter, model_dir=model_dir)
