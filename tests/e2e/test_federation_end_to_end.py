@@ -62,8 +62,9 @@ def test_two_private_runs_of_the_same_hospitals_never_draw_the_same_noise(lab):
         np.frombuffer((run / "rounds" / "adapter-0001.f32").read_bytes(), dtype="<f4")
         for run in (first, second)
     )
-    # Sampled batches differ too, so the spread is at least that of two independent noises.
-    assert np.std(ours - theirs) > np.sqrt(2) * _noise_std_after_round_1(charter)
+    # Two independent noises; the batches that were sampled differ too, which adds a little.
+    spread = np.std(ours - theirs) / (np.sqrt(2) * _noise_std_after_round_1(charter))
+    assert 0.95 < spread < 1.3
 
 
 def test_what_is_spent_at_each_site_is_what_the_charter_promised(lab):
