@@ -24,7 +24,7 @@ from fedethics.training.learner import Learner
 from server.events import EventLog
 from server.federation import Federation
 from server.job import Job
-from server.secure_sum import secure_sum
+from server.secure_sum import secure_sum, tell
 
 _ATTEMPTS = 2
 
@@ -61,6 +61,7 @@ class Rounds:
         opened = self._sum(tasks.UPDATE, Action.TRAIN, number, adapter)
         stepped = self._step(adapter, opened)
         self.job.commit_round(number, stepped, _record(opened, number, tasks.UPDATE, self._cohort))
+        tell(self.federation, opened)
         self.events.write(
             "round-committed",
             round=number,
@@ -93,6 +94,7 @@ class Rounds:
             sums=(*self.job.state.sums, _record(opened, number, tasks.PROGRESS, self._cohort)),
             progress=(*self.job.state.progress, record),
         )
+        tell(self.federation, opened)
         self._write_metrics(record)
 
     def _write_metrics(self, record: Progress) -> None:
@@ -118,6 +120,7 @@ class Rounds:
             sums=(*self.job.state.sums, _record(opened, number, tasks.FAIRNESS, self._cohort)),
             fairness=tuple(int(x) for x in opened.total),
         )
+        tell(self.federation, opened)
         self.events.write("fairness-committed", round=number)
 
     def _sum(
@@ -141,8 +144,9 @@ class Rounds:
                 self.events.write("sum-abandoned", kind=kind, round=number, why=reason)
         raise RunError(
             f"the {kind} sum of round {number} could not be opened after {_ATTEMPTS} attempts: "
-            f"{reason} Nothing of it was revealed; what was reserved stays charged at the sites. "
-            "Committed rounds are kept: resume the job when the sites are back"
+            f"{reason} What was reserved stays charged at the sites; committed rounds are kept. "
+            "Resume the job when the sites are back. If an earlier attempt died while this sum was "
+            "being opened, sites will not open it again: start a new run then"
         )
 
     @property

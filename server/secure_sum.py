@@ -46,10 +46,13 @@ def secure_sum(
         Action.FORWARD, _each("forward", current.forward()), "masked", current.add_masked
     )
     _agree_and_reveal(federation, current, strict=strict)
-    opened = current.result()
+    return current.result()
+
+
+def tell(federation: Federation, opened: Opened) -> None:
+    """Send the sum to the sites that are in it; done after it was committed, so none is lost."""
     told = {key: {"result": opened.message} for key in opened.survivors}
     federation.leg(Action.RESULT, told, "", lambda _: "")
-    return opened
 
 
 def _agree_and_reveal(federation: Federation, current: CoordinatorRound, *, strict: bool) -> None:

@@ -262,6 +262,11 @@ class Charter:
         if self.roster and not self.coordinator_key:
             found.append("coordinator-key: missing, though the roster is filled")
         known = {feature.name for feature in self.data.sensitive}
+        if self.privacy.evaluation.trust_mode == "distributed" and self.secagg.colluders == 0:
+            found.append(
+                "secagg.colluders: 0, but under distributed trust any member can subtract its own "
+                "share of the noise; count at least that one"
+            )
         for name in set(self.privacy.evaluation.histogram_by) - known:
             found.append(f"privacy.evaluation.histogram-by: {name!r} is not a sensitive feature")
         for index, objective in enumerate(self.ethics.objectives):

@@ -8,6 +8,7 @@ coordinator learns a code.
 from __future__ import annotations
 
 import os
+import traceback
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,19 +25,28 @@ SITES_DIRECTORY = "FEDETHICS_SITES"
 def answer(message: Message, context: Context) -> Message:
     """Answer one message at the site whose home this node is configured for."""
     try:
-        home = site_home(context)
-    except FedethicsError as error:
-        return reply_message(Reply(refusal=refuse(error)), to=message)
-    handler = _handler(home)
-    try:
-        reply = handler.handle(parse_request(message))
-    except FedethicsError as error:
-        handler.log.write("refused", code=error.code, reason=str(error))
-        reply = Reply(refusal=refuse(error))
-    except Exception as error:  # see the module's docstring: no text may reach the coordinator
-        handler.log.write("unexpected", kind=type(error).__name__, reason=str(error))
+        reply = _reply(message, context)
+    except Exception:  # even the log could not be written; see the module's docstring
         reply = Reply(refusal=UNEXPECTED)
     return reply_message(reply, to=message)
+
+
+def _reply(message: Message, context: Context) -> Reply:
+    try:
+        handler = _handler(site_home(context))
+    except FedethicsError as error:
+        return Reply(refusal=refuse(error))
+    try:
+        return handler.handle(parse_request(message))
+    except FedethicsError as error:
+        handler.log.write("refused", code=error.code, reason=str(error))
+        return Reply(refusal=refuse(error))
+    except Exception as error:  # see the module's docstring: no text may reach the coordinator
+        # Not its text either, which may quote a record: the log holds names and places only.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        handler.log.write("unexpected", kind=type(error).__name__, where=where)
+        return Reply(refusal=UNEXPECTED)
 
 
 def site_home(context: Context) -> Path:

@@ -50,6 +50,8 @@ class Allowed:
         releases: kinds of sums that may leave.
         without_dp: whether a charter may ask for a mechanism without differential privacy.
         fixed_noise: whether noise may come from a seed (tests on public data only).
+        changed_data: whether a file other than the one that the ledger knows may open accounts of
+            its own; true states that the people in it are others.
     """
 
     charters: tuple[str, ...] = term(nonempty=True, pattern=f"{ANY}|{KEY}")
@@ -59,6 +61,7 @@ class Allowed:
     releases: tuple[Literal["update", "progress", "fairness"], ...] = term(nonempty=True)
     without_dp: bool = term(default=False)
     fixed_noise: bool = term(default=False)
+    changed_data: bool = term(default=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,10 +139,10 @@ def load_policy(path: Path) -> Policy:
     """
     table = terms.load_toml(path, PolicyError)
     mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & stat.S_IWOTH:
+    if mode & (stat.S_IWOTH | stat.S_IWGRP):
         raise PolicyError(
-            f"policy {path} has mode {mode:04o}: anyone on this machine could raise its caps, so "
-            f"the site refuses all work. Run: chmod o-w {path}"
+            f"policy {path} has mode {mode:04o}: others than its owner could raise its caps, so "
+            f"the site refuses all work. Run: chmod go-w {path}"
         )
     problems: list[str] = []
     policy = terms.read(Policy, table, path="", problems=problems)

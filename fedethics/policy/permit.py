@@ -191,18 +191,22 @@ def _records(request: _Request) -> Iterator[str]:
                 )
 
 
-def _split(request: _Request) -> Iterator[str]:
+def _same_people(request: _Request) -> Iterator[str]:
     data = request.data
     cut = {data.train.fingerprint, data.held_out.fingerprint}
-    for account in request.ledger.data_sets():
-        same_records = bool(account.source) and account.source == data.train.source
-        if same_records and account.fingerprint not in cut:
-            yield (
-                f"these records were cut into training and held-out otherwise before (account "
-                f"{account.label!r} in the ledger); another cut would give the same people a "
-                "second budget. Keep the earlier data.split-salt and data.holdout-fraction"
-            )
-            return
+    known = [account for account in request.ledger.data_sets() if account.fingerprint not in cut]
+    if any(account.source and account.source == data.train.source for account in known):
+        yield (
+            "these records were cut into training and held-out otherwise before; another cut would "
+            "give the same people a second budget. Keep the earlier data.split-salt and "
+            "data.holdout-fraction"
+        )
+    elif known and not request.policy.allow.changed_data:
+        yield (
+            "the data file is not the one that the ledger has accounts for; a row or a column more "
+            "would give the same people a second budget. Restore the file, or, if the people are "
+            "others, let the privacy officer set allow.changed-data"
+        )
 
 
 def _budget(request: _Request) -> Iterator[str]:
@@ -228,7 +232,7 @@ RULES: tuple[Callable[[_Request], Iterator[str]], ...] = (
     _mechanisms,
     _cohort,
     _records,
-    _split,
+    _same_people,
     _budget,
 )
 

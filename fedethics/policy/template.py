@@ -38,6 +38,9 @@ evaluation-trust-modes = ["local", "distributed"]
 releases = ["update", "progress", "fairness"]
 without-dp = {without_dp}     # true lets a charter train or count without noise: epsilon infinite
 fixed-noise = {fixed_noise}    # true lets noise come from a seed: for tests on public data only
+# A changed file (a row, a column) has an account of its own, so the same people would get a second
+# budget: refused, unless this says that the people in it are others.
+changed-data = false
 
 [minimum]
 noise-multiplier = {noise_multiplier} # std over sensitivity of every single mechanism

@@ -28,6 +28,9 @@ NOT_COVERED = (
     "model; people take that decision",
     "an empirical privacy audit (attacks on this adapter): not run; epsilon rests on the proof and "
     "on the self-tests",
+    "a coordinator that told every site the same false sum: no site recomputes a slice of it yet",
+    "that the adapter file is the model that the figures are about: the gate checks that the file "
+    "is the one in the evidence, which the coordinator wrote",
     "that each site's records are what its signed receipt says: only the site can see them",
 )
 

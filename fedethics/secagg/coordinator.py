@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from fedethics.errors import CharterError, SecaggAbort, SecaggReject
 from fedethics.identity import Identity
-from fedethics.secagg import framing, joining, rules
+from fedethics.secagg import framing, joining, ring, rules
 from fedethics.secagg.coordinator_round import CoordinatorRound
 from fedethics.secagg.framing import Frame, Kind
+from fedethics.secagg.graph import graph_of, shape
 from fedethics.secagg.member import Member
-from fedethics.secagg.messages import receive
+from fedethics.secagg.messages import joined_bytes, receive
+from fedethics.secagg.slice_archive import SliceArchive
 from fedethics.secagg.terms import COORDINATOR, SecaggTerms, TaskSpec
 
 
@@ -41,7 +44,8 @@ class CoordinatorSecagg:
             name=COORDINATOR, identity=identity, terms=terms, random_bytes=random_bytes
         )
         self._bundles: dict[str, Frame] = {}
-        self._acknowledgements: dict[str, bytes] = {}
+        self._acknowledgements: dict[str, Frame] = {}
+        self._joined: dict[str, bytes] = {}
         self._roster: bytes | None = None
         self._epoch_hash = ""
 
@@ -90,17 +94,65 @@ class CoordinatorSecagg:
         Raises:
             SecaggReject: not genuine, or for another roster than this epoch's.
         """
-        acknowledgement = receive(message, kind=Kind.EPOCH_ACK, terms=self._terms)
-        site: str = acknowledgement.header["sender"]
-        if site not in self._bundles or acknowledgement.header["epoch_hash"] != self._epoch_hash:
+        limit = joined_bytes(self._terms)
+        frame = receive(message, kind=Kind.EPOCH_ACK, terms=self._terms, max_body_bytes=limit)
+        site: str = frame.header["sender"]
+        if site not in self._bundles or frame.header["epoch_hash"] != self._epoch_hash:
             raise SecaggReject(f"EPOCH_ACK of {site} is for another roster than this epoch's")
-        self._acknowledgements[site] = message
+        known = self._acknowledgements.get(site)
+        if known is not None and known.raw != message:
+            raise SecaggReject(f"{site} sent two different EPOCH_ACK messages")
+        if known is None and self._joined:
+            raise SecaggReject(f"EPOCH_ACK of {site} came after JOINED; it can join the next epoch")
+        self._ciphertexts(frame)
+        if self._terms.draws_ring:
+            self._nonce(frame)
+        self._acknowledgements[site] = frame
         return site
 
+    def joined_messages(self) -> dict[str, bytes]:
+        """Close the acknowledgements; return JOINED for each site, the same ones each time.
+
+        Empty where sites need none (suites 1 and 2 without a ring). Otherwise a site must
+        `complete` the epoch with it before it is asked to share; it can travel with the first
+        OPEN.
+
+        Raises:
+            SecaggAbort: too few sites acknowledged; on a ring, not all of the roster.
+        """
+        if self._terms.relays_acknowledgements and not self._joined:
+            joined = sorted(self._acknowledgements)
+            needed = self._terms.minimum_cohort
+            if self._terms.draws_ring:
+                needed = len(self._bundles)
+            if len(joined) < needed:
+                silent = sorted(self._bundles.keys() - self._acknowledgements.keys())
+                raise SecaggAbort(
+                    f"{len(joined)} sites acknowledged the roster, {needed} are needed; there is "
+                    f"no epoch. Try the next attempt without {', '.join(silent)}"
+                )
+            sent = {site: self._ciphertexts(self._acknowledgements[site]) for site in joined}
+            self._joined = {site: self._joined_to(site, sent) for site in joined}
+        return dict(self._joined)
+
     def open(
-        self, *, spec: TaskSpec, round_number: int, model_hash: str, cohort: Sequence[str]
+        self,
+        *,
+        spec: TaskSpec,
+        round_number: int,
+        model_hash: str,
+        cohort: Sequence[str],
+        keep: Path | None = None,
     ) -> CoordinatorRound:
         """Open a session: one sum of one task in one round, over `cohort`.
+
+        Args:
+            spec: the kind of sum.
+            round_number: of the run.
+            model_hash: of the model that every site holds.
+            cohort: the sites to ask.
+            keep: a folder for the masked vectors, so that sites can check slices of the sum; None
+                keeps nothing. The caller deletes it.
 
         Raises:
             SecaggReject: a site of the cohort has not joined the epoch.
@@ -109,10 +161,15 @@ class CoordinatorSecagg:
         missing = sorted(set(cohort) - self._acknowledgements.keys())
         if missing:
             raise SecaggReject(f"not in this epoch: {', '.join(missing)}; no session was opened")
+        if self._terms.relays_acknowledgements and not self._joined:
+            raise SecaggReject("JOINED was not relayed; sites cannot share before it comes")
         epoch: str = next(iter(self._bundles.values())).header["epoch"]
+        graph, threshold = shape(
+            len(set(cohort)), epoch_size=len(self._acknowledgements), terms=self._terms
+        )
         header: dict[str, Any] = {
             "suite": self._terms.suite,
-            "graph": rules.GRAPH,
+            "graph": graph,
             "mode": self._terms.mode,
             "epoch": epoch,
             "epoch_hash": self._epoch_hash,
@@ -120,7 +177,7 @@ class CoordinatorSecagg:
             "task": spec.name,
             "round": round_number,
             "cohort": sorted(set(cohort)),
-            "threshold": self._terms.threshold(len(set(cohort))),
+            "threshold": threshold,
             "spec_hash": spec.hash,
             "model_hash": model_hash,
             "nonce": self._member.random_bytes(32).hex(),
@@ -128,4 +185,43 @@ class CoordinatorSecagg:
         rules.check_open(header, terms=self._terms, spec=spec, members=self._acknowledgements)
         message = self._member.message(Kind.OPEN, **header)
         opened = receive(message, kind=Kind.OPEN, terms=self._terms)
-        return CoordinatorRound(member=self._member, opened=opened, spec=spec)
+        drawn = graph_of(header["cohort"], ring=self._ring(), terms=self._terms)
+        archive = None if keep is None else SliceArchive(folder=keep)
+        return CoordinatorRound(
+            member=self._member, opened=opened, spec=spec, graph=drawn, archive=archive
+        )
+
+    def _ciphertexts(self, acknowledgement: Frame) -> dict[str, bytes]:
+        site: str = acknowledgement.header["sender"]
+        after = [peer for peer in sorted(self._bundles) if peer > site]
+        size = 2 * self._terms.key_agreement.ciphertext_bytes
+        found = framing.records(acknowledgement.body, record_bytes=size, count=len(after))
+        return dict(zip(after, found, strict=True))
+
+    def _joined_to(self, recipient: str, sent: Mapping[str, Mapping[str, bytes]]) -> bytes:
+        joined = sorted(sent)
+        frames = [self._acknowledgements[site] for site in joined]
+        nonces = [self._nonce(frame) for frame in frames if self._terms.draws_ring]
+        ciphertexts = [sent[peer][recipient] for peer in joined if peer < recipient]
+        return self._member.message(
+            Kind.JOINED,
+            b"".join(nonces + ciphertexts),
+            epoch=self._acknowledgements[recipient].header["epoch"],
+            epoch_hash=self._epoch_hash,
+            recipient=recipient,
+            joined=joined,
+        )
+
+    def _nonce(self, acknowledgement: Frame) -> bytes:
+        site: str = acknowledgement.header["sender"]
+        bundle, nonce = self._bundles[site].header, acknowledgement.header["ring_nonce"]
+        opened = ring.commitment(bytes.fromhex(nonce), epoch=bundle["epoch"], site=site)
+        if opened != bundle["ring_commitment"]:
+            raise SecaggReject(f"EPOCH_ACK of {site}: the ring nonce is not what it committed to")
+        return bytes.fromhex(nonce)
+
+    def _ring(self) -> tuple[str, ...]:
+        if not self._terms.draws_ring:
+            return ()
+        nonces = {site: self._nonce(frame) for site, frame in self._acknowledgements.items()}
+        return ring.order(nonces, epoch_hash=bytes.fromhex(self._epoch_hash))

@@ -11,12 +11,21 @@ from numpy.typing import NDArray
 from fedethics.errors import SecaggAbort, SecaggReject
 from fedethics.secagg import framing, masking, rules, shamir
 from fedethics.secagg.framing import Frame, Kind
+from fedethics.secagg.graph import Graph
 from fedethics.secagg.member import Member
 from fedethics.secagg.messages import receive
-from fedethics.secagg.outcomes import Opened, Stage
-from fedethics.secagg.sharing import ReadShare, read_share, share_body_bytes
+from fedethics.secagg.outcomes import Opened, Stage, first_silence
+from fedethics.secagg.reveal_reading import read_reveal
+from fedethics.secagg.ring_opening import (
+    GraphGathered,
+    Secrets,
+    open_over_graph,
+    recover_secrets,
+)
+from fedethics.secagg.sharing import ReadShare, check_pairs, read_share, share_body_bytes
 from fedethics.secagg.site_opening import read_opening
-from fedethics.secagg.sum_opening import Gathered, Reveal, open_sum
+from fedethics.secagg.slice_archive import SliceArchive
+from fedethics.secagg.sum_opening import Reveal
 from fedethics.secagg.terms import TaskSpec
 
 
@@ -33,11 +42,21 @@ class CoordinatorRound:
         open_message: the signed OPEN, for every site of the cohort.
     """
 
-    def __init__(self, *, member: Member, opened: Frame, spec: TaskSpec) -> None:
+    def __init__(
+        self,
+        *,
+        member: Member,
+        opened: Frame,
+        spec: TaskSpec,
+        graph: Graph,
+        archive: SliceArchive | None = None,
+    ) -> None:
         """Wait for shares in the session of `opened`."""
         self.open_message = opened.raw
         self._member = member
         self._spec = spec
+        self._graph = graph
+        self._archive = archive
         self._strict = opened.header["mode"] == "strict"
         self._opening = read_opening(opened)
         self._stage: Stage = "share"
@@ -52,6 +71,7 @@ class CoordinatorRound:
         self._view = ""
         self._relayed: dict[Kind, dict[str, bytes]] = {}
         self._opened: Opened | None = None
+        self._secrets: Secrets | None = None
 
     def add_share(self, message: bytes) -> str:
         """Take a SHARE."""
@@ -59,7 +79,9 @@ class CoordinatorRound:
         frame = self._receive(message, Kind.SHARE, share_body_bytes(len(cohort)))
         site: str = frame.header["sender"]
         if self._is_new(frame, stage="share", expected=cohort):
-            self._shares[site] = read_share(frame, cohort=cohort)
+            self._shares[site] = read_share(frame, peers=self._graph.peers(site))
+            if self._archive is not None:
+                self._archive.add_share(frame)
             self._signatures[Kind.SHARE, site] = frame.signature
         return site
 
@@ -68,7 +90,7 @@ class CoordinatorRound:
         if Kind.FORWARD not in self._relayed:
             shared = tuple(sorted(self._shares))
             self._check_subset(shared, of=self._opening.cohort, stage="FORWARD")
-            self._check_commitments(shared)
+            check_pairs(shared, shares=self._shares, graph=self._graph)
             self._shared = shared
             self._relayed[Kind.FORWARD] = {site: self._forward_to(site) for site in shared}
             self._stage = "masked"
@@ -85,6 +107,8 @@ class CoordinatorRound:
                 raise SecaggReject(f"MASKED of {site} has {len(frame.body)} bytes, not its task's")
             words = np.frombuffer(frame.body, dtype=self._spec.dtype)
             np.add(self._sum, words, out=self._sum)
+            if self._archive is not None:
+                self._archive.add_masked(frame)
             self._roots[site] = frame.root.hex()
             self._signatures[Kind.MASKED, site] = frame.signature
         return site
@@ -125,7 +149,8 @@ class CoordinatorRound:
         if not self._strict:
             raise SecaggReject("there is no PROOF in fast mode; SURVIVORS goes to reveal")
         if Kind.PROOF not in self._relayed:
-            self._check_enough(self._confirms, "confirmed")
+            quorum = self._member.terms.threshold(len(self._opening.cohort))
+            self._check_enough(self._confirms, "confirmed", needed=quorum)
             confirms = [self._confirms[site] for site in sorted(self._confirms)]
             message = self._member.message(
                 Kind.PROOF, framing.pack(confirms), session=self._sid, view=self._view
@@ -141,7 +166,9 @@ class CoordinatorRound:
         expected = self._confirms if self._strict else self._survivors
         if self._is_new(frame, stage="reveal", expected=expected):
             self._check_view(frame)
-            self._reveals[site] = self._read_reveal(frame)
+            self._reveals[site] = read_reveal(
+                frame, shared=self._shared, survivors=self._survivors, graph=self._graph
+            )
             self._signatures[Kind.REVEAL, site] = frame.signature
         return site
 
@@ -154,8 +181,8 @@ class CoordinatorRound:
             SecaggAbort: too few answers, or a site's secrets or vector are not what it signed for.
         """
         if self._opened is None:
-            self._check_enough(self._reveals, "revealed shares")
-            words, suspects = open_sum(self._sum, self._gathered())
+            self._check_enough(self._reveals, "revealed shares", needed=self._graph.threshold)
+            words, suspects = open_over_graph(self._sum, self._gathered())
             total = masking.to_integers(words.tobytes(), self._spec)
             if masking.exceeds(total, spec=self._spec, sites=len(self._survivors)):
                 raise SecaggAbort(
@@ -173,6 +200,27 @@ class CoordinatorRound:
                 suspects=suspects,
             )
         return self._opened
+
+    def slice(self, request: bytes) -> bytes:
+        """Answer a SLICE_REQUEST; return the SLICE for its sender.
+
+        Raises:
+            SecaggReject: not a survivor's, no such leaf, no sum yet, or opened without `keep`.
+        """
+        frame = self._receive(request, Kind.SLICE_REQUEST)
+        site: str = frame.header["sender"]
+        if self._opened is None or self._archive is None or site not in self._survivors:
+            raise SecaggReject(f"SLICE_REQUEST of {site}: no opened sum with it was kept")
+        if self._secrets is None:
+            self._secrets, _ = recover_secrets(self._gathered())
+        leaves: list[int] = frame.header["leaves"]
+        result = self._receive(self._opened.message, Kind.RESULT, self._spec.body_bytes)
+        body = self._archive.answer(
+            leaves, result=result, survivors=self._survivors, secrets=self._secrets
+        )
+        return self._member.message(
+            Kind.SLICE, body, session=self._sid, recipient=site, leaves=leaves
+        )
 
     @property
     def _sid(self) -> str:
@@ -208,24 +256,13 @@ class CoordinatorRound:
             stage=stage,
         )
 
-    def _check_commitments(self, shared: tuple[str, ...]) -> None:
-        for position, left in enumerate(shared):
-            for right in shared[position + 1 :]:
-                ours = self._shares[left].pair_commitments[right]
-                if ours != self._shares[right].pair_commitments[left]:
-                    raise SecaggAbort(
-                        f"{left} and {right} committed to different masks; one of them lies. "
-                        "Nothing was masked; open a cohort without one of them"
-                    )
-
     def _check_view(self, frame: Frame) -> None:
         if frame.header["view"] != self._view:
             raise SecaggReject(
                 f"{frame.kind.name} of {frame.header['sender']} signs another survivor set"
             )
 
-    def _check_enough(self, answered: Collection[str], what: str) -> None:
-        needed = self._opening.threshold
+    def _check_enough(self, answered: Collection[str], what: str, *, needed: int) -> None:
         if len(answered) < needed:
             raise SecaggAbort(
                 f"{len(answered)} sites {what}, {needed} are needed; the sum stays closed"
@@ -234,8 +271,8 @@ class CoordinatorRound:
     def _forward_to(self, recipient: str) -> bytes:
         body = b"".join(
             self._shares[peer].sealed[recipient] + self._shares[peer].pair_commitments[recipient]
-            for peer in self._shared
-            if peer != recipient
+            for peer in self._graph.peers(recipient)
+            if peer in self._shares
         )
         return self._member.message(
             Kind.FORWARD,
@@ -245,23 +282,10 @@ class CoordinatorRound:
             shared=list(self._shared),
         )
 
-    def _read_reveal(self, frame: Frame) -> Reveal:
-        dropped = [site for site in self._shared if site not in self._survivors]
-        owners = [*self._survivors, *dropped]
-        found = framing.records(frame.body, record_bytes=shamir.SHARE_BYTES, count=len(owners))
-        if not all(map(shamir.is_share, found)):
-            raise SecaggReject(f"REVEAL of {frame.header['sender']} holds what is not a share")
-        split = len(self._survivors)
-        return Reveal(
-            seeds=dict(zip(self._survivors, found[:split], strict=True)),
-            keys=dict(zip(dropped, found[split:], strict=True)),
-        )
-
-    def _gathered(self) -> Gathered:
-        return Gathered(
+    def _gathered(self) -> GraphGathered:
+        return GraphGathered(
             session=bytes.fromhex(self._sid),
-            cohort=self._opening.cohort,
-            threshold=self._opening.threshold,
+            graph=self._graph,
             shared=self._shared,
             survivors=self._survivors,
             shares=self._shares,
@@ -273,8 +297,4 @@ class CoordinatorRound:
         if self._strict:
             answered["confirm"] = self._confirms
         answered["reveal"] = self._reveals
-        return {
-            site: next(stage for stage, there in answered.items() if site not in there)
-            for site in self._opening.cohort
-            if not all(site in there for there in answered.values())
-        }
+        return first_silence(self._opening.cohort, answered)

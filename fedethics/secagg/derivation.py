@@ -1,6 +1,6 @@
 """Every derived key and every hash commitment, each under its own label.
 
-Sources: RFC 7748 (X25519), RFC 5869 (HKDF-SHA256), SP 800-38D (AES-256-GCM), all by way of
+Sources: RFC 5869 (HKDF-SHA256), SP 800-38D (AES-256-GCM), all by way of
 `cryptography`. Names in labels stand behind their lengths, so no two labels are ever equal.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -30,14 +29,8 @@ def derive(secret: bytes, *, salt: bytes, info: bytes) -> bytes:
     return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=salt, info=info).derive(secret)
 
 
-def pair_root(private: bytes, public: str, *, epoch_hash: bytes, use: str, pair: set[str]) -> bytes:
-    """Agree with a peer on the root of one `use` ("mask" or "channel") for an epoch.
-
-    Raises:
-        ValueError: the peer's key is a point of low order.
-    """
-    peer = X25519PublicKey.from_public_bytes(bytes.fromhex(public))
-    agreed = X25519PrivateKey.from_private_bytes(private).exchange(peer)
+def pair_root(agreed: bytes, *, epoch_hash: bytes, use: str, pair: set[str]) -> bytes:
+    """Return the root of one `use` ("mask" or "channel") from what two sites agreed on."""
     return derive(agreed, salt=epoch_hash, info=label(f"{use}-root", *sorted(pair)))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
@@ -24,13 +24,14 @@ PURPOSE = "secagg/fes/1"
 LEAF_BYTES = 1 << 16
 MAX_HEADER_BYTES = 1 << 20
 SIGNATURE_BYTES = 64
+HASH_BYTES = 32
 
 _PREFIX = struct.Struct(">3sBBI")
 _LENGTH = struct.Struct(">I")
 
 
 class Kind(IntEnum):
-    """The twelve messages of the protocol, in the order in which they travel."""
+    """The messages of the protocol; JOINED travels after EPOCH_ACK, the last two after RESULT."""
 
     EPOCH = 1
     ROSTER = 2
@@ -44,6 +45,9 @@ class Kind(IntEnum):
     PROOF = 10
     REVEAL = 11
     RESULT = 12
+    JOINED = 13
+    SLICE_REQUEST = 14
+    SLICE = 15
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +75,7 @@ class Frame:
 def encode(
     kind: Kind,
     header: dict[str, canonical.Json],
-    body: bytes = b"",
+    body: bytes | memoryview = b"",
     *,
     identity: Identity,
     root: bytes | None = None,
@@ -102,6 +106,26 @@ def decode(message: bytes, *, kind: Kind, max_body_bytes: int) -> Frame:
     header = _header(message[_PREFIX.size : start], kind)
     body = memoryview(message)[start:end]
     return Frame(kind=kind, header=header, body=body, root=tree_hash(body), raw=message)
+
+
+def detach(frame: Frame) -> bytes:
+    """Return `frame` with its body's root in the body's place; the signature still verifies."""
+    head = frame.raw[: len(frame.raw) - SIGNATURE_BYTES - len(frame.body)]
+    return head + frame.root + frame.signature
+
+
+def decode_detached(detached: bytes, *, kind: Kind) -> Frame:
+    """Take apart what `detach` returned: a frame with a root and without a body.
+
+    Raises:
+        SecaggReject: see `decode`.
+    """
+    frame = decode(detached, kind=kind, max_body_bytes=HASH_BYTES)
+    if len(frame.body) != HASH_BYTES:
+        raise SecaggReject(f"{kind.name} message: the root in the body's place is not a hash")
+    head = detached[: len(detached) - SIGNATURE_BYTES - HASH_BYTES]
+    raw, root = head + frame.signature, bytes(frame.body)
+    return replace(frame, body=memoryview(b""), root=root, raw=raw)
 
 
 def tree_hash(data: bytes | memoryview) -> bytes:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 from fedethics.errors import SecaggAbort, SecaggReject
-from fedethics.secagg import derivation, framing
+from fedethics.secagg import derivation, framing, ring
 from fedethics.secagg.framing import Frame, Kind
 from fedethics.secagg.messages import receive
 from fedethics.secagg.sharing import PairRoots
+from fedethics.secagg.suites import Suite
 from fedethics.secagg.terms import SecaggTerms
+
+PublicKeys: TypeAlias = tuple[str, str]
+_USES: Final = ("mask", "channel")
 
 
 def read_bundles(roster: Frame, *, terms: SecaggTerms) -> dict[str, Frame]:
@@ -54,31 +60,159 @@ def check_bundles(bundles: Mapping[str, Frame], *, epoch: str, terms: SecaggTerm
         )
 
 
-def agree_roots(
-    bundles: Mapping[str, Frame], *, site: str, private_keys: tuple[bytes, bytes], epoch_hash: bytes
-) -> dict[str, PairRoots]:
-    """Agree with every other site on the roots of the epoch.
+def check_joined(
+    joined: Collection[str], *, site: str, members: Collection[str], terms: SecaggTerms
+) -> None:
+    """Check the list of sites that acknowledged a roster.
 
     Raises:
-        SecaggAbort: a peer's key is of low order, so the agreed secret would be known to all.
+        SecaggAbort: a stranger in it, `site` not in it, or too few sites.
     """
-    mask_private, channel_private = private_keys
+    strangers = sorted(set(joined) - set(members))
+    if strangers:
+        raise SecaggAbort(f"JOINED lists sites that the ROSTER did not: {', '.join(strangers)}")
+    if site not in joined:
+        raise SecaggAbort(f"JOINED was sent to {site} and does not list it")
+    if terms.draws_ring and len(joined) < len(members):
+        raise SecaggAbort(
+            "JOINED leaves out sites of the ROSTER; whoever may choose whose nonces count could "
+            "choose the ring"
+        )
+    if len(joined) < terms.minimum_cohort:
+        raise SecaggAbort(f"JOINED has {len(joined)} sites, minimum {terms.minimum_cohort}")
+
+
+def ring_commitments(bundles: Mapping[str, Frame], *, terms: SecaggTerms) -> dict[str, str]:
+    """Return site -> its commitment to a ring nonce; empty if the epoch draws none."""
+    if not terms.draws_ring:
+        return {}
+    return {site: bundle.header["ring_commitment"] for site, bundle in bundles.items()}
+
+
+def ring_order(
+    nonces: Mapping[str, bytes], commitments: Mapping[str, str], *, joined: Frame
+) -> tuple[str, ...]:
+    """Return the ring order that JOINED's nonces give; `joined` is that message.
+
+    Raises:
+        SecaggAbort: a nonce is not what its site committed to.
+    """
+    for site, nonce in nonces.items():
+        committed = ring.commitment(nonce, epoch=joined.header["epoch"], site=site)
+        if committed != commitments[site]:
+            raise SecaggAbort(f"JOINED: the ring nonce of {site} is not what it committed to")
+    return ring.order(nonces, epoch_hash=bytes.fromhex(joined.header["epoch_hash"]))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Agreement:
+    """What a site agreed on from public keys alone.
+
+    Attributes:
+        roots: Sensitive: peer -> the roots of the epoch.
+        ciphertexts: what the peers after this site need, in the order of names.
+        awaiting: peer -> its public keys (mask, channel), for each peer before this site whose
+            ciphertext must come first.
+    """
+
+    roots: Mapping[str, PairRoots]
+    ciphertexts: bytes
+    awaiting: Mapping[str, PublicKeys]
+
+
+def agree(
+    bundles: Mapping[str, Frame],
+    *,
+    site: str,
+    private_keys: tuple[bytes, bytes],
+    epoch_hash: bytes,
+    suite: Suite,
+) -> Agreement:
+    """Agree with every other site on the roots of the epoch, as far as `suite` can by now.
+
+    Raises:
+        SecaggAbort: a peer's key is malformed or of low order: the secret would be known to all.
+    """
     roots: dict[str, PairRoots] = {}
+    awaiting: dict[str, PublicKeys] = {}
+    ciphertexts: list[bytes] = []
     for peer, bundle in bundles.items():
+        keys = (bundle.header["mask_key"], bundle.header["channel_key"])
         if peer == site:
             continue
+        if peer < site and suite.ciphertext_bytes:
+            awaiting[peer] = keys
+            continue
+        pair = _Pair(site=site, peer=peer, keys=keys, epoch_hash=epoch_hash, suite=suite)
         try:
-            mask, channel = (
-                derivation.pair_root(
-                    private,
-                    bundle.header[f"{use}_key"],
-                    epoch_hash=epoch_hash,
-                    use=use,
-                    pair={site, peer},
-                )
-                for private, use in ((mask_private, "mask"), (channel_private, "channel"))
-            )
+            if peer < site:
+                roots[peer] = pair.respond(private_keys, b"")
+            else:
+                roots[peer], ciphertext = pair.initiate(private_keys)
+                ciphertexts.append(ciphertext)
         except ValueError as error:
-            raise SecaggAbort(f"ROSTER: {peer} announced a key of low order") from error
-        roots[peer] = PairRoots(mask=mask, channel=channel)
-    return roots
+            raise SecaggAbort(
+                f"ROSTER: {peer} announced a key that is malformed or of low order"
+            ) from error
+    return Agreement(roots=roots, ciphertexts=b"".join(ciphertexts), awaiting=awaiting)
+
+
+def agree_with_initiator(
+    ciphertext: bytes,
+    *,
+    site: str,
+    peer: str,
+    keys: PublicKeys,
+    private_keys: tuple[bytes, bytes],
+    epoch_hash: bytes,
+    suite: Suite,
+) -> PairRoots:
+    """Agree with a peer before `site` from the ciphertext that it sent.
+
+    Raises:
+        SecaggAbort: the ciphertext is not the peer's own, or its key is malformed.
+    """
+    pair = _Pair(site=site, peer=peer, keys=keys, epoch_hash=epoch_hash, suite=suite)
+    try:
+        return pair.respond(private_keys, ciphertext)
+    except ValueError as error:
+        raise SecaggAbort(
+            f"JOINED: the ciphertext from {peer} to {site} is not {peer}'s own, or its key is "
+            "malformed"
+        ) from error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Pair:
+    site: str
+    peer: str
+    keys: PublicKeys
+    epoch_hash: bytes
+    suite: Suite
+
+    def initiate(self, private_keys: tuple[bytes, bytes]) -> tuple[PairRoots, bytes]:
+        agreed = {
+            use: self.suite.initiate(private, bytes.fromhex(key), bound_to=self._bound_to(use))
+            for use, private, key in zip(_USES, private_keys, self.keys, strict=True)
+        }
+        roots = {use: self._root(agreement.secret, use) for use, agreement in agreed.items()}
+        return PairRoots(**roots), b"".join(agreed[use].ciphertext for use in _USES)
+
+    def respond(self, private_keys: tuple[bytes, bytes], ciphertext: bytes) -> PairRoots:
+        size = self.suite.ciphertext_bytes
+        parts = (ciphertext[:size], ciphertext[size:])
+        roots = {
+            use: self._root(
+                self.suite.respond(private, bytes.fromhex(key), part, bound_to=self._bound_to(use)),
+                use,
+            )
+            for use, private, key, part in zip(_USES, private_keys, self.keys, parts, strict=True)
+        }
+        return PairRoots(**roots)
+
+    def _bound_to(self, use: str) -> bytes:
+        return self.epoch_hash + derivation.label(use, *sorted((self.site, self.peer)))
+
+    def _root(self, secret: bytes, use: str) -> bytes:
+        pair = {self.site, self.peer}
+        return derivation.pair_root(secret, epoch_hash=self.epoch_hash, use=use, pair=pair)

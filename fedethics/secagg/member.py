@@ -22,7 +22,12 @@ class Member:
     random_bytes: Callable[[int], bytes]
 
     def message(
-        self, kind: Kind, body: bytes = b"", *, root: bytes | None = None, **fields: object
+        self,
+        kind: Kind,
+        body: bytes | memoryview = b"",
+        *,
+        root: bytes | None = None,
+        **fields: object,
     ) -> bytes:
         """Return a signed message of this member; `root` is the body's tree hash, if known."""
         header: dict[str, Any] = {"charter": self.terms.charter_hash, "sender": self.name, **fields}

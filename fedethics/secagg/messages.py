@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Final
@@ -9,13 +10,24 @@ from typing import Final
 from fedethics.errors import SecaggReject
 from fedethics.secagg import framing
 from fedethics.secagg.framing import Frame, Kind
+from fedethics.secagg.ring import NONCE_BYTES
 from fedethics.secagg.terms import COORDINATOR, MAX_SITES, SecaggTerms, is_hash, is_name
 
 SITE_KINDS: Final = frozenset(
-    {Kind.EPOCH, Kind.EPOCH_ACK, Kind.SHARE, Kind.MASKED, Kind.CONFIRM, Kind.REVEAL}
+    {
+        Kind.EPOCH,
+        Kind.EPOCH_ACK,
+        Kind.SHARE,
+        Kind.MASKED,
+        Kind.CONFIRM,
+        Kind.REVEAL,
+        Kind.SLICE_REQUEST,
+    }
 )
-# An EPOCH or CONFIRM message is under 1 KiB whatever its names; lists of them are bounded by it.
+# A CONFIRM message, and an EPOCH message but for its keys, is under 1 KiB whatever its names;
+# lists of them are bounded by it.
 LISTED_MESSAGE_BYTES: Final = 1 << 10
+_HEX = re.compile(r"[0-9a-f]*")
 
 
 def _is_count(value: object) -> bool:
@@ -35,6 +47,19 @@ def _is_hashes(value: object) -> bool:
     return isinstance(value, list) and all(is_hash(item) for item in value)
 
 
+def _is_leaves(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(_is_count(leaf) for leaf in value)
+        and all(left < right for left, right in pairwise(value))
+    )
+
+
+def _is_hex(value: object) -> bool:
+    return isinstance(value, str) and _HEX.fullmatch(value) is not None
+
+
 def _is_epoch(value: object) -> bool:
     if not isinstance(value, str):
         return False
@@ -49,11 +74,17 @@ _FIELDS: Final[Mapping[Kind, dict[str, _Check]]] = {
     Kind.EPOCH: {
         "epoch": _is_epoch,
         "suite": _is_count,
-        "mask_key": is_hash,
-        "channel_key": is_hash,
+        "mask_key": _is_hex,
+        "channel_key": _is_hex,
     },
     Kind.ROSTER: {"epoch": _is_epoch},
     Kind.EPOCH_ACK: {"epoch": _is_epoch, "epoch_hash": is_hash},
+    Kind.JOINED: {
+        "epoch": _is_epoch,
+        "epoch_hash": is_hash,
+        "recipient": is_name,
+        "joined": _is_names,
+    },
     Kind.OPEN: {
         "suite": _is_count,
         "graph": is_name,
@@ -78,6 +109,13 @@ _FIELDS: Final[Mapping[Kind, dict[str, _Check]]] = {
     Kind.PROOF: _SESSION | {"view": is_hash},
     Kind.REVEAL: _SESSION | {"view": is_hash},
     Kind.RESULT: _SESSION | {"survivors": _is_names},
+    Kind.SLICE_REQUEST: _SESSION | {"leaves": _is_leaves},
+    Kind.SLICE: _SESSION | {"recipient": is_name, "leaves": _is_leaves},
+}
+# Where the epoch draws a ring order, these come on top.
+_RING_FIELDS: Final[Mapping[Kind, dict[str, _Check]]] = {
+    Kind.EPOCH: {"ring_commitment": is_hash},
+    Kind.EPOCH_ACK: {"ring_nonce": is_hash},
 }
 
 
@@ -91,12 +129,33 @@ def receive(message: bytes, *, kind: Kind, terms: SecaggTerms, max_body_bytes: i
         SecaggReject: anything else. Since anyone may have written such bytes, nobody is blamed.
     """
     frame = framing.decode(message, kind=kind, max_body_bytes=max_body_bytes)
+    _check(frame, terms)
+    return frame
+
+
+def receive_detached(detached: bytes, *, kind: Kind, terms: SecaggTerms) -> Frame:
+    """Do as `receive` for a message whose body was replaced by its root.
+
+    Raises:
+        SecaggReject: see `receive`.
+    """
+    frame = framing.decode_detached(detached, kind=kind)
+    _check(frame, terms)
+    return frame
+
+
+def _check(frame: Frame, terms: SecaggTerms) -> None:
+    kind = frame.kind
     checks: dict[str, _Check] = {"charter": is_hash, "sender": is_name} | _FIELDS[kind]
+    if terms.draws_ring:
+        checks |= _RING_FIELDS.get(kind, {})
     if frame.header.keys() != checks.keys():
         raise SecaggReject(f"{kind.name} message: unknown or missing fields")
     for field, check in checks.items():
         if not check(frame.header[field]):
             raise SecaggReject(f"{kind.name} message: field {field} is malformed")
+    if kind is Kind.EPOCH:
+        _check_keys(frame, terms)
     if frame.header["charter"] != terms.charter_hash:
         raise SecaggReject(
             f"{kind.name} message is for another charter "
@@ -106,7 +165,6 @@ def receive(message: bytes, *, kind: Kind, terms: SecaggTerms, max_body_bytes: i
         raise SecaggReject(
             f"{kind.name} message: the signature is not that of {frame.header['sender']}"
         )
-    return frame
 
 
 def parse_epoch(epoch: str) -> tuple[str, int]:
@@ -119,6 +177,24 @@ def parse_epoch(epoch: str) -> tuple[str, int]:
         raise SecaggReject(f"epoch id {epoch!r} is not '<run>/<attempt>'")
     run, _, attempt = epoch.rpartition("/")
     return run, int(attempt)
+
+
+def roster_bytes(terms: SecaggTerms) -> int:
+    """Return the most bytes that the bundles in a ROSTER can have."""
+    keys = 2 * 2 * terms.key_agreement.public_bytes  # two, in hex
+    return (LISTED_MESSAGE_BYTES + keys) * len(terms.roster)
+
+
+def joined_bytes(terms: SecaggTerms) -> int:
+    """Return the most bytes that the body of an EPOCH_ACK or a JOINED can have."""
+    nonce = NONCE_BYTES if terms.draws_ring else 0
+    return (nonce + 2 * terms.key_agreement.ciphertext_bytes) * len(terms.roster)
+
+
+def _check_keys(frame: Frame, terms: SecaggTerms) -> None:
+    for field in ("mask_key", "channel_key"):
+        if len(frame.header[field]) != 2 * terms.key_agreement.public_bytes:
+            raise SecaggReject(f"EPOCH message: field {field} is malformed")
 
 
 def _sender_key(frame: Frame, terms: SecaggTerms) -> str:

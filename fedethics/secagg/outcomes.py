@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -29,6 +29,7 @@ class Opening:
 class Result:
     """A sum as a site receives it: `total` has shape (length,), the exact integer sum."""
 
+    run: str
     task: str
     round_number: int
     total: NDArray[np.int64]
@@ -53,3 +54,15 @@ class Opened:
     dropped: Mapping[str, Stage]
     message: bytes
     suspects: tuple[str, ...] = ()
+
+
+def first_silence(
+    cohort: Iterable[str], answered: Mapping[Stage, Collection[str]]
+) -> dict[str, Stage]:
+    """Return each site that fell silent -> the first stage, in order, that it did not answer."""
+    silent: dict[str, Stage] = {}
+    for site in cohort:
+        missed = [stage for stage, there in answered.items() if site not in there]
+        if missed:
+            silent[site] = missed[0]
+    return silent

@@ -10,9 +10,8 @@ from typing import Any
 
 from fedethics import canonical
 from fedethics.errors import SecaggAbort
+from fedethics.secagg.graph import HARARY, shape
 from fedethics.secagg.terms import SecaggTerms, TaskSpec
-
-GRAPH = "complete"
 
 
 def check_open(
@@ -33,19 +32,26 @@ def check_open(
     size = len(cohort)
     run = header["epoch"].rpartition("/")[0]
     strangers = sorted(set(cohort) - set(members))
+    graph, threshold = shape(size, epoch_size=len(members), terms=terms)
     breaches = {
         f"suite {header['suite']} is not the charter's {terms.suite}": (
             header["suite"] != terms.suite
         ),
-        f"graph {header['graph']!r} is not {GRAPH!r}": header["graph"] != GRAPH,
+        f"graph {header['graph']!r} is not {graph!r}": header["graph"] != graph,
+        # A server that could choose the cohort after it saw the ring could choose neighbours.
+        f"a cohort of {size} on a ring of {len(members)}; on a ring it is the whole epoch": (
+            graph == HARARY and size != len(members)
+        ),
         f"mode {header['mode']!r} is not the charter's {terms.mode!r}": (
             header["mode"] != terms.mode
         ),
         f"run {header['run']!r} is not the epoch's {run!r}": header["run"] != run,
         f"cohort of {size}, minimum {terms.minimum_cohort}": size < terms.minimum_cohort,
         f"not in the epoch: {', '.join(strangers)}": bool(strangers),
-        f"threshold {header['threshold']} for {size} sites, the rule gives "
-        f"{terms.threshold(size)}": header["threshold"] != terms.threshold(size),
+        f"threshold {header['threshold']} for {size} sites, the rule gives {threshold}": header[
+            "threshold"
+        ]
+        != threshold,
         f"task {spec.name!r} has another specification in the charter": (
             header["spec_hash"] != spec.hash
         ),
@@ -109,6 +115,23 @@ def check_subset(
         raise SecaggAbort(
             f"{stage}: task {spec.name!r} opens only with the whole cohort, missing {missing}; "
             "the sum stays closed. Restart the round with everyone"
+        )
+
+
+def check_neighbours(
+    subset: Collection[str], *, neighbours: Collection[str], threshold: int, stage: str
+) -> None:
+    """Check that enough of a site's ring neighbours are still present.
+
+    Raises:
+        SecaggAbort: fewer than `threshold`: its vector could not be opened, or would be cut off
+            from the others' and open alone.
+    """
+    left = len(set(subset) & set(neighbours))
+    if left < threshold:
+        raise SecaggAbort(
+            f"{stage}: {left} of this site's {len(neighbours)} neighbours are left, {threshold} "
+            "are needed; the sum stays closed"
         )
 
 

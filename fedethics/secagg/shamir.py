@@ -2,11 +2,14 @@
 
 Guarantee: any t shares give the secret; t - 1 shares are uniform and independent of it (up to
 2**-127 from reducing 384-bit randomness). Python integers are not constant-time (docs/secagg.md).
-Source: Shamir, "How to share a secret", CACM 22(11), 1979.
+Sources: Shamir, "How to share a secret", CACM 22(11), 1979; for the check that shares fit together,
+Cascudo and David, "SCRAPE", ACNS 2017, Lemma 1.
 """
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
@@ -61,6 +64,17 @@ def interpolate(points: tuple[int, ...], shares: Sequence[bytes], *, at: int) ->
     return sum(weight * value for weight, value in zip(row, values, strict=True)) % PRIME
 
 
+def fit_together(points: tuple[int, ...], shares: Sequence[bytes], *, threshold: int) -> bool:
+    """Say whether all shares lie on one polynomial of degree below `threshold`.
+
+    Guarantee: always true if they do; if they do not, true with probability 2**-256, over
+    randomness that no site knows.
+    """
+    row = _parity_row(points, threshold)
+    values = (int.from_bytes(share, "big") for share in shares)
+    return sum(weight * value for weight, value in zip(row, values, strict=True)) % PRIME == 0
+
+
 def is_share(share: bytes) -> bool:
     """Say whether `share` spells a field element."""
     return len(share) == SHARE_BYTES and int.from_bytes(share, "big") < PRIME
@@ -78,10 +92,27 @@ def _lagrange_row(points: tuple[int, ...], at: int) -> tuple[int, ...]:
     # One row serves every secret of a session that the same sites reveal.
     row = []
     for x in points:
-        above, below = 1, 1
-        for other in points:
-            if other != x:
-                above = above * (at - other) % PRIME
-                below = below * (x - other) % PRIME
-        row.append(above * pow(below, -1, PRIME) % PRIME)
+        others = [other for other in points if other != x]
+        above = math.prod(at - other for other in others)
+        row.append(above * _inverse_of_distances(x, others) % PRIME)
     return tuple(row)
+
+
+@lru_cache(maxsize=64)
+def _parity_row(points: tuple[int, ...], threshold: int) -> tuple[int, ...]:
+    # A random word of the dual code: it is orthogonal to the shares of every polynomial of degree
+    # below the threshold, and to anything else only by chance.
+    width = _COEFFICIENT_BYTES
+    coefficients = [
+        int.from_bytes(os.urandom(width), "big") % PRIME for _ in range(len(points) - threshold)
+    ]
+    return tuple(
+        _evaluate(coefficients, x)
+        * _inverse_of_distances(x, [other for other in points if other != x])
+        % PRIME
+        for x in points
+    )
+
+
+def _inverse_of_distances(x: int, others: Sequence[int]) -> int:
+    return pow(math.prod(x - other for other in others), -1, PRIME)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fedethics.errors import SecaggAbort, SecaggReject
 from fedethics.secagg import derivation, framing, shamir
 from fedethics.secagg.framing import Frame
+from fedethics.secagg.graph import Graph
 
 SEALED_BYTES = derivation.NONCE_BYTES + 2 * shamir.SHARE_BYTES + derivation.TAG_BYTES
 COMMITMENT_BYTES = 32
@@ -92,23 +93,23 @@ class ReadShare:
 def make_share(
     *,
     site: str,
-    cohort: Sequence[str],
+    holders: Sequence[str],
     threshold: int,
     session: bytes,
     roots: Mapping[str, PairRoots],
     random_bytes: Callable[[int], bytes],
 ) -> tuple[ShareParts, SessionSecrets]:
-    """Draw, split, seal and commit; `cohort` is sorted and includes `site`."""
+    """Draw, split, seal and commit; `holders` are sorted, `site` may be one of them."""
     seed, key = random_bytes(shamir.SECRET_BYTES), random_bytes(shamir.SECRET_BYTES)
     seed_shares, key_shares = (
-        shamir.split(secret, threshold=threshold, holders=len(cohort), random_bytes=random_bytes)
+        shamir.split(secret, threshold=threshold, holders=len(holders), random_bytes=random_bytes)
         for secret in (seed, key)
     )
     shares = {
         holder: SharePair(seed=seed_share, key=key_share)
-        for holder, seed_share, key_share in zip(cohort, seed_shares, key_shares, strict=True)
+        for holder, seed_share, key_share in zip(holders, seed_shares, key_shares, strict=True)
     }
-    peers = [peer for peer in cohort if peer != site]
+    peers = [peer for peer in holders if peer != site]
     pair_seeds = {
         peer: derivation.pair_seed(roots[peer].mask, session=session, pair={site, peer})
         for peer in peers
@@ -138,27 +139,25 @@ def make_share(
             )
             for peer in peers
         },
-        shares={site: shares[site]},
+        shares={site: shares[site]} if site in shares else {},
     )
     return parts, secrets
 
 
-def share_body_bytes(cohort_size: int) -> int:
-    """Return the size of a SHARE body in a cohort of this size."""
-    peers = cohort_size - 1
+def share_body_bytes(peers: int) -> int:
+    """Return the size of the SHARE body of a site with so many peers."""
     return peers * (RECORD_BYTES + derivation.KEY_BYTES) + derivation.TAG_BYTES
 
 
-def read_share(frame: Frame, *, cohort: Sequence[str]) -> ReadShare:
-    """Take a SHARE message apart.
+def read_share(frame: Frame, *, peers: Sequence[str]) -> ReadShare:
+    """Take a SHARE message apart; `peers` are its sender's.
 
     Raises:
         SecaggReject: its body is not that of this cohort.
     """
     sender, body = frame.header["sender"], frame.body
-    if len(body) != share_body_bytes(len(cohort)):
+    if len(body) != share_body_bytes(len(peers)):
         raise SecaggReject(f"SHARE of {sender}: body of {len(body)} bytes, not of this cohort")
-    peers = [peer for peer in cohort if peer != sender]
     end = len(peers) * RECORD_BYTES
     found = framing.records(body[:end], record_bytes=RECORD_BYTES, count=len(peers))
     return ReadShare(
@@ -168,6 +167,24 @@ def read_share(frame: Frame, *, cohort: Sequence[str]) -> ReadShare:
         pair_commitments={p: record[SEALED_BYTES:] for p, record in zip(peers, found, strict=True)},
         blob=bytes(body[end:]),
     )
+
+
+def check_pairs(shared: Sequence[str], *, shares: Mapping[str, ReadShare], graph: Graph) -> None:
+    """Check that both ends of each pair in U1 committed to one mask.
+
+    Raises:
+        SecaggAbort: they did not; names the pair.
+    """
+    there = set(shared)
+    for left in shared:
+        for right in graph.peers(left):
+            if right < left or right not in there:
+                continue
+            if shares[left].pair_commitments[right] != shares[right].pair_commitments[left]:
+                raise SecaggAbort(
+                    f"{left} and {right} committed to different masks; one of them lies. "
+                    "Nothing was masked; open a cohort without one of them"
+                )
 
 
 def open_forward(

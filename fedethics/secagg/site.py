@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from fedethics.errors import CharterError, SecaggAbort
 from fedethics.identity import Identity
-from fedethics.secagg import site_epoch, site_round
+from fedethics.secagg import site_epoch, site_round, site_slice
 from fedethics.secagg.framing import Frame, Kind
 from fedethics.secagg.member import Member
-from fedethics.secagg.messages import LISTED_MESSAGE_BYTES, receive
+from fedethics.secagg.messages import LISTED_MESSAGE_BYTES, joined_bytes, receive, roster_bytes
 from fedethics.secagg.outcomes import Opening, Result
 from fedethics.secagg.sharing import RECORD_BYTES
 from fedethics.secagg.site_opening import verify_open
@@ -28,7 +28,7 @@ from fedethics.secagg.store_transaction import StoreTransaction
 from fedethics.secagg.terms import SecaggTerms, TaskSpec
 from fedethics.secagg.witness import catching_lies
 
-# A RESULT is read before its session is known; the largest sum a TaskSpec can describe.
+# A RESULT or SLICE is read before its session is known; the largest sum a TaskSpec can describe.
 MAX_RESULT_BYTES = 1 << 33
 
 
@@ -69,16 +69,21 @@ class SiteSecagg:
         self._member = Member(name=site, identity=identity, terms=terms, random_bytes=random_bytes)
 
     def announce(self, *, epoch: str) -> bytes:
-        """Return the EPOCH message: fresh signed X25519 keys for `epoch`, "<run>/<attempt>"."""
+        """Return the EPOCH message: fresh signed keys for `epoch`, "<run>/<attempt>"."""
         with self._store.transaction() as step:
             return site_epoch.announce(self._member, step, epoch)
 
     def join(self, roster_message: bytes) -> bytes:
         """Verify every bundle of the ROSTER, agree on keys with every peer; return EPOCH_ACK."""
-        limit = LISTED_MESSAGE_BYTES * len(self._terms.roster)
-        roster = self._receive(roster_message, Kind.ROSTER, limit)
+        roster = self._receive(roster_message, Kind.ROSTER, roster_bytes(self._terms))
         with self._step(roster) as step:
             return site_epoch.join(self._member, step, roster)
+
+    def complete(self, joined: bytes) -> None:
+        """Take the JOINED message of an epoch, which some suites need before the first OPEN."""
+        message = self._receive(joined, Kind.JOINED, joined_bytes(self._terms))
+        with self._step(message) as step:
+            site_epoch.complete(self._member, step, message)
 
     def check_open(self, open_message: bytes, *, specs: Mapping[str, TaskSpec]) -> Opening:
         """Verify an OPEN in full, before any work is done for it.
@@ -140,6 +145,25 @@ class SiteSecagg:
         message = self._receive(result, Kind.RESULT, MAX_RESULT_BYTES)
         with self._step(message) as step:
             return site_round.finish(self._member, step, message)
+
+    def slice_request(self, session_id: str, *, random_leaves: int = 1) -> bytes:
+        """Ask to check slices of a finished sum; return SLICE_REQUEST, the same one each time.
+
+        Args:
+            session_id: as in `Opening`.
+            random_leaves: how many 64 KiB leaves to draw besides this site's share of them.
+        """
+        with self._store.transaction() as step:
+            return site_slice.request(self._member, step, session_id, random_leaves)
+
+    def verify_slice(self, answer: bytes) -> int:
+        """Check the sum on the slices asked for; return how many coordinates are proven right.
+
+        A false sum raises `SecaggAbort`, and the coordinator's signed contradiction is kept.
+        """
+        message = self._receive(answer, Kind.SLICE, MAX_RESULT_BYTES)
+        with self._step(message) as step:
+            return site_slice.verify(self._member, step, message)
 
     def _receive(self, raw: bytes, kind: Kind, max_body_bytes: int = 0) -> Frame:
         return receive(raw, kind=kind, terms=self._terms, max_body_bytes=max_body_bytes)

@@ -33,6 +33,8 @@ def verify_open(
     epoch = step.epoch(charter, header["epoch"])
     if epoch is None or not epoch.acknowledgement:
         raise SecaggReject(f"OPEN: epoch {header['epoch']} was not joined here")
+    if epoch.awaiting is not None:
+        raise SecaggReject(f"OPEN: the JOINED of epoch {header['epoch']} has not come")
     if epoch.epoch_hash != header["epoch_hash"]:
         raise SecaggAbort("OPEN: other sites were shown another ROSTER of this epoch")
     rules.check_open(header, terms=member.terms, spec=spec, members={member.name, *epoch.roots})

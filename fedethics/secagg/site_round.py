@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from fedethics.errors import SecaggAbort, SecaggReject
 from fedethics.secagg import framing, masking, rules
 from fedethics.secagg.framing import Frame, Kind
+from fedethics.secagg.graph import graph_of
 from fedethics.secagg.member import Member
-from fedethics.secagg.messages import receive
 from fedethics.secagg.outcomes import Result
 from fedethics.secagg.sharing import SessionSecrets, make_share, open_forward
 from fedethics.secagg.site_opening import check_round, verify_open
+from fedethics.secagg.site_presence import accept_survivors, check_present, check_proof
 from fedethics.secagg.site_state import CLOSED, SessionStage, SessionState
 from fedethics.secagg.store_transaction import StoreTransaction
 from fedethics.secagg.terms import TaskSpec
@@ -39,10 +40,17 @@ def share(
         return _first_share(step, opening.session_id)
     words = masking.to_words(vector, spec)
     epoch = epoch.at_round(opening.round_number)
-    session = SessionState(opening=opening, spec=spec, stage="shared")
+    graph = graph_of(opening.cohort, ring=epoch.ring, terms=member.terms)
+    session = SessionState(
+        opening=opening,
+        spec=spec,
+        stage="shared",
+        neighbours=graph.peers(member.name) if graph.neighbourhoods is not None else None,
+        ring=epoch.ring,
+    )
     parts, secrets = make_share(
         site=member.name,
-        cohort=opening.cohort,
+        holders=graph.holders(member.name),
         threshold=opening.threshold,
         session=session.session,
         roots=epoch.roots,
@@ -62,7 +70,7 @@ def share(
     step.save_epoch(charter, epoch)
     step.save_session(charter, session)
     step.save_secrets(opening.session_id, secrets)
-    step.save_vector(opening.session_id, words.tobytes())
+    step.save_vector(opening.session_id, words.data)
     step.save_reply(opening.session_id, Kind.SHARE, request=message.raw, reply=reply)
     return reply
 
@@ -76,21 +84,21 @@ def mask(member: Member, step: StoreTransaction, message: Frame) -> bytes:
     if answered is not None:
         return answered
     sid, shared = session.opening.session_id, tuple(header["shared"])
-    _check_subset(member, session, shared, of=session.opening.cohort, stage="FORWARD")
-    secrets = _held(step.secrets(sid))
+    check_present(member, session, shared, of=session.opening.cohort, stage="FORWARD")
+    secrets, peers = _held(step.secrets(sid)), session.among_peers(shared)
     shares = open_forward(
-        message.body, site=member.name, shared=shared, session=session.session, secrets=secrets
+        message.body, site=member.name, shared=peers, session=session.session, secrets=secrets
     )
     words = np.frombuffer(_held(step.vector(sid)), dtype=session.spec.dtype).copy()
     masking.mask_in_place(
         words,
         site=member.name,
-        shared=shared,
+        shared=peers,
         session=session.session,
         seed=secrets.seed,
         pair_seeds=secrets.pair_seeds,
     )
-    body = words.tobytes()
+    body = words.data.cast("B")
     root = framing.tree_hash(body)
     reply = member.message(
         Kind.MASKED, body, root=root, session=sid, shared_hash=rules.shared_hash(sid, shared)
@@ -113,7 +121,7 @@ def confirm(member: Member, step: StoreTransaction, message: Frame) -> bytes:
     session, answered = _resume(step, message, reply=Kind.CONFIRM, stage="masked")
     if answered is not None:
         return answered
-    confirmed = _accept_survivors(member, session, message)
+    confirmed = accept_survivors(member, session, message)
     sid = session.opening.session_id
     reply = member.message(Kind.CONFIRM, session=sid, view=confirmed.view)
     step.save_session(member.terms.charter_hash, confirmed)
@@ -133,15 +141,16 @@ def reveal(member: Member, step: StoreTransaction, message: Frame) -> bytes:
     if answered is not None:
         return answered
     if strict:
-        _check_proof(member, session, message)
+        check_proof(member, session, message)
     else:
-        session = _accept_survivors(member, session, message)
+        session = accept_survivors(member, session, message)
     check_round(member, step, session.opening)
     sid, charter = session.opening.session_id, member.terms.charter_hash
     shares = _held(step.secrets(sid)).shares
     # I1: for one peer, a share of its seed or of its key; a peer is in U2 or in U1 without U2.
-    seeds = [shares[peer].seed for peer in session.survivors]
-    keys = [shares[peer].key for peer in session.shared if peer not in session.survivors]
+    held = session.among_peers(session.shared)
+    seeds = [shares[peer].seed for peer in held if peer in session.survivors]
+    keys = [shares[peer].key for peer in held if peer not in session.survivors]
     reply = member.message(Kind.REVEAL, b"".join(seeds + keys), session=sid, view=session.view)
     step.close_round(charter, session, "opened", survivors=session.survivors)
     step.save_session(charter, replace(session, stage="revealed"))
@@ -165,6 +174,7 @@ def finish(member: Member, step: StoreTransaction, message: Frame) -> Result:
     elif (survivors, root) != (session.survivors, session.root):
         raise SecaggAbort("two different RESULTs for one session")
     return Result(
+        run=session.opening.run,
         task=session.opening.task,
         round_number=session.opening.round_number,
         total=total,
@@ -177,70 +187,13 @@ def _read_total(member: Member, session: SessionState, message: Frame) -> NDArra
     if session.survivors and survivors != session.survivors:
         raise SecaggAbort("RESULT names other survivors than this site agreed to")
     cohort = session.opening.cohort
-    _check_subset(member, session, survivors, of=cohort, stage="RESULT", present=False)
+    check_present(member, session, survivors, of=cohort, stage="RESULT", listed=False)
     if len(message.body) != session.spec.body_bytes:
         raise SecaggReject(f"RESULT has {len(message.body)} bytes, not those of its task")
     total = masking.to_integers(message.body, session.spec)
     if masking.exceeds(total, spec=session.spec, sites=len(survivors)):
         raise SecaggAbort("RESULT holds a coordinate that no sum of bounded vectors can reach")
     return total
-
-
-def _accept_survivors(member: Member, session: SessionState, message: Frame) -> SessionState:
-    header, sid = message.header, session.opening.session_id
-    survivors: tuple[str, ...] = tuple(header["survivors"])
-    roots: list[str] = header["roots"]
-    if len(roots) != len(survivors):
-        raise SecaggReject("SURVIVORS does not give one root for each survivor")
-    if header["shared_hash"] != rules.shared_hash(sid, session.shared):
-        raise SecaggAbort("SURVIVORS speaks of other sharing sites than FORWARD did")
-    _check_subset(member, session, survivors, of=session.shared, stage="SURVIVORS")
-    if roots[survivors.index(member.name)] != session.root:
-        raise SecaggAbort("SURVIVORS gives another root for this site's masked vector")
-    view = rules.view_hash(sid, shared=session.shared, survivors=survivors, roots=roots)
-    return replace(session, stage="confirmed", survivors=survivors, view=view)
-
-
-def _check_proof(member: Member, session: SessionState, message: Frame) -> None:
-    agreed: set[str] = set()
-    try:
-        for part in framing.unpack(message.body):
-            vote = receive(part, kind=Kind.CONFIRM, terms=member.terms)
-            if vote.header["session"] != session.opening.session_id:
-                raise SecaggAbort("PROOF holds a CONFIRM of another session")
-            if vote.header["view"] != session.view:
-                raise SecaggAbort(
-                    f"PROOF: {vote.header['sender']} was shown other survivors or other roots"
-                )
-            agreed.add(vote.header["sender"])
-    except SecaggReject as fault:
-        raise SecaggAbort(f"PROOF holds a CONFIRM that is not genuine: {fault}") from fault
-    agreed &= set(session.survivors)
-    if len(agreed) < session.opening.threshold:
-        raise SecaggAbort(
-            f"PROOF: {len(agreed)} survivors confirmed, {session.opening.threshold} are needed; "
-            "no share was revealed"
-        )
-
-
-def _check_subset(
-    member: Member,
-    session: SessionState,
-    subset: tuple[str, ...],
-    *,
-    of: tuple[str, ...],
-    stage: str,
-    present: bool = True,
-) -> None:
-    rules.check_subset(
-        subset,
-        of=of,
-        cohort=session.opening.cohort,
-        terms=member.terms,
-        spec=session.spec,
-        site=member.name if present else None,
-        stage=stage,
-    )
 
 
 def _resume(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from fedethics import canonical
@@ -22,8 +22,14 @@ class EpochState:
     """One epoch at a site. `private_keys` and `roots` are Sensitive.
 
     Attributes:
-        private_keys: X25519 private keys (mask, channel) until the roster is joined, then None.
+        private_keys: private keys (mask, channel) until no agreement needs them, then None.
         roots: peer -> pairwise roots at `round_number`; empty until the roster is joined.
+        awaiting: peers whose ciphertexts JOINED must bring -> their public keys; None once there
+            is nothing to wait for.
+        joined_hash: SHA-256 of the JOINED message that was accepted.
+        ring_nonce: this site's part of the ring order, if the epoch draws one; else empty.
+        ring_commitments: site -> its commitment to a nonce, until the order is known.
+        ring: the sites in ring order, once known.
         round_number: how far the roots have been hashed forward.
     """
 
@@ -36,6 +42,11 @@ class EpochState:
     acknowledgement: bytes = b""
     round_number: int = 0
     roots: Mapping[str, PairRoots]
+    awaiting: Mapping[str, tuple[str, str]] | None = None
+    joined_hash: str = ""
+    ring_nonce: bytes = b""
+    ring_commitments: Mapping[str, str] = field(default_factory=dict)
+    ring: tuple[str, ...] = ()
 
     def at_round(self, round_number: int) -> EpochState:
         """Return the epoch with its roots hashed forward; earlier rounds are then lost."""
@@ -49,7 +60,34 @@ class EpochState:
         """Sensitive: return the keys and roots for storage."""
         keys = self.private_keys or ()
         roots = {peer: [pair.mask.hex(), pair.channel.hex()] for peer, pair in self.roots.items()}
-        return _spell({"keys": [key.hex() for key in keys], "roots": roots})
+        document: dict[str, Any] = {"keys": [key.hex() for key in keys], "roots": roots}
+        if self.awaiting is not None:
+            document["awaiting"] = {peer: list(keys) for peer, keys in self.awaiting.items()}
+        if self.joined_hash:
+            document["joined"] = self.joined_hash
+        if self.ring_nonce:
+            document["ring_nonce"] = self.ring_nonce.hex()
+            document["ring_commitments"] = dict(self.ring_commitments)
+            document["ring"] = list(self.ring)
+        return _spell(document)
+
+    def with_secrets(self, spelled: bytes) -> EpochState:
+        """Sensitive: return the epoch with what `spell_secrets` wrote."""
+        document: Any = canonical.parse(spelled)
+        awaiting = document.get("awaiting")
+        return replace(
+            self,
+            private_keys=_pair_of_keys(document["keys"]),
+            roots={
+                peer: PairRoots(mask=bytes.fromhex(mask), channel=bytes.fromhex(channel))
+                for peer, (mask, channel) in document["roots"].items()
+            },
+            awaiting=None if awaiting is None else {p: (m, c) for p, (m, c) in awaiting.items()},
+            joined_hash=document.get("joined", ""),
+            ring_nonce=bytes.fromhex(document.get("ring_nonce", "")),
+            ring_commitments=document.get("ring_commitments", {}),
+            ring=tuple(document.get("ring", ())),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +101,8 @@ class SessionState:
         root: tree hash of this site's masked vector, once masked.
         survivors: U2, once a survivor set was accepted.
         view: hash over session, U1, U2 and roots, once a survivor set was accepted.
+        neighbours: this site's neighbours on the ring; None in the complete graph.
+        ring: the epoch's sites in ring order; empty if it drew none.
     """
 
     opening: Opening
@@ -72,11 +112,19 @@ class SessionState:
     root: str = ""
     survivors: tuple[str, ...] = ()
     view: str = ""
+    neighbours: tuple[str, ...] | None = None
+    ring: tuple[str, ...] = ()
 
     @property
     def session(self) -> bytes:
         """The session id as 32 bytes, for derivations."""
         return bytes.fromhex(self.opening.session_id)
+
+    def among_peers(self, sites: Iterable[str]) -> tuple[str, ...]:
+        """Return those of `sites` that this site shares masks with, in their order."""
+        if self.neighbours is None:
+            return tuple(sites)
+        return tuple(site for site in sites if site in self.neighbours)
 
     def spell(self) -> bytes:
         """Return the state for storage."""
@@ -95,6 +143,8 @@ class SessionState:
                 "root": self.root,
                 "survivors": list(self.survivors),
                 "view": self.view,
+                "neighbours": None if self.neighbours is None else list(self.neighbours),
+                "ring": list(self.ring),
             }
         )
 
@@ -119,6 +169,9 @@ def read_session(spelled: bytes, stage: SessionStage) -> SessionState:
         root=document["root"],
         survivors=tuple(document["survivors"]),
         view=document["view"],
+        # Absent in sessions that an older version of this code began.
+        neighbours=None if (near := document.get("neighbours")) is None else tuple(near),
+        ring=tuple(document.get("ring", ())),
     )
 
 
@@ -150,19 +203,11 @@ def read_session_secrets(spelled: bytes) -> SessionSecrets:
     )
 
 
-def read_epoch_secrets(
-    spelled: bytes,
-) -> tuple[tuple[bytes, bytes] | None, dict[str, PairRoots]]:
-    """Sensitive: return the private keys and roots that `EpochState.spell_secrets` wrote."""
-    document: Any = canonical.parse(spelled)
-    roots = {
-        peer: PairRoots(mask=bytes.fromhex(mask), channel=bytes.fromhex(channel))
-        for peer, (mask, channel) in document["roots"].items()
-    }
-    if not document["keys"]:
-        return None, roots
-    mask_key, channel_key = document["keys"]
-    return (bytes.fromhex(mask_key), bytes.fromhex(channel_key)), roots
+def _pair_of_keys(spelled: list[str]) -> tuple[bytes, bytes] | None:
+    if not spelled:
+        return None
+    mask_key, channel_key = spelled
+    return bytes.fromhex(mask_key), bytes.fromhex(channel_key)
 
 
 def _spell(document: dict[str, Any]) -> bytes:

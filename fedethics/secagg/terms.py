@@ -12,11 +12,13 @@ from numpy.typing import DTypeLike
 
 from fedethics import canonical
 from fedethics.errors import CharterError
+from fedethics.secagg.suites import SUITES, Suite
 
 COORDINATOR = "coordinator"
 MAX_SITES = 5000
 SMALLEST_COHORT = 3
 SMALLEST_HONEST_COHORT = 2
+LARGEST_RING_DROPOUT_RATE = 0.45
 
 _HEX_32 = re.compile(r"[0-9a-f]{64}")
 
@@ -34,7 +36,10 @@ class SecaggTerms:
             smallest cohort must be left over, or a sum over it would be one honest site's vector.
         mode: `strict` has every survivor sign the survivor set before a share is revealed;
             `fast` saves that round trip for the weaker bound of docs/secagg.md.
-        suite: the set of primitives; only 1 (X25519, HKDF-SHA256, AES-256) is built.
+        suite: how sites agree on keys: 1 (X25519), 2 (P-256) or 3 (X25519 with ML-KEM-768).
+        complete_up_to: up to this many sites everyone shares masks with everyone; in larger epochs
+            each site does so with its neighbours on a ring.
+        ring_dropout_rate: fraction of the sites that a sum on the ring should survive losing.
 
     Raises:
         CharterError: a term is out of range or the roster is inconsistent.
@@ -47,6 +52,8 @@ class SecaggTerms:
     colluders: int
     mode: Literal["strict", "fast"] = "strict"
     suite: int = 1
+    complete_up_to: int = 500
+    ring_dropout_rate: float = 0.1
 
     def __post_init__(self) -> None:
         problem = self._problem()
@@ -64,6 +71,21 @@ class SecaggTerms:
     def smallest_sum(self, cohort_size: int) -> int:
         """Return how many sites must be in a sum before it may be opened."""
         return max(self.threshold(cohort_size), self.minimum_cohort)
+
+    @property
+    def key_agreement(self) -> Suite:
+        """The charter's suite."""
+        return SUITES[self.suite]
+
+    @property
+    def relays_acknowledgements(self) -> bool:
+        """Whether an epoch ends with JOINED, since sites need what others acknowledged."""
+        return self.key_agreement.ciphertext_bytes > 0 or self.draws_ring
+
+    @property
+    def draws_ring(self) -> bool:
+        """Whether the sites of an epoch draw a ring order together."""
+        return len(self.roster) > self.complete_up_to
 
     def _problem(self) -> str:
         keys = [self.coordinator_key, *self.roster.values()]
@@ -86,7 +108,17 @@ class SecaggTerms:
                 self.minimum_cohort <= len(self.roster) <= MAX_SITES
             ),
             f"mode {self.mode!r} is neither 'strict' nor 'fast'": self.mode in {"strict", "fast"},
-            f"suite {self.suite} is not built; use 1": self.suite == 1,
+            f"complete_up_to {self.complete_up_to} is below {SMALLEST_COHORT}": (
+                self.complete_up_to >= SMALLEST_COHORT
+            ),
+            f"ring_dropout_rate {self.ring_dropout_rate} is not in 0 to 0.45": (
+                0 <= self.ring_dropout_rate <= LARGEST_RING_DROPOUT_RATE
+            ),
+            f"fast mode with {len(self.roster)} sites; above complete_up_to "
+            f"({self.complete_up_to}) the survivor set must be signed: use 'strict'": (
+                self.mode == "strict" or not self.draws_ring
+            ),
+            f"suite {self.suite} is unknown; use one of {sorted(SUITES)}": self.suite in SUITES,
         }
         return "; ".join(problem for problem, holds in checks.items() if not holds)
 

@@ -10,6 +10,8 @@ from fedethics.secagg.framing import Frame, Kind
 from fedethics.secagg.store import SiteStore
 from fedethics.secagg.terms import SecaggTerms
 
+# A lie here means that the epoch's keys are not what the sites believe.
+_BURNS_THE_EPOCH = frozenset({Kind.ROSTER, Kind.JOINED})
 # A lie this late may come with answers of other sites: the round stays closed for good.
 _REFUSES_THE_ROUND = frozenset({Kind.SURVIVORS, Kind.PROOF})
 
@@ -26,8 +28,8 @@ class Contradiction(SecaggAbort):
 def catching_lies(store: SiteStore, terms: SecaggTerms, message: Frame) -> Iterator[None]:
     """Run a step; if it finds `message` to be a lie, settle that durably and raise on.
 
-    The step itself has been rolled back by then. A lying ROSTER burns its epoch; a lie within a
-    session wipes the session; from SURVIVORS on, the round is refused for good.
+    The step itself has been rolled back by then. A lying ROSTER or JOINED burns its epoch; a
+    lie within a session wipes the session; from SURVIVORS on, the round is refused for good.
     """
     try:
         yield
@@ -41,7 +43,7 @@ def catching_lies(store: SiteStore, terms: SecaggTerms, message: Frame) -> Itera
                 message=message.raw,
                 earlier=lie.earlier if isinstance(lie, Contradiction) else b"",
             )
-            if message.kind is Kind.ROSTER:
+            if message.kind in _BURNS_THE_EPOCH:
                 epoch = step.epoch(charter, header["epoch"])
                 if epoch is not None:
                     step.burn_epoch(charter, epoch)

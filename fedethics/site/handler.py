@@ -1,8 +1,9 @@
 """How a site answers each request, from its own files and its own rules.
 
-The order inside TRAIN and EVALUATE is the promise "spend before you look": the opening is checked,
-the permit is asked, the budget is reserved durably, and only then are records touched by the
-mechanism; its noised output is masked before anything leaves.
+The order inside TRAIN and EVALUATE is the promise "spend before you look": the opening is checked
+against the charter, the permit is asked, the budget is reserved durably, and only then are records
+touched by the mechanism; its noised output is masked before anything leaves. What a message says of
+its run counts for nothing unless the signed opening says the same.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedethics import tasks
+from fedethics.canonical import sha256_hex
 from fedethics.errors import SecaggReject
+from fedethics.policy.permit import Permit
 from fedethics.protocol import Action, Reply, Request
 from fedethics.secagg import Opening, SiteStore
 from fedethics.site.home import SiteHome
 from fedethics.site.log import SiteLog
 from fedethics.site.mechanisms import measure, train
+from fedethics.site.openings import check_agreed
 from fedethics.site.session import Session
 from fedethics.training.self_test import self_test
 
@@ -37,7 +41,9 @@ class SiteHandler:
             },
             Action.TRAIN: self._work,
             Action.EVALUATE: self._work,
-            Action.FORWARD: self._mask,
+            Action.FORWARD: lambda session, request: {
+                "masked": session.secagg.mask(_payload(request, "forward"))
+            },
             Action.SURVIVORS: lambda session, request: {
                 "confirm": session.secagg.confirm(_payload(request, "survivors"))
             },
@@ -71,50 +77,44 @@ class SiteHandler:
         """Check the opening, answer it within the budget, and share the answer."""
         open_message = _payload(request, "open")
         opening = session.secagg.check_open(open_message, specs=session.specs)
+        check_agreed(opening, request, charter=session.charter, plan=session.plan)
         adapter = _vector(_payload(request, "adapter"), session.specs[tasks.UPDATE].length)
         session.require_model(opening.model_hash, adapter)
-        if (opening.task == tasks.UPDATE) != (request.action is Action.TRAIN):
-            raise SecaggReject(
-                f"task {opening.task!r} does not belong to {request.action}; nothing was done"
-            )
-        session.require_roster(opening)
-        question = session.question(request.run, opening)
-        vector = session.answers.find(question)
+        granted = session.permit(opening.run)
+        question = session.question(opening)
+        vector = session.journal.find(question, model_hash=opening.model_hash)
         if vector is None:
-            vector = self._draw(session, request.run, opening, adapter)
-            session.answers.keep(question, vector)
+            vector = self._draw(session, granted, opening, adapter)
         spec = session.specs[opening.task]
         return {"share": session.secagg.share(open_message, vector, spec=spec)}
 
     def _draw(
-        self, session: Session, run: str, opening: Opening, adapter: NDArray[np.float32]
+        self, session: Session, granted: Permit, opening: Opening, adapter: NDArray[np.float32]
     ) -> NDArray[np.int64]:
-        """Reserve the budget, then compute with noise. Sensitive until masked."""
-        permit = session.permit(run)
+        """Reserve the budget, compute with noise, and keep the answer. Sensitive until masked."""
         if opening.task == tasks.UPDATE:
-            self._self_test(session, run)
-        session.reserve(permit, run=run, opening=opening)
-        noise = session.noise(run=run, opening=opening)
+            self._self_test(session, opening.run)
+        reservation = session.reserve(granted, opening)
         compute = train if opening.task == tasks.UPDATE else measure
-        return compute(session, adapter, opening.task, noise)
+        vector = compute(session, adapter, opening.task, session.noise(opening))
+        session.journal.keep(session.question(opening), vector, model_hash=opening.model_hash)
+        session.ledger.confirm(reservation, note="noised answer drawn")
+        return vector
 
     def _self_test(self, session: Session, run: str) -> None:
-        if session.self_tests.passed(run):
+        if session.journal.self_test_passed(charter_hash=session.charter_hash, run=run):
             return
         part = session.workbench.records.train
         activations = session.workbench.activations(part)
         self_test(session.workbench.learner, activations, part.labels, session.local_terms())
-        session.self_tests.record(run)
+        session.journal.record_self_test(charter_hash=session.charter_hash, run=run)
         self.log.write("self-test passed", run=run)
-
-    def _mask(self, session: Session, request: Request) -> dict[str, bytes]:
-        masked = session.secagg.mask(_payload(request, "forward"))
-        session.confirm_spending(request.run)
-        return {"masked": masked}
 
     def _result(self, session: Session, request: Request) -> dict[str, bytes]:
         result = session.secagg.finish(_payload(request, "result"))
-        session.answers.forget(run=request.run, task=result.task, round_number=result.round_number)
+        question = session.question(result)
+        seen = sha256_hex(result.total.astype("<i8").tobytes())
+        session.journal.opened(question, sum_sha256=seen)
         return {}
 
 

@@ -5,7 +5,7 @@ policy.toml    what this site allows; owned by the privacy officer
 charter.json   the charter it agreed to, canonical bytes
 identity.key   its signing key, mode 0600
 ledger.db      what every data set here has ever spent
-answers.db     noised answers whose sums are not opened yet
+journal.db     answers drawn and not opened yet, self-tests, sums seen
 secagg.db      sessions in flight and what was ever opened; secrets are wiped when a session ends
 log.jsonl      what happened, without data
 """

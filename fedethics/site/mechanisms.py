@@ -43,6 +43,9 @@ def measure(
     part = session.workbench.records.held_out
     layout = tasks.layout_of(session.charter)
     scores = session.workbench.learner.scores(adapter, session.workbench.activations(part))
+    # An adapter can be made so that one record's score overflows. An error would tell of that
+    # record without noise, so such a score counts as 0.
+    scores = np.where(np.isfinite(scores), scores, 0.0)
     plan = session.plan
     if task == tasks.PROGRESS:
         table = tabulate_progress(layout, labels=part.labels, scores=scores)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -15,17 +13,17 @@ from numpy.typing import NDArray
 
 from fedethics import tasks
 from fedethics.charter.model import Charter
-from fedethics.errors import SecaggAbort, SecaggReject
+from fedethics.errors import SecaggAbort
 from fedethics.identity import Identity
 from fedethics.policy.model import load_policy
 from fedethics.policy.permit import Permit, permit
 from fedethics.privacy.events import Event, NonPrivate
-from fedethics.privacy.ledger.ledger import Ledger
+from fedethics.privacy.ledger import Ledger, Reservation
 from fedethics.privacy.noise import NoiseSource
 from fedethics.privacy.plan import PrivacyPlan, make_plan
-from fedethics.secagg import Opening, SiteSecagg, SiteStore, TaskSpec
-from fedethics.site.answers import Answers, Question
+from fedethics.secagg import Opening, Result, SiteSecagg, SiteStore, TaskSpec
 from fedethics.site.home import SiteHome
+from fedethics.site.journal import Journal, Question
 from fedethics.site.workbench import Workbench, open_workbench
 from fedethics.training.dp_sgd import LocalTerms
 
@@ -80,37 +78,18 @@ class Session:
         return Ledger.open(self.home.path / "ledger.db", identity=self.identity)
 
     @property
-    def answers(self) -> Answers:
-        """Noised answers whose sums have not been opened yet."""
-        return Answers(self.home.path / "answers.db")
+    def journal(self) -> Journal:
+        """What this site remembers of its runs."""
+        return Journal(self.home.path / "journal.db")
 
-    def question(self, run: str, opening: Opening) -> Question:
-        """Name what `opening` asks of this site."""
+    def question(self, asked: Opening | Result) -> Question:
+        """Name the round of a task that an opening asks for or a result answers."""
         return Question(
             charter_hash=self.charter_hash,
-            run=run,
-            task=opening.task,
-            round_number=opening.round_number,
-            model_hash=opening.model_hash,
+            run=asked.run,
+            task=asked.task,
+            round_number=asked.round_number,
         )
-
-    def require_roster(self, opening: Opening) -> None:
-        """Refuse a count sum over fewer sites than its noise shares were planned for."""
-        shared = self.plan.evaluation_trust_mode == "distributed"
-        if opening.task == tasks.UPDATE or not shared or not self.plan.counts_std:
-            return
-        missing = sorted(set(self.charter.site_names) - set(opening.cohort))
-        if missing:
-            raise SecaggReject(
-                f"task {opening.task!r} was opened without {', '.join(missing)}; under distributed "
-                "trust the noise is shared among the whole roster, and a sum over fewer sites "
-                "would carry too little. Nothing was computed"
-            )
-
-    @property
-    def self_tests(self) -> SelfTests:
-        """Which runs the start-up self-test has passed for."""
-        return SelfTests(self.home.path / "self_tests.json")
 
     @property
     def fixed_noise(self) -> bool:
@@ -138,7 +117,7 @@ class Session:
                 "site could single out its records. Nothing was computed"
             )
 
-    def reserve(self, granted: Permit, *, run: str, opening: Opening) -> None:
+    def reserve(self, granted: Permit, opening: Opening) -> Reservation:
         """Charge the ledger for the work that `opening` asks for, durably, before it is done."""
         kind = cast(tasks.Kind, opening.task)
         account, cap = granted.account(kind)
@@ -147,9 +126,9 @@ class Session:
             # Whoever knows the seed can subtract the noise, so the books must not call it private.
             events = (NonPrivate("noise fixed by test-noise-seed"),)
             cap = dataclasses.replace(cap, epsilon=math.inf, per_run=None, per_year=None)
-        self.ledger.reserve(
+        return self.ledger.reserve(
             data_set=account,
-            run=run,
+            run=opening.run,
             round_number=opening.round_number,
             kind=kind,
             events=events,
@@ -157,18 +136,13 @@ class Session:
             cap=cap,
         )
 
-    def confirm_spending(self, run: str) -> None:
-        """Mark this run's open reservations as used: the masked vector is about to leave."""
-        for reservation in self.ledger.open_reservations(run=run):
-            self.ledger.confirm(reservation, note="masked vector sent")
-
-    def noise(self, *, run: str, opening: Opening) -> NoiseSource:
+    def noise(self, opening: Opening) -> NoiseSource:
         """Return fresh noise from the operating system, or test noise if the site is set so."""
         seed = self.home.settings.test_noise_seed
         if not seed:
             return NoiseSource.from_os()
         source = NoiseSource.fixed(f"{seed}/{self.site}".encode())
-        return source.derive(f"{run}/{opening.task}/{opening.round_number}")
+        return source.derive(f"{opening.run}/{opening.task}/{opening.round_number}")
 
     def local_terms(self) -> LocalTerms:
         """Return the terms of one round of local training."""
@@ -189,26 +163,12 @@ class Session:
 
     def receipt(self, run: str) -> bytes:
         """Return the signed receipt of what this run spent here, as canonical bytes."""
+        passed = self.journal.self_test_passed(charter_hash=self.charter_hash, run=run)
         return self.ledger.receipt(
             site=self.site,
             run=run,
             charter=self.charter,
-            self_test_passed=self.self_tests.passed(run),
+            self_test_passed=passed,
             fixed_noise=self.fixed_noise,
+            sums=self.journal.sums(charter_hash=self.charter_hash, run=run),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class SelfTests:
-    """Remembers, in the site's home, the runs that passed the start-up self-test."""
-
-    path: Path
-
-    def passed(self, run: str) -> bool:
-        """Say whether the self-test passed for `run`."""
-        return self.path.exists() and run in json.loads(self.path.read_text(encoding="utf-8"))
-
-    def record(self, run: str) -> None:
-        """Remember that the self-test passed for `run`."""
-        runs = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else []
-        self.path.write_text(json.dumps([*runs, run]), encoding="utf-8")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from fedethics.canonical import sha256_hex
 from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.model import Charter
 from fedethics.data.reading import read_records
@@ -35,7 +36,8 @@ class Workbench:
 
     def activations(self, part: Records) -> Activations:
         """Return the frozen prefix's activations of `part`, computed once per process."""
-        key = (self.learner.prefix_hash, part.fingerprint)
+        # The texts in their order, not the records' fingerprint: order and wording both matter.
+        key = (self.learner.prefix_hash, sha256_hex("\x00".join(part.texts).encode("utf-8")))
         if key not in _ACTIVATIONS:
             while len(_ACTIVATIONS) >= _MAX_CACHED:
                 _ACTIVATIONS.pop(next(iter(_ACTIVATIONS)))

@@ -197,7 +197,7 @@ def test_nothing_of_any_record_lies_in_the_run_directory(lab):
             assert not any(row.encode() in content for row in rows), file
     for home in stage.homes.values():
         sessions = sqlite3.connect(home / "secagg.db")
-        answers = sqlite3.connect(home / "answers.db")
+        answers = sqlite3.connect(home / "journal.db")
         assert answers.execute("select count(*) from answers").fetchone() == (0,)
         for secret in ("secrets", "vectors"):
             assert sessions.execute(f"select count(*) from {secret}").fetchone() == (0,)

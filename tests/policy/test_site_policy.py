@@ -67,10 +67,11 @@ def test_a_cap_that_caps_nothing_is_refused(tmp_path, value):
         load_policy(write(tmp_path, text))
 
 
-def test_a_policy_that_anyone_may_write_is_refused(tmp_path):
+@pytest.mark.parametrize("mode", [0o666, 0o664, 0o602])
+def test_a_policy_that_others_than_its_owner_may_write_is_refused(tmp_path, mode):
     path = write(tmp_path, policy_text())
-    path.chmod(0o666)
-    with pytest.raises(PolicyError, match="anyone on this machine could raise its caps"):
+    path.chmod(mode)
+    with pytest.raises(PolicyError, match="others than its owner could raise its caps"):
         load_policy(path)
 
 

@@ -20,7 +20,7 @@ from fedethics.charter.model import Charter, Member
 from fedethics.fairness import tabulate
 from fedethics.identity import Identity
 from fedethics.privacy.accounting import epsilon
-from fedethics.privacy.ledger.receipt import Receipt, sign_receipt
+from fedethics.privacy.ledger.receipt import Receipt, SumSeen, sign_receipt
 from fedethics.privacy.plan import make_plan
 from fedethics.release import comparisons, durable, evidence, receipts
 from fedethics.release.comparisons import Comparison, Comparisons
@@ -99,6 +99,7 @@ class Stage:
             _progress(rng, number, records, plan.sum_variance(plan.progress_std) if noise else 0.0)
             for number in plan.progress_rounds
         )
+        rounds = _sums(charter, progress, counts + histogram)
         return Evidence(
             run_id=RUN,
             started="2026-01-02T03:04:05Z",
@@ -121,8 +122,8 @@ class Stage:
             counts_variance=variances[0] if noise else 0.0,
             histogram_variance=variances[1] if noise else 0.0,
             progress=progress,
-            rounds=_sums(charter, progress, counts + histogram),
-            receipts=tuple(self.receipt(site) for site in SITES),
+            rounds=rounds,
+            receipts=tuple(self.receipt(site, sums=_seen(rounds, site)) for site in SITES),
             self_tests=tuple(SelfTest(site=site, passed=True) for site in SITES),
             server_saw=(
                 "the roster, the charter and each site's public keys",
@@ -132,6 +133,14 @@ class Stage:
                 "who answered when, and who dropped out",
             ),
         )
+
+
+def _seen(rounds: tuple[OpenedSum, ...], site: str) -> tuple[SumSeen, ...]:
+    return tuple(
+        SumSeen(kind=entry.kind, round=entry.round, sha256=entry.sum_sha256)
+        for entry in rounds
+        if site in entry.survivors
+    )
 
 
 def _table(

@@ -49,6 +49,8 @@ class Federation:
         minimum_cohort: int = 3,
         colluders: int = 1,
         mode: str = "strict",
+        suite: int = 1,
+        **terms: float,
     ) -> None:
         self.names = [f"site-{k:02d}" for k in range(sites)]
         self.identities = {name: fixed_identity(name) for name in self.names}
@@ -60,6 +62,8 @@ class Federation:
             minimum_cohort=minimum_cohort,
             colluders=colluders,
             mode=mode,
+            suite=suite,
+            **terms,
         )
         self.folder = folder
         self.random = {name: FixedBytes(name) for name in [*self.names, "coordinator"]}
@@ -89,6 +93,8 @@ class Federation:
         roster = self.coordinator.roster_message()
         for name in names:
             self.coordinator.add_acknowledgement(self.sites[name].join(roster))
+        for name, joined in self.coordinator.joined_messages().items():
+            self.sites[name].complete(joined)
 
     def open(
         self, spec: TaskSpec, round_number: int = 0, cohort: Collection[str] | None = None

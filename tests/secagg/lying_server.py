@@ -18,6 +18,7 @@ import numpy as np
 from fedethics import canonical
 from fedethics.secagg import framing, rules
 from fedethics.secagg.framing import Kind
+from fedethics.secagg.graph import Graph
 from tests.secagg.federation import Federation
 
 
@@ -79,8 +80,8 @@ class LyingServer:
             roots=[header["roots"][k] for k in kept],
         )
 
-    def knowledge(self, *, static: bool = False) -> Knowledge:
-        return Knowledge(self, static=static)
+    def knowledge(self, *, static: bool = False, graph: Graph | None = None) -> Knowledge:
+        return Knowledge(self, static=static, graph=graph)
 
 
 class Knowledge:
@@ -90,10 +91,14 @@ class Knowledge:
         server: whose transcript to judge.
         static: whether a site's vector of a task is the same in every round, as counts over
             unchanged data nearly are. (A restart of a round always counts as the same vector.)
+        graph: who shares masks and holds shares, if not everyone.
     """
 
-    def __init__(self, server: LyingServer, *, static: bool = False) -> None:
+    def __init__(
+        self, server: LyingServer, *, static: bool = False, graph: Graph | None = None
+    ) -> None:
         self._static = static
+        self._graph = graph
         self._opens: dict[str, dict] = {}
         self._shared: dict[str, list[str]] = {}
         self._views: dict[str, tuple[list[str], list[str]]] = {}
@@ -124,7 +129,8 @@ class Knowledge:
                 terms["seed", session, site] = 1
             for peer in self._shared[shared_hash]:
                 keys = {(session, site, "key"), (session, peer, "key")}
-                if peer != site and not keys & known:
+                joined = self._graph is None or peer in self._graph.peers(site)
+                if peer != site and joined and not keys & known:
                     terms["pair", session, *sorted((site, peer))] = 1 if peer > site else -1
             equations.append(terms)
             for term in terms:
@@ -193,6 +199,8 @@ class Knowledge:
         elif kind is Kind.REVEAL:
             shared, survivors = self._views[header["view"]]
             for site in shared:
+                if self._graph and header["sender"] not in self._graph.holders(site):
+                    continue
                 use = "seed" if site in survivors else "key"
                 self._holders[header["session"], site, use].add(header["sender"])
 

@@ -23,7 +23,7 @@ def test_three_sites_with_fixed_randomness_say_the_golden_bytes(tmp_path):
     assert transcript(tmp_path) == json.loads(GOLDEN.read_text())
 
 
-def test_the_golden_bytes_hold_all_twelve_messages_and_every_signature_verifies():
+def test_the_golden_bytes_hold_all_messages_of_suite_1_and_every_signature_verifies():
     kinds = []
     for sender, _, message in golden():
         kind = Kind(message[4])
@@ -31,7 +31,7 @@ def test_the_golden_bytes_hold_all_twelve_messages_and_every_signature_verifies(
         assert frame.header["sender"] == sender
         assert frame.is_signed_by(fixed_identity(sender).public_key)
         kinds.append(kind)
-    assert set(kinds) == set(Kind)
+    assert set(kinds) == set(Kind) - {Kind.JOINED, Kind.SLICE_REQUEST, Kind.SLICE}
 
 
 def test_the_golden_result_is_the_sum():

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from fedethics.secagg import derivation, framing, keystream
+from fedethics.secagg.suites import SUITES
 
 ALICE = "77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a"
 ALICE_PUBLIC = "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a"
@@ -23,7 +24,10 @@ def test_x25519_agrees_as_in_rfc_7748_section_6_1():
     assert private.public_key().public_bytes_raw().hex() == ALICE_PUBLIC
     roots = [
         derivation.pair_root(
-            bytes.fromhex(mine), theirs, epoch_hash=b"e" * 32, use="mask", pair={"a", "b"}
+            SUITES[1].initiate(bytes.fromhex(mine), bytes.fromhex(theirs), bound_to=b"").secret,
+            epoch_hash=b"e" * 32,
+            use="mask",
+            pair={"a", "b"},
         )
         for mine, theirs in ((ALICE, BOB_PUBLIC), (BOB, ALICE_PUBLIC))
     ]

@@ -30,6 +30,15 @@ QUANTISER = Quantiser(clip=1.0, scale=2.0**22)
 _T = TypeVar("_T")
 
 
+def names(sites: int) -> list[str]:
+    return [f"site-{k:03d}" for k in range(sites)]
+
+
+def threshold(sites: int) -> int:
+    """The rule of `SecaggTerms`, which both sides follow here."""
+    return max(2 * sites // 3 + 1, (sites + COLLUDERS) // 2 + 1)
+
+
 def specification(length: int) -> TaskSpec:
     return TaskSpec(
         name="update", length=length, word_bits=32, bound=QUANTISER.bound, whole_cohort=False
@@ -79,7 +88,7 @@ class Side:
     """A federation of n sites in an epoch, ready for sessions."""
 
     def __init__(self, sites: int, folder: Path, clock: Callable[[], float]) -> None:
-        self.names = [f"site-{k:03d}" for k in range(sites)]
+        self.names = names(sites)
         self.clock = clock
         identities = {name: Identity.generate() for name in self.names}
         key = Identity.generate()
@@ -122,41 +131,34 @@ class Side:
         client, server = Stopwatch(self.clock), Stopwatch(self.clock)
         spec = specification(len(vectors[self.names[0]]))
         alive = self.names[: len(self.names) - drops]
-        first, bytes_up = self.names[0], 0
-        expected = np.zeros(spec.length, dtype=np.int64)
         with server("open"):
             session = self.coordinator.open(
                 spec=spec, round_number=round_number, model_hash="ab" * 32, cohort=self.names
             )
-
-        def sent(name: str, message: bytes) -> bytes:
-            nonlocal bytes_up
-            bytes_up += len(message) if name == first else 0
-            return message
-
+        expected, bytes_up = np.zeros(spec.length, dtype=np.int64), 0
         for name in self.names:
             noise = NoiseSource.from_os()
             with client("quantise"):
                 grid = QUANTISER.quantise(vectors[name], random_bytes=noise.random_bytes)
-            if name in alive:
-                expected += grid
             with client("share"):
                 share = self.sites[name].share(session.open_message, grid, spec=spec)
             with server("share"):
-                session.add_share(sent(name, share))
-        stages = (
+                session.add_share(share)
+            expected += grid if name in alive else 0
+        bytes_up += len(share)
+        for step, relay, add in (
             ("mask", session.forward, session.add_masked),
             ("confirm", session.survivors, session.add_confirm),
             ("reveal", session.proof, session.add_reveal),
-        )
-        for step, relay, add in stages:
+        ):
             with server(step):
                 relayed = relay()
             for name in alive:
                 with client(step):
                     reply = getattr(self.sites[name], step)(relayed[name])
                 with server(step):
-                    add(sent(name, reply))
+                    add(reply)
+            bytes_up += len(reply)
         with server("result"):
             opened = session.result()
         for name in alive:

@@ -145,7 +145,7 @@ class Book:
             if limit is None:
                 continue
             total = epsilon((*_events(before), *events), delta=cap.delta)
-            if total > limit:
+            if not total <= limit:  # so that a NaN is refused too
                 spent = epsilon(_events(before), delta=cap.delta)
                 found.append(
                     f"epsilon {words} would go from {spent:.4g} to {total:.4g}, past the cap of "

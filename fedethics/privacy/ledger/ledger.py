@@ -27,7 +27,7 @@ from fedethics.privacy.ledger.model import (
     Reservation,
     epsilon_document,
 )
-from fedethics.privacy.ledger.receipt import make_receipt, sign_receipt
+from fedethics.privacy.ledger.receipt import SumSeen, make_receipt, sign_receipt
 from fedethics.privacy.plan import ReleaseKind
 
 # A clock that time synchronisation nudges back is not one that was turned back.
@@ -177,6 +177,7 @@ class Ledger:
         charter: Charter,
         self_test_passed: bool = False,
         fixed_noise: bool = False,
+        sums: tuple[SumSeen, ...] = (),
     ) -> bytes:
         """Return a signed receipt for a run: canonical bytes, see `receipt.Receipt`.
 
@@ -191,6 +192,7 @@ class Ledger:
             now=self._clock(),
             self_test_passed=self_test_passed,
             fixed_noise=fixed_noise,
+            sums=sums,
         )
         return sign_receipt(receipt, self._identity)
 

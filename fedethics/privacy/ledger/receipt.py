@@ -25,6 +25,15 @@ from fedethics.terms import term
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SumSeen:
+    """A sum that the coordinator told this site was opened: which one, and its SHA-256."""
+
+    kind: str = term(nonempty=True)
+    round: int = term(at_least=0)
+    sha256: str = term(pattern=KEY)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Receipt:
     """What one run cost one unit at one site, in the words of the site's ledger.
 
@@ -34,6 +43,7 @@ class Receipt:
         evaluation_rounds, evaluation_epsilon: likewise for the tables of held-out records.
         self_test_passed: the start-up self-test of the DP mechanism passed for this run.
         fixed_noise: noise came from a seed (a test): nothing was private.
+        sums: the opened sums as the coordinator told them to this site.
         ledger_entries, ledger_head: length of the chain and hash of its newest entry.
     """
 
@@ -50,6 +60,7 @@ class Receipt:
     evaluation_epsilon: float | None = term(default=None, at_least=0)
     self_test_passed: bool = term(default=False)
     fixed_noise: bool = term(default=False)
+    sums: tuple[SumSeen, ...] = term(default=())
     ledger_entries: int = term(at_least=1)
     ledger_head: str = term(pattern=KEY)
 
@@ -63,6 +74,7 @@ def make_receipt(
     now: datetime,
     self_test_passed: bool,
     fixed_noise: bool,
+    sums: tuple[SumSeen, ...] = (),
 ) -> Receipt:
     """Return the receipt of a run.
 
@@ -94,6 +106,7 @@ def make_receipt(
         evaluation_epsilon=_worst(evaluation, delta),
         self_test_passed=self_test_passed,
         fixed_noise=fixed_noise,
+        sums=sums,
         ledger_entries=book.length,
         ledger_head=book.head.sha256,
     )

@@ -21,6 +21,7 @@ def examine(folder: Folder) -> tuple[Rule, ...]:
         _self_tests(folder),
         _cohort(folder),
         _sums(folder),
+        _sums_seen(folder),
     )
 
 
@@ -159,6 +160,35 @@ def _sums(folder: Folder) -> Rule:
         verdict=findings.verdict(),
         sentence=findings.sentence(
             "The tables behind every figure hash to the sums that were opened."
+        ),
+        evidence=EVIDENCE,
+    )
+
+
+def _sums_seen(folder: Folder) -> Rule:
+    """Hold what the coordinator wrote down against what it told the sites."""
+    opened: dict[tuple[str, int], str] = {
+        (entry.kind, entry.round): entry.sum_sha256 for entry in folder.evidence.rounds
+    }
+    seen: set[tuple[str, int]] = set()
+    faults: list[str] = []
+    for site, receipt in genuine_receipts(folder).items():
+        for told in receipt.sums:
+            seen.add((told.kind, told.round))
+            if opened.get((told.kind, told.round)) != told.sha256:
+                faults.append(
+                    f"{site} was told another {told.kind} sum of round {told.round} than is on "
+                    "record."
+                )
+    unseen = [f"{kind} of round {number}" for kind, number in opened if (kind, number) not in seen]
+    gaps = (f"No site confirms the {', '.join(unseen)}.",) if unseen else ()
+    findings = Findings(faults=tuple(faults), gaps=gaps)
+    return Rule(
+        name="sums as the sites were told",
+        topic="integrity",
+        verdict=findings.verdict(),
+        sentence=findings.sentence(
+            "Every sum on record is the one that sites were told, by their signed receipts."
         ),
         evidence=EVIDENCE,
     )

@@ -1,0 +1,132 @@
+"""What a site remembers between messages: answers drawn, self-tests passed, sums that were opened.
+
+A sum that fell through is asked for again, in the same run or after a restart. Drawing fresh noise
+would cost budget a second time and, averaged, weaken the noise; the same noised vector under fresh
+masks does neither, since it is one release however often it is sent. So a round of a task has one
+answer, to one model.
+
+Danger: an answer carries this site's share of the noise only. The file is mode 0600, never leaves
+the site, and an answer is deleted when its sum is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedethics.errors import LedgerError, SecaggReject
+from fedethics.privacy.ledger.receipt import SumSeen
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS answers (
+    charter TEXT, run TEXT, task TEXT, round INTEGER, model TEXT NOT NULL, words BLOB NOT NULL,
+    PRIMARY KEY (charter, run, task, round));
+CREATE TABLE IF NOT EXISTS self_tests (charter TEXT, run TEXT, PRIMARY KEY (charter, run));
+CREATE TABLE IF NOT EXISTS sums (
+    charter TEXT, run TEXT, task TEXT, round INTEGER, sha256 TEXT NOT NULL,
+    PRIMARY KEY (charter, run, task, round));
+"""
+_FIND = """SELECT model, words FROM answers
+    WHERE charter = ? AND run = ? AND task = ? AND round = ?"""
+_FORGET = "DELETE FROM answers WHERE charter = ? AND run = ? AND task = ? AND round = ?"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """One round of one task of a run: answered once."""
+
+    charter_hash: str
+    run: str
+    task: str
+    round_number: int
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """The row that holds it."""
+        return self.charter_hash, self.run, self.task, self.round_number
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The site's memory of its runs, in one SQLite file."""
+
+    path: Path
+
+    def find(self, question: Question, *, model_hash: str) -> NDArray[np.int64] | None:
+        """Return the answer already drawn for `question`, shape (length,), or None.
+
+        Raises:
+            SecaggReject: it was drawn for another model; two models would be two releases.
+        """
+        with self._open() as connection:
+            row = connection.execute(_FIND, question.key).fetchone()
+        if row is None:
+            return None
+        if row[0] != model_hash:
+            raise SecaggReject(
+                f"{question.task} of round {question.round_number} was asked for with another "
+                "model before; a round has one answer. Nothing was computed"
+            )
+        return np.frombuffer(row[1], dtype="<i8").astype(np.int64)
+
+    def keep(self, question: Question, vector: NDArray[np.int64], *, model_hash: str) -> None:
+        """Write an answer durably, before anything made of it leaves."""
+        words = vector.astype("<i8").tobytes()
+        with self._open() as connection:
+            connection.execute(
+                "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?)", (*question.key, model_hash, words)
+            )
+
+    def opened(self, question: Question, *, sum_sha256: str) -> None:
+        """Note the sum that was opened for `question` and delete the answer to it."""
+        with self._open() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO sums VALUES (?, ?, ?, ?, ?)", (*question.key, sum_sha256)
+            )
+            connection.execute(_FORGET, question.key)
+
+    def sums(self, *, charter_hash: str, run: str) -> tuple[SumSeen, ...]:
+        """Return the sums of a run that this site saw opened."""
+        with self._open() as connection:
+            rows = connection.execute(
+                "SELECT task, round, sha256 FROM sums WHERE charter = ? AND run = ? "
+                "ORDER BY round, task",
+                (charter_hash, run),
+            ).fetchall()
+        return tuple(SumSeen(kind=task, round=number, sha256=sha) for task, number, sha in rows)
+
+    def self_test_passed(self, *, charter_hash: str, run: str) -> bool:
+        """Say whether the start-up self-test passed for a run."""
+        with self._open() as connection:
+            row = connection.execute(
+                "SELECT 1 FROM self_tests WHERE charter = ? AND run = ?", (charter_hash, run)
+            ).fetchone()
+        return row is not None
+
+    def record_self_test(self, *, charter_hash: str, run: str) -> None:
+        """Remember that the start-up self-test passed for a run."""
+        with self._open() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO self_tests VALUES (?, ?)", (charter_hash, run)
+            )
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            if not self.path.exists():
+                os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600))
+            with closing(sqlite3.connect(self.path, timeout=30.0)) as connection:
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("PRAGMA secure_delete = ON")
+                connection.executescript(_TABLES)
+                with connection:
+                    yield connection
+        except (OSError, sqlite3.Error) as error:
+            raise LedgerError(f"{self.path} cannot be used ({error}); nothing was sent") from error

@@ -1,0 +1,55 @@
+"""Is an opening one that the charter foresees? Its run, its task, its round and its cohort.
+
+Secure aggregation has checked the signature and the cohort rules; this holds the opening to what
+the sites agreed to compute, so that no coordinator gets one round or one table more than planned.
+"""
+
+from __future__ import annotations
+
+from fedethics import tasks
+from fedethics.charter.model import Charter
+from fedethics.errors import SecaggReject
+from fedethics.privacy.plan import PrivacyPlan
+from fedethics.protocol import Action, Request
+from fedethics.secagg import Opening
+
+
+def check_agreed(
+    opening: Opening, request: Request, *, charter: Charter, plan: PrivacyPlan
+) -> None:
+    """Refuse an opening that the charter does not foresee.
+
+    Raises:
+        SecaggReject: another run than the request says, a task that the action does not belong to,
+            a round that the charter does not have for this task, or a count sum over fewer sites
+            than the whole roster. Nothing was computed.
+    """
+    if opening.run != request.run:
+        raise SecaggReject(
+            f"the opening is of run {opening.run!r}, the request says {request.run!r}; budget is "
+            "booked by run, so nothing was computed"
+        )
+    if (opening.task == tasks.UPDATE) != (request.action is Action.TRAIN):
+        raise SecaggReject(
+            f"task {opening.task!r} does not belong to {request.action}; nothing was computed"
+        )
+    if opening.round_number not in _rounds(opening.task, charter, plan):
+        raise SecaggReject(
+            f"the charter has no {opening.task} in round {opening.round_number}; nothing was "
+            "computed"
+        )
+    missing = sorted(set(charter.site_names) - set(opening.cohort))
+    if opening.task != tasks.UPDATE and missing:
+        # Noise shares are planned for the whole roster, and records behind counts do not change:
+        # two sums that differ by one site would show that site's table.
+        raise SecaggReject(
+            f"task {opening.task!r} was opened without {', '.join(missing)}; counts are summed "
+            "over the whole roster or not at all. Nothing was computed"
+        )
+
+
+def _rounds(task: str, charter: Charter, plan: PrivacyPlan) -> range | tuple[int, ...]:
+    last = charter.training.rounds
+    if task == tasks.UPDATE:
+        return range(1, last + 1)
+    return plan.progress_rounds if task == tasks.PROGRESS else (last,)

@@ -1,0 +1,330 @@
+"""Sites check slices of the sum: a wrong coordinate is caught, and its author is on record."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fedethics.errors import SecaggAbort, SecaggReject
+from fedethics.secagg import framing, merkle
+from fedethics.secagg.framing import Kind
+from tests.secagg.disturbances import signed
+from tests.secagg.federation import MODEL, Federation, random_vectors, run_round, spec_of
+
+LEAF_WORDS = framing.LEAF_BYTES // 4
+SPEC = spec_of(2 * LEAF_WORDS + 100)  # three leaves, the last one short
+
+
+@pytest.mark.parametrize("count", range(1, 10))
+def test_every_leaf_and_its_path_lead_to_the_tree_hash(count):
+    body = np.arange((count - 1) * LEAF_WORDS + 5, dtype="<u4").tobytes()
+    hashes = merkle.leaf_hashes(body)
+    assert merkle.leaf_count(len(body)) == len(hashes) == count
+    for index in range(count):
+        leaf = body[index * framing.LEAF_BYTES : (index + 1) * framing.LEAF_BYTES]
+        path = merkle.inclusion_path(hashes, index)
+        assert len(path) == merkle.path_bytes(index, count)
+        root = merkle.root_above(leaf, path, index=index, count=count)
+        assert root == framing.tree_hash(body)
+        assert merkle.root_above(leaf[:-1] + b"x", path, index=index, count=count) != root
+        for other in range(count):
+            if other != index and len(path) == merkle.path_bytes(other, count):
+                assert merkle.root_above(leaf, path, index=other, count=count) != root
+
+
+class Summed:
+    """A finished round whose masked vectors were kept; `site-01` dropped after sharing."""
+
+    def __init__(self, folder, spec=SPEC, *, lie_at=None, drops=None, **terms):
+        self.spec, self.folder = spec, folder
+        self.federation = Federation(folder / "sites", 6, **terms)
+        self.federation.join()
+        self.drops = {"masked": ["site-01"]} if drops is None else drops
+        self.session = self.federation.coordinator.open(
+            spec=spec,
+            round_number=0,
+            model_hash=MODEL,
+            cohort=self.federation.names,
+            keep=folder / "kept",
+        )
+        self.vectors = random_vectors(self.federation.names, spec)
+        self.sid = framing.decode(
+            self._play(lie_at), kind=Kind.RESULT, max_body_bytes=1 << 30
+        ).header["session"]
+
+    def _play(self, lie_at):
+        if lie_at is None:
+            opened, _ = run_round(
+                self.federation, self.session, self.vectors, self.spec, drops=self.drops
+            )
+            return opened.message
+        honest = self.session.result
+
+        def lying_result():
+            opened = honest()
+            total = framing.decode(opened.message, kind=Kind.RESULT, max_body_bytes=1 << 30).body
+            words = np.frombuffer(total, dtype=self.spec.dtype).copy()
+            words[lie_at] += 1
+            forged = signed(self.federation, opened.message, Kind.RESULT, body=words.tobytes())
+            self.session._opened = replace(opened, message=forged)
+            return self.session._opened
+
+        self.session.result = lying_result
+        opened, _ = run_round(
+            self.federation, self.session, self.vectors, self.spec, drops=self.drops
+        )
+        return opened.message
+
+    @property
+    def checkers(self):
+        return [name for name in self.federation.names if name != "site-01"]
+
+    def request(self, name, random_leaves=0):
+        return self.federation.restarted(name).slice_request(self.sid, random_leaves=random_leaves)
+
+    def verify(self, name, answer=None):
+        answer = self.session.slice(self.request(name)) if answer is None else answer
+        return self.federation.restarted(name).verify_slice(answer)
+
+    def leaves(self, name):
+        request = framing.decode(self.request(name), kind=Kind.SLICE_REQUEST, max_body_bytes=0)
+        return request.header["leaves"]
+
+
+@pytest.mark.parametrize("mode", ["strict", "fast"])
+def test_the_slices_of_all_survivors_prove_every_coordinate_of_an_honest_sum(tmp_path, mode):
+    summed = Summed(tmp_path, mode=mode)
+    proven = {leaf for name in summed.checkers for leaf in summed.leaves(name)}
+    assert proven == {0, 1, 2}
+    counts = [LEAF_WORDS, LEAF_WORDS, 100]
+    for name in summed.checkers:
+        assert summed.verify(name) == sum(counts[leaf] for leaf in summed.leaves(name))
+        assert summed.federation.stores[name].evidence() == ()
+
+
+@pytest.mark.parametrize("bits", [16, 32, 64])
+@pytest.mark.parametrize("length", [1, framing.LEAF_BYTES // 2 + 1])
+def test_slices_of_any_word_size_and_length_verify(tmp_path, bits, length):
+    summed = Summed(tmp_path, spec_of(length, bits=bits))
+    assert all(summed.verify(name) for name in summed.checkers)
+
+
+@pytest.mark.parametrize("suite", [1, 3])
+def test_slices_verify_on_the_ring_with_a_dropped_site(tmp_path, suite):
+    ring = {"complete_up_to": 5, "ring_dropout_rate": 0.17, "colluders": 0, "suite": suite}
+    summed = Summed(tmp_path, spec_of(100), **ring)
+    header = framing.decode(summed.session.open_message, kind=Kind.OPEN, max_body_bytes=0).header
+    assert header["graph"] == "harary"
+    assert all(summed.verify(name) == 100 for name in summed.checkers)
+
+
+@pytest.mark.parametrize("coordinate", [0, LEAF_WORDS - 1, LEAF_WORDS, SPEC.length - 1])
+def test_one_wrong_coordinate_is_caught_by_the_owners_of_its_slice(tmp_path, coordinate):
+    summed = Summed(tmp_path, lie_at=coordinate)
+    owners = [n for n in summed.checkers if coordinate // LEAF_WORDS in summed.leaves(n)]
+    assert owners
+    for name in summed.checkers:
+        if name not in owners:
+            assert summed.verify(name)
+            continue
+        with pytest.raises(SecaggAbort, match=rf"1 coordinates .*the first of them {coordinate},"):
+            summed.verify(name)
+        (evidence,) = summed.federation.stores[name].evidence()
+        assert evidence.signer == "coordinator"
+
+
+def test_the_evidence_of_a_wrong_coordinate_convinces_a_third_party(tmp_path):
+    """It holds the coordinator's signature on the false sum and on the proof against it."""
+    summed = Summed(tmp_path, lie_at=7)
+    name = next(n for n in summed.checkers if 0 in summed.leaves(n))
+    with pytest.raises(SecaggAbort):
+        summed.verify(name)
+    (evidence,) = summed.federation.stores[name].evidence()
+    key = summed.federation.key.public_key
+    frame = framing.decode(evidence.message, kind=Kind.SLICE, max_body_bytes=1 << 30)
+    assert frame.is_signed_by(key)
+    parts = framing.unpack(frame.body)
+    result = framing.decode_detached(parts[0], kind=Kind.RESULT)
+    assert result.is_signed_by(key)
+    leaf = parts[6][-(framing.LEAF_BYTES + merkle.path_bytes(0, 3)) :]
+    data, path = leaf[: framing.LEAF_BYTES], leaf[framing.LEAF_BYTES :]
+    assert merkle.root_above(data, path, index=0, count=3) == result.root
+    alive = [summed.vectors[site] for site in summed.checkers]
+    assert np.frombuffer(data, "<i4")[7] == np.sum(alive, axis=0)[7] + 1
+
+
+def altered(summed, name, change):
+    """An honest SLICE for `name` with its body's parts changed, signed by the coordinator."""
+    answer = summed.session.slice(summed.request(name))
+    frame = framing.decode(answer, kind=Kind.SLICE, max_body_bytes=1 << 30)
+    parts = framing.unpack(frame.body)
+    change(parts)
+    return signed(summed.federation, answer, Kind.SLICE, body=framing.pack(parts))
+
+
+def bump(data, position):
+    return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
+
+
+def other_vector(parts):
+    parts[6] = bump(parts[6], 3)
+
+
+def other_sum_than_signed(parts):
+    parts[6] = bump(parts[6], len(parts[6]) - merkle.path_bytes(0, 3) - 101)
+
+
+def other_seed(parts):
+    parts[3] = bump(parts[3], 40)
+
+
+def other_blob_key(parts):
+    parts[5] = bump(parts[5], 0)
+
+
+def other_blob(parts):
+    (share,) = framing.unpack(memoryview(parts[4]))
+    parts[4] = framing.pack([bump(share, len(share) - 70)])
+
+
+def no_blob(parts):
+    parts[4], parts[5] = b"", b""
+
+
+def swapped_survivors(parts):
+    heads = framing.unpack(memoryview(parts[2]))
+    parts[2] = framing.pack([heads[1], heads[0], *heads[2:]])
+
+
+def forged_commitment(parts):
+    heads = framing.unpack(memoryview(parts[1]))
+    parts[1] = framing.pack(
+        [bump(heads[0], heads[0].index(b'"seed_commitment":"') + 20), *heads[1:]]
+    )
+
+
+def shorter(parts):
+    parts.pop()
+
+
+def cut(parts):
+    parts[6] = parts[6][:-1]
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        other_vector,
+        other_sum_than_signed,
+        other_seed,
+        other_blob_key,
+        other_blob,
+        no_blob,
+        swapped_survivors,
+        forged_commitment,
+        shorter,
+        cut,
+    ],
+)
+def test_a_server_that_bends_the_proof_is_caught(tmp_path, lie):
+    summed = Summed(tmp_path)
+    name = next(n for n in summed.checkers if summed.leaves(n) == [0])
+    assert summed.verify(name, altered(summed, name, lambda parts: None))
+    with pytest.raises(SecaggAbort, match="SLICE"):
+        summed.verify(name, altered(summed, name, lie))
+    (evidence,) = summed.federation.stores[name].evidence()
+    assert evidence.signer == "coordinator"
+
+
+def test_a_proof_for_another_result_is_caught(tmp_path):
+    """The server shows one sum to the sites and proves another."""
+    summed = Summed(tmp_path, lie_at=3)
+    name = next(n for n in summed.checkers if 0 in summed.leaves(n))
+    opened = summed.session._opened
+    body = framing.decode(opened.message, kind=Kind.RESULT, max_body_bytes=1 << 30).body
+    words = np.frombuffer(body, dtype=SPEC.dtype).copy()
+    words[3] -= 1
+    true = signed(summed.federation, opened.message, Kind.RESULT, body=words.tobytes())
+    summed.session._opened = replace(opened, message=true)
+    with pytest.raises(SecaggAbort, match="another RESULT"):
+        summed.verify(name)
+
+
+def test_a_site_asks_for_the_same_leaves_however_often_it_is_made_to_ask(tmp_path):
+    summed = Summed(tmp_path)
+    first = summed.request("site-00", random_leaves=2)
+    assert summed.request("site-00", random_leaves=2) == first
+    assert summed.request("site-00", random_leaves=0) == first
+
+
+def test_random_leaves_reach_slices_that_others_own(tmp_path):
+    summed = Summed(tmp_path, spec_of(8 * LEAF_WORDS))
+    asked = framing.decode(
+        summed.request("site-00", random_leaves=40), kind=Kind.SLICE_REQUEST, max_body_bytes=0
+    ).header["leaves"]
+    assert len(asked) > 2
+    answer = summed.session.slice(summed.request("site-00"))
+    assert summed.verify("site-00", answer) == len(asked) * LEAF_WORDS
+
+
+def test_an_answer_out_of_place_is_rejected_without_a_trace(tmp_path):
+    summed = Summed(tmp_path)
+    answers = {name: summed.session.slice(summed.request(name)) for name in summed.checkers}
+    with pytest.raises(SecaggReject, match="is for site-02"):
+        summed.verify("site-00", answers["site-02"])
+    leaves = [leaf for leaf in (0, 1, 2) if leaf not in summed.leaves("site-00")][:1]
+    other = signed(summed.federation, answers["site-00"], Kind.SLICE, leaves=leaves)
+    with pytest.raises(SecaggReject, match="asked for were"):
+        summed.verify("site-00", other)
+    with pytest.raises(SecaggReject, match="signature"):
+        summed.verify("site-00", bump(answers["site-00"], len(answers["site-00"]) - 1))
+    assert summed.federation.stores["site-00"].evidence() == ()
+    assert summed.verify("site-00", answers["site-00"])
+
+
+def test_a_site_outside_the_sum_asks_for_nothing_and_is_given_nothing(tmp_path):
+    summed = Summed(tmp_path)
+    with pytest.raises(SecaggReject, match="did not in this session"):
+        summed.request("site-01")
+    forged = signed(
+        summed.federation,
+        summed.request("site-00"),
+        Kind.SLICE_REQUEST,
+        identity=summed.federation.identities["site-01"],
+        sender="site-01",
+    )
+    with pytest.raises(SecaggReject, match="no opened sum with it"):
+        summed.session.slice(forged)
+
+
+def test_the_coordinator_rejects_requests_that_it_cannot_meet(tmp_path):
+    summed = Summed(tmp_path)
+    identity = summed.federation.identities["site-00"]
+    beyond = signed(
+        summed.federation,
+        summed.request("site-00"),
+        Kind.SLICE_REQUEST,
+        identity=identity,
+        leaves=[0, 3],
+    )
+    with pytest.raises(SecaggReject, match="leaf 3 of 3"):
+        summed.session.slice(beyond)
+    for leaves in ([], [1, 0], [0, 0], [-1], ["0"]):
+        message = signed(
+            summed.federation, beyond, Kind.SLICE_REQUEST, identity=identity, leaves=leaves
+        )
+        with pytest.raises(SecaggReject, match="leaves is malformed"):
+            summed.session.slice(message)
+
+
+def test_without_a_folder_nothing_is_kept_and_nothing_is_answered(tmp_path):
+    federation = Federation(tmp_path, 4)
+    federation.join()
+    spec = spec_of(10)
+    session = federation.open(spec)
+    run_round(federation, session, random_vectors(federation.names, spec), spec)
+    sid = framing.decode(session.result().message, kind=Kind.RESULT, max_body_bytes=100).header[
+        "session"
+    ]
+    with pytest.raises(SecaggReject, match="was kept"):
+        session.slice(federation.sites["site-00"].slice_request(sid))
