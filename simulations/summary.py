@@ -147,6 +147,7 @@ def _verdict(stage: Stage, report: GateReport) -> RenderableType:
         f"report   {run / folder.REPORT}\n"
         f"adapter  {run / 'adapter'}\n"
         f"ledgers  {run / 'sites'}/<site>/ledger.db\n"
-        f"check    fedethics release gate {run}    fedethics release verify {run}",
+        f"check    fedethics release gate {run}\n"
+        f"         fedethics release verify {run}",
         title="verdict",
     )
