@@ -131,18 +131,7 @@ class Bench:
         )
 
     def _terms(self, sigma: float, declared: int) -> LocalTerms:
-        training, privacy = self.charter.training, self.charter.privacy.training
-        return LocalTerms(
-            steps=training.local_steps,
-            sampling_rate=privacy.sampling_rate,
-            clipping_norm=privacy.clipping_norm,
-            noise_multiplier=sigma,
-            expected_batch=privacy.sampling_rate * declared,
-            optimizer=training.optimizer,
-            learning_rate=training.learning_rate,
-            momentum=training.momentum,
-            physical_batch=training.physical_batch,
-        )
+        return LocalTerms.of(self.charter, noise_multiplier=sigma, declared_records=declared)
 
 
 Rows = Sequence[Mapping[str, float | str | None]]

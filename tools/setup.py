@@ -51,8 +51,8 @@ def _install(arguments: list[str]) -> str:
     if done.returncode == 0:
         return ""
     missing = re.search(
-        r"(?:No matching distribution found for|Could not find.*?satisfies the "
-        r"requirement) ([^\s;(]+)",
+        r"(?:No matching distribution found for|Cannot install|satisfies the requirement)"
+        r" ([A-Za-z0-9._-]+)",
         done.stderr,
     )
     if missing:

@@ -146,19 +146,11 @@ class Session:
 
     def local_terms(self) -> LocalTerms:
         """Return the terms of one round of local training."""
-        training, privacy = self.charter.training, self.charter.privacy.training
         member = self.charter.member(self.site)
-        declared = member.declared_records if member else 0
-        return LocalTerms(
-            steps=training.local_steps,
-            sampling_rate=privacy.sampling_rate,
-            clipping_norm=privacy.clipping_norm,
+        return LocalTerms.of(
+            self.charter,
             noise_multiplier=self.plan.noise_multiplier or 0.0,
-            expected_batch=privacy.sampling_rate * declared,
-            optimizer=training.optimizer,
-            learning_rate=training.learning_rate,
-            momentum=training.momentum,
-            physical_batch=training.physical_batch,
+            declared_records=member.declared_records if member else 0,
         )
 
     def receipt(self, run: str) -> bytes:

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedethics.charter.model import Charter
 from fedethics.errors import TrainingError
 from fedethics.privacy.noise import NoiseSource
 from fedethics.training.activations import Activations
@@ -68,6 +69,22 @@ class LocalTerms:
         )
         if not sound:
             raise TrainingError(f"no DP-SGD with {self}; nothing was computed")
+
+    @classmethod
+    def of(cls, charter: Charter, *, noise_multiplier: float, declared_records: int) -> LocalTerms:
+        """Return one round's terms at a site of this declared size under `charter`."""
+        training, privacy = charter.training, charter.privacy.training
+        return cls(
+            steps=training.local_steps,
+            sampling_rate=privacy.sampling_rate,
+            clipping_norm=privacy.clipping_norm,
+            noise_multiplier=noise_multiplier,
+            expected_batch=privacy.sampling_rate * declared_records,
+            optimizer=training.optimizer,
+            learning_rate=training.learning_rate,
+            momentum=training.momentum,
+            physical_batch=training.physical_batch,
+        )
 
     @property
     def noise_std(self) -> float:
