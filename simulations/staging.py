@@ -18,6 +18,7 @@ from fedethics.charter.model import Charter, Member
 from fedethics.errors import RunError
 from fedethics.identity import Identity
 from fedethics.privacy.ledger import Ledger
+from fedethics.secagg import SiteStore
 from simulations.scenario import Scenario, SiteSetup
 
 
@@ -70,6 +71,7 @@ def build(
         home = stage.homes[site.name]
         _write_home(home, keys[site.name], charter)
         Ledger.open(home / "ledger.db", identity=keys[site.name], create=True)
+        SiteStore(home / "secagg.db")
         shutil.copyfile(base / site.policy, home / "policy.toml")
         _write_site_file(home, site, data_dir, scenario.test_noise_seed)
     return stage

@@ -61,7 +61,7 @@ class SiteHandler:
             FedethicsError: the refusal, with its full text for the site's own log.
         """
         home = SiteHome.open(self._path)
-        session = Session.open(home, request.charter_hash, SiteStore(self._path / "secagg.db"))
+        session = Session.open(home, request.charter_hash, SiteStore(home.opened_sums))
         payloads = self._answers[request.action](session, request)
         self.log.write("answered", action=str(request.action), run=request.run)
         return Reply(payloads=payloads)

@@ -18,7 +18,7 @@ from pathlib import Path
 from fedethics import terms
 from fedethics.charter import document
 from fedethics.charter.model import Charter
-from fedethics.errors import CharterError, PolicyError
+from fedethics.errors import CharterError, LedgerError, PolicyError
 from fedethics.identity import Identity
 from fedethics.terms import term
 
@@ -81,6 +81,21 @@ class SiteHome:
     def model_dir(self) -> Path | None:
         """Directory of the base model, or None for the embedded one."""
         return self.path / self.settings.model_dir if self.settings.model_dir else None
+
+    @property
+    def opened_sums(self) -> Path:
+        """What was ever opened here; made with the home and never again.
+
+        Raises:
+            LedgerError: it is gone; a new one would let a round be opened a second time.
+        """
+        path = self.path / "secagg.db"
+        if not path.exists():
+            raise LedgerError(
+                f"{path} is missing; it remembers which sums were opened, and a new one would "
+                "forget. Nothing was done. Restore it from a backup, or enrol with a new key"
+            )
+        return path
 
     def identity(self) -> Identity:
         """Load the site's signing key."""

@@ -11,7 +11,7 @@ import pytest
 from flwr.app import Context, RecordDict
 
 from fedethics import tasks
-from fedethics.errors import PolicyRefusal, SecaggReject
+from fedethics.errors import LedgerError, LedgerTampered, PolicyRefusal, SecaggReject
 from fedethics.flower.door import answer
 from fedethics.flower.inprocess import enter_task, wire_copy
 from fedethics.flower.wire import parse_reply, request_message
@@ -109,6 +109,14 @@ def test_a_changed_file_is_no_second_budget(liar, tmp_path):
     error = liar.work(SITE, tasks.UPDATE, 2)
     assert isinstance(error, PolicyRefusal)
     assert "allow.changed-data" in str(error)
+
+
+@pytest.mark.parametrize("memory", ["ledger.db", "secagg.db"])
+def test_a_site_that_lost_its_memory_refuses_rather_than_starting_afresh(liar, memory):
+    liar.enrol()
+    (liar.stage.homes[SITE] / memory).unlink()
+    error = liar.work(SITE, tasks.UPDATE, 1)
+    assert isinstance(error, LedgerError | LedgerTampered)
 
 
 def test_records_in_another_order_never_get_each_others_activations(liar, tmp_path):
