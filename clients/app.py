@@ -35,6 +35,12 @@ def join(message: Message, context: Context) -> Message:
     return answer(message, context)
 
 
+@app.query("complete")
+def complete(message: Message, context: Context) -> Message:
+    """Take what the other members' acknowledgements hold for this site (suite 3)."""
+    return answer(message, context)
+
+
 @app.query("forward")
 def forward(message: Message, context: Context) -> Message:
     """Check the shares received and answer with the masked vector."""

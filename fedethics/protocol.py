@@ -21,6 +21,7 @@ class Action(StrEnum):
 
     ANNOUNCE = "query.announce"
     JOIN = "query.join"
+    COMPLETE = "query.complete"
     TRAIN = "train.default"
     EVALUATE = "evaluate.default"
     FORWARD = "query.forward"

@@ -68,6 +68,7 @@ def secagg_terms(charter: Charter, *, charter_hash: str) -> SecaggTerms:
         colluders=charter.secagg.colluders,
         mode=charter.secagg.mode,
         suite=charter.secagg.suite,
+        recovery=charter.secagg.recovery,
     )
 
 

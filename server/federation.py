@@ -61,6 +61,10 @@ class Federation:
             "acknowledgement",
             self.coordinator.add_acknowledgement,
         )
+        joined = self.coordinator.joined_messages()
+        if joined:
+            told = {site: {"joined": message} for site, message in joined.items()}
+            self.leg(Action.COMPLETE, told, "", lambda _: "")
 
     def leg(
         self,

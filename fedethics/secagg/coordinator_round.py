@@ -57,6 +57,7 @@ class CoordinatorRound:
         self._spec = spec
         self._graph = graph
         self._archive = archive
+        self._recovery = member.terms.mask_recovery
         self._strict = opened.header["mode"] == "strict"
         self._opening = read_opening(opened)
         self._stage: Stage = "share"
@@ -75,11 +76,13 @@ class CoordinatorRound:
 
     def add_share(self, message: bytes) -> str:
         """Take a SHARE."""
-        cohort = self._opening.cohort
-        frame = self._receive(message, Kind.SHARE, share_body_bytes(len(cohort)))
+        limit = share_body_bytes(len(self._opening.cohort), recovery=self._recovery)
+        frame = self._receive(message, Kind.SHARE, limit)
         site: str = frame.header["sender"]
-        if self._is_new(frame, stage="share", expected=cohort):
-            self._shares[site] = read_share(frame, peers=self._graph.peers(site))
+        if self._is_new(frame, stage="share", expected=self._opening.cohort):
+            self._shares[site] = read_share(
+                frame, peers=self._graph.peers(site), recovery=self._recovery
+            )
             if self._archive is not None:
                 self._archive.add_share(frame)
             self._signatures[Kind.SHARE, site] = frame.signature
@@ -90,7 +93,7 @@ class CoordinatorRound:
         if Kind.FORWARD not in self._relayed:
             shared = tuple(sorted(self._shares))
             self._check_subset(shared, of=self._opening.cohort, stage="FORWARD")
-            check_pairs(shared, shares=self._shares, graph=self._graph)
+            check_pairs(shared, shares=self._shares, graph=self._graph, recovery=self._recovery)
             self._shared = shared
             self._relayed[Kind.FORWARD] = {site: self._forward_to(site) for site in shared}
             self._stage = "masked"
@@ -202,11 +205,7 @@ class CoordinatorRound:
         return self._opened
 
     def slice(self, request: bytes) -> bytes:
-        """Answer a SLICE_REQUEST; return the SLICE for its sender.
-
-        Raises:
-            SecaggReject: not a survivor's, no such leaf, no sum yet, or opened without `keep`.
-        """
+        """Answer a SLICE_REQUEST with the SLICE for its sender (sessions opened with `keep`)."""
         frame = self._receive(request, Kind.SLICE_REQUEST)
         site: str = frame.header["sender"]
         if self._opened is None or self._archive is None or site not in self._survivors:
@@ -286,6 +285,7 @@ class CoordinatorRound:
         return GraphGathered(
             session=bytes.fromhex(self._sid),
             graph=self._graph,
+            recovery=self._recovery,
             shared=self._shared,
             survivors=self._survivors,
             shares=self._shares,

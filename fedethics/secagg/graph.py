@@ -52,6 +52,13 @@ class Graph:
         """
         return self.cohort if self.neighbourhoods is None else self.neighbourhoods[site]
 
+    def held_by(self, holder: str, *, among: Sequence[str]) -> list[str]:
+        """Return those of `among`, in their order, of whose secrets `holder` has a share."""
+        if self.neighbourhoods is None:
+            return list(among)
+        near = set(self.neighbourhoods[holder])  # neighbours are mutual
+        return [site for site in among if site in near]
+
 
 def shape(cohort_size: int, *, epoch_size: int, terms: SecaggTerms) -> Shape:
     """Return the graph that the charter prescribes for a cohort in an epoch."""

@@ -149,6 +149,8 @@ def _check(frame: Frame, terms: SecaggTerms) -> None:
     checks: dict[str, _Check] = {"charter": is_hash, "sender": is_name} | _FIELDS[kind]
     if terms.draws_ring:
         checks |= _RING_FIELDS.get(kind, {})
+    if terms.recovery == "classic" and kind is Kind.SHARE:
+        checks["mask_key"] = is_hash
     if frame.header.keys() != checks.keys():
         raise SecaggReject(f"{kind.name} message: unknown or missing fields")
     for field, check in checks.items():

@@ -20,7 +20,7 @@ def read_reveal(
         SecaggReject: another number of shares than the sender holds, or what is no share.
     """
     sender, alive = frame.header["sender"], set(survivors)
-    owners = [site for site in shared if sender in graph.holders(site)]
+    owners = graph.held_by(sender, among=shared)
     living = [site for site in owners if site in alive]
     dropped = [site for site in owners if site not in alive]
     found = framing.records(frame.body, record_bytes=shamir.SHARE_BYTES, count=len(owners))

@@ -1,8 +1,8 @@
 """How many neighbours a site needs on the ring, and how many of them must answer.
 
 Source: Bell, Bonawitz, Gascón, Lepoint, Raykova (2020), "Secure single-server aggregation with
-(poly)logarithmic overhead", section 3.5 and theorem 3.10, for the semi-malicious server; the
-parameters are those of Google's published finder. All probabilities are exact integer ratios.
+(poly)logarithmic overhead", for the semi-malicious server; the parameters are those of Google's
+published finder. All probabilities are exact integer ratios.
 
 Bell et al. let dropouts fall at random. Our server may choose whom it declares dropped after it
 has seen the graph, so `ring_degree` adds a condition (docs/secagg.md, "The ring").

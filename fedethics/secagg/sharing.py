@@ -14,12 +14,12 @@ from fedethics.errors import SecaggAbort, SecaggReject
 from fedethics.secagg import derivation, framing, shamir
 from fedethics.secagg.framing import Frame
 from fedethics.secagg.graph import Graph
+from fedethics.secagg.recovery import SLOT_BYTES, Recovery, check_slots
+from fedethics.secagg.recovery import open_blob as open_blob
+from fedethics.secagg.recovery import pair_commitment as pair_commitment
 
 SEALED_BYTES = derivation.NONCE_BYTES + 2 * shamir.SHARE_BYTES + derivation.TAG_BYTES
-COMMITMENT_BYTES = 32
-RECORD_BYTES = SEALED_BYTES + COMMITMENT_BYTES
-# K_i encrypts one blob and nothing else, ever, so a constant nonce is safe.
-_BLOB_NONCE = bytes(derivation.NONCE_BYTES)
+RECORD_BYTES = SEALED_BYTES + SLOT_BYTES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,12 +51,14 @@ class SessionSecrets:
 
     Attributes:
         seed: b_i; empty once the vector is masked.
+        key: K_i where pairwise seeds follow from it at FORWARD (classic); empty once masked.
         pair_seeds: peer -> s_ij; empty once the vector is masked.
         channel_keys: peer -> the key under which it seals shares for this site.
         shares: owner -> the shares of its secrets that this site holds, its own included.
     """
 
     seed: bytes
+    key: bytes = b""
     pair_seeds: Mapping[str, bytes]
     channel_keys: Mapping[str, bytes]
     shares: Mapping[str, SharePair]
@@ -79,8 +81,9 @@ class ReadShare:
         seed_commitment: H(b_i), hex.
         key_commitment: H(K_i), hex.
         sealed: peer -> the shares sealed for it.
-        pair_commitments: peer -> H(s_ij).
-        blob: the pairwise seeds under K_i.
+        pair_commitments: peer -> its slot: H(s_ij), or the site's public key (classic).
+        blob: the pairwise seeds under K_i; empty (classic).
+        mask_key: the site's public key of this session, hex (classic); else empty.
     """
 
     seed_commitment: str
@@ -88,6 +91,7 @@ class ReadShare:
     sealed: Mapping[str, bytes]
     pair_commitments: Mapping[str, bytes]
     blob: bytes
+    mask_key: str = ""
 
 
 def make_share(
@@ -98,6 +102,7 @@ def make_share(
     session: bytes,
     roots: Mapping[str, PairRoots],
     random_bytes: Callable[[int], bytes],
+    recovery: Recovery,
 ) -> tuple[ShareParts, SessionSecrets]:
     """Draw, split, seal and commit; `holders` are sorted, `site` may be one of them."""
     seed, key = random_bytes(shamir.SECRET_BYTES), random_bytes(shamir.SECRET_BYTES)
@@ -110,29 +115,30 @@ def make_share(
         for holder, seed_share, key_share in zip(holders, seed_shares, key_shares, strict=True)
     }
     peers = [peer for peer in holders if peer != site]
-    pair_seeds = {
-        peer: derivation.pair_seed(roots[peer].mask, session=session, pair={site, peer})
-        for peer in peers
-    }
+    offer = recovery.offer(
+        key, site=site, roots={peer: roots[peer].mask for peer in peers}, session=session
+    )
     records = [
-        _seal_shares(shares[peer], roots[peer], session, (site, peer), random_bytes)
-        + pair_commitment(pair_seeds[peer], session=session, pair={site, peer})
-        for peer in peers
+        _seal_shares(
+            shares[peer],
+            roots[peer],
+            session + derivation.label("shares", site, peer) + recovery.sealed_with(slot),
+            session=session,
+            direction=(site, peer),
+            random_bytes=random_bytes,
+        )
+        + slot
+        for peer, slot in offer.slots.items()
     ]
-    blob = derivation.seal(
-        key,
-        b"".join(pair_seeds.values()),
-        nonce=_BLOB_NONCE,
-        bound_to=session + derivation.label("blob", site),
-    )[derivation.NONCE_BYTES :]
     parts = ShareParts(
         seed_commitment=secret_commitment(seed, session=session, use="seed", site=site).hex(),
         key_commitment=secret_commitment(key, session=session, use="key", site=site).hex(),
-        body=b"".join([*records, blob]),
+        body=b"".join([*records, offer.tail]),
     )
     secrets = SessionSecrets(
         seed=seed,
-        pair_seeds=pair_seeds,
+        key=b"" if offer.pair_seeds else key,
+        pair_seeds=offer.pair_seeds,
         channel_keys={
             peer: derivation.channel_key(
                 roots[peer].channel, session=session, sender=peer, receiver=site
@@ -144,32 +150,39 @@ def make_share(
     return parts, secrets
 
 
-def share_body_bytes(peers: int) -> int:
+def share_body_bytes(peers: int, *, recovery: Recovery) -> int:
     """Return the size of the SHARE body of a site with so many peers."""
-    return peers * (RECORD_BYTES + derivation.KEY_BYTES) + derivation.TAG_BYTES
+    return peers * RECORD_BYTES + recovery.tail_bytes(peers)
 
 
-def read_share(frame: Frame, *, peers: Sequence[str]) -> ReadShare:
+def read_share(frame: Frame, *, peers: Sequence[str], recovery: Recovery) -> ReadShare:
     """Take a SHARE message apart; `peers` are its sender's.
 
     Raises:
         SecaggReject: its body is not that of this cohort.
     """
     sender, body = frame.header["sender"], frame.body
-    if len(body) != share_body_bytes(len(peers)):
+    if len(body) != share_body_bytes(len(peers), recovery=recovery):
         raise SecaggReject(f"SHARE of {sender}: body of {len(body)} bytes, not of this cohort")
     end = len(peers) * RECORD_BYTES
     found = framing.records(body[:end], record_bytes=RECORD_BYTES, count=len(peers))
+    slots = {peer: record[SEALED_BYTES:] for peer, record in zip(peers, found, strict=True)}
+    mask_key: str = frame.header.get("mask_key", "")
+    if mask_key:
+        check_slots(sender, mask_key, slots)
     return ReadShare(
         seed_commitment=frame.header["seed_commitment"],
         key_commitment=frame.header["key_commitment"],
         sealed={p: record[:SEALED_BYTES] for p, record in zip(peers, found, strict=True)},
-        pair_commitments={p: record[SEALED_BYTES:] for p, record in zip(peers, found, strict=True)},
+        pair_commitments=slots,
         blob=bytes(body[end:]),
+        mask_key=mask_key,
     )
 
 
-def check_pairs(shared: Sequence[str], *, shares: Mapping[str, ReadShare], graph: Graph) -> None:
+def check_pairs(
+    shared: Sequence[str], *, shares: Mapping[str, ReadShare], graph: Graph, recovery: Recovery
+) -> None:
     """Check that both ends of each pair in U1 committed to one mask.
 
     Raises:
@@ -180,7 +193,8 @@ def check_pairs(shared: Sequence[str], *, shares: Mapping[str, ReadShare], graph
         for right in graph.peers(left):
             if right < left or right not in there:
                 continue
-            if shares[left].pair_commitments[right] != shares[right].pair_commitments[left]:
+            ours, theirs = shares[left].pair_commitments, shares[right].pair_commitments
+            if not recovery.agree(ours[right], theirs[left]):
                 raise SecaggAbort(
                     f"{left} and {right} committed to different masks; one of them lies. "
                     "Nothing was masked; open a cohort without one of them"
@@ -188,9 +202,18 @@ def check_pairs(shared: Sequence[str], *, shares: Mapping[str, ReadShare], graph
 
 
 def open_forward(
-    body: memoryview, *, site: str, shared: Sequence[str], session: bytes, secrets: SessionSecrets
-) -> dict[str, SharePair]:
-    """Unseal what each peer in `shared` sent to `site`; return all shares that it now holds.
+    body: memoryview,
+    *,
+    site: str,
+    shared: Sequence[str],
+    session: bytes,
+    secrets: SessionSecrets,
+    recovery: Recovery,
+) -> tuple[dict[str, SharePair], dict[str, bytes]]:
+    """Unseal what each peer in `shared` sent to `site`.
+
+    Returns:
+        All shares that the site now holds, and peer -> s_ij.
 
     Raises:
         SecaggReject: the body's size does not fit `shared`.
@@ -199,13 +222,13 @@ def open_forward(
     """
     peers = [peer for peer in shared if peer != site]
     found = framing.records(body, record_bytes=RECORD_BYTES, count=len(peers))
-    shares = dict(secrets.shares)
+    shares, pair_seeds = dict(secrets.shares), {}
     for peer, record in zip(peers, found, strict=True):
-        pair = {site, peer}
+        slot = record[SEALED_BYTES:]
         plain = derivation.unseal(
             secrets.channel_keys[peer],
             record[:SEALED_BYTES],
-            bound_to=session + derivation.label("shares", peer, site),
+            bound_to=session + derivation.label("shares", peer, site) + recovery.sealed_with(slot),
         )
         if plain is None:
             raise SecaggAbort(f"FORWARD: the shares from {peer} to {site} are not {peer}'s own")
@@ -214,30 +237,10 @@ def open_forward(
         )
         if not shamir.is_share(pair_of_shares.seed) or not shamir.is_share(pair_of_shares.key):
             raise SecaggAbort(f"FORWARD: {peer} dealt {site} a share outside the field")
-        expected = pair_commitment(secrets.pair_seeds[peer], session=session, pair=pair)
-        if record[SEALED_BYTES:] != expected:
-            raise SecaggAbort(f"FORWARD: {peer} committed to another mask with {site} than agreed")
+        own = secrets.key or secrets.pair_seeds[peer]
+        pair_seeds[peer] = recovery.pair_seed(own, slot, pair=(site, peer), session=session)
         shares[peer] = pair_of_shares
-    return shares
-
-
-def open_blob(
-    blob: bytes, key: bytes, *, site: str, cohort: Sequence[str], session: bytes
-) -> dict[str, bytes] | None:
-    """Return peer -> s_ij from a dropped site's recovery blob, or None if the key is wrong."""
-    plain = derivation.unseal(
-        key, _BLOB_NONCE + blob, bound_to=session + derivation.label("blob", site)
-    )
-    if plain is None:
-        return None
-    peers = [peer for peer in cohort if peer != site]
-    seeds = framing.records(memoryview(plain), record_bytes=derivation.KEY_BYTES, count=len(peers))
-    return dict(zip(peers, seeds, strict=True))
-
-
-def pair_commitment(seed: bytes, *, session: bytes, pair: set[str]) -> bytes:
-    """Return H(s_ij)."""
-    return derivation.commitment(seed, session=session, use="pair", sites=pair)
+    return shares, pair_seeds
 
 
 def secret_commitment(secret: bytes, *, session: bytes, use: str, site: str) -> bytes:
@@ -248,6 +251,8 @@ def secret_commitment(secret: bytes, *, session: bytes, use: str, site: str) -> 
 def _seal_shares(
     shares: SharePair,
     roots: PairRoots,
+    bound_to: bytes,
+    *,
     session: bytes,
     direction: tuple[str, str],
     random_bytes: Callable[[int], bytes],
@@ -259,5 +264,5 @@ def _seal_shares(
         # The key is fresh for each session and direction; a random nonce keeps it safe even if
         # the site's disk is rolled back to an older state.
         nonce=random_bytes(derivation.NONCE_BYTES),
-        bound_to=session + derivation.label("shares", sender, receiver),
+        bound_to=bound_to,
     )

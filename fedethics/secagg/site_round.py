@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from fedethics.secagg.framing import Frame, Kind
 from fedethics.secagg.graph import graph_of
 from fedethics.secagg.member import Member
 from fedethics.secagg.outcomes import Result
+from fedethics.secagg.recovery import public_key
 from fedethics.secagg.sharing import SessionSecrets, make_share, open_forward
 from fedethics.secagg.site_opening import check_round, verify_open
 from fedethics.secagg.site_presence import accept_survivors, check_present, check_proof
@@ -55,13 +56,16 @@ def share(
         session=session.session,
         roots=epoch.roots,
         random_bytes=member.random_bytes,
+        recovery=member.terms.mask_recovery,
     )
+    classic: dict[str, Any] = {"mask_key": public_key(secrets.key).hex()} if secrets.key else {}
     reply = member.message(
         Kind.SHARE,
         parts.body,
         session=opening.session_id,
         seed_commitment=parts.seed_commitment,
         key_commitment=parts.key_commitment,
+        **classic,
     )
     charter = member.terms.charter_hash
     # One pending session a task: whoever answers a second one can no longer open the first, so
@@ -86,8 +90,13 @@ def mask(member: Member, step: StoreTransaction, message: Frame) -> bytes:
     sid, shared = session.opening.session_id, tuple(header["shared"])
     check_present(member, session, shared, of=session.opening.cohort, stage="FORWARD")
     secrets, peers = _held(step.secrets(sid)), session.among_peers(shared)
-    shares = open_forward(
-        message.body, site=member.name, shared=peers, session=session.session, secrets=secrets
+    shares, pair_seeds = open_forward(
+        message.body,
+        site=member.name,
+        shared=peers,
+        session=session.session,
+        secrets=secrets,
+        recovery=member.terms.mask_recovery,
     )
     words = np.frombuffer(_held(step.vector(sid)), dtype=session.spec.dtype).copy()
     masking.mask_in_place(
@@ -96,7 +105,7 @@ def mask(member: Member, step: StoreTransaction, message: Frame) -> bytes:
         shared=peers,
         session=session.session,
         seed=secrets.seed,
-        pair_seeds=secrets.pair_seeds,
+        pair_seeds=pair_seeds,
     )
     body = words.data.cast("B")
     root = framing.tree_hash(body)
@@ -148,9 +157,9 @@ def reveal(member: Member, step: StoreTransaction, message: Frame) -> bytes:
     sid, charter = session.opening.session_id, member.terms.charter_hash
     shares = _held(step.secrets(sid)).shares
     # I1: for one peer, a share of its seed or of its key; a peer is in U2 or in U1 without U2.
-    held = session.among_peers(session.shared)
-    seeds = [shares[peer].seed for peer in held if peer in session.survivors]
-    keys = [shares[peer].key for peer in held if peer not in session.survivors]
+    held, alive = session.among_peers(session.shared), set(session.survivors)
+    seeds = [shares[peer].seed for peer in held if peer in alive]
+    keys = [shares[peer].key for peer in held if peer not in alive]
     reply = member.message(Kind.REVEAL, b"".join(seeds + keys), session=sid, view=session.view)
     step.close_round(charter, session, "opened", survivors=session.survivors)
     step.save_session(charter, replace(session, stage="revealed"))

@@ -180,6 +180,7 @@ def spell_session_secrets(secrets: SessionSecrets) -> bytes:
     return _spell(
         {
             "seed": secrets.seed.hex(),
+            "key": secrets.key.hex(),
             "pair_seeds": {peer: seed.hex() for peer, seed in secrets.pair_seeds.items()},
             "channel_keys": {peer: key.hex() for peer, key in secrets.channel_keys.items()},
             "shares": {
@@ -194,6 +195,7 @@ def read_session_secrets(spelled: bytes) -> SessionSecrets:
     document: Any = canonical.parse(spelled)
     return SessionSecrets(
         seed=bytes.fromhex(document["seed"]),
+        key=bytes.fromhex(document.get("key", "")),
         pair_seeds={peer: bytes.fromhex(seed) for peer, seed in document["pair_seeds"].items()},
         channel_keys={peer: bytes.fromhex(key) for peer, key in document["channel_keys"].items()},
         shares={

@@ -57,8 +57,11 @@ class SliceCheck:
                 raise SecaggAbort("SLICE does not hold what was asked for")
             self._check_result(parts[0])
             roots = self._check_roots(framing.unpack(memoryview(parts[2])))
-            seeds = self._check_seeds(framing.unpack(memoryview(parts[1])), parts[3])
-            added, subtracted = self._masks(seeds, framing.unpack(memoryview(parts[4])), parts[5])
+            heads = framing.unpack(memoryview(parts[1]))
+            seeds, mask_keys = self._check_seeds(heads, parts[3])
+            added, subtracted = self._masks(
+                seeds, mask_keys, framing.unpack(memoryview(parts[4])), parts[5]
+            )
             for leaf, part in zip(leaves, parts[_FIXED_PARTS:], strict=True):
                 self._check_leaf(leaf, part, roots, added=added, subtracted=subtracted)
         except SecaggReject as fault:
@@ -87,7 +90,9 @@ class SliceCheck:
             raise SecaggAbort("SLICE shows other masked vectors than the survivors agreed on")
         return [frame.root for frame in frames]
 
-    def _check_seeds(self, heads: Sequence[bytes], seeds: bytes) -> dict[str, bytes]:
+    def _check_seeds(
+        self, heads: Sequence[bytes], seeds: bytes
+    ) -> tuple[dict[str, bytes], dict[str, str]]:
         frames = [receive_detached(h, kind=Kind.SHARE, terms=self.terms) for h in heads]
         self._check_senders(frames)
         found = framing.records(
@@ -95,7 +100,8 @@ class SliceCheck:
         )
         for frame, seed in zip(frames, found, strict=True):
             self._check_commitment(frame, seed, "seed")
-        return dict(zip(self.session.survivors, found, strict=True))
+        mask_keys = {frame.header["sender"]: frame.header.get("mask_key", "") for frame in frames}
+        return dict(zip(self.session.survivors, found, strict=True)), mask_keys
 
     def _check_senders(self, frames: Sequence[Frame]) -> None:
         senders = [frame.header["sender"] for frame in frames]
@@ -115,7 +121,11 @@ class SliceCheck:
             raise SecaggAbort(f"SLICE: the {use} of {site} is not the one that it committed to")
 
     def _masks(
-        self, seeds: Mapping[str, bytes], shares: Sequence[bytes], keys: bytes
+        self,
+        seeds: Mapping[str, bytes],
+        mask_keys: Mapping[str, str],
+        shares: Sequence[bytes],
+        keys: bytes,
     ) -> tuple[list[bytes], list[bytes]]:
         """Return the keys of the masks to add to, and to subtract from, the sum of vectors."""
         session, alive = self.session.session, set(self.session.survivors)
@@ -130,29 +140,31 @@ class SliceCheck:
         if len(shares) != len(masked_by):
             raise SecaggAbort("SLICE does not show the SHARE of every dropped site")
         for site, raw, key in zip(masked_by, shares, found, strict=True):
-            for peer, pair_seed in self._pair_seeds(site, raw, key).items():
-                if peer in alive:
-                    (subtracted if site > peer else added).append(pair_seed)
+            for peer, pair_seed in self._pair_seeds(site, raw, key, mask_keys).items():
+                (subtracted if site > peer else added).append(pair_seed)
         return added, subtracted
 
-    def _pair_seeds(self, site: str, raw: bytes, key: bytes) -> dict[str, bytes]:
-        peers = self.graph.peers(site)
-        limit = sharing.share_body_bytes(len(peers))
+    def _pair_seeds(
+        self, site: str, raw: bytes, key: bytes, mask_keys: Mapping[str, str]
+    ) -> dict[str, bytes]:
+        peers, recovery = self.graph.peers(site), self.terms.mask_recovery
+        limit = sharing.share_body_bytes(len(peers), recovery=recovery)
         frame = receive(raw, kind=Kind.SHARE, terms=self.terms, max_body_bytes=limit)
         self._check_session(frame)
         if frame.header["sender"] != site:
             raise SecaggAbort(f"SLICE shows a SHARE of {frame.header['sender']} as that of {site}")
         self._check_commitment(frame, key, "key")
-        share = sharing.read_share(frame, peers=peers)
-        session = self.session.session
-        seeds = sharing.open_blob(share.blob, key, site=site, cohort=peers, session=session)
-        if seeds is None or any(
-            sharing.pair_commitment(seeds[peer], session=session, pair={site, peer})
-            != share.pair_commitments[peer]
-            for peer in peers
-            if peer in self.session.survivors
-        ):
-            raise SecaggAbort(f"SLICE: the recovery blob of {site} is not what it committed to")
+        share = sharing.read_share(frame, peers=peers, recovery=recovery)
+        seeds = recovery.recovered(
+            key,
+            share.blob,
+            site=site,
+            slots=share.pair_commitments,
+            survivors={peer: mask_keys[peer] for peer in peers if peer in mask_keys},
+            session=self.session.session,
+        )
+        if seeds is None:
+            raise SecaggAbort(f"SLICE: the SHARE of {site} contradicts what it committed to")
         return seeds
 
     def _check_leaf(

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike
 
 from fedethics import canonical
 from fedethics.errors import CharterError
+from fedethics.secagg.recovery import RECOVERIES, Recovery
 from fedethics.secagg.suites import SUITES, Suite
 
 COORDINATOR = "coordinator"
@@ -40,6 +41,8 @@ class SecaggTerms:
         complete_up_to: up to this many sites everyone shares masks with everyone; in larger epochs
             each site does so with its neighbours on a ring.
         ring_dropout_rate: fraction of the sites that a sum on the ring should survive losing.
+        recovery: how masks of a dropped site are recovered: from a `blob` under a shared key, or
+            from a shared key of the session as in Bonawitz et al. (`classic`, suite 1 only).
 
     Raises:
         CharterError: a term is out of range or the roster is inconsistent.
@@ -54,6 +57,7 @@ class SecaggTerms:
     suite: int = 1
     complete_up_to: int = 500
     ring_dropout_rate: float = 0.1
+    recovery: Literal["blob", "classic"] = "blob"
 
     def __post_init__(self) -> None:
         problem = self._problem()
@@ -76,6 +80,11 @@ class SecaggTerms:
     def key_agreement(self) -> Suite:
         """The charter's suite."""
         return SUITES[self.suite]
+
+    @property
+    def mask_recovery(self) -> Recovery:
+        """The charter's way to recover the masks of dropped sites."""
+        return RECOVERIES[self.recovery]
 
     @property
     def relays_acknowledgements(self) -> bool:
@@ -117,6 +126,10 @@ class SecaggTerms:
             f"fast mode with {len(self.roster)} sites; above complete_up_to "
             f"({self.complete_up_to}) the survivor set must be signed: use 'strict'": (
                 self.mode == "strict" or not self.draws_ring
+            ),
+            f"recovery {self.recovery!r} is neither 'blob' nor 'classic', or suite {self.suite} "
+            "cannot do it (classic: suite 1 only)": (
+                self.recovery == "blob" or (self.recovery == "classic" and self.suite == 1)
             ),
             f"suite {self.suite} is unknown; use one of {sorted(SUITES)}": self.suite in SUITES,
         }

@@ -39,6 +39,7 @@ class SiteHandler:
             Action.JOIN: lambda session, request: {
                 "acknowledgement": session.secagg.join(_payload(request, "roster"))
             },
+            Action.COMPLETE: self._complete,
             Action.TRAIN: self._work,
             Action.EVALUATE: self._work,
             Action.FORWARD: lambda session, request: {
@@ -72,6 +73,10 @@ class SiteHandler:
             raise SecaggReject(f"epoch {epoch!r} is not of run {request.run!r}; nothing was done")
         session.permit(request.run)
         return {"announcement": session.secagg.announce(epoch=epoch)}
+
+    def _complete(self, session: Session, request: Request) -> dict[str, bytes]:
+        session.secagg.complete(_payload(request, "joined"))
+        return {}
 
     def _work(self, session: Session, request: Request) -> dict[str, bytes]:
         """Check the opening, answer it within the budget, and share the answer."""

@@ -43,6 +43,22 @@ def test_two_runs_with_the_same_noise_and_other_keys_open_exactly_the_same_sums(
     assert (first / adapter).read_bytes() == (second / adapter).read_bytes()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "terms",
+    [{"suite": 2}, {"suite": 3}, {"recovery": "classic"}, {"mode": "fast"}],
+    ids=lambda terms: str(terms),
+)
+def test_every_suite_and_mode_of_the_charter_opens_the_same_sums(lab, terms):
+    def chosen(charter):
+        secagg = dataclasses.replace(charter.secagg, **terms)
+        return dataclasses.replace(charter, secagg=secagg)
+
+    first = lab.run(lab.stage(folder="a", noise_seed="7"))
+    second = lab.run(lab.stage(folder="b", noise_seed="7", change=chosen))
+    assert _sums(first) == _sums(second)
+
+
 def test_a_run_with_fixed_noise_is_charged_as_infinite_and_never_passes_the_gate(lab):
     stage = lab.stage(noise_seed="7")
     run = lab.run(stage)

@@ -50,7 +50,7 @@ class Federation:
         colluders: int = 1,
         mode: str = "strict",
         suite: int = 1,
-        **terms: float,
+        **terms: object,
     ) -> None:
         self.names = [f"site-{k:02d}" for k in range(sites)]
         self.identities = {name: fixed_identity(name) for name in self.names}

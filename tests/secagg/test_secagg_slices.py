@@ -1,7 +1,5 @@
 """Sites check slices of the sum: a wrong coordinate is caught, and its author is on record."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -9,10 +7,8 @@ from fedethics.errors import SecaggAbort, SecaggReject
 from fedethics.secagg import framing, merkle
 from fedethics.secagg.framing import Kind
 from tests.secagg.disturbances import signed
-from tests.secagg.federation import MODEL, Federation, random_vectors, run_round, spec_of
-
-LEAF_WORDS = framing.LEAF_BYTES // 4
-SPEC = spec_of(2 * LEAF_WORDS + 100)  # three leaves, the last one short
+from tests.secagg.federation import Federation, random_vectors, run_round, spec_of
+from tests.secagg.summed import LEAF_WORDS, SPEC, Summed, bump
 
 
 @pytest.mark.parametrize("count", range(1, 10))
@@ -30,65 +26,6 @@ def test_every_leaf_and_its_path_lead_to_the_tree_hash(count):
         for other in range(count):
             if other != index and len(path) == merkle.path_bytes(other, count):
                 assert merkle.root_above(leaf, path, index=other, count=count) != root
-
-
-class Summed:
-    """A finished round whose masked vectors were kept; `site-01` dropped after sharing."""
-
-    def __init__(self, folder, spec=SPEC, *, lie_at=None, drops=None, **terms):
-        self.spec, self.folder = spec, folder
-        self.federation = Federation(folder / "sites", 6, **terms)
-        self.federation.join()
-        self.drops = {"masked": ["site-01"]} if drops is None else drops
-        self.session = self.federation.coordinator.open(
-            spec=spec,
-            round_number=0,
-            model_hash=MODEL,
-            cohort=self.federation.names,
-            keep=folder / "kept",
-        )
-        self.vectors = random_vectors(self.federation.names, spec)
-        self.sid = framing.decode(
-            self._play(lie_at), kind=Kind.RESULT, max_body_bytes=1 << 30
-        ).header["session"]
-
-    def _play(self, lie_at):
-        if lie_at is None:
-            opened, _ = run_round(
-                self.federation, self.session, self.vectors, self.spec, drops=self.drops
-            )
-            return opened.message
-        honest = self.session.result
-
-        def lying_result():
-            opened = honest()
-            total = framing.decode(opened.message, kind=Kind.RESULT, max_body_bytes=1 << 30).body
-            words = np.frombuffer(total, dtype=self.spec.dtype).copy()
-            words[lie_at] += 1
-            forged = signed(self.federation, opened.message, Kind.RESULT, body=words.tobytes())
-            self.session._opened = replace(opened, message=forged)
-            return self.session._opened
-
-        self.session.result = lying_result
-        opened, _ = run_round(
-            self.federation, self.session, self.vectors, self.spec, drops=self.drops
-        )
-        return opened.message
-
-    @property
-    def checkers(self):
-        return [name for name in self.federation.names if name != "site-01"]
-
-    def request(self, name, random_leaves=0):
-        return self.federation.restarted(name).slice_request(self.sid, random_leaves=random_leaves)
-
-    def verify(self, name, answer=None):
-        answer = self.session.slice(self.request(name)) if answer is None else answer
-        return self.federation.restarted(name).verify_slice(answer)
-
-    def leaves(self, name):
-        request = framing.decode(self.request(name), kind=Kind.SLICE_REQUEST, max_body_bytes=0)
-        return request.header["leaves"]
 
 
 @pytest.mark.parametrize("mode", ["strict", "fast"])
@@ -151,103 +88,6 @@ def test_the_evidence_of_a_wrong_coordinate_convinces_a_third_party(tmp_path):
     assert merkle.root_above(data, path, index=0, count=3) == result.root
     alive = [summed.vectors[site] for site in summed.checkers]
     assert np.frombuffer(data, "<i4")[7] == np.sum(alive, axis=0)[7] + 1
-
-
-def altered(summed, name, change):
-    """An honest SLICE for `name` with its body's parts changed, signed by the coordinator."""
-    answer = summed.session.slice(summed.request(name))
-    frame = framing.decode(answer, kind=Kind.SLICE, max_body_bytes=1 << 30)
-    parts = framing.unpack(frame.body)
-    change(parts)
-    return signed(summed.federation, answer, Kind.SLICE, body=framing.pack(parts))
-
-
-def bump(data, position):
-    return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
-
-
-def other_vector(parts):
-    parts[6] = bump(parts[6], 3)
-
-
-def other_sum_than_signed(parts):
-    parts[6] = bump(parts[6], len(parts[6]) - merkle.path_bytes(0, 3) - 101)
-
-
-def other_seed(parts):
-    parts[3] = bump(parts[3], 40)
-
-
-def other_blob_key(parts):
-    parts[5] = bump(parts[5], 0)
-
-
-def other_blob(parts):
-    (share,) = framing.unpack(memoryview(parts[4]))
-    parts[4] = framing.pack([bump(share, len(share) - 70)])
-
-
-def no_blob(parts):
-    parts[4], parts[5] = b"", b""
-
-
-def swapped_survivors(parts):
-    heads = framing.unpack(memoryview(parts[2]))
-    parts[2] = framing.pack([heads[1], heads[0], *heads[2:]])
-
-
-def forged_commitment(parts):
-    heads = framing.unpack(memoryview(parts[1]))
-    parts[1] = framing.pack(
-        [bump(heads[0], heads[0].index(b'"seed_commitment":"') + 20), *heads[1:]]
-    )
-
-
-def shorter(parts):
-    parts.pop()
-
-
-def cut(parts):
-    parts[6] = parts[6][:-1]
-
-
-@pytest.mark.parametrize(
-    "lie",
-    [
-        other_vector,
-        other_sum_than_signed,
-        other_seed,
-        other_blob_key,
-        other_blob,
-        no_blob,
-        swapped_survivors,
-        forged_commitment,
-        shorter,
-        cut,
-    ],
-)
-def test_a_server_that_bends_the_proof_is_caught(tmp_path, lie):
-    summed = Summed(tmp_path)
-    name = next(n for n in summed.checkers if summed.leaves(n) == [0])
-    assert summed.verify(name, altered(summed, name, lambda parts: None))
-    with pytest.raises(SecaggAbort, match="SLICE"):
-        summed.verify(name, altered(summed, name, lie))
-    (evidence,) = summed.federation.stores[name].evidence()
-    assert evidence.signer == "coordinator"
-
-
-def test_a_proof_for_another_result_is_caught(tmp_path):
-    """The server shows one sum to the sites and proves another."""
-    summed = Summed(tmp_path, lie_at=3)
-    name = next(n for n in summed.checkers if 0 in summed.leaves(n))
-    opened = summed.session._opened
-    body = framing.decode(opened.message, kind=Kind.RESULT, max_body_bytes=1 << 30).body
-    words = np.frombuffer(body, dtype=SPEC.dtype).copy()
-    words[3] -= 1
-    true = signed(summed.federation, opened.message, Kind.RESULT, body=words.tobytes())
-    summed.session._opened = replace(opened, message=true)
-    with pytest.raises(SecaggAbort, match="another RESULT"):
-        summed.verify(name)
 
 
 def test_a_site_asks_for_the_same_leaves_however_often_it_is_made_to_ask(tmp_path):

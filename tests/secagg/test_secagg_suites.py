@@ -23,7 +23,7 @@ P256_GR_X = "D12DFB5289C8D4F81208B70270398C342296970A0BCCB74C736FC7554494BF63"
 P256_SHARED = "D6840F6B42F6EDAFD13116E0E12565202FEF8E9ECE7DCE03812464D04B9442DE"
 # The y of both points is odd: ...90BB3 and ...872AB.
 P256_ODD = "03"
-# Orders 1, 2, 4 and 8 on Curve25519 and its twist (RFC 7748, section 6.1; Langley's list).
+# Well-known points whose order divides 8, on Curve25519 or its twist.
 LOW_ORDER = (
     "00" * 32,
     "01" + "00" * 31,
