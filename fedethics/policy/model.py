@@ -86,6 +86,10 @@ class Compute:
     device: Literal["cpu", "cuda"] = term(default="cpu")
     dtype: Literal["float32", "bfloat16"] = term(default="float32")
 
+    def problems(self) -> list[str]:
+        """Refuse by name what is not built."""
+        return ['dtype "bfloat16" is not built yet'] if self.dtype != "float32" else []
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Officers:

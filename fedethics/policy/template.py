@@ -49,7 +49,7 @@ records = {records}           # records in each of the two partitions
 
 [compute]
 device = "cpu"         # or "cuda"
-dtype = "float32"      # or "bfloat16"
+dtype = "float32"      # "bfloat16" is not built yet
 
 # Officers who must sign this file before the site obeys it (policy.toml.sig). To sign:
 # fedethics policy sign policy.toml --key officer.key

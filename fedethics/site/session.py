@@ -15,7 +15,7 @@ from fedethics import tasks
 from fedethics.charter.model import Charter
 from fedethics.errors import SecaggAbort
 from fedethics.identity import Identity
-from fedethics.policy.model import load_policy
+from fedethics.policy.model import Policy, load_policy
 from fedethics.policy.permit import Permit, permit
 from fedethics.privacy.events import Event, NonPrivate
 from fedethics.privacy.ledger import Ledger, Reservation
@@ -62,9 +62,19 @@ class Session:
         return make_plan(self.charter)
 
     @cached_property
+    def policy(self) -> Policy:
+        """What this site allows; absent or unreadable means that it refuses."""
+        return load_policy(self.home.policy_path)
+
+    @cached_property
     def workbench(self) -> Workbench:
         """The site's records and learner."""
-        return open_workbench(self.charter, data=self.home.data_path, model_dir=self.home.model_dir)
+        return open_workbench(
+            self.charter,
+            data=self.home.data_path,
+            model_dir=self.home.model_dir,
+            device=self.policy.compute.device,
+        )
 
     @cached_property
     def specs(self) -> dict[str, TaskSpec]:
@@ -101,7 +111,7 @@ class Session:
         return permit(
             self.charter,
             site=self.site,
-            policy=load_policy(self.home.policy_path),
+            policy=self.policy,
             plan=self.plan,
             ledger=self.ledger,
             data=self.workbench.facts(),

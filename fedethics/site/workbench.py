@@ -59,7 +59,9 @@ def _account(part: Records, label: str) -> DataSet:
     return DataSet(fingerprint=part.fingerprint, label=label, source=part.source_fingerprint)
 
 
-def open_workbench(charter: Charter, *, data: Path, model_dir: Path | None) -> Workbench:
+def open_workbench(
+    charter: Charter, *, data: Path, model_dir: Path | None, device: str = "cpu"
+) -> Workbench:
     """Read and split the records and load the model, or return what this process has.
 
     Raises:
@@ -67,7 +69,7 @@ def open_workbench(charter: Charter, *, data: Path, model_dir: Path | None) -> W
         ModelError: the model is missing or has another hash.
     """
     changed = data.stat().st_mtime_ns if data.exists() else 0
-    return Workbench(_records(charter.data, data, changed), learner_for(charter, model_dir))
+    return Workbench(_records(charter.data, data, changed), learner_for(charter, model_dir, device))
 
 
 @lru_cache(maxsize=64)
@@ -75,12 +77,12 @@ def _records(terms: DataTerms, path: Path, _changed: int) -> Split:
     return split(read_records(path, terms), terms)
 
 
-def learner_for(charter: Charter, model_dir: Path | None) -> Learner:
+def learner_for(charter: Charter, model_dir: Path | None, device: str) -> Learner:
     """Return this process's learner for `charter`; it holds no state between calls."""
     # Who takes part does not change the model, so federations of other rosters share it.
-    return _learner(dataclasses.replace(charter, roster=(), coordinator_key=""), model_dir)
+    return _learner(dataclasses.replace(charter, roster=(), coordinator_key=""), model_dir, device)
 
 
 @lru_cache(maxsize=4)
-def _learner(charter: Charter, model_dir: Path | None) -> Learner:
-    return Learner(charter, model_dir=model_dir)
+def _learner(charter: Charter, model_dir: Path | None, device: str) -> Learner:
+    return Learner(charter, model_dir=model_dir, device=device)

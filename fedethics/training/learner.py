@@ -55,8 +55,14 @@ class Learner:
         """Load the model that `charter` names.
 
         Raises:
-            ModelError: missing, another hash, not a supported kind, or the adapter does not fit.
+            ModelError: missing, another hash, not a supported kind, the adapter does not fit, or
+                there is no such device.
         """
+        if device != "cpu" and not torch.cuda.is_available():
+            raise ModelError(
+                f"device {device!r} was asked for, but PyTorch sees no CUDA device here; set "
+                'compute.device = "cpu" in policy.toml or mend the driver'
+            )
         folder = locate_model(charter.model, model_dir=model_dir)
         self._charter = charter
         self._device = device

@@ -116,3 +116,9 @@ def test_without_dp_has_no_cap_only_where_the_policy_allows_it(tmp_path):
     )
     assert open_minded.cap(with_dp=False).epsilon == float("inf")
     assert open_minded.cap(with_dp=True) == policy.cap(with_dp=True)
+
+
+def test_a_dtype_that_is_not_built_is_refused_by_name(tmp_path):
+    text = policy_text().replace('dtype = "float32"', 'dtype = "bfloat16"')
+    with pytest.raises(PolicyError, match="not built"):
+        load_policy(write(tmp_path, text))

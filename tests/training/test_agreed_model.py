@@ -10,6 +10,7 @@ import textwrap
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from fedethics.charter.document import encode
@@ -157,3 +158,9 @@ def test_a_saved_adapter_is_the_same_bytes_and_names_no_path(tiny, moved, tmp_pa
         first, second = ((tmp_path / name / file).read_bytes() for name in ("first", "second"))
         assert first == second
         assert str(tiny_folder).encode() not in first
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_one_clear_error(tiny_charter, tiny_folder):
+    with pytest.raises(ModelError, match="no CUDA device"):
+        Learner(tiny_charter(), model_dir=tiny_folder, device="cuda")
