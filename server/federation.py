@@ -50,9 +50,10 @@ class Federation:
                 self._node_of[site] = node
         if len(self._node_of) < minimum:
             raise RunError(
-                f"{len(self._node_of)} of {expected} sites are willing ({', '.join(self.sites)}), "
-                f"the minimum cohort is {minimum}; no record was touched. Each unwilling site has "
-                "the reasons in its own log"
+                f"{len(self._node_of)} of {expected} sites are willing"
+                f"{': ' + ', '.join(self.sites) if self._node_of else ''}; the minimum cohort is "
+                f"{minimum}, so no record was touched. Each unwilling site has the reasons in its "
+                "own log (log.jsonl in its home; in a simulation, under sites/ of the run)"
             )
         roster = self.coordinator.roster_message()
         self.leg(

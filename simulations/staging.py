@@ -86,12 +86,14 @@ def existing(run_dir: Path, charter: Charter | None = None) -> Stage:
 
 
 def _require_files(scenario: Scenario, base: Path, data_dir: Path) -> None:
-    needed = [data_dir / site.data for site in scenario.sites]
-    needed += [base / site.policy for site in scenario.sites]
-    missing = [str(path) for path in needed if not path.is_file()]
+    policies = sorted({base / site.policy for site in scenario.sites})
+    absent = [str(path) for path in policies if not path.is_file()]
+    if absent:
+        raise RunError(f"missing policy: {', '.join(absent)}; nothing was started")
+    missing = [site.data for site in scenario.sites if not (data_dir / site.data).is_file()]
     if missing:
         raise RunError(
-            f"missing: {', '.join(missing)}. For the data run: "
+            f"{data_dir} lacks {', '.join(missing)}; nothing was started. To get the data set: "
             f"python -m simulations.datasets fetch {scenario.dataset}"
         )
 

@@ -96,14 +96,14 @@ def _budgets(stage: Stage, opened: Folder) -> Table:
         f"training trust {privacy.training.trust_mode}, "
         f"evaluation trust {privacy.evaluation.trust_mode}"
     )
-    for name in ("site", "records", "spent", "left", "cap", "rounds in the sum"):
+    for name in ("site", "records", "spent", "cap", "rounds in the sum"):
         table.add_column(name)
     updates = [entry for entry in opened.evidence.rounds if entry.kind == "update"]
     for site, home in stage.homes.items():
         taken = sum(site in entry.survivors for entry in updates)
         for label, spent, cap in _spending(stage, home.name):
             table.add_row(
-                site, label, f"{spent:.3f}", f"{max(cap - spent, 0.0):.3f}", f"{cap:g}",
+                site, label, f"{spent:.3f}", f"{cap:g}",
                 f"{taken} of {len(updates)}" if label == "train" else "",
             )  # fmt: skip
     return table
@@ -147,7 +147,7 @@ def _verdict(stage: Stage, report: GateReport) -> RenderableType:
         f"report   {run / folder.REPORT}\n"
         f"adapter  {run / 'adapter'}\n"
         f"ledgers  {run / 'sites'}/<site>/ledger.db\n"
-        f"check    fedethics release gate {run}\n"
-        f"         fedethics release verify {run}",
+        f"check    .venv/bin/fedethics release gate {run}\n"
+        f"         .venv/bin/fedethics release verify {run}",
         title="verdict",
     )

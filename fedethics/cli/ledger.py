@@ -99,7 +99,8 @@ def verify(
         console.print(
             Text(
                 f"verified: {report.entries} entries, signed by {public_key[:16]}, head "
-                f"{report.head.index}:{report.head.sha256[:16]}, {report.receipts} receipts found"
+                f"{report.head.index}:{report.head.sha256[:16]}, "
+                f"{report.receipts} of the receipts given are in it"
             )
         )
         if not report.head_checked:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fedethics import terms
+from fedethics.charter.model import KEY
 from fedethics.cli.output import AsJson, answer, table
 from fedethics.errors import PolicyError
 from fedethics.identity import Identity
@@ -31,6 +33,12 @@ def init(
     as_json: AsJson = False,
 ) -> None:
     """Write a commented policy to edit; never overwrites one."""
+    for given in charter or ():
+        if not re.fullmatch(KEY, given):
+            raise PolicyError(
+                f"--charter {given!r} is not a charter's hash: all 64 hex digits are needed, as "
+                "`fedethics charter show` prints them. Nothing was written"
+            )
     text = policy_text(charters=charter) if charter else policy_text()
     try:
         policy.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +49,6 @@ def init(
         raise PolicyError(f"{policy} exists; it was left as it is") from error
     except OSError as error:
         raise PolicyError(f"{policy} cannot be written: {error.strerror}") from error
-    load_policy(policy)  # a charter hash given above may be malformed
     answer(
         {"written": str(policy)},
         lambda console: console.print(Text(f"wrote {policy}; edit it, then check it")),
