@@ -96,14 +96,15 @@ def _budgets(stage: Stage, opened: Folder) -> Table:
         f"training trust {privacy.training.trust_mode}, "
         f"evaluation trust {privacy.evaluation.trust_mode}"
     )
-    for name in ("site", "records", "spent", "cap", "rounds in the sum"):
+    for name in ("site", "records", "spent", "left, at least", "cap", "rounds in the sum"):
         table.add_column(name)
+    # Epsilons compose to less than their sum, so the difference is the least that is left.
     updates = [entry for entry in opened.evidence.rounds if entry.kind == "update"]
     for site, home in stage.homes.items():
         taken = sum(site in entry.survivors for entry in updates)
         for label, spent, cap in _spending(stage, home.name):
             table.add_row(
-                site, label, f"{spent:.3f}", f"{cap:g}",
+                site, label, f"{spent:.3f}", f"{max(cap - spent, 0.0):.3f}", f"{cap:g}",
                 f"{taken} of {len(updates)}" if label == "train" else "",
             )  # fmt: skip
     return table
