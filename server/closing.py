@@ -28,13 +28,16 @@ from server.federation import Federation
 from server.job import Job
 
 SERVER_SAW = (
-    "each site's announcement: its name, two one-time public keys, its signature",
+    "each site's announcement and acknowledgement: its name, one-time public keys, nonces and (in "
+    "suite 3) ciphertexts for other members, its signature",
     "for each sum: encrypted shares between sites, commitments (hashes) and signatures",
     "for each sum: one masked vector a site, uniformly random to whoever lacks the masks",
     "shares that open the sum over the survivors, and nothing else",
     "the opened sums: the weighted update with every site's noise in it, and the noised counts",
     "which sites answered, refused (as a code) or fell silent, and when",
-    "a signed receipt a site: epsilon spent on this run, rounds charged, the ledger's newest hash",
+    "a signed receipt a site: epsilon spent on this run, rounds charged, whether its self-test "
+    "passed, whether noise was fixed for tests, hashes of the sums it was told, and its ledger's "
+    "length and newest hash",
     "what the charter makes public: declared records, terms and keys",
 )
 
@@ -50,7 +53,7 @@ def close(
     """Write all that the run leaves behind."""
     taken = _collect_receipts(job, federation)
     learner.save_adapter(adapter, job.path / "adapter")
-    evidence.write(_evidence(job, plan, taken), job.path / folder.EVIDENCE)
+    evidence.write(_evidence(job, federation.run, plan, taken), job.path / folder.EVIDENCE)
     report = publish(job.path)
     events.write("closed", verdict=report.verdict)
 
@@ -76,12 +79,12 @@ def _collect_receipts(
 
 
 def _evidence(
-    job: Job, plan: PrivacyPlan, taken: tuple[tuple[SignedReceipt, Receipt], ...]
+    job: Job, run: str, plan: PrivacyPlan, taken: tuple[tuple[SignedReceipt, Receipt], ...]
 ) -> Evidence:
     charter, layout = job.charter, tasks.layout_of(job.charter)
     opened = job.state.fairness
     return Evidence(
-        run_id=job.path.name,
+        run_id=run,
         started=job.state.started,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         charter_hash=job.charter_hash,

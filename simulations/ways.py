@@ -109,7 +109,7 @@ def _federated(epsilon: float | None, own: float) -> Way:
     if epsilon is None:
         row = Row(name=NO_DP, what="the same rounds and clipping without noise")
     else:
-        what = "as released" if epsilon == own else "the same with another budget"
+        what = "the charter's terms" if epsilon == own else "the same with another budget"
         row = Row(name=f"federation, epsilon {epsilon:g}", what=what, epsilon=epsilon)
 
     def run(bench: Bench, seed: int) -> tuple[Judged, ...]:

@@ -1,8 +1,8 @@
 """A signed receipt for one run: what others may know of it, and nothing more.
 
 A receipt names the ledger's head, so that whoever holds it can later prove that the ledger was
-rolled back or rewritten. It holds no fingerprint, no record count, no cap, and nothing of any
-other run.
+rolled back or rewritten. It holds no fingerprint, no record count, no cap, and of other runs
+nothing but that the ledger has so many entries.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def _adapter(folder: Folder) -> Rule:
         verdict=findings.verdict(),
         sentence=findings.sentence(
             f"The adapter in this release, {folder.evidence.model_hash[:12]}, is the one that the "
-            "figures are about."
+            "coordinator says the figures are about."
         ),
         evidence=ADAPTER,
     )
