@@ -271,3 +271,21 @@ def _pooled_predictions(stage, run: Path):
         groups += part.groups.tolist()
         scores += learner.scores(vector, learner.activations(part.texts)).tolist()
     return np.array(labels), groups, np.array(scores)
+
+
+def test_a_job_whose_folder_has_another_name_than_its_id_closes_with_matching_receipts(
+    lab, monkeypatch
+):
+    from flwr.app import Context
+
+    import simulations.federation as federation
+
+    def renamed(**fields):
+        config = fields["run_config"] | {"job-id": "another-name"}
+        return Context(**(fields | {"run_config": config}))
+
+    monkeypatch.setattr(federation, "Context", renamed)
+    run = lab.run(lab.stage())
+    rules = {rule.name: rule.verdict for rule in gate.examine(run).rules}
+    assert evidence.load(run / folder.EVIDENCE).run_id == "another-name"
+    assert rules["receipts of every site"] == "pass"
