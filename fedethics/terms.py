@@ -21,6 +21,8 @@ from typing import Any, TypeVar
 from fedethics.canonical import Json
 
 T = TypeVar("T")
+KEY = r"[0-9a-f]{64}"
+NAME = r"[a-z0-9][a-z0-9-]{0,62}"
 _KIND = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 

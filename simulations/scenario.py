@@ -7,9 +7,9 @@ from pathlib import Path
 
 from fedethics import terms
 from fedethics.charter import document
-from fedethics.charter.model import NAME, Charter
+from fedethics.charter.model import Charter
 from fedethics.errors import RunError
-from fedethics.terms import term
+from fedethics.terms import NAME, term
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

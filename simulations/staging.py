@@ -14,7 +14,8 @@ from pathlib import Path
 import tomli_w
 
 from fedethics.charter import document
-from fedethics.charter.model import Charter, Member
+from fedethics.charter.model import Charter
+from fedethics.charter.roster import Member
 from fedethics.errors import RunError
 from fedethics.identity import Identity
 from fedethics.privacy.ledger import Ledger

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from fedethics import canonical, terms
-from fedethics.charter.model import Charter, Member
+from fedethics.charter.model import Charter
+from fedethics.charter.roster import Member
 from fedethics.errors import CharterError
 
 

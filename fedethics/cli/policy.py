@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.text import Text
 
 from fedethics import terms
-from fedethics.charter.model import KEY
 from fedethics.cli.output import AsJson, answer, table
 from fedethics.errors import PolicyError
 from fedethics.identity import Identity
 from fedethics.policy.model import Policy, load_policy
 from fedethics.policy.signatures import sign_policy, signature_path
 from fedethics.policy.template import policy_text
+from fedethics.terms import KEY
 
 app = typer.Typer(help="Write, check and sign a site's policy.", no_args_is_help=True)
 PolicyPath = Annotated[Path, typer.Argument(metavar="POLICY", help="The site's policy.toml.")]

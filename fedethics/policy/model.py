@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 from fedethics import terms
-from fedethics.charter.model import KEY
 from fedethics.errors import PolicyError
 from fedethics.policy.signatures import missing_signatures
 from fedethics.privacy.ledger.model import Cap
-from fedethics.terms import term
+from fedethics.terms import KEY, term
 
 ANY = "any"
 

@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import Literal
 
 from fedethics.charter.document import hash_of
-from fedethics.charter.model import Charter, EvaluationPrivacy
+from fedethics.charter.model import Charter
+from fedethics.charter.privacy_terms import EvaluationPrivacy
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.calibration import noise_multiplier, smallest_scale
 from fedethics.privacy.events import Event, NonPrivate, SampledGaussian, SkellamRelease

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from fedethics import canonical, terms
-from fedethics.charter.model import KEY, NAME
 from fedethics.errors import ReleaseError
 from fedethics.release import durable
-from fedethics.terms import term
+from fedethics.terms import KEY, NAME, term
 
 SUM = Literal["update", "progress", "fairness"]
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedethics import canonical, terms
-from fedethics.charter.model import KEY
 from fedethics.errors import EXIT_CANNOT_CONCLUDE, EXIT_GATE_FAILED, EXIT_OK, ReleaseError
 from fedethics.release import durable, folder
 from fedethics.release.folder import GATE, Folder
 from fedethics.release.rules import integrity, objectives, privacy
 from fedethics.release.rules.rule import Outcome, Rule, overall
-from fedethics.terms import term
+from fedethics.terms import KEY, term
 
 EXIT_CODES: dict[Outcome, int] = {
     "pass": EXIT_OK,

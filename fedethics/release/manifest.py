@@ -12,7 +12,6 @@ from pathlib import Path
 
 from fedethics import canonical, terms
 from fedethics.charter import document
-from fedethics.charter.model import KEY
 from fedethics.errors import ReleaseError
 from fedethics.release import durable, folder, gate
 from fedethics.release.evidence import Package
@@ -29,7 +28,7 @@ from fedethics.release.folder import (
     REPORT,
 )
 from fedethics.release.rules.rule import Outcome
-from fedethics.terms import term
+from fedethics.terms import KEY, term
 
 REQUIRED = (CHARTER, EVIDENCE, GATE, ADAPTER, ADAPTER_CONFIG)
 # Not listed: the sites' ledgers, which grow with later runs (receipts hold their heads), and

@@ -10,7 +10,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from fedethics.charter.model import ModelTerms
+from fedethics.charter.training_terms import ModelTerms
 from fedethics.errors import ModelError
 
 WEIGHTS = "model.safetensors"

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
-from fedethics.charter.model import AdapterTerms
+from fedethics.charter.training_terms import AdapterTerms
 from fedethics.errors import ModelError
 
 HEAD = "classifier"

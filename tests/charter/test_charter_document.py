@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fedethics import canonical
 from fedethics.charter import document
-from fedethics.charter.model import Member
+from fedethics.charter.roster import Member
 from fedethics.errors import CharterError
 from fedethics.identity import Identity
 

@@ -16,7 +16,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from fedethics.charter import document
-from fedethics.charter.model import Charter, Member
+from fedethics.charter.model import Charter
+from fedethics.charter.roster import Member
 from fedethics.fairness import tabulate
 from fedethics.identity import Identity
 from fedethics.privacy.accounting import epsilon

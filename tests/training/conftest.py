@@ -16,7 +16,8 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from fedethics.charter.document import load
-from fedethics.charter.model import AdapterTerms, Charter, ModelTerms
+from fedethics.charter.model import Charter
+from fedethics.charter.training_terms import AdapterTerms, ModelTerms
 from fedethics.privacy.noise import NoiseSource
 from fedethics.training.dp_sgd import LocalTerms
 from fedethics.training.learner import Learner

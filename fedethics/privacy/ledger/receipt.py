@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 
 from fedethics import canonical, terms
 from fedethics.charter.document import hash_of
-from fedethics.charter.model import KEY, NAME, Charter
+from fedethics.charter.model import Charter
 from fedethics.errors import LedgerError, LedgerTampered
 from fedethics.identity import Identity, verify
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.events import Event
 from fedethics.privacy.ledger.book import Book
 from fedethics.privacy.ledger.model import RECEIPT_PURPOSE, Charge
-from fedethics.terms import term
+from fedethics.terms import KEY, NAME, term
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

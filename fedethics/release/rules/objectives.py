@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fedethics.charter import model
+from fedethics.charter import ethics_terms
 from fedethics.fairness import Estimate, Objective, Tables, judge
 from fedethics.release.folder import EVIDENCE, Folder
 from fedethics.release.rules.rule import Figure, Outcome, Rule
@@ -21,7 +21,7 @@ def examine(folder: Folder) -> tuple[Rule, ...]:
     return tuple(_judge(folder.tables, stated) for stated in folder.charter.ethics.objectives)
 
 
-def _judge(tables: Tables, stated: model.Objective) -> Rule:
+def _judge(tables: Tables, stated: ethics_terms.Objective) -> Rule:
     verdict = judge(tables, as_objective(stated))
     return Rule(
         name=title(stated),
@@ -33,7 +33,7 @@ def _judge(tables: Tables, stated: model.Objective) -> Rule:
     )
 
 
-def as_objective(stated: model.Objective) -> Objective:
+def as_objective(stated: ethics_terms.Objective) -> Objective:
     """Return the charter's objective as the fairness package judges it.
 
     Raises:
@@ -49,12 +49,12 @@ def as_objective(stated: model.Objective) -> Objective:
     )
 
 
-def title(stated: model.Objective) -> str:
+def title(stated: ethics_terms.Objective) -> str:
     """Return the short label, e.g. "roc_auc_score" or "accuracy_score_difference by sex"."""
     return f"{stated.metric} by {stated.feature}" if stated.feature else stated.metric
 
 
-def _figure(estimate: Estimate, stated: model.Objective) -> Figure:
+def _figure(estimate: Estimate, stated: ethics_terms.Objective) -> Figure:
     return Figure(
         value=_finite(estimate.value),
         low=_finite(estimate.low),

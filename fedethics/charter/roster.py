@@ -1,0 +1,33 @@
+"""Who the charter is between: its name and version, and each institution with its key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fedethics.terms import KEY, NAME, term
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Heading:
+    """What the charter is called and which version it is."""
+
+    name: str = term(pattern=NAME)
+    version: int = term(at_least=1)
+    industry: Literal[
+        "healthcare", "finance", "law-enforcement", "content-moderation", "retail", "hiring"
+    ] = term()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """One institution of the roster.
+
+    Attributes:
+        declared_records: training size the site chooses to publish; it sets the site's weight and
+            normalises its gradient sums, so that no count computed from records leaves the site.
+    """
+
+    site: str = term(pattern=NAME)
+    public_key: str = term(pattern=KEY)
+    declared_records: int = term(at_least=1)

@@ -1,0 +1,44 @@
+"""Secure aggregation as the charter agrees it: suite, cohort rules, fixed-point grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fedethics.terms import term
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AggregationTerms:
+    """Secure aggregation: suite, cohort rules, and the fixed-point grid of updates.
+
+    Attributes:
+        suite: key agreement: 1 X25519, 2 P-256, 3 X25519 with ML-KEM-768 (post-quantum hybrid).
+        minimum_cohort: no sum over fewer sites is ever opened.
+        colluders: sites assumed to share all they know with the coordinator.
+        mode: "strict" signs the survivor set, at one more round trip than "fast".
+        clip: largest magnitude of one coordinate of an update that the grid carries.
+        scale: grid steps per unit; rounding error is below 1/scale.
+        word_bits: width of the masked words of an update.
+        recovery: how a lost site's masks are removed: our "blob", or "classic" (suite 1 only).
+    """
+
+    suite: Literal[1, 2, 3] = term()
+    minimum_cohort: int = term(at_least=3)
+    colluders: int = term(at_least=0)
+    mode: Literal["strict", "fast"] = term()
+    clip: float = term(above=0)
+    scale: float = term(above=0)
+    word_bits: Literal[16, 32, 64] = term(default=32)
+    recovery: Literal["blob", "classic"] = term(default="blob")
+
+    def problems(self) -> list[str]:
+        """At least two honest sites must stand behind every opened sum."""
+        if self.recovery == "classic" and self.suite != 1:
+            return [f'recovery "classic" goes with suite 1 only, not with suite {self.suite}']
+        if self.minimum_cohort - self.colluders < 2:
+            return [
+                f"minimum-cohort {self.minimum_cohort} with {self.colluders} colluders leaves "
+                "fewer than 2 honest sites in a sum; raise minimum-cohort or lower colluders"
+            ]
+        return []
