@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,13 +19,14 @@ from rich.text import Text
 
 from fedethics.canonical import Json
 from fedethics.cli.output import AsJson, LedgerPath, answer, figure, ledger_file, table
-from fedethics.errors import LedgerError
+from fedethics.cli.receipt_files import receipts_in
 from fedethics.policy.model import Caps, load_policy
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.events import document as event_document
 from fedethics.privacy.ledger.book import Book
 from fedethics.privacy.ledger.model import Charge, DataSet, epsilon_document
 from fedethics.privacy.ledger.verify import read_book, verify_files
+from fedethics.terms import KEY
 
 app = typer.Typer(help="Spent and left, verification, export.", no_args_is_help=True)
 PublicKey = Annotated[
@@ -76,15 +78,22 @@ def verify(
     ledger: LedgerPath,
     public_key: PublicKey,
     receipt: Annotated[
-        list[Path] | None, typer.Option(help="A receipt that the site gave; repeat for more.")
+        list[Path] | None,
+        typer.Option(
+            help="A receipt that the site gave, or a run's evidence.json that holds it; "
+            "repeat for more."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Verify a ledger offline from its files and the public key. Exit code 6 if it does not."""
-    try:
-        receipts = [path.read_bytes() for path in receipt or ()]
-    except OSError as error:
-        raise LedgerError(f"a receipt cannot be read: {error}") from error
+    if not re.fullmatch(KEY, public_key):
+        raise typer.BadParameter(
+            f"{public_key!r} is not a public key: all 64 hex digits are needed, as the charter's "
+            "roster gives them",
+            param_hint="--public-key",
+        )
+    receipts = [each for path in receipt or () for each in receipts_in(path, public_key)]
     report = verify_files(ledger_file(ledger), public_key, receipts=receipts)
     document: dict[str, Json] = {
         "verified": True,
@@ -129,7 +138,8 @@ def export(
         with output.open("x", encoding="utf-8", newline="") as file:
             file.write(text)
     except OSError as error:
-        raise LedgerError(f"{output} cannot be written: {error.strerror}") from error
+        why = f"{output} cannot be written: {error.strerror}"
+        raise typer.BadParameter(why, param_hint="--output") from error
     typer.echo(f"wrote {output}", err=True)
 
 
@@ -153,6 +163,7 @@ def _account(book: Book, data_set: DataSet, *, delta: float, caps: Caps | None) 
         "epsilon": epsilon_document(_composed(charges, at)),
         "cap": epsilon_document(caps.epsilon_per_data_set if caps else newest.cap_epsilon),
         "cap-from": "policy" if caps else "last charge",
+        "linked-charges": sum(c.data_set.fingerprint != data_set.fingerprint for c in charges),
         "runs": parts("run", lambda charge: charge.run),
         "kinds": parts("kind", lambda charge: charge.kind),
     }
@@ -171,6 +182,13 @@ def _render_account(console: Console, account: dict[str, Any]) -> None:
             f"add-or-remove-one; cap from {account['cap-from']}",
         )
     )
+    if account["linked-charges"]:
+        console.print(
+            Text(
+                f"  {account['linked-charges']} of these charges were made to earlier or later "
+                "versions of the file: the same people may be in them, so they count here"
+            )
+        )
     rows = [
         (what, entry[what], entry["charges"], _shown(entry["epsilon"]))
         for what, entries in (("run", account["runs"]), ("kind", account["kinds"]))

@@ -49,8 +49,9 @@ class Allowed:
         releases: kinds of sums that may leave.
         without_dp: whether a charter may ask for a mechanism without differential privacy.
         fixed_noise: whether noise may come from a seed (tests on public data only).
-        changed_data: whether a file other than the one that the ledger knows may open accounts of
-            its own; true states that the people in it are others.
+        changed_data: what a file other than those the ledger knows means: "link": it may hold the
+            same people, so what was spent on the others counts for it too; "refuse": it is not
+            used; "other-people": the officer states that nobody in it is in the others.
     """
 
     charters: tuple[str, ...] = term(nonempty=True, pattern=f"{ANY}|{KEY}")
@@ -60,7 +61,7 @@ class Allowed:
     releases: tuple[Literal["update", "progress", "fairness"], ...] = term(nonempty=True)
     without_dp: bool = term(default=False)
     fixed_noise: bool = term(default=False)
-    changed_data: bool = term(default=False)
+    changed_data: Literal["link", "refuse", "other-people"] = term(default="link")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

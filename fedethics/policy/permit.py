@@ -7,7 +7,7 @@ can raise them. A refusal lists every reason at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fedethics.charter.document import hash_of
 from fedethics.charter.model import Charter
@@ -91,6 +91,8 @@ def permit(
     Raises:
         PolicyRefusal: every reason, each naming the key and both values.
     """
+    if policy.allow.changed_data == "link":
+        data = _linked(data, ledger)
     request = _Request(charter, site, policy, plan, ledger, data, fixed_noise, run)
     reasons = [reason for rule in RULES for reason in rule(request)]
     if reasons:
@@ -201,12 +203,23 @@ def _same_people(request: _Request) -> Iterator[str]:
             "give the same people a second budget. Keep the earlier data.split-salt and "
             "data.holdout-fraction"
         )
-    elif known and not request.policy.allow.changed_data:
+    elif known and request.policy.allow.changed_data == "refuse":
         yield (
-            "the data file is not the one that the ledger has accounts for; a row or a column more "
-            "would give the same people a second budget. Restore the file, or, if the people are "
-            "others, let the privacy officer set allow.changed-data"
+            "the data file is not the one that the ledger has accounts for, and "
+            'allow.changed-data is "refuse". Restore the file, or let the privacy officer link it '
+            "to the earlier ones"
         )
+
+
+def _linked(data: DataFacts, ledger: Ledger) -> DataFacts:
+    """Return the accounts tied to every other file that the ledger knows."""
+    files = sorted({account.file for account in ledger.data_sets()} - {data.train.file})
+    follows = tuple(files)
+    return replace(
+        data,
+        train=replace(data.train, follows=follows),
+        held_out=replace(data.held_out, follows=follows),
+    )
 
 
 def _budget(request: _Request) -> Iterator[str]:

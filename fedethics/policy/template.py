@@ -38,9 +38,10 @@ evaluation-trust-modes = ["local", "distributed"]
 releases = ["update", "progress", "fairness"]
 without-dp = {without_dp}     # true lets a charter train or count without noise: epsilon infinite
 fixed-noise = {fixed_noise}    # true lets noise come from a seed: for tests on public data only
-# A changed file (a row, a column) has an account of its own, so the same people would get a second
-# budget: refused, unless this says that the people in it are others.
-changed-data = false
+# A data file that changed (a row, a column): "link" gives it accounts of its own, on which all
+# that was spent on the earlier files counts, since the same people may be in it; "refuse" does not
+# use it; "other-people" states that nobody in it is in the earlier files, and starts from zero.
+changed-data = "link"
 
 [minimum]
 noise-multiplier = {noise_multiplier} # std over sensitivity of every single mechanism

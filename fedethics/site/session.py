@@ -17,6 +17,7 @@ from fedethics.errors import SecaggAbort
 from fedethics.identity import Identity
 from fedethics.policy.model import Policy, load_policy
 from fedethics.policy.permit import Permit, permit
+from fedethics.policy.pinning import require_pinned_officers
 from fedethics.privacy.events import Event, NonPrivate
 from fedethics.privacy.ledger import Ledger, Reservation
 from fedethics.privacy.noise import NoiseSource
@@ -64,7 +65,9 @@ class Session:
     @cached_property
     def policy(self) -> Policy:
         """What this site allows; absent or unreadable means that it refuses."""
-        return load_policy(self.home.policy_path)
+        policy = load_policy(self.home.policy_path)
+        require_pinned_officers(policy, self.home.policy_path, self.ledger)
+        return policy
 
     @cached_property
     def workbench(self) -> Workbench:

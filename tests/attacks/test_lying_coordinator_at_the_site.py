@@ -11,12 +11,13 @@ import pytest
 from flwr.app import Context, RecordDict
 
 from fedethics import tasks
-from fedethics.errors import LedgerError, LedgerTampered, PolicyRefusal, SecaggReject
+from fedethics.errors import LedgerError, LedgerTampered, SecaggReject
 from fedethics.flower.door import answer
 from fedethics.flower.inprocess import enter_task, wire_copy
 from fedethics.flower.wire import parse_reply, request_message
 from fedethics.identity import Identity
-from fedethics.privacy.ledger import Ledger
+from fedethics.privacy.accounting import epsilon
+from fedethics.privacy.ledger import Ledger, read_book
 from fedethics.protocol import Action, Request
 from fedethics.release import evidence, folder, gate
 from fedethics.site.workbench import open_workbench
@@ -106,9 +107,13 @@ def test_a_changed_file_is_no_second_budget(liar, tmp_path):
     fewer = tmp_path / "fewer.csv"
     fewer.write_text("\n".join(data.read_text().splitlines()[:-3]) + "\n")
     (home / "site.toml").write_text(settings.replace(str(data), str(fewer)))
-    error = liar.work(SITE, tasks.UPDATE, 2)
-    assert isinstance(error, PolicyRefusal)
-    assert "allow.changed-data" in str(error)
+    liar.work(SITE, tasks.UPDATE, 2)
+    book = read_book(home / "ledger.db")
+    first, second = (charge for charge in book.charges.values() if charge.kind == "update")
+    assert first.data_set.fingerprint != second.data_set.fingerprint
+    both = epsilon([*first.events, *second.events], delta=1e-4)
+    assert book.spent(second.data_set, delta=1e-4) == both
+    assert book.spent(first.data_set, delta=1e-4) == both  # putting the first file back frees none
 
 
 @pytest.mark.parametrize("memory", ["ledger.db", "secagg.db"])

@@ -85,6 +85,27 @@ def test_verify_accepts_the_files_and_the_receipt_from_the_public_key_alone(fede
     assert said["verified"] and said["head-checked"] and said["receipts"] == 1
 
 
+def test_verify_finds_the_sites_receipt_inside_a_runs_evidence(fedethics, site):
+    key = (site / "public-key").read_text()
+    own = json.loads((site / "receipt.json").read_text())
+    evidence = site / "evidence.json"
+    evidence.write_text(json.dumps({"receipts": [{**own, "public-key": "e" * 64}, own]}, indent=2))
+    command = ("ledger", "verify", site, "--public-key", key, "--receipt", evidence, "--json")
+    assert fedethics(*command).json["receipts"] == 1
+
+
+def test_a_file_that_is_no_receipt_and_a_truncated_key_are_wrong_arguments(fedethics, site):
+    key = (site / "public-key").read_text()
+    for arguments, said in (
+        (("--public-key", key[:20]), "all 64 hex digits"),
+        (("--public-key", key, "--receipt", site / "public-key"), "neither a receipt nor"),
+        (("--public-key", "a" * 64, "--receipt", site / "receipt.json"), "holds no receipt by"),
+    ):
+        outcome = fedethics("ledger", "verify", site, *arguments)
+        assert outcome.exit_code == 2
+        assert said in " ".join(outcome.err.replace("│", "").split())
+
+
 def test_verify_refuses_another_key_and_a_changed_byte_with_exit_code_6(fedethics, site):
     other = fedethics("ledger", "verify", site, "--public-key", Identity.generate().public_key)
     assert other.exit_code == 6 and "[FE303]" in other.err
@@ -105,7 +126,7 @@ def test_export_lists_every_charge_with_its_mechanism(fedethics, site):
     fedethics("ledger", "export", site, "--format", "json", "--output", output)
     assert len(json.loads(output.read_text())["charges"]) == 4
     again = fedethics("ledger", "export", site, "--output", output)
-    assert again.exit_code == 5 and "cannot be written" in again.err
+    assert again.exit_code == 2 and "cannot be written" in again.err
 
 
 def test_reading_a_ledger_changes_no_byte_of_it(fedethics, site):

@@ -240,3 +240,62 @@ def test_another_split_of_the_same_records_is_no_second_budget(site):
     )
     (reason,) = site.reasons(data=again)
     assert "second budget" in reason
+
+
+GROWN = DataFacts(
+    train=DataSet(fingerprint="cc", label="train", source="grown"),
+    held_out=DataSet(fingerprint="dd", label="held-out", source="grown"),
+    train_records=201,
+    held_out_records=100,
+)
+
+
+def changed(site, how):
+    allowed = dataclasses.replace(site.policy.allow, changed_data=how)
+    caps = dataclasses.replace(site.policy.caps, epsilon_per_data_set=4.0)
+    return dataclasses.replace(site.policy, allow=allowed, caps=caps)
+
+
+def test_a_grown_file_is_linked_so_that_what_its_people_spent_still_counts(site):
+    site.charge(5)  # the charter's whole training budget, epsilon 3
+    event = make_plan(site.charter).round_event
+    both = epsilon([event] * 10, delta=1e-4)
+    (reason,) = (r for r in site.reasons(policy=changed(site, "link"), data=GROWN) if "train" in r)
+    assert f"would go from 3 to {both:.4g}, past the cap of 4" in reason
+
+
+def test_the_held_out_side_of_a_grown_file_counts_what_training_spent_before(site):
+    site.charge(5)
+    plan = make_plan(site.charter)
+    both = epsilon([*[plan.round_event] * 5, *plan.evaluation_events], delta=1e-4)
+    reasons = site.reasons(policy=changed(site, "link"), data=GROWN)
+    assert any(
+        f"held-out': epsilon over the life of the data set would go from 3 to {both:.4g}" in r
+        for r in reasons
+    )
+
+
+def test_an_officer_may_refuse_a_changed_file_or_state_that_its_people_are_others(site):
+    site.charge(5)
+    assert any(
+        'allow.changed-data is "refuse"' in reason
+        for reason in site.reasons(policy=changed(site, "refuse"), data=GROWN)
+    )
+    granted = site.ask(policy=changed(site, "other-people"), data=GROWN)
+    assert granted.data.train.follows == ()
+
+
+def test_kinship_is_symmetric_transitive_and_outlives_a_later_denial(site):
+    event = SampledGaussian(3.0, 0.5, 4)
+    first, second, third = (
+        DataSet(fingerprint=name * 2, label="train", source=name, follows=tuple(before))
+        for name, before in (("a", ""), ("b", "a"), ("c", "b"))
+    )
+    stranger = DataSet(fingerprint="zz", label="train", source="z")
+    for account in (first, second, third, stranger):
+        site.charge(data_set=account, event=event)
+    denied = dataclasses.replace(third, follows=())
+    site.charge(data_set=denied, event=event)
+    for account in (first, second, third, denied):
+        assert site.ledger.spent(account, delta=1e-4) == epsilon([event] * 4, delta=1e-4)
+    assert site.ledger.spent(stranger, delta=1e-4) == epsilon([event], delta=1e-4)

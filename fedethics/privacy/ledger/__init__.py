@@ -1,7 +1,14 @@
 """The site's ledger: what was ever charged to each data set, durable and verifiable offline."""
 
 from fedethics.privacy.ledger.ledger import Ledger
-from fedethics.privacy.ledger.model import Cap, Charge, DataSet, LedgerHead, Reservation
+from fedethics.privacy.ledger.model import (
+    Cap,
+    Charge,
+    DataSet,
+    LedgerHead,
+    PinnedOfficers,
+    Reservation,
+)
 from fedethics.privacy.ledger.receipt import Receipt, read_receipt
 from fedethics.privacy.ledger.verify import VerifyReport, read_book, verify_files
 
@@ -11,6 +18,7 @@ __all__ = [
     "DataSet",
     "Ledger",
     "LedgerHead",
+    "PinnedOfficers",
     "Receipt",
     "Reservation",
     "VerifyReport",

@@ -16,6 +16,7 @@ from fedethics.errors import FedethicsError, LedgerTampered
 from fedethics.identity import verify
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.events import Event, from_document
+from fedethics.privacy.ledger.kinship import linked_files
 from fedethics.privacy.ledger.model import (
     BEGINNING,
     ENTRY_PURPOSE,
@@ -23,6 +24,7 @@ from fedethics.privacy.ledger.model import (
     Charge,
     DataSet,
     LedgerHead,
+    PinnedOfficers,
     Sealed,
     read_epsilon,
 )
@@ -40,6 +42,7 @@ class Book:
         self.entries: list[Sealed] = []
         self.charges: dict[int, Charge] = {}
         self.last_time: datetime | None = None
+        self.officers: PinnedOfficers | None = None
 
     @property
     def length(self) -> int:
@@ -79,7 +82,7 @@ class Book:
         self.last_time = time
 
     def data_sets(self) -> tuple[DataSet, ...]:
-        """Return each account once, in the order of its first charge."""
+        """Return each account once, in the order of its first charge, as it was charged last."""
         return tuple(
             {c.data_set.fingerprint: c.data_set for c in list(self.charges.values())}.values()
         )
@@ -91,9 +94,20 @@ class Book:
     def counted(
         self, data_set: DataSet | None = None, *, run: str | None = None
     ) -> Iterator[Charge]:
-        """Yield the charges that count, of one account or of all, of one run or of all."""
-        for charge in list(self.charges.values()):
-            wanted = data_set is None or charge.data_set.fingerprint == data_set.fingerprint
+        """Yield the charges that count, of one account or of all, of one run or of all.
+
+        Charges to the files that an account is linked with count as its own: the same people may
+        be in both, and a row that was edited may have changed sides.
+        """
+        charges = list(self.charges.values())
+        linked = linked_files([charge.data_set for charge in charges], data_set)
+        for charge in charges:
+            account = charge.data_set
+            wanted = (
+                data_set is None
+                or account.fingerprint == data_set.fingerprint
+                or account.file in linked
+            )
             if wanted and charge.state != "released" and run in (None, charge.run):
                 yield charge
 
@@ -176,6 +190,11 @@ class Book:
             self.charges[index] = _charge(body, index, time)
         elif action in {"confirm", "release"}:
             self._settle(int(body["reservation"]), confirmed=action == "confirm")
+        elif action == "officers":
+            self.officers = PinnedOfficers(
+                public_keys=tuple(map(str, body["public-keys"])),
+                required_signatures=int(body["required-signatures"]),
+            )
         else:
             raise ValueError(f"unknown action {action!r}")
 
@@ -199,6 +218,7 @@ def _charge(body: dict[str, Any], index: int, time: datetime) -> Charge:
             fingerprint=account["fingerprint"],
             label=account["label"],
             source=account.get("source", ""),
+            follows=tuple(account.get("follows", ())),
         ),
         run=body["run"],
         round_number=body["round"],

@@ -24,6 +24,7 @@ from fedethics.privacy.ledger.model import (
     Charge,
     DataSet,
     LedgerHead,
+    PinnedOfficers,
     Reservation,
     epsilon_document,
 )
@@ -79,6 +80,21 @@ class Ledger:
     def head(self) -> LedgerHead:
         """The newest entry's name, for others to countersign."""
         return self._journal.refresh().head
+
+    @property
+    def officers(self) -> PinnedOfficers | None:
+        """The officers that the site's policy is bound to, or None before any were pinned."""
+        return self._journal.refresh().officers
+
+    def pin_officers(self, officers: PinnedOfficers) -> None:
+        """Record durably whose signatures the policy needs from now on."""
+        with self._journal.exclusive() as append:
+            body: dict[str, Json] = {
+                "action": "officers",
+                "public-keys": list(officers.public_keys),
+                "required-signatures": officers.required_signatures,
+            }
+            append(body, self._time())
 
     def reserve(
         self,

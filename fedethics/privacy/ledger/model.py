@@ -26,11 +26,19 @@ class DataSet:
         label: what people call it, such as "train" or "held-out".
         source: fingerprint of the whole file that it was cut from, so that another cut of the same
             records is seen.
+        follows: files (by `file`) that hold records of the same people: what was spent on them
+            counts here too, for good (docs/adr/0011-linked-accounts.md).
     """
 
     fingerprint: str
     label: str
     source: str = ""
+    follows: tuple[str, ...] = ()
+
+    @property
+    def file(self) -> str:
+        """What names the file that this was cut from."""
+        return self.source or self.fingerprint
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +56,14 @@ class Cap:
     delta: float
     per_run: float | None = None
     per_year: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PinnedOfficers:
+    """Whose signatures the site's policy needs: sorted keys, and how many of them."""
+
+    public_keys: tuple[str, ...]
+    required_signatures: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
