@@ -17,8 +17,6 @@ from fedethics.charter.document import hash_of
 from fedethics.charter.model import Charter
 from fedethics.errors import LedgerError, LedgerTampered
 from fedethics.identity import Identity, verify
-from fedethics.privacy.accounting import epsilon
-from fedethics.privacy.events import Event
 from fedethics.privacy.ledger.book import Book
 from fedethics.privacy.ledger.model import RECEIPT_PURPOSE, Charge
 from fedethics.terms import KEY, NAME, term
@@ -101,9 +99,9 @@ def make_receipt(
         neighbouring=charter.privacy.neighbouring,
         delta=delta,
         training_rounds=tuple(charge.round_number for charge in training),
-        training_epsilon=_worst(training, delta),
+        training_epsilon=_worst(book, training, delta),
         evaluation_rounds=tuple(charge.round_number for charge in evaluation),
-        evaluation_epsilon=_worst(evaluation, delta),
+        evaluation_epsilon=_worst(book, evaluation, delta),
         self_test_passed=self_test_passed,
         fixed_noise=fixed_noise,
         sums=sums,
@@ -147,10 +145,8 @@ def read_receipt(data: bytes, *, public_key: str) -> Receipt:
     return receipt
 
 
-def _worst(charges: Iterable[Charge], delta: float) -> float | None:
-    """Return the epsilon of the unit charged most: each belongs to one data set."""
-    accounts: dict[str, list[Event]] = {}
-    for charge in charges:
-        accounts.setdefault(charge.data_set.fingerprint, []).extend(charge.events)
-    worst = max((epsilon(events, delta=delta) for events in accounts.values()), default=0.0)
+def _worst(book: Book, charges: Iterable[Charge], delta: float) -> float | None:
+    """Return what the run cost the unit charged most, on the accounts that `charges` name."""
+    spent = (book.spent(charge.data_set, delta=delta, run=charge.run) for charge in charges)
+    worst = max(spent, default=0.0)
     return None if math.isinf(worst) else worst
