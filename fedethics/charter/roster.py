@@ -26,8 +26,11 @@ class Member:
     Attributes:
         declared_records: training size the site chooses to publish; it sets the site's weight and
             normalises its gradient sums, so that no count computed from records leaves the site.
+        absent_groups: groups ("sex=Female") that the site publishes to have hardly anybody of, so
+            that a figure which would be that of one or two sites is not shown as a sum.
     """
 
     site: str = term(pattern=NAME)
     public_key: str = term(pattern=KEY)
     declared_records: int = term(at_least=1)
+    absent_groups: tuple[str, ...] = term(default=(), pattern=r"[^=]+=.+")

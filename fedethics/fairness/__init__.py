@@ -4,6 +4,7 @@ Sites tabulate held-out predictions into integers; only the noised sums over all
 every metric, interval and verdict here is post-processing of those sums.
 """
 
+from fedethics.fairness.calibration import Reliability, reliability
 from fedethics.fairness.estimate import Estimate, GroupEstimate
 from fedethics.fairness.judge import judge
 from fedethics.fairness.layout import Layout, SensitiveFeature
@@ -24,6 +25,7 @@ __all__ = [
     "Metric",
     "Objective",
     "ProgressMetrics",
+    "Reliability",
     "RocCurve",
     "SensitiveFeature",
     "Tables",
@@ -35,6 +37,7 @@ __all__ = [
     "metric_names",
     "overall",
     "progress",
+    "reliability",
     "roc",
     "tabulate",
     "tabulate_progress",

@@ -17,6 +17,7 @@ from functools import partial
 
 import numpy as np
 
+from fedethics.fairness.inequality import between_groups
 from fedethics.fairness.intervals import (
     Bands,
     all_pairs,
@@ -25,7 +26,7 @@ from fedethics.fairness.intervals import (
     ratios,
     two_sided,
 )
-from fedethics.fairness.metrics import Combine, Metric
+from fedethics.fairness.metrics import Combine, Metric, find_metric
 from fedethics.fairness.partition import Partition
 from fedethics.fairness.rates import group_bands
 
@@ -58,6 +59,8 @@ def gap(partition: Partition, metric: Metric, *, confidence: float) -> Gap:
     Only a ratio 0 / 0 of a later rate (no false positive in any group) is passed over, as Fairlearn
     does; it says nothing, so the lower limit is 0.
     """
+    if metric.combine == "between":
+        return _between(partition, metric, confidence)
     combine = metric.combine or "difference"
     parts = [
         _over_groups(partition, base, combine, confidence, share=len(metric.bases))
@@ -68,6 +71,8 @@ def gap(partition: Partition, metric: Metric, *, confidence: float) -> Gap:
     for part in parts:
         if not part.compared or np.isnan(parts[0].value):
             return replace(part, undefined=names)
+    if combine == "mean_difference":
+        return _mean(parts, names)
     worst = min if combine in ("ratio", "group_min") else max
     shown = worst((p for p in parts if not np.isnan(p.value)), key=lambda part: part.value)
     return Gap(
@@ -87,7 +92,7 @@ def _over_groups(
         name for name, known in zip(partition.groups, defined, strict=True) if not known
     )
     groups = int(defined.sum())
-    if groups < (2 if combine in ("difference", "ratio") else 1):
+    if groups < (1 if combine in ("group_min", "group_max") else 2):
         why = f"too few groups have a {base.replace('_', ' ')} to compare"
         return replace(_no_value(undefined, why), compared=False)
     kept = partition.kept(defined)
@@ -98,9 +103,29 @@ def _over_groups(
     if np.isnan(value):
         return _no_value(undefined, f"every group's {base.replace('_', ' ')} is 0: no ratio")
     remark = _extremes(kept, base, bands(z=1.0).value)
+    most = 1.0 if combine == "ratio" else find_metric(base).high
     return Gap(
-        value=value, low=max(low, 0.0), high=min(high, 1.0), undefined=undefined, remark=remark
+        value=value, low=max(low, 0.0), high=min(high, most), undefined=undefined, remark=remark
     )
+
+
+def _mean(parts: list[Gap], undefined: tuple[str, ...]) -> Gap:
+    value, low, high = (
+        sum(getattr(part, name) for part in parts) / len(parts) for name in ("value", "low", "high")
+    )
+    remark = "; ".join(part.remark for part in parts)
+    return Gap(value=value, low=low, high=high, undefined=undefined, remark=remark)
+
+
+def _between(partition: Partition, metric: Metric, confidence: float) -> Gap:
+    (base,) = metric.bases
+    if len(partition.groups) < 2:
+        return replace(_no_value((), "too few groups to compare"), compared=False)
+    found = between_groups(partition, base, confidence=confidence)
+    value, low, high = (float(side[0]) for side in found)
+    if np.isnan(value):
+        return _no_value((), "nobody benefits: there is no mean to compare with")
+    return Gap(value=value, low=max(low, 0.0), high=high, undefined=(), remark="")
 
 
 def _no_value(undefined: tuple[str, ...], why: str) -> Gap:
@@ -147,6 +172,7 @@ _COMBINERS: dict[Combine, Callable[..., tuple[float, float, float]]] = {
     "ratio": _ratio,
     "group_min": _lowest,
     "group_max": _highest,
+    "mean_difference": _difference,
 }
 
 

@@ -84,7 +84,7 @@ def _settle(
         shown,
         evaluate=partial(_limits, metric=metric, confidence=objective.confidence),
         decided=lambda limits: _outcome(objective, limits) != "cannot conclude",
-        binned=metric.name.startswith("roc_auc_score"),
+        binned=metric.binned,
     )
 
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal, TypeAlias
 
 from fedethics.errors import FairnessError
 
 Kind: TypeAlias = Literal["rate", "aggregate"]
-Combine: TypeAlias = Literal["difference", "ratio", "group_min", "group_max"]
+Combine: TypeAlias = Literal[
+    "difference", "ratio", "group_min", "group_max", "mean_difference", "between"
+]
 
 # Entries of counts[y, yhat].
 _TN, _FP, _FN, _TP = (0, 0), (0, 1), (1, 0), (1, 1)
@@ -41,6 +44,7 @@ class Metric:
         high: greatest possible value.
         bases: for an aggregate, the rates whose worst value over them counts.
         combine: for an aggregate, how groups are put together.
+        binned: whether it needs the score histograms.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Metric:
     high: float = 1.0
     bases: tuple[str, ...] = ()
     combine: Combine | None = None
+    binned: bool = False
 
 
 FRACTIONS = {
@@ -62,6 +67,10 @@ FRACTIONS = {
     "zero_one_loss": Fraction(hits=(_FP, _FN), misses=(_TN, _TP)),
     "precision_score": Fraction(hits=(_TP,), misses=(_FP,)),
     "recall_score": Fraction(hits=(_TP,), misses=(_FN,)),
+    "false_discovery_rate": Fraction(hits=(_FP,), misses=(_TP,)),
+    "false_omission_rate": Fraction(hits=(_FN,), misses=(_TN,)),
+    "negative_predictive_value": Fraction(hits=(_TN,), misses=(_FN,)),
+    "base_rate": Fraction(hits=(_FN, _TP), misses=(_TN, _FP)),
 }
 # f1 = 2 q / (1 + q) for the Jaccard fraction q = TP / (TP + FP + FN), increasing in q.
 JACCARD = Fraction(hits=(_TP,), misses=(_FP, _FN))
@@ -79,14 +88,34 @@ _RATES = {
     "precision_score": "share of positive predictions that are right",
     "recall_score": "true positive rate (recall)",
     "f1_score": "F1 score",
-    "roc_auc_score": "area under the ROC curve",
+    "false_discovery_rate": "share of positive predictions that are wrong",
+    "false_omission_rate": "share of negative predictions that are wrong",
+    "negative_predictive_value": "share of negative predictions that are right",
+    "base_rate": "share labelled positive",
+    "generalized_entropy_index": "inequality of benefits (generalized entropy, alpha 2)",
+    "theil_index": "inequality of benefits (Theil)",
+    "coefficient_of_variation": "coefficient of variation of benefits",
 }
+_BINNED = {
+    "roc_auc_score": "area under the ROC curve",
+    "bpsn_auc": "area of other groups' positives over the group's negatives",
+    "bnsp_auc": "area of the group's positives over other groups' negatives",
+    "mean_prediction": "mean score",
+    "mean_absolute_error": "mean distance of score and label",
+    "mean_squared_error": "mean squared distance of score and label (Brier score)",
+    "expected_calibration_error": "expected calibration error",
+}
+UNBOUNDED = ("generalized_entropy_index", "theil_index", "coefficient_of_variation")
+BETWEEN = "between_all_groups_"
 _COMBINED: dict[Combine, str] = {
     "difference": "largest difference between groups in the {}",
     "ratio": "lowest group's {} over the highest group's",
     "group_min": "lowest group's {}",
     "group_max": "highest group's {}",
+    "mean_difference": "mean of the largest differences in the true and false positive rates",
+    "between": "{}, each person taken at their group's mean,",
 }
+_FOR_EVERY_RATE: tuple[Combine, ...] = ("difference", "ratio", "group_min", "group_max")
 _NAMED: dict[str, tuple[tuple[str, ...], Combine, str]] = {
     "demographic_parity": (("selection_rate",), "difference", "share predicted positive"),
     "equal_opportunity": (("true_positive_rate",), "difference", "true positive rate"),
@@ -96,13 +125,7 @@ _NAMED: dict[str, tuple[tuple[str, ...], Combine, str]] = {
         "true or false positive rate, whichever is worse",
     ),
 }
-_NOT_COLLECTED = (
-    "mean_prediction",
-    "log_loss",
-    "mean_absolute_error",
-    "mean_squared_error",
-    "r2_score",
-)
+_NO_BOUND = ("log_loss", "r2_score", "mean_pinball_loss")
 
 
 def metric_names(kind: Kind | None = None) -> tuple[str, ...]:
@@ -127,23 +150,32 @@ def find_metric(name: str, *, kind: Kind | None = None) -> Metric:
             else "is a rate of one group; over groups, name how they are compared, for example "
             f"{name}_difference or {name}_group_min"
         )
-    elif name.startswith(_NOT_COLLECTED):
-        why = "needs sums of scores, which sites do not tabulate"
+    elif name.startswith(_NO_BOUND):
+        why = "has no bound that score bins could certify"
     else:
         why = "is not a metric of this version"
-    raise FairnessError(f"{name!r} {why}. Supported: {', '.join(metric_names(kind))}")
+    near = get_close_matches(name, metric_names(kind), n=4, cutoff=0.4)
+    raise FairnessError(
+        f"{name!r} {why}. {'Nearest: ' + ', '.join(near) + '. ' if near else ''}"
+        f"Rates: {', '.join(metric_names('rate'))}; over groups each with _difference, _ratio, "
+        "_group_min or _group_max, and those that docs/fairness.md names"
+    )
 
 
 def _build() -> dict[str, Metric]:
     registry = {
         name: Metric(
-            name=name, kind="rate", meaning=meaning, high=math.inf if name == "count" else 1.0
+            name=name,
+            kind="rate",
+            meaning=meaning,
+            high=math.inf if name in ("count", *UNBOUNDED) else 1.0,
+            binned=name in _BINNED,
         )
-        for name, meaning in _RATES.items()
+        for name, meaning in (_RATES | _BINNED).items()
     }
-    for base, meaning in _RATES.items():
+    for base, meaning in (_RATES | _BINNED).items():
         if base != "count":
-            for combine in _COMBINED:
+            for combine in _FOR_EVERY_RATE:
                 _add(registry, f"{base}_{combine}", (base,), combine, meaning)
     for stem, (bases, _, meaning) in _NAMED.items():
         _add(registry, f"{stem}_difference", bases, "difference", meaning)
@@ -155,6 +187,10 @@ def _build() -> dict[str, Metric]:
         "ratio",
         "share predicted positive (four-fifths screening statistic)",
     )
+    both = ("true_positive_rate", "false_positive_rate")
+    _add(registry, "average_abs_odds_difference", both, "mean_difference", "")
+    for name in UNBOUNDED:
+        _add(registry, f"{BETWEEN}{name}", (name,), "between", _RATES[name])
     return registry
 
 
@@ -165,8 +201,10 @@ def _add(
         name=name,
         kind="aggregate",
         meaning=_COMBINED[combine].format(meaning),
+        high=registry[bases[0]].high if combine != "ratio" else 1.0,
         bases=bases,
         combine=combine,
+        binned=any(registry[base].binned for base in bases),
     )
 
 

@@ -17,6 +17,8 @@ _SENSE: dict[str, Direction] = {
     "group_max": "at-most",
     "ratio": "at-least",
     "group_min": "at-least",
+    "mean_difference": "at-most",
+    "between": "at-most",
 }
 
 

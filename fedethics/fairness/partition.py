@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import TypeAlias
 
 import numpy as np
@@ -29,6 +30,8 @@ class Partition:
         counts_variance: noise variance of each entry of `counts`: that of a cell times the number
             of cells in a group, since cells carry independent noise.
         histogram_variance: the same for `histogram`.
+        contributors: how many sites have records of each group, by their own declarations, shape
+            (G,); None where that is not known.
     """
 
     groups: tuple[str, ...]
@@ -37,6 +40,7 @@ class Partition:
     histogram: FloatArray | None
     counts_variance: float
     histogram_variance: float
+    contributors: NDArray[np.int64] | None = None
 
     @property
     def scores(self) -> FloatArray:
@@ -82,12 +86,13 @@ class Partition:
             shape=(len(names),),
             counts=self.counts[keep],
             histogram=None if self.histogram is None else self.histogram[keep],
+            contributors=None if self.contributors is None else self.contributors[keep],
         )
 
 
 def everyone(tables: Tables) -> Partition:
     """Return the partition with a single group that holds all records."""
-    return _summed(tables, (), ("everyone",))
+    return _summed(tables, (), ("everyone",), np.array([tables.sites]))
 
 
 def by_feature(tables: Tables, feature: str) -> Partition:
@@ -100,17 +105,18 @@ def by_feature(tables: Tables, feature: str) -> Partition:
     if len(set(names)) != len(names):
         raise FairnessError(f"intersection {feature!r} names a feature twice")
     features = tuple(tables.layout.feature(name) for name in names)
-    groups: tuple[str, ...] = ("",)
-    for each in features:
-        groups = tuple(
-            f"{left}{INTERSECTION}{right}" if left else right
-            for left in groups
-            for right in each.groups
-        )
-    return _summed(tables, tuple(tables.layout.features.index(each) for each in features), groups)
+    combinations = list(product(*(each.groups for each in features)))
+    groups = tuple(INTERSECTION.join(words) for words in combinations)
+    contributors = [
+        tables.contributors(frozenset(zip(names, words, strict=True))) for words in combinations
+    ]
+    axes = tuple(tables.layout.features.index(each) for each in features)
+    return _summed(tables, axes, groups, np.array(contributors))
 
 
-def _summed(tables: Tables, axes: tuple[int, ...], groups: tuple[str, ...]) -> Partition:
+def _summed(
+    tables: Tables, axes: tuple[int, ...], groups: tuple[str, ...], contributors: NDArray[np.int64]
+) -> Partition:
     layout = tables.layout
     everywhere = tuple(range(len(layout.shape)))
     crossed = set(axes) <= set(layout.histogram_axes)
@@ -130,6 +136,7 @@ def _summed(tables: Tables, axes: tuple[int, ...], groups: tuple[str, ...]) -> P
         # Where the histogram is not crossed with these groups, nobody reads its variance.
         histogram_variance=tables.histogram_variance
         * max(layout.histogram_cells // len(groups), 1),
+        contributors=contributors,
     )
 
 

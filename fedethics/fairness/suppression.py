@@ -8,6 +8,8 @@ from fedethics.errors import FairnessError
 from fedethics.fairness.partition import BoolArray, FloatArray, Partition
 
 MINIMUM_CELL = 11
+# A sum over two sites is, to either of them, the other's own figure under noise.
+MINIMUM_SITES = 3
 
 
 def suppressed_groups(partition: Partition, *, minimum_cell: int) -> BoolArray:
@@ -16,7 +18,8 @@ def suppressed_groups(partition: Partition, *, minimum_cell: int) -> BoolArray:
     Guarantee: along every feature of the partition, the withheld groups of a line are at least two
     and hold at least `minimum_cell` records together, unless the whole line is withheld; so the
     line's total less the shown groups gives no small group away. Without noise an empty group is
-    not withheld: it holds nobody, and its emptiness must be seen.
+    not withheld: it holds nobody, and its emptiness must be seen. A group to which fewer than 3
+    sites contribute, by the declarations in the roster, is withheld whatever its size.
 
     The limit of 11 is the cell size policy of the US Centers for Medicare and Medicaid Services;
     complementary suppression as in Cox (1980), JASA 75:377. Both act on what reports show. The
@@ -34,6 +37,8 @@ def suppressed_groups(partition: Partition, *, minimum_cell: int) -> BoolArray:
     sizes = partition.sizes.reshape(partition.shape)
     empty = (sizes == 0) & (partition.size_variance == 0)
     hidden: BoolArray = (sizes < minimum_cell) & ~empty
+    if minimum_cell and partition.contributors is not None:
+        hidden |= partition.contributors.reshape(partition.shape) < MINIMUM_SITES
     changed = bool(hidden.any())
     while changed:
         changed = False
@@ -60,6 +65,6 @@ def suppression_reason(minimum_cell: int) -> str:
     """Return the one reason given for every withheld group, small or complementary."""
     # Sensitive: two different reasons would tell which of the withheld groups is the small one.
     return (
-        f"withheld: fewer than {minimum_cell} records, or needed so that such a group cannot be "
-        "found by subtraction"
+        f"withheld: fewer than {minimum_cell} records or {MINIMUM_SITES} sites, or needed so that "
+        "such a group cannot be found by subtraction"
     )

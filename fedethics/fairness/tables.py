@@ -23,6 +23,8 @@ class Tables:
         counts_variance: variance of the integer noise on each entry of `counts`; 0 is no noise.
         histogram_variance: the same for each entry of `histogram`.
         sites: number of sites in the sum.
+        absent: for each site in the sum, the groups that it declares to have hardly anybody of, as
+            (feature, group); what sites published, not what was counted.
     """
 
     layout: Layout
@@ -31,6 +33,7 @@ class Tables:
     counts_variance: float
     histogram_variance: float
     sites: int
+    absent: tuple[frozenset[tuple[str, str]], ...] = ()
 
     @classmethod
     def from_vector(
@@ -41,6 +44,7 @@ class Tables:
         counts_variance: float,
         histogram_variance: float,
         sites: int,
+        absent: tuple[frozenset[tuple[str, str]], ...] = (),
     ) -> Tables:
         """Cut an opened sum, shape (layout.length,), into its blocks.
 
@@ -74,7 +78,12 @@ class Tables:
             counts_variance=float(counts_variance),
             histogram_variance=float(histogram_variance),
             sites=sites,
+            absent=absent,
         )
+
+    def contributors(self, group: frozenset[tuple[str, str]]) -> int:
+        """Return how many sites have records of a group or intersection, by their declarations."""
+        return self.sites - sum(bool(group & lacking) for lacking in self.absent)
 
 
 def _refuse_impossible(

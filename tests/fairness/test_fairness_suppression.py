@@ -12,10 +12,12 @@ from fedethics.fairness import (
     Layout,
     Objective,
     SensitiveFeature,
+    Tables,
     aggregate,
     by_group,
     judge,
     roc,
+    tabulate,
 )
 from fedethics.fairness.partition import Partition
 from fedethics.fairness.suppression import suppressed_groups
@@ -121,3 +123,38 @@ def test_intersections_are_withheld_by_their_own_sizes(from_records):
 def test_a_negative_minimum_is_refused(from_counts):
     with pytest.raises(FairnessError, match="negative"):
         by_group(from_counts([[[9, 9], [9, 9]]]), "count", feature="feature", minimum_cell=-1)
+
+
+def test_a_group_of_fewer_than_three_sites_is_withheld_whatever_its_size(two_features):
+    rng = np.random.default_rng(5)
+    groups = np.column_stack([rng.integers(0, 2, 900), rng.integers(0, 3, 900)])
+    labels, scores = rng.integers(0, 2, 900), rng.random(900)
+    vector = tabulate(two_features, groups=groups, labels=labels, scores=scores)
+
+    def shown(*absent):
+        tables = Tables.from_vector(
+            vector,
+            layout=two_features,
+            counts_variance=0,
+            histogram_variance=0,
+            sites=4,
+            absent=tuple(frozenset(each) for each in absent),
+        )
+        by = {
+            name: by_group(tables, "selection_rate", feature=name)
+            for name in ("sex", "age", "sex*age")
+        }
+        return {name: [not one.suppressed for one in by[name].values()] for name in by}
+
+    everywhere = shown()
+    assert all(all(row) for row in everywhere.values())
+    old = ("age", "old")
+    # Old people at three of four sites: shown. At two: withheld, with one more to hide it.
+    assert shown([old])["age"] == [True, True, True]
+    at_two = shown([old], [old])
+    assert at_two["age"][2] is False and at_two["age"].count(True) == 1
+    assert at_two["sex"] == [True, True]
+    # Women absent at one site, old people at another: old women come from two sites only.
+    women_old = shown([("sex", "Female")], [old])
+    assert women_old["sex"] == [True, True] and women_old["age"] == [True, True, True]
+    assert women_old["sex*age"][2] is False

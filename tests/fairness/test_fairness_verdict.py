@@ -127,8 +127,8 @@ def test_the_sentence_names_the_groups_the_figure_the_interval_and_the_bar(from_
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"metric": "equalised_odds"}, "Supported: .*equalized_odds_difference"),
-        ({"metric": "log_loss_group_max"}, "needs sums of scores"),
+        ({"metric": "equalised_odds"}, "Nearest: .*equalized_odds_difference"),
+        ({"metric": "log_loss_group_max"}, "no bound that score bins"),
         ({"metric": "selection_rate"}, "selection_rate_difference"),
         ({"feature": None}, "needs a sensitive feature"),
         ({"bar": 1.2}, r"outside its range \[0, 1\]"),

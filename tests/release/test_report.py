@@ -128,7 +128,7 @@ def test_a_small_group_is_withheld_in_the_first_screen(stage, lay):
     run = lay(stage, stage.evidence(records=40))
     publish(run)
     page = (run / "report.html").read_text()
-    assert "withheld: fewer than 11 records" in page
+    assert "withheld: fewer than 11 records or 3 sites" in page
 
 
 def test_equal_run_directories_give_equal_reports_and_cards(stage, heart, lay):
