@@ -11,7 +11,7 @@ like any memory access; nothing here defends against a process on the same machi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -58,7 +58,11 @@ def skellam_table(variance: float) -> SkellamTable:
         AccountingError: variance not above 0, or above 1e10.
     """
     last = reach(variance)
-    right = _weights(variance, last)
+    return table_of(_weights(variance, last))
+
+
+def table_of(right: Sequence[int]) -> SkellamTable:
+    """Return the table of a symmetric distribution from its weights of 0, 1, 2, ..., integers."""
     weights = [*reversed(right[1:]), *right]
     total = sum(weights)
     # Where the upper tail has underflowed, its entries stop one short of 2^128.
@@ -67,7 +71,7 @@ def skellam_table(variance: float) -> SkellamTable:
         for count in accumulate(weights[:-1])
     ]
     return SkellamTable(
-        reach=last,
+        reach=len(right) - 1,
         high=np.array([value >> _WORD for value in scaled], dtype=np.uint64),
         low=np.array([value & _LOW for value in scaled], dtype=np.uint64),
     )

@@ -8,8 +8,7 @@ Everything follows from the ratio of neighbouring probabilities, p(k) / p(k-1) =
 `r_k = v / (2k + v r_{k+1})`: all terms positive, so the downward recursion loses no digits.
 
 Sources: Skellam (1946); Agarwal, Kairouz and Liu (2021), "The Skellam Mechanism for Differentially
-Private Federated Learning", arXiv 2110.04995; Doroshenko et al. (2022), "Connect the Dots", arXiv
-2207.04380 (the rounding below).
+Private Federated Learning", arXiv 2110.04995.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedethics.errors import AccountingError
+from fedethics.privacy.integer_loss import loss_distribution
 
 MAXIMUM_STD = 1e5
 
@@ -59,37 +59,20 @@ def probabilities(variance: float) -> NDArray[np.float64]:
     return np.asarray(full / full.sum())
 
 
-def privacy_loss(std: float, *, interval: float) -> Any:  # noqa: ANN401  untyped library object
-    """Return the privacy loss distribution of adding Skellam(std^2) to an integer of sensitivity 1.
+def privacy_loss(std: float, *, interval: float, sensitivity: int = 1) -> Any:  # noqa: ANN401  untyped library object
+    """Return the privacy loss distribution of adding Skellam(std^2) to a table.
 
-    Guarantee: pessimistic. Each outcome, of probability P under one input and Q under its
-    neighbour, is replaced by two outcomes on the grid with the same totals P and Q. Merging the two
-    is post-processing, so the result dominates the mechanism. Outcomes beyond the reach count as
-    certain loss. The mechanism is symmetric, so adding and removing a unit cost the same.
+    Guarantee: pessimistic; see `integer_loss.loss_distribution`.
 
     Args:
         std: standard deviation of the noise.
         interval: grid step of the loss.
+        sensitivity: rows of one unit.
     """
-    from dp_accounting.pld import privacy_loss_distribution as pld
-
     variance = std * std
-    log_ratios = np.log(ratios(variance))
-    mass = probabilities(variance)
-    # Noise k with the unit present is k + 1 without it: loss(k) = log p(k) - log p(k + 1), whose
-    # range is k = -reach .. reach - 1; the last outcome has no partner within reach.
-    losses = np.concatenate((log_ratios[::-1], -log_ratios))
-    lower = np.floor(losses / interval)
-    # Share of an outcome's mass that moves to the upper grid point, from keeping P and Q.
-    upper_share = np.expm1(lower * interval - losses) / np.expm1(-interval)
-    upper_share = np.clip(upper_share, 0.0, 1.0)
-    first = int(lower.min())
-    grid = np.zeros(int(lower.max()) - first + 2)
-    at = lower.astype(np.int64) - first
-    np.add.at(grid, at, mass[:-1] * (1 - upper_share))
-    np.add.at(grid, at + 1, mass[:-1] * upper_share)
-    return pld.PrivacyLossDistribution.create_from_rounded_probability(
-        {first + i: float(weight) for i, weight in enumerate(grid) if weight > 0},
-        float(mass[-1]),
-        interval,
+    return loss_distribution(
+        np.log(ratios(variance)),
+        probabilities(variance),
+        interval=interval,
+        sensitivity=sensitivity,
     )

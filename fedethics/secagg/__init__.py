@@ -4,6 +4,7 @@ from fedethics.secagg.coordinator import CoordinatorSecagg
 from fedethics.secagg.coordinator_round import CoordinatorRound
 from fedethics.secagg.fixed_point import Quantiser
 from fedethics.secagg.outcomes import Opened, Opening, Result
+from fedethics.secagg.revocation import revocation_notice
 from fedethics.secagg.site import SiteSecagg
 from fedethics.secagg.store import SiteStore
 from fedethics.secagg.terms import SecaggTerms, TaskSpec
@@ -19,4 +20,5 @@ __all__ = [
     "SiteSecagg",
     "SiteStore",
     "TaskSpec",
+    "revocation_notice",
 ]

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedethics.errors import CharterError, SecaggAbort, SecaggReject
+from fedethics.errors import CharterError, RunError, SecaggAbort, SecaggReject
 from fedethics.identity import Identity
 from fedethics.secagg import framing, joining, ring, rules
+from fedethics.secagg.coordinator_log import CoordinatorLog
+from fedethics.secagg.coordinator_replay import replay, replay_epoch
 from fedethics.secagg.coordinator_round import CoordinatorRound
 from fedethics.secagg.framing import Frame, Kind
 from fedethics.secagg.graph import graph_of, shape
@@ -23,6 +25,8 @@ class CoordinatorSecagg:
     """One epoch at the coordinator; a resumed run is a new epoch and a new object.
 
     It keeps no secret: everything it holds could be published but for the shares revealed to it.
+    All that it sends follows from the messages it took and the nonces of its own OPENs, since
+    Ed25519 signatures do; so a log of messages is all of its memory.
     """
 
     def __init__(
@@ -31,10 +35,19 @@ class CoordinatorSecagg:
         identity: Identity,
         terms: SecaggTerms,
         random_bytes: Callable[[int], bytes] = os.urandom,
+        log: CoordinatorLog | None = None,
     ) -> None:
         """Coordinate under `terms`, whose coordinator key must be this identity's.
 
+        Args:
+            identity: the coordinator's.
+            terms: of the charter.
+            random_bytes: for the nonces of OPEN, nothing secret.
+            log: where the epoch's messages are kept, so that its sessions can be reopened; a log
+                with messages in it is replayed. None keeps nothing.
+
         Raises:
+            RunError: the log does not lead to an epoch.
             CharterError: it is another key.
         """
         if terms.coordinator_key != identity.public_key:
@@ -48,6 +61,10 @@ class CoordinatorSecagg:
         self._joined: dict[str, bytes] = {}
         self._roster: bytes | None = None
         self._epoch_hash = ""
+        self._sessions = 0
+        self._log = log
+        if log is not None:
+            self._replay(log)
 
     def add_announcement(self, message: bytes) -> str:
         """Take a site's EPOCH message; return the site's name.
@@ -68,6 +85,7 @@ class CoordinatorSecagg:
             raise SecaggReject(f"EPOCH of {site} is for {bundle.header['epoch']}, not {epochs}")
         if bundle.header["suite"] != self._terms.suite:
             raise SecaggReject(f"EPOCH of {site} is for suite {bundle.header['suite']}")
+        self._keep(message)
         self._bundles[site] = bundle
         return site
 
@@ -85,7 +103,9 @@ class CoordinatorSecagg:
             joining.check_bundles(bundles, epoch=epoch, terms=self._terms)
             body = framing.pack(bundle.raw for bundle in bundles.values())
             self._epoch_hash = framing.tree_hash(body).hex()
-            self._roster = self._member.message(Kind.ROSTER, body, epoch=epoch)
+            roster = self._member.message(Kind.ROSTER, body, epoch=epoch)
+            self._keep(roster, durable=True)
+            self._roster = roster
         return self._roster
 
     def add_acknowledgement(self, message: bytes) -> str:
@@ -107,6 +127,8 @@ class CoordinatorSecagg:
         self._ciphertexts(frame)
         if self._terms.draws_ring:
             self._nonce(frame)
+        if known is None:
+            self._keep(message)
         self._acknowledgements[site] = frame
         return site
 
@@ -132,7 +154,11 @@ class CoordinatorSecagg:
                     f"no epoch. Try the next attempt without {', '.join(silent)}"
                 )
             sent = {site: self._ciphertexts(self._acknowledgements[site]) for site in joined}
-            self._joined = {site: self._joined_to(site, sent) for site in joined}
+            frames = [self._acknowledgements[site] for site in joined]
+            drawn = b"".join(map(self._nonce, frames)) if self._terms.draws_ring else b""
+            told = {site: self._joined_to(site, sent, drawn) for site in joined}
+            self._keep(told[joined[0]], durable=True)
+            self._joined = told
         return dict(self._joined)
 
     def open(
@@ -151,8 +177,9 @@ class CoordinatorSecagg:
             round_number: of the run.
             model_hash: of the model that every site holds.
             cohort: the sites to ask.
-            keep: a folder for the masked vectors, so that sites can check slices of the sum; None
-                keeps nothing. The caller deletes it.
+            keep: a new file for the session's messages, so that it survives this process
+                (`reopen`) and sites can check slices of the sum; None keeps nothing. The caller
+                deletes it.
 
         Raises:
             SecaggReject: a site of the cohort has not joined the epoch.
@@ -173,6 +200,7 @@ class CoordinatorSecagg:
             "mode": self._terms.mode,
             "epoch": epoch,
             "epoch_hash": self._epoch_hash,
+            "counter": self._sessions,
             "run": epoch.rpartition("/")[0],
             "task": spec.name,
             "round": round_number,
@@ -185,27 +213,64 @@ class CoordinatorSecagg:
         rules.check_open(header, terms=self._terms, spec=spec, members=self._acknowledgements)
         message = self._member.message(Kind.OPEN, **header)
         opened = receive(message, kind=Kind.OPEN, terms=self._terms)
-        drawn = graph_of(header["cohort"], ring=self._ring(), terms=self._terms)
-        archive = None if keep is None else SliceArchive(folder=keep)
+        self._sessions += 1
+        return self._session(opened, spec, None if keep is None else CoordinatorLog.create(keep))
+
+    def reopen(self, kept: Path, *, specs: Mapping[str, TaskSpec]) -> CoordinatorRound:
+        """Take up a session of this epoch where the messages in `kept` end.
+
+        Guarantee: whatever it sends from there on is what this session would have sent.
+
+        Raises:
+            RunError: the messages are of another epoch or charter, or contradict each other.
+        """
+        log = CoordinatorLog.open(kept)
+        try:
+            opened = receive(log.upcoming() or b"", kind=Kind.OPEN, terms=self._terms)
+            if opened.header["epoch_hash"] != self._epoch_hash:
+                raise SecaggReject(f"its epoch is {opened.header['epoch']}, another one")
+            self._sessions = max(self._sessions, opened.header["counter"] + 1)
+            session = self._session(opened, specs[opened.header["task"]], log)
+            replay(session, log)
+        except (SecaggReject, SecaggAbort, KeyError) as fault:
+            raise RunError(f"{kept} does not hold a session of this epoch: {fault}") from fault
+        return session
+
+    def _session(
+        self, opened: Frame, spec: TaskSpec, log: CoordinatorLog | None
+    ) -> CoordinatorRound:
+        drawn = graph_of(opened.header["cohort"], ring=self._ring(), terms=self._terms)
+        archive = None if log is None else SliceArchive(log=log)
         return CoordinatorRound(
             member=self._member, opened=opened, spec=spec, graph=drawn, archive=archive
         )
 
+    def _keep(self, message: bytes, *, durable: bool = False) -> None:
+        if self._log is not None:
+            self._log.append(message, durable=durable)
+
+    def _replay(self, log: CoordinatorLog) -> None:
+        try:
+            replay_epoch(self, log)
+        except (SecaggReject, SecaggAbort) as fault:
+            raise RunError(f"{log.path} does not hold an epoch: {fault}") from fault
+
     def _ciphertexts(self, acknowledgement: Frame) -> dict[str, bytes]:
         site: str = acknowledgement.header["sender"]
-        after = [peer for peer in sorted(self._bundles) if peer > site]
         size = 2 * self._terms.key_agreement.ciphertext_bytes
+        after = [peer for peer in sorted(self._bundles) if peer > site] if size else []
         found = framing.records(acknowledgement.body, record_bytes=size, count=len(after))
         return dict(zip(after, found, strict=True))
 
-    def _joined_to(self, recipient: str, sent: Mapping[str, Mapping[str, bytes]]) -> bytes:
+    def _joined_to(
+        self, recipient: str, sent: Mapping[str, Mapping[str, bytes]], drawn: bytes
+    ) -> bytes:
         joined = sorted(sent)
-        frames = [self._acknowledgements[site] for site in joined]
-        nonces = [self._nonce(frame) for frame in frames if self._terms.draws_ring]
-        ciphertexts = [sent[peer][recipient] for peer in joined if peer < recipient]
+        before = [peer for peer in joined if peer < recipient and sent[peer]]
+        ciphertexts = [sent[peer][recipient] for peer in before]
         return self._member.message(
             Kind.JOINED,
-            b"".join(nonces + ciphertexts),
+            b"".join([drawn, *ciphertexts]),
             epoch=self._acknowledgements[recipient].header["epoch"],
             epoch_hash=self._epoch_hash,
             recipient=recipient,

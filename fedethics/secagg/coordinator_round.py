@@ -8,20 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics.errors import SecaggAbort, SecaggReject
-from fedethics.secagg import framing, masking, rules, shamir
+from fedethics.errors import SecaggReject
+from fedethics.secagg import framing, rules, shamir
+from fedethics.secagg.coordinator_opening import forward_body, open_exactly, require
 from fedethics.secagg.framing import Frame, Kind
 from fedethics.secagg.graph import Graph
 from fedethics.secagg.member import Member
 from fedethics.secagg.messages import receive
 from fedethics.secagg.outcomes import Opened, Stage, first_silence
 from fedethics.secagg.reveal_reading import read_reveal
-from fedethics.secagg.ring_opening import (
-    GraphGathered,
-    Secrets,
-    open_over_graph,
-    recover_secrets,
-)
+from fedethics.secagg.ring_opening import GraphGathered, Secrets, recover_secrets
 from fedethics.secagg.sharing import ReadShare, check_pairs, read_share, share_body_bytes
 from fedethics.secagg.site_opening import read_opening
 from fedethics.secagg.slice_archive import SliceArchive
@@ -38,8 +34,12 @@ class CoordinatorRound:
     return the same bytes each time; while too few sites have answered they raise `SecaggAbort`,
     and the stage stays open.
 
+    With an archive, what was taken is on disk before a stage is closed, and that the stage is
+    closed before anyone hears of it: `CoordinatorSecagg.reopen` takes the session up from there.
+
     Attributes:
         open_message: the signed OPEN, for every site of the cohort.
+        cohort, task, round_number: who was asked, and for which sum.
     """
 
     def __init__(
@@ -57,9 +57,12 @@ class CoordinatorRound:
         self._spec = spec
         self._graph = graph
         self._archive = archive
+        self._keep(opened.raw)
         self._recovery = member.terms.mask_recovery
         self._strict = opened.header["mode"] == "strict"
         self._opening = read_opening(opened)
+        self.cohort = self._opening.cohort
+        self.task, self.round_number = self._opening.task, self._opening.round_number
         self._stage: Stage = "share"
         self._signatures: dict[tuple[Kind, str], bytes] = {}
         self._shares: dict[str, ReadShare] = {}
@@ -73,6 +76,7 @@ class CoordinatorRound:
         self._relayed: dict[Kind, dict[str, bytes]] = {}
         self._opened: Opened | None = None
         self._secrets: Secrets | None = None
+        self._told: Frame | None = None
 
     def add_share(self, message: bytes) -> str:
         """Take a SHARE."""
@@ -80,12 +84,10 @@ class CoordinatorRound:
         frame = self._receive(message, Kind.SHARE, limit)
         site: str = frame.header["sender"]
         if self._is_new(frame, stage="share", expected=self._opening.cohort):
-            self._shares[site] = read_share(
-                frame, peers=self._graph.peers(site), recovery=self._recovery
-            )
-            if self._archive is not None:
-                self._archive.add_share(frame)
-            self._signatures[Kind.SHARE, site] = frame.signature
+            peers = self._graph.peers(site)
+            share = read_share(frame, peers=peers, recovery=self._recovery)
+            self._take(frame)
+            self._shares[site] = share
         return site
 
     def forward(self) -> dict[str, bytes]:
@@ -95,8 +97,7 @@ class CoordinatorRound:
             self._check_subset(shared, of=self._opening.cohort, stage="FORWARD")
             check_pairs(shared, shares=self._shares, graph=self._graph, recovery=self._recovery)
             self._shared = shared
-            self._relayed[Kind.FORWARD] = {site: self._forward_to(site) for site in shared}
-            self._stage = "masked"
+            self._close(Kind.FORWARD, {site: self._forward_to(site) for site in shared}, "masked")
         return dict(self._relayed[Kind.FORWARD])
 
     def add_masked(self, message: bytes) -> str:
@@ -108,12 +109,10 @@ class CoordinatorRound:
                 raise SecaggReject(f"MASKED of {site} is for other sharing sites")
             if len(frame.body) != self._spec.body_bytes:
                 raise SecaggReject(f"MASKED of {site} has {len(frame.body)} bytes, not its task's")
+            self._take(frame)
             words = np.frombuffer(frame.body, dtype=self._spec.dtype)
             np.add(self._sum, words, out=self._sum)
-            if self._archive is not None:
-                self._archive.add_masked(frame)
             self._roots[site] = frame.root.hex()
-            self._signatures[Kind.MASKED, site] = frame.signature
         return site
 
     def survivors(self) -> dict[str, bytes]:
@@ -133,8 +132,8 @@ class CoordinatorRound:
                 survivors=list(survivors),
                 roots=roots,
             )
-            self._relayed[Kind.SURVIVORS] = dict.fromkeys(survivors, message)
-            self._stage = "confirm" if self._strict else "reveal"
+            following: Stage = "confirm" if self._strict else "reveal"
+            self._close(Kind.SURVIVORS, dict.fromkeys(survivors, message), following)
         return dict(self._relayed[Kind.SURVIVORS])
 
     def add_confirm(self, message: bytes) -> str:
@@ -143,8 +142,8 @@ class CoordinatorRound:
         site: str = frame.header["sender"]
         if self._is_new(frame, stage="confirm", expected=self._survivors):
             self._check_view(frame)
+            self._take(frame)
             self._confirms[site] = message
-            self._signatures[Kind.CONFIRM, site] = frame.signature
         return site
 
     def proof(self) -> dict[str, bytes]:
@@ -153,13 +152,13 @@ class CoordinatorRound:
             raise SecaggReject("there is no PROOF in fast mode; SURVIVORS goes to reveal")
         if Kind.PROOF not in self._relayed:
             quorum = self._member.terms.threshold(len(self._opening.cohort))
-            self._check_enough(self._confirms, "confirmed", needed=quorum)
-            confirms = [self._confirms[site] for site in sorted(self._confirms)]
+            require(self._confirms, "confirmed", needed=quorum)
+            # As many as a site asks for, and no more: each costs every site a verification.
+            confirms = [self._confirms[site] for site in sorted(self._confirms)[:quorum]]
             message = self._member.message(
                 Kind.PROOF, framing.pack(confirms), session=self._sid, view=self._view
             )
-            self._relayed[Kind.PROOF] = dict.fromkeys(sorted(self._confirms), message)
-            self._stage = "reveal"
+            self._close(Kind.PROOF, dict.fromkeys(sorted(self._confirms), message), "reveal")
         return dict(self._relayed[Kind.PROOF])
 
     def add_reveal(self, message: bytes) -> str:
@@ -169,10 +168,10 @@ class CoordinatorRound:
         expected = self._confirms if self._strict else self._survivors
         if self._is_new(frame, stage="reveal", expected=expected):
             self._check_view(frame)
-            self._reveals[site] = read_reveal(
-                frame, shared=self._shared, survivors=self._survivors, graph=self._graph
-            )
-            self._signatures[Kind.REVEAL, site] = frame.signature
+            alive, graph = self._survivors, self._graph
+            reveal = read_reveal(frame, shared=self._shared, survivors=alive, graph=graph)
+            self._take(frame)
+            self._reveals[site] = reveal
         return site
 
     def result(self) -> Opened:
@@ -184,17 +183,11 @@ class CoordinatorRound:
             SecaggAbort: too few answers, or a site's secrets or vector are not what it signed for.
         """
         if self._opened is None:
-            self._check_enough(self._reveals, "revealed shares", needed=self._graph.threshold)
-            words, suspects = open_over_graph(self._sum, self._gathered())
-            total = masking.to_integers(words.tobytes(), self._spec)
-            if masking.exceeds(total, spec=self._spec, sites=len(self._survivors)):
-                raise SecaggAbort(
-                    f"task {self._spec.name!r}: the sum exceeds {len(self._survivors)} times the "
-                    f"bound {self._spec.bound}; a site sent a vector out of range. Discard the sum"
-                )
-            message = self._member.message(
-                Kind.RESULT, words.tobytes(), session=self._sid, survivors=list(self._survivors)
-            )
+            require(self._reveals, "revealed shares", needed=self._graph.threshold)
+            body, total, suspects = open_exactly(self._sum, self._gathered(), spec=self._spec)
+            alive = list(self._survivors)
+            message = self._member.message(Kind.RESULT, body, session=self._sid, survivors=alive)
+            self._keep(message)
             self._opened = Opened(
                 total=total,
                 survivors=self._survivors,
@@ -212,14 +205,25 @@ class CoordinatorRound:
             raise SecaggReject(f"SLICE_REQUEST of {site}: no opened sum with it was kept")
         if self._secrets is None:
             self._secrets, _ = recover_secrets(self._gathered())
-        leaves: list[int] = frame.header["leaves"]
-        result = self._receive(self._opened.message, Kind.RESULT, self._spec.body_bytes)
+        if self._told is None or self._told.raw is not self._opened.message:
+            self._told = self._receive(self._opened.message, Kind.RESULT, self._spec.body_bytes)
+        leaves, alive = frame.header["leaves"], self._survivors
         body = self._archive.answer(
-            leaves, result=result, survivors=self._survivors, secrets=self._secrets
+            leaves, result=self._told, survivors=alive, secrets=self._secrets
         )
         return self._member.message(
             Kind.SLICE, body, session=self._sid, recipient=site, leaves=leaves
         )
+
+    @property
+    def may_be_open(self) -> bool:
+        """Whether sites were, or may have been, asked to reveal: never open such a sum anew."""
+        return self._stage == "reveal"
+
+    def unrevealed(self) -> dict[str, bytes]:
+        """Return what asks for a REVEAL, for each site that has sent none."""
+        asked = self.proof() if self._strict else self.survivors()
+        return {site: message for site, message in asked.items() if site not in self._reveals}
 
     @property
     def _sid(self) -> str:
@@ -234,51 +238,46 @@ class CoordinatorRound:
     def _is_new(self, frame: Frame, *, stage: Stage, expected: Collection[str]) -> bool:
         kind, site = frame.kind, frame.header["sender"]
         before = self._signatures.get((kind, site))
-        if before is not None:
-            if before != frame.signature:
-                raise SecaggReject(f"{site} sent two different {kind.name} messages")
+        if before == frame.signature:
             return False
+        if before is not None:
+            raise SecaggReject(f"{site} sent two different {kind.name} messages")
         if site not in expected:
             raise SecaggReject(f"{kind.name} of {site}: that site is not part of this stage")
         if self._stage != stage:
             raise SecaggReject(f"{kind.name} of {site} came at stage {self._stage!r}")
         return True
 
+    def _keep(self, message: bytes) -> None:
+        if self._archive is not None:
+            self._archive.sends(message)
+
+    def _take(self, frame: Frame) -> None:
+        if self._archive is not None:
+            self._archive.took(frame)
+        self._signatures[frame.kind, frame.header["sender"]] = frame.signature
+
+    def _close(self, kind: Kind, relayed: dict[str, bytes], following: Stage) -> None:
+        """Go on to the next stage, on disk first, so that no second set is ever told."""
+        self._keep(relayed[min(relayed)])
+        self._relayed[kind] = relayed
+        self._stage = following
+
     def _check_subset(self, subset: tuple[str, ...], *, of: tuple[str, ...], stage: str) -> None:
+        terms, cohort = self._member.terms, self._opening.cohort
         rules.check_subset(
-            subset,
-            of=of,
-            cohort=self._opening.cohort,
-            terms=self._member.terms,
-            spec=self._spec,
-            site=None,
-            stage=stage,
+            subset, of=of, cohort=cohort, terms=terms, spec=self._spec, site=None, stage=stage
         )
 
     def _check_view(self, frame: Frame) -> None:
         if frame.header["view"] != self._view:
-            raise SecaggReject(
-                f"{frame.kind.name} of {frame.header['sender']} signs another survivor set"
-            )
-
-    def _check_enough(self, answered: Collection[str], what: str, *, needed: int) -> None:
-        if len(answered) < needed:
-            raise SecaggAbort(
-                f"{len(answered)} sites {what}, {needed} are needed; the sum stays closed"
-            )
+            sender = frame.header["sender"]
+            raise SecaggReject(f"{frame.kind.name} of {sender} signs another survivor set")
 
     def _forward_to(self, recipient: str) -> bytes:
-        body = b"".join(
-            self._shares[peer].sealed[recipient] + self._shares[peer].pair_commitments[recipient]
-            for peer in self._graph.peers(recipient)
-            if peer in self._shares
-        )
+        body = forward_body(recipient, shares=self._shares, graph=self._graph)
         return self._member.message(
-            Kind.FORWARD,
-            body,
-            session=self._sid,
-            recipient=recipient,
-            shared=list(self._shared),
+            Kind.FORWARD, body, session=self._sid, recipient=recipient, shared=list(self._shared)
         )
 
     def _gathered(self) -> GraphGathered:

@@ -110,8 +110,19 @@ def decode(message: bytes, *, kind: Kind, max_body_bytes: int) -> Frame:
 
 def detach(frame: Frame) -> bytes:
     """Return `frame` with its body's root in the body's place; the signature still verifies."""
-    head = frame.raw[: len(frame.raw) - SIGNATURE_BYTES - len(frame.body)]
-    return head + frame.root + frame.signature
+    return without_body(frame.raw, body_bytes=len(frame.body), root=frame.root)
+
+
+def without_body(message: bytes, *, body_bytes: int, root: bytes) -> bytes:
+    """Return `message` with the root in the place of its body."""
+    end = len(message) - SIGNATURE_BYTES
+    return message[: end - body_bytes] + root + message[end:]
+
+
+def with_body(detached: bytes, body: bytes | memoryview) -> bytes:
+    """Return what `without_body` was made from."""
+    start = len(detached) - SIGNATURE_BYTES - HASH_BYTES
+    return b"".join((detached[:start], body, detached[start + HASH_BYTES :]))
 
 
 def decode_detached(detached: bytes, *, kind: Kind) -> Frame:

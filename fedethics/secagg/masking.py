@@ -6,7 +6,7 @@ Source: Bonawitz et al. (2017), equation of section 4.0.2, with names ordered as
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -43,18 +43,26 @@ def mask_in_place(
     words: NDArray[np.unsignedinteger[Any]],
     *,
     site: str,
-    shared: Sequence[str],
     session: bytes,
     seed: bytes,
     pair_seeds: Mapping[str, bytes],
 ) -> None:
-    """Add a site's own mask and the masks it shares with each peer in `shared`."""
+    """Add a site's own mask and those it shares with each peer in `pair_seeds`."""
     own = derivation.self_mask_key(seed, session=session, site=site)
-    apply_masks(
-        words,
-        add=[own, *(pair_seeds[peer] for peer in shared if peer > site)],
-        subtract=[pair_seeds[peer] for peer in shared if peer < site],
-    )
+    ahead, behind = _ordered(site, pair_seeds)
+    apply_masks(words, add=[own, *ahead], subtract=behind)
+
+
+def change_pairs(
+    words: NDArray[np.unsignedinteger[Any]],
+    *,
+    site: str,
+    add: Mapping[str, bytes],
+    remove: Mapping[str, bytes],
+) -> None:
+    """Add the masks shared with the peers in `add`, and take out those of the peers in `remove`."""
+    (ahead, behind), (gone_ahead, gone_behind) = _ordered(site, add), _ordered(site, remove)
+    apply_masks(words, add=ahead + gone_behind, subtract=behind + gone_ahead)
 
 
 def to_integers(body: bytes | memoryview, spec: TaskSpec) -> NDArray[np.int64]:
@@ -67,3 +75,9 @@ def exceeds(total: NDArray[np.int64], *, spec: TaskSpec, sites: int) -> bool:
     """Say whether a sum over `sites` sites holds what honest, bounded vectors cannot give."""
     most = sites * spec.bound
     return int(total.max()) > most or int(total.min()) < -most
+
+
+def _ordered(site: str, pair_seeds: Mapping[str, bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Return the seeds shared with sites after `site`, which it adds, and with those before."""
+    ahead = [seed for peer, seed in pair_seeds.items() if peer > site]
+    return ahead, [seed for peer, seed in pair_seeds.items() if peer < site]

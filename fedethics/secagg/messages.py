@@ -34,6 +34,10 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
 
 
+def _is_time(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+
+
 def _is_names(value: object) -> bool:
     return (
         isinstance(value, list)
@@ -76,6 +80,7 @@ _FIELDS: Final[Mapping[Kind, dict[str, _Check]]] = {
         "suite": _is_count,
         "mask_key": _is_hex,
         "channel_key": _is_hex,
+        "expires_s": _is_time,
     },
     Kind.ROSTER: {"epoch": _is_epoch},
     Kind.EPOCH_ACK: {"epoch": _is_epoch, "epoch_hash": is_hash},
@@ -91,6 +96,7 @@ _FIELDS: Final[Mapping[Kind, dict[str, _Check]]] = {
         "mode": is_name,
         "epoch": _is_epoch,
         "epoch_hash": is_hash,
+        "counter": _is_count,
         "run": is_name,
         "task": is_name,
         "round": _is_count,

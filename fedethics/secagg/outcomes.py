@@ -29,6 +29,7 @@ class Opening:
 class Result:
     """A sum as a site receives it: `total` has shape (length,), the exact integer sum."""
 
+    session_id: str
     run: str
     task: str
     round_number: int

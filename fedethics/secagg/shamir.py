@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import accumulate
 
 PRIME = 2**256 + 297
 SECRET_BYTES = 32
@@ -90,12 +91,11 @@ def _evaluate(coefficients: Sequence[int], x: int) -> int:
 @lru_cache(maxsize=64)
 def _lagrange_row(points: tuple[int, ...], at: int) -> tuple[int, ...]:
     # One row serves every secret of a session that the same sites reveal.
-    row = []
-    for x in points:
-        others = [other for other in points if other != x]
-        above = math.prod(at - other for other in others)
-        row.append(above * _inverse_of_distances(x, others) % PRIME)
-    return tuple(row)
+    if at in points:
+        return tuple(int(x == at) for x in points)
+    above = math.prod(at - x for x in points)
+    below = [(at - x) * distance for x, distance in zip(points, _distances(points), strict=True)]
+    return tuple(above * inverse % PRIME for inverse in _inverses(below))
 
 
 @lru_cache(maxsize=64)
@@ -106,13 +106,24 @@ def _parity_row(points: tuple[int, ...], threshold: int) -> tuple[int, ...]:
     coefficients = [
         int.from_bytes(os.urandom(width), "big") % PRIME for _ in range(len(points) - threshold)
     ]
+    inverses = _inverses(_distances(points))
     return tuple(
-        _evaluate(coefficients, x)
-        * _inverse_of_distances(x, [other for other in points if other != x])
-        % PRIME
-        for x in points
+        _evaluate(coefficients, x) * inverse % PRIME
+        for x, inverse in zip(points, inverses, strict=True)
     )
 
 
-def _inverse_of_distances(x: int, others: Sequence[int]) -> int:
-    return pow(math.prod(x - other for other in others), -1, PRIME)
+def _distances(points: Sequence[int]) -> list[int]:
+    """Return, for each point, the product of its distances to the others."""
+    return [math.prod([x - other for other in points if other != x]) for x in points]
+
+
+def _inverses(values: Sequence[int]) -> list[int]:
+    """Return the inverse of each value in the field, by one inversion (Montgomery's trick)."""
+    products = list(accumulate(values, lambda left, right: left * right % PRIME, initial=1))
+    inverse = pow(products[-1], -1, PRIME)
+    found = []
+    for value, before in zip(reversed(values), reversed(products[:-1]), strict=True):
+        found.append(inverse * before % PRIME)
+        inverse = inverse * value % PRIME
+    return found[::-1]

@@ -14,18 +14,18 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics.errors import CharterError, SecaggAbort
+from fedethics.errors import CharterError, SecaggAbort, SecaggReject
 from fedethics.identity import Identity
-from fedethics.secagg import site_epoch, site_round, site_slice
+from fedethics.secagg import revocation, site_epoch, site_round, site_slice
 from fedethics.secagg.framing import Frame, Kind
-from fedethics.secagg.member import Member
+from fedethics.secagg.member import SYSTEM_CLOCK, Clock, Member
 from fedethics.secagg.messages import LISTED_MESSAGE_BYTES, joined_bytes, receive, roster_bytes
 from fedethics.secagg.outcomes import Opening, Result
 from fedethics.secagg.sharing import RECORD_BYTES
 from fedethics.secagg.site_opening import verify_open
 from fedethics.secagg.store import SiteStore
 from fedethics.secagg.store_transaction import StoreTransaction
-from fedethics.secagg.terms import SecaggTerms, TaskSpec
+from fedethics.secagg.terms import COORDINATOR, SecaggTerms, TaskSpec
 from fedethics.secagg.witness import catching_lies
 
 # A RESULT or SLICE is read before its session is known; the largest sum a TaskSpec can describe.
@@ -53,11 +53,15 @@ class SiteSecagg:
         terms: SecaggTerms,
         store: SiteStore,
         random_bytes: Callable[[int], bytes] = os.urandom,
+        now_s: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Take part as `site`, whose key the charter's roster must name.
 
+        A newer version of a charter revokes the keys that it replaces, at once and for good.
+
         Raises:
-            CharterError: it names another key, or none.
+            CharterError: it names another key, or none; this site took part under a later version
+                of it; or the key of this site or the coordinator was revoked.
         """
         if terms.roster.get(site) != identity.public_key:
             raise CharterError(
@@ -66,7 +70,10 @@ class SiteSecagg:
             )
         self._store = store
         self._terms = terms
-        self._member = Member(name=site, identity=identity, terms=terms, random_bytes=random_bytes)
+        self._member = Member(
+            name=site, identity=identity, terms=terms, random_bytes=random_bytes, now_s=now_s
+        )
+        self._adopt_charter()
 
     def announce(self, *, epoch: str) -> bytes:
         """Return the EPOCH message: fresh signed keys for `epoch`, "<run>/<attempt>"."""
@@ -78,6 +85,32 @@ class SiteSecagg:
         roster = self._receive(roster_message, Kind.ROSTER, roster_bytes(self._terms))
         with self._step(roster) as step:
             return site_epoch.join(self._member, step, roster)
+
+    def retire_epoch(self, *, epoch: str) -> None:
+        """Give up an epoch's keys now, with every pending session of its run.
+
+        A site rotates its keys so: it answers nothing more under `epoch`, and takes part again
+        from the next attempt of the run, with fresh ones.
+        """
+        with self._store.transaction() as step:
+            site_epoch.retire(self._member, step, epoch)
+
+    def revoke(self, notice: bytes) -> str:
+        """Take a signed notice (`revocation_notice`); return the key, which never comes back.
+
+        Every epoch and pending session of this site ends with it, whoever's key it was: what was
+        agreed with a stolen key is no longer secret. Taking a notice again changes nothing.
+
+        Raises:
+            SecaggReject: malformed, or signed by neither the key itself nor this site.
+        """
+        own = self._member.identity.public_key
+        read = revocation.read_notice(notice, own_key=own)
+        with self._store.transaction() as step:
+            at_s = int(self._member.now_s())
+            if step.trust.revoke(read.key, at_s=at_s, reason=read.reason, notice=notice):
+                step.wipe_everything()
+        return read.key
 
     def complete(self, joined: bytes) -> None:
         """Take the JOINED message of an epoch, which some suites need before the first OPEN."""
@@ -156,6 +189,11 @@ class SiteSecagg:
         with self._store.transaction() as step:
             return site_slice.request(self._member, step, session_id, random_leaves)
 
+    def session_of_slice(self, answer: bytes) -> str:
+        """Return the session that a SLICE of the coordinator is about; nothing of it is checked."""
+        session: str = self._receive(answer, Kind.SLICE, MAX_RESULT_BYTES).header["session"]
+        return session
+
     def verify_slice(self, answer: bytes) -> int:
         """Check the sum on the slices asked for; return how many coordinates are proven right.
 
@@ -165,10 +203,35 @@ class SiteSecagg:
         with self._step(message) as step:
             return site_slice.verify(self._member, step, message)
 
+    def _adopt_charter(self) -> None:
+        terms, now_s = self._terms, self._member.now_s()
+        members = {**terms.roster, COORDINATOR: terms.coordinator_key}
+        with self._store.transaction() as step:
+            step.delete_expired_epochs(now_s)
+            if terms.charter_name and step.trust.adopt_charter(
+                terms.charter_name, terms.charter_version, members, now_s=now_s
+            ):
+                step.wipe_everything()
+            problem = self._revoked(step)
+        if problem:  # raised here, so that what was learned stays learned
+            raise CharterError(problem)
+
+    def _revoked(self, step: StoreTransaction) -> str:
+        own, coordinator = self._member.identity.public_key, self._terms.coordinator_key
+        for whose, key in (("this site's own", own), ("the coordinator's", coordinator)):
+            if step.trust.is_revoked(key):
+                return (
+                    f"{whose} key {key[:16]} was revoked here; nothing is answered under it. A new "
+                    "version of the charter must name another key"
+                )
+        return ""
+
     def _receive(self, raw: bytes, kind: Kind, max_body_bytes: int = 0) -> Frame:
         return receive(raw, kind=kind, terms=self._terms, max_body_bytes=max_body_bytes)
 
     @contextmanager
     def _step(self, message: Frame) -> Iterator[StoreTransaction]:
         with catching_lies(self._store, self._terms, message), self._store.transaction() as step:
+            if problem := self._revoked(step):
+                raise SecaggReject(problem)
             yield step

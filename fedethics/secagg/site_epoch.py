@@ -39,12 +39,14 @@ def announce(member: Member, step: StoreTransaction, epoch: str) -> bytes:
     suite = member.terms.key_agreement
     mask, channel = suite.generate(member.random_bytes), suite.generate(member.random_bytes)
     nonce = member.random_bytes(ring.NONCE_BYTES) if member.terms.draws_ring else b""
+    expires_s = int(member.now_s()) + member.terms.epoch_lifetime_s
     _check_draws(member, attempt)
     fields: dict[str, Any] = {
         "epoch": epoch,
         "suite": member.terms.suite,
         "mask_key": mask.public.hex(),
         "channel_key": channel.public.hex(),
+        "expires_s": expires_s,
     }
     if nonce:
         fields["ring_commitment"] = ring.commitment(nonce, epoch=epoch, site=member.name)
@@ -56,6 +58,7 @@ def announce(member: Member, step: StoreTransaction, epoch: str) -> bytes:
         announcement=announcement,
         private_keys=(mask.private, channel.private),
         roots={},
+        expires_s=expires_s,
         ring_nonce=nonce,
     )
     step.save_epoch(charter, state)
@@ -68,7 +71,8 @@ def join(member: Member, step: StoreTransaction, roster: Frame) -> bytes:
     Every earlier attempt of the run is wiped here, and the private keys unless JOINED must come.
 
     Raises:
-        SecaggReject: the epoch was not announced or is stale.
+        SecaggReject: the epoch was not announced, is stale, or holds a key that was revoked or
+            has expired.
         SecaggAbort: the roster is a lie.
     """
     charter = member.terms.charter_hash
@@ -85,6 +89,7 @@ def join(member: Member, step: StoreTransaction, roster: Frame) -> bytes:
     own = bundles.get(member.name)
     if own is None or own.raw != epoch.announcement:
         raise SecaggAbort(f"ROSTER does not hold the bundle that {member.name} announced")
+    expires_s = _first_expiry(member, step, bundles)
     agreement = joining.agree(
         bundles,
         site=member.name,
@@ -103,12 +108,25 @@ def join(member: Member, step: StoreTransaction, roster: Frame) -> bytes:
         epoch_hash=roster.root.hex(),
         acknowledgement=acknowledgement,
         roots=agreement.roots,
+        expires_s=expires_s,
         awaiting=agreement.awaiting if waits else None,
         ring_commitments=joining.ring_commitments(bundles, terms=member.terms),
     )
     step.use_attempt(charter, epoch.run, epoch.attempt)
     step.save_epoch(charter, joined)
     return acknowledgement
+
+
+def retire(member: Member, step: StoreTransaction, epoch: str) -> None:
+    """Give an epoch up: its keys and pending sessions go, and its attempt never comes back.
+
+    Raises:
+        SecaggReject: malformed id.
+    """
+    run, attempt = parse_epoch(epoch)
+    charter = member.terms.charter_hash
+    step.use_attempt(charter, run, max(attempt, step.last_attempt(charter, run)))
+    step.delete_epoch(charter, epoch)
 
 
 def complete(member: Member, step: StoreTransaction, message: Frame) -> None:
@@ -153,6 +171,24 @@ def complete(member: Member, step: StoreTransaction, message: Frame) -> None:
         ring_commitments={},
     )
     step.save_epoch(charter, completed)
+
+
+def _first_expiry(member: Member, step: StoreTransaction, bundles: Mapping[str, Frame]) -> int:
+    # Not the coordinator's lie: it may not know of a revocation, and clocks differ.
+    revoked = [site for site in bundles if step.trust.is_revoked(member.terms.roster[site])]
+    if revoked:
+        raise SecaggReject(
+            f"ROSTER holds keys signed by a revoked identity ({', '.join(revoked)}); nothing was "
+            "agreed. Start the next attempt without it, or a charter version with its new key"
+        )
+    ends = {site: int(bundle.header["expires_s"]) for site, bundle in bundles.items()}
+    expired = [site for site, end in ends.items() if end <= member.now_s()]
+    if expired:
+        raise SecaggReject(
+            f"ROSTER holds expired keys ({', '.join(expired)}); check the clocks, then start the "
+            "next attempt"
+        )
+    return min(ends.values())
 
 
 def _split(

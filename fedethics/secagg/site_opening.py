@@ -12,8 +12,8 @@ from fedethics.secagg.site_state import CLOSED, EpochState
 from fedethics.secagg.store_transaction import StoreTransaction
 from fedethics.secagg.terms import TaskSpec
 
-# Roots are hashed forward once a round; a bound keeps one message from costing hours.
-MAX_ROUNDS_AHEAD = 10_000
+# Roots are hashed forward once a session; a bound keeps one message from costing hours.
+MAX_SESSIONS_AHEAD = 10_000
 
 
 def verify_open(
@@ -22,7 +22,8 @@ def verify_open(
     """Check an OPEN against the charter, the epoch and what this site has opened before.
 
     Raises:
-        SecaggReject: a replay, an epoch that was not joined, or a round whose keys are gone.
+        SecaggReject: a replay, an epoch that was not joined or has expired, or a session or round
+            that lies behind.
         SecaggAbort: the coordinator asks for what the charter or this site's memory forbids.
     """
     header, charter = message.header, member.terms.charter_hash
@@ -42,6 +43,7 @@ def verify_open(
         raise SecaggAbort(f"OPEN was sent to {member.name} and does not list it")
     if known is None:
         _check_memory(member, step, opening, epoch)
+        _check_keys(member, header["counter"], epoch)
     return opening, epoch
 
 
@@ -84,10 +86,21 @@ def _check_memory(
     member: Member, step: StoreTransaction, opening: Opening, epoch: EpochState
 ) -> None:
     check_round(member, step, opening)
-    ahead = opening.round_number - epoch.round_number
-    if not 0 <= ahead <= MAX_ROUNDS_AHEAD:
+    if opening.round_number < epoch.round_number:
         raise SecaggReject(
-            f"OPEN: round {opening.round_number}, but this epoch's keys stand at round "
-            f"{epoch.round_number} and reach {MAX_ROUNDS_AHEAD} further; within an epoch round "
-            "numbers never go back, since older keys are deleted"
+            f"OPEN: round {opening.round_number}, but this site shared in round "
+            f"{epoch.round_number}; within an epoch rounds never go back"
+        )
+
+
+def _check_keys(member: Member, counter: int, epoch: EpochState) -> None:
+    if member.now_s() >= epoch.expires_s:
+        raise SecaggReject(
+            f"OPEN: the keys of epoch {epoch.epoch} have expired; announce the next attempt of "
+            "the run, which brings fresh ones"
+        )
+    if not 0 <= counter - epoch.counter <= MAX_SESSIONS_AHEAD:
+        raise SecaggReject(
+            f"OPEN has counter {counter}, but this epoch's keys stand at {epoch.counter} and reach "
+            f"{MAX_SESSIONS_AHEAD} further; keys of earlier sessions are deleted"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from fedethics.secagg.recovery import public_key
 from fedethics.secagg.sharing import SessionSecrets, make_share, open_forward
 from fedethics.secagg.site_opening import check_round, verify_open
 from fedethics.secagg.site_presence import accept_survivors, check_present, check_proof
-from fedethics.secagg.site_state import CLOSED, SessionStage, SessionState
+from fedethics.secagg.site_state import CLOSED, EpochState, SessionStage, SessionState
 from fedethics.secagg.store_transaction import StoreTransaction
 from fedethics.secagg.terms import TaskSpec
 from fedethics.secagg.witness import Contradiction
@@ -40,7 +41,7 @@ def share(
     if step.session(opening.session_id) is not None:
         return _first_share(step, opening.session_id)
     words = masking.to_words(vector, spec)
-    epoch = epoch.at_round(opening.round_number)
+    epoch = epoch.at_counter(message.header["counter"])
     graph = graph_of(opening.cohort, ring=epoch.ring, terms=member.terms)
     session = SessionState(
         opening=opening,
@@ -67,27 +68,49 @@ def share(
         key_commitment=parts.key_commitment,
         **classic,
     )
-    charter = member.terms.charter_hash
-    # One pending session a task: whoever answers a second one can no longer open the first, so
-    # two sums over slightly different cohorts are never opened behind each other's back.
-    step.abandon_task(charter, opening.run, opening.task)
-    step.save_epoch(charter, epoch)
-    step.save_session(charter, session)
-    step.save_secrets(opening.session_id, secrets)
-    step.save_vector(opening.session_id, words.data)
+    _remember(member, step, session, secrets=secrets, epoch=epoch, words=words)
     step.save_reply(opening.session_id, Kind.SHARE, request=message.raw, reply=reply)
     return reply
 
 
+def _remember(
+    member: Member,
+    step: StoreTransaction,
+    session: SessionState,
+    *,
+    secrets: SessionSecrets,
+    epoch: EpochState,
+    words: NDArray[np.unsignedinteger[Any]],
+) -> None:
+    opening, charter = session.opening, member.terms.charter_hash
+    # One pending session a task: whoever answers a second one can no longer open the first, so
+    # two sums over slightly different cohorts are never opened behind each other's back.
+    step.abandon_task(charter, opening.run, opening.task)
+    # Forward secrecy: what this session needs was derived; the roots behind it go now.
+    after = replace(epoch.at_counter(epoch.counter + 1), round_number=opening.round_number)
+    step.save_epoch(charter, after)
+    step.save_session(charter, session)
+    step.save_secrets(opening.session_id, secrets)
+    # From here on the vector is nowhere without its masks, not on this site's disk either.
+    masking.mask_in_place(
+        words,
+        site=member.name,
+        session=session.session,
+        seed=secrets.seed,
+        pair_seeds=secrets.pair_seeds,
+    )
+    step.save_vector(opening.session_id, words.data)
+
+
 def mask(member: Member, step: StoreTransaction, message: Frame) -> bytes:
-    """Take the peers' shares, mask the vector and forget it; return the MASKED message."""
+    """Take the peers' shares and leave in the vector the masks of peers in U1; return MASKED."""
     header = message.header
     if header["recipient"] != member.name:
         raise SecaggReject(f"FORWARD is for {header['recipient']}, this is {member.name}")
     session, answered = _resume(step, message, reply=Kind.MASKED, stage="shared")
-    if answered is not None:
-        return answered
     sid, shared = session.opening.session_id, tuple(header["shared"])
+    if answered is not None:
+        return framing.with_body(answered, _held(step.vector(sid)))
     check_present(member, session, shared, of=session.opening.cohort, stage="FORWARD")
     secrets, peers = _held(step.secrets(sid)), session.among_peers(shared)
     shares, pair_seeds = open_forward(
@@ -98,16 +121,7 @@ def mask(member: Member, step: StoreTransaction, message: Frame) -> bytes:
         secrets=secrets,
         recovery=member.terms.mask_recovery,
     )
-    words = np.frombuffer(_held(step.vector(sid)), dtype=session.spec.dtype).copy()
-    masking.mask_in_place(
-        words,
-        site=member.name,
-        shared=peers,
-        session=session.session,
-        seed=secrets.seed,
-        pair_seeds=pair_seeds,
-    )
-    body = words.data.cast("B")
+    body = _masked_with(member, step, session, was=secrets.pair_seeds, now=pair_seeds)
     root = framing.tree_hash(body)
     reply = member.message(
         Kind.MASKED, body, root=root, session=sid, shared_hash=rules.shared_hash(sid, shared)
@@ -116,11 +130,35 @@ def mask(member: Member, step: StoreTransaction, message: Frame) -> bytes:
         member.terms.charter_hash,
         replace(session, stage="masked", shared=shared, root=root.hex()),
     )
-    # From here only shares are needed: the seeds and the vector itself go.
+    # From here only shares are needed: the seeds go, and with them the way back to the vector.
     step.save_secrets(sid, SessionSecrets(seed=b"", pair_seeds={}, channel_keys={}, shares=shares))
-    step.wipe_vector(sid)
-    step.save_reply(sid, Kind.MASKED, request=message.raw, reply=reply)
+    detached = framing.without_body(reply, body_bytes=len(body), root=root)
+    step.save_reply(sid, Kind.MASKED, request=message.raw, reply=detached)
     return reply
+
+
+def _masked_with(
+    member: Member,
+    step: StoreTransaction,
+    session: SessionState,
+    *,
+    was: Mapping[str, bytes],
+    now: Mapping[str, bytes],
+) -> bytes | memoryview:
+    """Return the stored vector with the masks of the pairs in `now` instead of those in `was`."""
+    sid = session.opening.session_id
+    stored = _held(step.vector(sid))
+    if was.keys() == now.keys():
+        return stored
+    words = np.frombuffer(stored, dtype=session.spec.dtype).copy()
+    masking.change_pairs(
+        words,
+        site=member.name,
+        add={peer: seed for peer, seed in now.items() if peer not in was},
+        remove={peer: seed for peer, seed in was.items() if peer not in now},
+    )
+    step.save_vector(sid, words.data)
+    return words.data.cast("B")
 
 
 def confirm(member: Member, step: StoreTransaction, message: Frame) -> bytes:
@@ -164,7 +202,7 @@ def reveal(member: Member, step: StoreTransaction, message: Frame) -> bytes:
     step.close_round(charter, session, "opened", survivors=session.survivors)
     step.save_session(charter, replace(session, stage="revealed"))
     step.wipe_secrets(sid)
-    step.wipe_replies(sid)
+    step.wipe_sent(sid)
     step.save_reply(sid, Kind.REVEAL, request=message.raw, reply=reply)
     return reply
 
@@ -183,6 +221,7 @@ def finish(member: Member, step: StoreTransaction, message: Frame) -> Result:
     elif (survivors, root) != (session.survivors, session.root):
         raise SecaggAbort("two different RESULTs for one session")
     return Result(
+        session_id=session.opening.session_id,
         run=session.opening.run,
         task=session.opening.task,
         round_number=session.opening.round_number,

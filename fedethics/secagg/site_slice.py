@@ -18,12 +18,14 @@ def request(member: Member, step: StoreTransaction, session_id: str, random_leav
     """Return the SLICE_REQUEST of a finished session, the same one each time.
 
     Raises:
-        SecaggReject: the session is not finished here, or this site agreed to no survivor set.
+        SecaggReject: the session is not finished here, or this site is not in the sum.
     """
     session = _finished(step, session_id)
     before = step.reply(session_id, Kind.SLICE_REQUEST)
     if before is not None:
         return before[1]
+    if member.name not in session.survivors:
+        raise SecaggReject("slices are checked by sites in the sum; this site is not")
     leaves = _assigned(session, member.name) | _drawn(member, session, random_leaves)
     message = member.message(Kind.SLICE_REQUEST, session=session_id, leaves=sorted(leaves))
     # Kept before it leaves: a server that answers late does not get other leaves to answer.
@@ -76,9 +78,9 @@ def _drawn(member: Member, session: SessionState, count: int) -> set[int]:
 
 def _finished(step: StoreTransaction, session_id: str) -> SessionState:
     session = step.session(session_id)
-    if session is None or session.stage != "finished" or not session.view:
+    if session is None or session.stage != "finished" or not session.shared:
         raise SecaggReject(
-            "slices are checked by sites that agreed to the survivors and took the RESULT; this "
+            "slices are checked by sites whose vector is in the sum and that took the RESULT; this "
             "site did not in this session"
         )
     return session

@@ -23,14 +23,16 @@ class EpochState:
 
     Attributes:
         private_keys: private keys (mask, channel) until no agreement needs them, then None.
-        roots: peer -> pairwise roots at `round_number`; empty until the roster is joined.
+        roots: peer -> pairwise roots at `counter`; empty until the roster is joined.
         awaiting: peers whose ciphertexts JOINED must bring -> their public keys; None once there
             is nothing to wait for.
         joined_hash: SHA-256 of the JOINED message that was accepted.
         ring_nonce: this site's part of the ring order, if the epoch draws one; else empty.
         ring_commitments: site -> its commitment to a nonce, until the order is known.
         ring: the sites in ring order, once known.
-        round_number: how far the roots have been hashed forward.
+        counter: of the first session that the roots still reach; earlier ones are lost.
+        round_number: the last round in which this site shared.
+        expires_s: when the first key of the epoch ends, in seconds since 1970.
     """
 
     epoch: str
@@ -40,7 +42,9 @@ class EpochState:
     private_keys: tuple[bytes, bytes] | None
     epoch_hash: str = ""
     acknowledgement: bytes = b""
+    counter: int = 0
     round_number: int = 0
+    expires_s: int
     roots: Mapping[str, PairRoots]
     awaiting: Mapping[str, tuple[str, str]] | None = None
     joined_hash: str = ""
@@ -48,13 +52,17 @@ class EpochState:
     ring_commitments: Mapping[str, str] = field(default_factory=dict)
     ring: tuple[str, ...] = ()
 
-    def at_round(self, round_number: int) -> EpochState:
-        """Return the epoch with its roots hashed forward; earlier rounds are then lost."""
-        steps = round_number - self.round_number
-        if steps <= 0:
-            return self
+    def at_counter(self, counter: int) -> EpochState:
+        """Return the epoch with its roots hashed forward to the session of this counter.
+
+        Raises:
+            ValueError: `counter` lies behind; there is no way back.
+        """
+        steps = counter - self.counter
+        if steps < 0:
+            raise ValueError(f"roots stand at {self.counter}, beyond {counter}")
         roots = {peer: pair.forward(steps) for peer, pair in self.roots.items()}
-        return replace(self, round_number=round_number, roots=roots)
+        return replace(self, counter=counter, roots=roots)
 
     def spell_secrets(self) -> bytes:
         """Sensitive: return the keys and roots for storage."""

@@ -1,7 +1,7 @@
-"""What the coordinator keeps so that sites can check the sum, and its answers to them.
+"""A session's messages on the coordinator's disk, and its answers to sites that check the sum.
 
-The masked vectors lie in files of a folder that the caller chose; they tell no more than the
-coordinator's transcript. The caller deletes the folder when nobody will ask any more.
+The vectors are read back from the session's log, leaf by leaf; nothing is stored twice. They tell
+no more than the coordinator's transcript. The caller deletes the log when nobody will ask any more.
 """
 
 from __future__ import annotations
@@ -12,46 +12,60 @@ from pathlib import Path
 
 from fedethics.errors import SecaggReject
 from fedethics.secagg import framing, merkle
-from fedethics.secagg.framing import LEAF_BYTES, Frame
+from fedethics.secagg.coordinator_log import CoordinatorLog
+from fedethics.secagg.framing import LEAF_BYTES, SIGNATURE_BYTES, Frame, Kind
 from fedethics.secagg.ring_opening import Secrets
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class _Vector:
     path: Path
+    begin: int
+    size: int
     head: bytes
-    hashes: list[bytes]
+    _hashes: list[bytes] = field(default_factory=list)
 
     def record(self, leaf: int) -> bytes:
         with self.path.open("rb") as file:
-            file.seek(leaf * LEAF_BYTES)
-            return file.read(LEAF_BYTES) + merkle.inclusion_path(self.hashes, leaf)
+            if not self._hashes:  # only once somebody asks
+                file.seek(self.begin)
+                self._hashes = merkle.leaf_hashes(file.read(self.size))
+            start = leaf * LEAF_BYTES
+            file.seek(self.begin + start)
+            data = file.read(min(LEAF_BYTES, self.size - start))
+        return data + merkle.inclusion_path(self._hashes, leaf)
 
 
 @dataclass(kw_only=True, slots=True)
 class SliceArchive:
-    """One session's SHARE messages and masked vectors.
+    """One session on disk: what it took, what it sent, and the slices of both.
 
     Attributes:
-        folder: where vectors are written, one file a site, in the order of arrival.
+        log: the session's messages.
     """
 
-    folder: Path
+    log: CoordinatorLog
     _shares: dict[str, Frame] = field(default_factory=dict)
     _masked: dict[str, _Vector] = field(default_factory=dict)
+    _total: tuple[bytes, list[bytes]] = (b"", [])
 
-    def add_share(self, frame: Frame) -> None:
-        """Keep a SHARE message."""
-        self._shares[frame.header["sender"]] = frame
+    def took(self, frame: Frame) -> None:
+        """Keep a site's message."""
+        begin, site = self.log.append(frame.raw), frame.header["sender"]
+        if frame.kind is Kind.SHARE:
+            self._shares[site] = frame
+        elif frame.kind is Kind.MASKED:
+            size = len(frame.body)
+            self._masked[site] = _Vector(
+                path=self.log.path,
+                begin=begin + len(frame.raw) - SIGNATURE_BYTES - size,
+                size=size,
+                head=framing.detach(frame),
+            )
 
-    def add_masked(self, frame: Frame) -> None:
-        """Keep a MASKED message: its body on the disk, the rest here."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self.folder / f"{frame.header['session'][:16]}-{len(self._masked):04d}.masked"
-        path.write_bytes(frame.body)
-        self._masked[frame.header["sender"]] = _Vector(
-            path=path, head=framing.detach(frame), hashes=merkle.leaf_hashes(frame.body)
-        )
+    def sends(self, message: bytes) -> None:
+        """Keep what the coordinator is about to send, durably, with all that it took before."""
+        self.log.append(message, durable=True)
 
     def answer(
         self, leaves: Sequence[int], *, result: Frame, survivors: Sequence[str], secrets: Secrets
@@ -78,9 +92,14 @@ class SliceArchive:
             framing.pack(self._shares[site].raw for site in secrets.keys),
             b"".join(secrets.keys.values()),
         ]
-        hashes = merkle.leaf_hashes(result.body)
+        hashes = self._hashes_of(result)
         for leaf in leaves:
             own = bytes(result.body[leaf * LEAF_BYTES : (leaf + 1) * LEAF_BYTES])
             records = [self._masked[site].record(leaf) for site in survivors]
             parts.append(b"".join([*records, own, merkle.inclusion_path(hashes, leaf)]))
         return framing.pack(parts)
+
+    def _hashes_of(self, result: Frame) -> list[bytes]:
+        if self._total[0] != result.root:
+            self._total = (result.root, merkle.leaf_hashes(result.body))
+        return self._total[1]

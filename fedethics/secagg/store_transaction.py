@@ -19,6 +19,7 @@ from fedethics.secagg.site_state import (
     read_session_secrets,
     spell_session_secrets,
 )
+from fedethics.secagg.store_trust import TrustRecords
 
 
 class StoreTransaction:
@@ -27,18 +28,24 @@ class StoreTransaction:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
+    @property
+    def trust(self) -> TrustRecords:
+        """Revoked keys and adopted charters."""
+        return TrustRecords(self._connection)
+
     # Epochs
 
     def epoch(self, charter: str, epoch: str) -> EpochState | None:
         """Return an announced or joined epoch whose secrets are still held."""
         row = self._one(
-            "SELECT run, attempt, announcement, epoch_hash, acknowledgement, round, secrets "
-            "FROM epochs WHERE charter = ? AND epoch = ?",
+            "SELECT run, attempt, announcement, epoch_hash, acknowledgement, counter, round, "
+            "expires_s, secrets FROM epochs WHERE charter = ? AND epoch = ?",
             (charter, epoch),
         )
         if row is None:
             return None
-        run, attempt, announcement, epoch_hash, acknowledgement, round_number, secrets = row
+        run, attempt, announcement, epoch_hash, acknowledgement, *numbers, secrets = row
+        counter, round_number, expires_s = numbers
         public = EpochState(
             epoch=epoch,
             run=run,
@@ -47,7 +54,9 @@ class StoreTransaction:
             private_keys=None,
             epoch_hash=epoch_hash,
             acknowledgement=acknowledgement,
+            counter=counter,
             round_number=round_number,
+            expires_s=expires_s,
             roots={},
         )
         return public.with_secrets(secrets)
@@ -55,7 +64,7 @@ class StoreTransaction:
     def save_epoch(self, charter: str, state: EpochState) -> None:
         """Write an epoch, replacing what was known of it."""
         self._connection.execute(
-            "INSERT OR REPLACE INTO epochs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO epochs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 charter,
                 state.epoch,
@@ -64,7 +73,9 @@ class StoreTransaction:
                 state.announcement,
                 state.epoch_hash,
                 state.acknowledgement,
+                state.counter,
                 state.round_number,
+                state.expires_s,
                 state.spell_secrets(),
             ),
         )
@@ -77,7 +88,11 @@ class StoreTransaction:
         return -1 if row is None else row[0]
 
     def use_attempt(self, charter: str, run: str, attempt: int) -> None:
-        """Note that this attempt was used, and wipe all earlier ones and their sessions."""
+        """Note that this attempt was used, and wipe all earlier ones and their sessions.
+
+        A session that was revealed holds no secret any more and opens no second time: it stays, so
+        that its answer can be repeated and its RESULT taken after the coordinator came back.
+        """
         self._connection.execute(
             "INSERT OR REPLACE INTO attempts VALUES (?, ?, ?)", (charter, run, attempt)
         )
@@ -85,14 +100,23 @@ class StoreTransaction:
             "DELETE FROM epochs WHERE charter = ? AND run = ? AND attempt < ?",
             (charter, run, attempt),
         )
-        self._abandon("charter = ? AND run = ?", (charter, run))
+        self._abandon("charter = ? AND run = ? AND stage != 'revealed'", (charter, run))
 
     def burn_epoch(self, charter: str, state: EpochState) -> None:
         """Give an epoch up for good: its keys go, and its attempt cannot be announced again."""
         self.use_attempt(charter, state.run, state.attempt)
+        self.delete_epoch(charter, state.epoch)
+
+    def delete_epoch(self, charter: str, epoch: str) -> None:
+        """Delete the keys of an epoch."""
         self._connection.execute(
-            "DELETE FROM epochs WHERE charter = ? AND epoch = ?", (charter, state.epoch)
+            "DELETE FROM epochs WHERE charter = ? AND epoch = ?", (charter, epoch)
         )
+
+    def delete_expired_epochs(self, now_s: float) -> None:
+        """Delete the keys of every epoch that can open no session any more."""
+        if self._one("SELECT 1 FROM epochs WHERE expires_s <= ?", (now_s,)):
+            self._connection.execute("DELETE FROM epochs WHERE expires_s <= ?", (now_s,))
 
     # Sessions
 
@@ -153,17 +177,15 @@ class StoreTransaction:
         self._connection.execute("DELETE FROM secrets WHERE session = ?", (session_id,))
 
     def vector(self, session_id: str) -> bytes | None:
-        """Sensitive: return the words of the vector that waits to be masked."""
+        """Return the words of a session's vector, under masks: all of them once MASKED was sent."""
         row = self._one("SELECT words FROM vectors WHERE session = ?", (session_id,))
         return None if row is None else row[0]
 
     def save_vector(self, session_id: str, words: bytes | memoryview) -> None:
-        """Write the words of a vector that waits to be masked."""
-        self._connection.execute("INSERT INTO vectors VALUES (?, ?)", (session_id, words))
-
-    def wipe_vector(self, session_id: str) -> None:
-        """Delete the vector of a session."""
-        self._connection.execute("DELETE FROM vectors WHERE session = ?", (session_id,))
+        """Write the words of a vector, which carry the site's own mask at least."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO vectors VALUES (?, ?)", (session_id, words)
+        )
 
     # Replies: a message that comes twice is answered twice with the same bytes
 
@@ -180,11 +202,15 @@ class StoreTransaction:
             "INSERT INTO replies VALUES (?, ?, ?, ?)", (session_id, int(kind), request, reply)
         )
 
-    def wipe_replies(self, session_id: str) -> None:
-        """Forget the answers given in a session."""
+    def wipe_sent(self, session_id: str) -> None:
+        """Forget the answers given in a session, the masked vector too."""
         # They were sent, so their pages need no overwriting: 4 ms less for a vector of 4 MB.
         self._connection.execute("PRAGMA secure_delete = OFF")
-        self._connection.execute("DELETE FROM replies WHERE session = ?", (session_id,))
+        for table in ("replies", "vectors"):
+            self._connection.execute(
+                f"DELETE FROM {table} WHERE session = ?",  # noqa: S608
+                (session_id,),
+            )
         self._connection.execute("PRAGMA secure_delete = ON")
 
     # Rounds and lies: these outlive every session

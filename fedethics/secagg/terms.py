@@ -20,6 +20,7 @@ MAX_SITES = 5000
 SMALLEST_COHORT = 3
 SMALLEST_HONEST_COHORT = 2
 LARGEST_RING_DROPOUT_RATE = 0.45
+LONGEST_EPOCH_S = 366 * 24 * 3600
 
 _HEX_32 = re.compile(r"[0-9a-f]{64}")
 
@@ -43,6 +44,9 @@ class SecaggTerms:
         ring_dropout_rate: fraction of the sites that a sum on the ring should survive losing.
         recovery: how masks of a dropped site are recovered: from a `blob` under a shared key, or
             from a shared key of the session as in Bonawitz et al. (`classic`, suite 1 only).
+        epoch_lifetime_s: seconds after which a site's epoch keys open no new session.
+        charter_name: what the charter is called; its versions replace each other.
+        charter_version: a site that took part under one version refuses every earlier one.
 
     Raises:
         CharterError: a term is out of range or the roster is inconsistent.
@@ -58,6 +62,9 @@ class SecaggTerms:
     complete_up_to: int = 500
     ring_dropout_rate: float = 0.1
     recovery: Literal["blob", "classic"] = "blob"
+    epoch_lifetime_s: int = 7 * 24 * 3600
+    charter_name: str = ""
+    charter_version: int = 1
 
     def __post_init__(self) -> None:
         problem = self._problem()
@@ -130,6 +137,9 @@ class SecaggTerms:
             f"recovery {self.recovery!r} is neither 'blob' nor 'classic', or suite {self.suite} "
             "cannot do it (classic: suite 1 only)": (
                 self.recovery == "blob" or (self.recovery == "classic" and self.suite == 1)
+            ),
+            f"epoch_lifetime_s {self.epoch_lifetime_s} is not in 1 to {LONGEST_EPOCH_S}": (
+                0 < self.epoch_lifetime_s <= LONGEST_EPOCH_S
             ),
             f"suite {self.suite} is unknown; use one of {sorted(SUITES)}": self.suite in SUITES,
         }

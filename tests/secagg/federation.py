@@ -66,6 +66,7 @@ class Federation:
             **terms,
         )
         self.folder = folder
+        self.now_s = 1_700_000_000.0
         self.random = {name: FixedBytes(name) for name in [*self.names, "coordinator"]}
         self.stores = {name: SiteStore(folder / name / "secagg.sqlite") for name in self.names}
         self.sites = {name: self.restarted(name) for name in self.names}
@@ -79,6 +80,7 @@ class Federation:
             terms=self.terms,
             store=SiteStore(self.folder / name / "secagg.sqlite"),
             random_bytes=self.random[name],
+            now_s=lambda: self.now_s,
         )
 
     def new_coordinator(self) -> CoordinatorSecagg:

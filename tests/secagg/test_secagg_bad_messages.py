@@ -7,7 +7,7 @@ import pytest
 
 from fedethics.errors import SecaggAbort, SecaggReject
 from fedethics.identity import Identity
-from fedethics.secagg import framing, messages
+from fedethics.secagg import framing
 from fedethics.secagg.framing import Kind
 from tests.secagg.disturbances import mutations, signed
 from tests.secagg.federation import Federation
@@ -112,17 +112,3 @@ def test_a_header_length_that_lies_is_rejected(tmp_path):
         prefix = b"FES" + bytes([1, int(Kind.OPEN)]) + claimed.to_bytes(4, "big")
         with pytest.raises(SecaggReject):
             federation.sites["site-00"].check_open(prefix + bytes(200), specs={})
-
-
-@pytest.mark.slow
-def test_a_million_disturbed_messages_pass_no_decoder(tmp_path):
-    federation = Federation(tmp_path, 4)
-    honest = [(moment.kind, moment.message) for moment in moments(federation)]
-    generator = random.Random(0)
-    tried = 0
-    while tried < 1_000_000:
-        kind, message = honest[tried % len(honest)]
-        for bad in mutations(message, generator):
-            tried += 1
-            with pytest.raises(SecaggReject):
-                messages.receive(bad, kind=kind, terms=federation.terms, max_body_bytes=1 << 16)

@@ -90,17 +90,29 @@ def test_the_largest_vectors_that_fit_do_not_wrap(tmp_path, bits, sign, length):
     assert opened.total.tolist() == [3 * sign * spec.bound] * length
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("sites", [10, 25, 50])
-def test_large_cohorts_with_drops_sum_exactly(tmp_path, sites):
-    federation = Federation(tmp_path, sites)
+@pytest.mark.parametrize(
+    "sites", [*range(3, 11), *(pytest.param(n, marks=pytest.mark.slow) for n in range(11, 51))]
+)
+def test_drops_at_every_stage_sum_exactly_for_any_number_of_sites(tmp_path, sites):
+    """As many drops as the rule allows, spread over all stages; word size and length vary."""
+    bits = (16, 32, 64)[sites % 3]
+    border = CHUNK_BYTES * 8 // bits
+    length = (1, 7, border - 1, border, border + 1)[sites % 5]
+    federation = Federation(tmp_path, sites, mode="strict" if sites % 4 else "fast")
     federation.join()
-    spec = spec_of(length=1000)
-    vectors = random_vectors(federation.names, spec)
-    drops = {"share": federation.names[:2], "masked": federation.names[2:3]}
-    opened, _ = run_round(federation, federation.open(spec), vectors, spec, drops=drops)
-    assert np.array_equal(opened.total, integer_sum(vectors, opened.survivors))
-    assert len(opened.survivors) == sites - 3
+    spec = spec_of(length=length, bits=bits, bound=(2 ** (bits - 1) - 1) // sites)
+    vectors = random_vectors(federation.names, spec, seed=sites)
+    gone = [name for k, name in enumerate(federation.names) if k % 3 == 1]
+    spare = sites - federation.terms.smallest_sum(sites)
+    stages = [stage for stage in STAGES if federation.terms.mode == "strict" or stage != "confirm"]
+    drops = {stage: gone[k : spare : len(stages)] for k, stage in enumerate(stages)}
+    opened, results = run_round(federation, federation.open(spec), vectors, spec, drops=drops)
+    lost = {*drops["share"], *drops["masked"]}
+    assert set(opened.survivors) == set(federation.names) - lost
+    assert opened.dropped == {name: stage for stage, names in drops.items() for name in names}
+    expected = integer_sum(vectors, opened.survivors)
+    assert np.array_equal(opened.total, expected)
+    assert all(np.array_equal(result.total, expected) for result in results.values())
 
 
 def test_a_sum_that_could_wrap_is_never_opened(tmp_path):

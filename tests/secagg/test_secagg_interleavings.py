@@ -32,10 +32,12 @@ index = st.integers(0, 10**6)
 class Interleavings(RuleBasedStateMachine):
     """Five sites, two rounds, any number of restarts of each; the coordinator is honest."""
 
+    mode = "strict"
+
     @initialize()
     def start(self):
         self.folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
-        self.federation = Federation(self.folder, 5, colluders=1)
+        self.federation = Federation(self.folder, 5, colluders=1, mode=self.mode)
         self.federation.join()
         self.server = LyingServer(self.federation)
         self.vectors = {number: random_vectors(NAMES, SPEC, seed=number) for number in range(2)}
@@ -73,6 +75,8 @@ class Interleavings(RuleBasedStateMachine):
         name, session, kind, message = self.mail[which % len(self.mail)]
         answer = {"mask": "add_masked", "confirm": "add_confirm", "reveal": "add_reveal"}
         action = ACTIONS[kind]
+        if self.mode == "fast" and kind is Kind.SURVIVORS:
+            action = "reveal"
         try:
             reply = self.server.ask(name, action, message)
         except SecaggReject:
@@ -95,6 +99,8 @@ class Interleavings(RuleBasedStateMachine):
         session, number = self.sessions[which % len(self.sessions)]
         kinds = (Kind.FORWARD, Kind.SURVIVORS, Kind.PROOF)
         for kind, relay in zip(kinds, ("forward", "survivors", "proof"), strict=True):
+            if self.mode == "fast" and kind is Kind.PROOF:
+                continue
             if kind not in session._relayed:
                 try:
                     relayed = getattr(session, relay)()
@@ -166,3 +172,13 @@ Interleavings.TestCase.settings = settings(
     suppress_health_check=[HealthCheck.too_slow],
 )
 TestInterleavings = Interleavings.TestCase
+
+
+class FastInterleavings(Interleavings):
+    """The same without CONFIRM and PROOF."""
+
+    mode = "fast"
+
+
+FastInterleavings.TestCase.settings = settings(Interleavings.TestCase.settings, max_examples=15)
+TestFastInterleavings = FastInterleavings.TestCase

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from fedethics.secagg import keystream
 from fedethics.secagg.keystream import CHUNK_BYTES, apply_masks
 
 KEY = bytes(range(32))
@@ -46,3 +47,17 @@ def test_masks_of_several_keys_add_up_in_any_order_and_cancel():
     assert np.array_equal(once, one_by_one)
     apply_masks(once, add=keys[4:], subtract=keys[:4])
     assert np.array_equal(once, words)
+
+
+@pytest.mark.parametrize("cores", [2, 3, 16])
+@pytest.mark.parametrize("masks", [1, 2, 5, 50])
+def test_threads_change_nothing_but_the_time(monkeypatch, cores, masks):
+    keys = [bytes([k]) * 32 for k in range(masks)]
+    alone = np.arange(70_001, dtype="<u4")
+    together = alone.copy()
+    monkeypatch.setattr(keystream, "_CORES", 1)
+    apply_masks(alone, add=keys[::2], subtract=keys[1::2])
+    monkeypatch.setattr(keystream, "_CORES", cores)
+    monkeypatch.setattr(keystream, "_WORTH_A_THREAD", alone.nbytes)
+    apply_masks(together, add=keys[::2], subtract=keys[1::2])
+    assert np.array_equal(alone, together)

@@ -6,7 +6,12 @@ from fedethics.errors import SecaggAbort, SecaggReject
 from fedethics.secagg import framing
 from fedethics.secagg.framing import Kind
 from tests.secagg.federation import fixed_identity
-from tests.secagg.lie_checks import SPEC, assert_caught, assert_next_round_works
+from tests.secagg.lie_checks import (
+    SPEC,
+    assert_caught,
+    assert_learned_nothing,
+    assert_next_round_works,
+)
 
 
 def bundles_of(federation, epoch="evil/0"):
@@ -27,6 +32,7 @@ def bundle_by(identity, federation, name, *, mask_key, channel_key, epoch="evil/
         "suite": 1,
         "mask_key": mask_key,
         "channel_key": channel_key,
+        "expires_s": 4_000_000_000,
     }
     return framing.encode(Kind.EPOCH, header, identity=identity)
 
@@ -94,23 +100,24 @@ def too_few(federation, bundles):
 
 
 @pytest.mark.parametrize(
-    "lie",
+    ("lie", "reason"),
     [
-        swapped,
-        unsigned,
-        invented,
-        repeated_key,
-        low_order_key,
-        another_epoch,
-        own_key_replaced,
-        without_me,
-        too_few,
+        (swapped, "the signature is not that of site-01"),
+        (unsigned, "the signature is not that of site-01"),
+        (invented, "'site-99' is not in the roster"),
+        (repeated_key, "a key occurs twice"),
+        (low_order_key, "site-01 announced a key that is malformed or of low order"),
+        (another_epoch, "site-01 is for another epoch"),
+        (own_key_replaced, "does not hold the bundle that site-00 announced"),
+        (without_me, "does not hold the bundle that site-00 announced"),
+        (too_few, "has 3 sites, minimum 4"),
     ],
 )
-def test_a_roster_with_a_lie_in_it_is_never_joined(server, federation, lie):
+def test_a_roster_with_a_lie_in_it_is_never_joined(server, federation, lie, reason):
     bundles = lie(federation, bundles_of(federation))
-    with pytest.raises(SecaggAbort):
+    with pytest.raises(SecaggAbort, match=reason):
         server.ask("site-00", "join", roster_of(federation, bundles))
+    assert_learned_nothing(server)
     assert_caught(server, "site-00")
     # The epoch is burnt: even the true roster comes too late, and so does its attempt.
     with pytest.raises(SecaggReject):
@@ -131,6 +138,7 @@ def test_a_roster_that_lists_a_site_twice_is_never_joined(server, federation):
     with pytest.raises(SecaggAbort, match="twice"):
         server.ask("site-00", "join", server.forge(honest, kind=Kind.ROSTER, body=body))
     assert_caught(server, "site-00")
+    assert_learned_nothing(server)
 
 
 def test_a_second_roster_for_one_epoch_is_a_lie(server, federation):
@@ -140,6 +148,7 @@ def test_a_second_roster_for_one_epoch_is_a_lie(server, federation):
     with pytest.raises(SecaggAbort, match="two different ROSTERs"):
         server.ask("site-00", "join", roster_of(federation, fewer))
     assert_caught(server, "site-00")
+    assert_learned_nothing(server)
 
 
 def test_sites_shown_different_rosters_never_answer_the_same_open(server, federation):
@@ -169,3 +178,5 @@ def test_sites_shown_different_rosters_never_answer_the_same_open(server, federa
     with pytest.raises(SecaggAbort, match="another ROSTER"):
         server.ask("site-00", "check_open", lie, specs={SPEC.name: SPEC})
     assert_caught(server, "site-00")
+    assert_learned_nothing(server)
+    assert_next_round_works(server)

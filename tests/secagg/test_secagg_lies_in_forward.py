@@ -57,6 +57,9 @@ def test_shares_handed_to_the_wrong_site_do_not_open(server, federation, vectors
         )
     with pytest.raises(SecaggReject, match="is for site-01"):
         server.ask("site-02", "mask", forward["site-01"])
+    assert_caught(server, "site-00")
+    assert_learned_nothing(server)
+    assert_next_round_works(server)
 
 
 def test_a_second_and_different_forward_is_a_contradiction_kept_with_both_messages(

@@ -25,7 +25,7 @@ def test_a_second_reveal_is_refused_and_a_repeated_one_is_the_same_bytes(
     assert server.ask("site-00", "reveal", proof["site-00"]) == first
     body = framing.decode(proof["site-00"], kind=Kind.PROOF, max_body_bytes=1 << 20).body
     votes = framing.unpack(body)
-    other = server.forge(proof["site-00"], kind=Kind.PROOF, body=framing.pack(votes[:6]))
+    other = server.forge(proof["site-00"], kind=Kind.PROOF, body=framing.pack(votes[::-1]))
     with pytest.raises(SecaggAbort, match="two different PROOF"):
         server.ask("site-00", "reveal", other)
     assert_caught(server, "site-00")
@@ -153,9 +153,6 @@ def test_rounds_and_epochs_do_not_go_back(server, federation, vectors):
     opened_round(server, vectors, round_number=3)
     session = federation.open(SPEC, 2)
     with pytest.raises(SecaggReject, match="never go back"):
-        server.ask("site-00", "check_open", session.open_message, specs={SPEC.name: SPEC})
-    session = federation.open(SPEC, 20_000)
-    with pytest.raises(SecaggReject, match="further"):
         server.ask("site-00", "check_open", session.open_message, specs={SPEC.name: SPEC})
     federation.stores["site-00"].wipe_sessions()
     with pytest.raises(SecaggReject, match="use 1"):

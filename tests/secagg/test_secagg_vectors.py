@@ -3,6 +3,7 @@
 import hashlib
 
 import numpy as np
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -74,6 +75,52 @@ def test_aes_256_ctr_encrypts_as_in_sp_800_38a_f_5_5_through_update_into():
         "601ec313775789a5b7a7f504bbf3d228f443e3ca4d62b59aca84e990cacaf5c5"
         "2b0930daa23de94ce87017ba2d84988ddfc9c58db67aada613c2dd08457941a6"
     )
+
+
+GCM_KEY = "feffe9928665731c6d6a8f9467308308" * 2
+GCM_TEXT = (
+    "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
+    "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39"
+)
+GCM_CIPHER = (
+    "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa"
+    "8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "nonce", "plain", "bound_to", "cipher", "tag"),
+    [
+        ("00" * 32, "00" * 12, "", "", "", "530f8afbc74536b9a963b4f1c4cb738b"),
+        (
+            "00" * 32,
+            "00" * 12,
+            "00" * 16,
+            "",
+            "cea7403d4d606b6e074ec5d3baf39d18",
+            "d0d1c8a799996bf0265b98b5d48ab919",
+        ),
+        (
+            GCM_KEY,
+            "cafebabefacedbaddecaf888",
+            GCM_TEXT,
+            "feedfacedeadbeeffeedfacedeadbeefabaddad2",
+            GCM_CIPHER,
+            "76fc6ece0f4e1768cddf8853bb2d551b",
+        ),
+    ],
+    ids=["case 13", "case 14", "case 16"],
+)
+def test_seals_are_those_of_the_gcm_specification(key, nonce, plain, bound_to, cipher, tag):
+    """McGrew and Viega, "The Galois/Counter Mode of Operation", appendix B."""
+    key, nonce, plain, bound_to = map(bytes.fromhex, (key, nonce, plain, bound_to))
+    sealed = derivation.seal(key, plain, nonce=nonce, bound_to=bound_to)
+    assert sealed.hex() == nonce.hex() + cipher + tag
+    assert derivation.unseal(key, sealed, bound_to=bound_to) == plain
+    for position in range(len(sealed)):
+        bent = sealed[:position] + bytes([sealed[position] ^ 1]) + sealed[position + 1 :]
+        assert derivation.unseal(key, bent, bound_to=bound_to) is None
+    assert derivation.unseal(key, sealed, bound_to=bound_to + b"x") is None
 
 
 def test_a_mask_is_the_aes_256_keystream_from_counter_zero():
