@@ -65,7 +65,19 @@ def result(message: Message, context: Context) -> Message:
     return answer(message, context)
 
 
+@app.query("slice")
+def slice_(message: Message, context: Context) -> Message:
+    """Check slices of the opened sum against what the sites signed."""
+    return answer(message, context)
+
+
 @app.query("receipt")
 def receipt(message: Message, context: Context) -> Message:
     """Answer with a signed receipt of what this run spent here."""
+    return answer(message, context)
+
+
+@app.query("witness")
+def witness(message: Message, context: Context) -> Message:
+    """Keep every member's receipt and countersign the list of them."""
     return answer(message, context)

@@ -28,7 +28,9 @@ class Action(StrEnum):
     SURVIVORS = "query.survivors"
     PROOF = "query.proof"
     RESULT = "query.result"
+    SLICE = "query.slice"
     RECEIPT = "query.receipt"
+    WITNESS = "query.witness"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +80,7 @@ _PUBLIC = {
     "FE501": "a privacy self-test failed at the site",
     "FE601": "the site refused a protocol message",
     "FE602": "the site aborted the protocol",
+    "FE603": "the site could not prove a sum of this run, and takes no further part in it",
 }
 
 

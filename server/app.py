@@ -1,19 +1,20 @@
-"""The Flower ServerApp: open the job, enrol the sites, run the rounds, close the run."""
+"""The Flower ServerApp: finish what was interrupted, enrol the sites, run the rounds, close."""
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedethics import tasks
 from fedethics.privacy.plan import make_plan
-from fedethics.secagg import CoordinatorSecagg
 from fedethics.training.learner import Learner
 from server.closing import close
+from server.enrolment import Enrolment
 from server.events import EventLog
 from server.exchange import Exchange
 from server.federation import Federation
 from server.job import Job
+from server.protocol_files import ProtocolFiles
 from server.rounds import Rounds
 from server.settings import RunSettings
+from server.sums import Sums
 
 app = ServerApp()
 
@@ -23,25 +24,18 @@ def main(grid: Grid, context: Context) -> None:
     """Run one job, or what is left of it."""
     settings = RunSettings.from_run_config(context.run_config)
     job = Job.open(settings)
-    events = EventLog(job.path)
-    coordinator = CoordinatorSecagg(
-        identity=job.identity,
-        terms=tasks.secagg_terms(job.charter, charter_hash=job.charter_hash),
-    )
-    federation = Federation(
-        Exchange(grid, settings.leg_timeout_s),
-        coordinator,
-        job.charter_hash,
-        settings.job_id,
-        events,
-    )
+    files, events = ProtocolFiles(job.path), EventLog(job.path)
+    work_timeout_s, relay_timeout_s = settings.leg_timeout_s, settings.relay_timeout_s
+    exchange = Exchange(grid, work_timeout_s, relay_timeout_s or work_timeout_s)
+    federation = Federation(exchange, job.charter_hash, settings.job_id, events)
+    enrolment = Enrolment(job, federation, files, events)
     events.write("enrolling", expected=len(job.charter.roster))
-    federation.enrol(
-        epoch=f"{settings.job_id}/{job.state.attempt}",
-        minimum=job.charter.secagg.minimum_cohort,
-        expected=len(job.charter.roster),
-    )
     learner = Learner(job.charter, model_dir=settings.model_path)
     plan = make_plan(job.charter)
-    adapter = Rounds(job, federation, learner, plan, events).run()
+    sums = Sums(job, federation, enrolment, learner, files, events)
+    rounds = Rounds(job, federation, enrolment, sums, learner, plan, events)
+    rounds.finish_interrupted()
+    enrolment.begin()
+    adapter = rounds.run()
+    sums.settle_all()
     close(job, federation, learner, plan, adapter, events)

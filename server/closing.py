@@ -11,16 +11,23 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics import tasks
+from fedethics import canonical, tasks, terms
 from fedethics.charter import document
 from fedethics.errors import ReleaseError
 from fedethics.privacy.ledger.receipt import Receipt
 from fedethics.privacy.plan import PrivacyPlan
 from fedethics.protocol import Action
 from fedethics.release import durable, evidence, folder, receipts
-from fedethics.release.evidence import Evidence, Package, Seed, SignedReceipt
+from fedethics.release.evidence import (
+    Countersignature,
+    Evidence,
+    Package,
+    Seed,
+    SignedReceipt,
+)
 from fedethics.release.plan_facts import plan_facts
 from fedethics.release.publish import publish
+from fedethics.release.witness import Heads, countersignature_faults, encode
 from fedethics.training.learner import Learner
 from server.code_hash import code_hash, package_versions
 from server.events import EventLog
@@ -33,11 +40,14 @@ SERVER_SAW = (
     "for each sum: encrypted shares between sites, commitments (hashes) and signatures",
     "for each sum: one masked vector a site, uniformly random to whoever lacks the masks",
     "shares that open the sum over the survivors, and nothing else",
-    "the opened sums: the weighted update with every site's noise in it, and the noised counts",
+    "for each sum: which slices of it each site asked to check",
+    "the opened sums: the weighted update with every site's noise in it, and the noised counts, of "
+    "held-out records and, where the charter steers training between groups, of training records",
     "which sites answered, refused (as a code) or fell silent, and when",
     "a signed receipt a site: epsilon spent on this run, rounds charged, whether its self-test "
-    "passed, whether noise was fixed for tests, hashes of the sums it was told, and its ledger's "
-    "length and newest hash",
+    "passed, whether noise was fixed for tests, hashes of the sums it was told and whether they "
+    "passed its check, and its ledger's "
+    "length and newest hash; which sites countersigned the list of all receipts",
     "what the charter makes public: declared records, terms and keys",
 )
 
@@ -52,9 +62,11 @@ def close(
 ) -> None:
     """Write all that the run leaves behind."""
     taken = _collect_receipts(job, federation)
-    learner.save_adapter(adapter, job.path / "adapter")
-    evidence.write(_evidence(job, federation.run, plan, taken), job.path / folder.EVIDENCE)
-    report = publish(job.path)
+    learner.save_adapter(adapter, job.path / folder.WITHHELD / folder.ADAPTER_DIR)
+    witnesses = _countersigned(job, federation, taken)
+    found = _evidence(job, federation.run, plan, taken, witnesses)
+    evidence.write(found, job.path / folder.EVIDENCE)
+    report = publish(job.path, job.identity)
     events.write("closed", verdict=report.verdict)
 
 
@@ -78,8 +90,39 @@ def _collect_receipts(
     return tuple(found)
 
 
+def _countersigned(
+    job: Job, federation: Federation, taken: tuple[tuple[SignedReceipt, Receipt], ...]
+) -> tuple[Countersignature, ...]:
+    """Give every site all receipts, and return who vouches for the list; none is needed."""
+    if not taken:
+        return ()
+    heads = Heads(
+        run=federation.run,
+        charter_hash=job.charter_hash,
+        receipts=tuple(signed for signed, _ in taken),
+    )
+    roster = {member.site: member.public_key for member in job.charter.roster}
+    found: list[Countersignature] = []
+
+    def take(data: bytes) -> str:
+        problems: list[str] = []
+        one = terms.read(Countersignature, canonical.parse(data), path="", problems=problems)
+        if one is None or countersignature_faults(heads, (one,), roster):
+            raise ReleaseError("a countersignature does not hold")
+        found.append(one)
+        return one.site
+
+    told = {site: {"heads": encode(heads)} for site in federation.sites}
+    federation.leg(Action.WITNESS, told, "countersignature", take)
+    return tuple(found)
+
+
 def _evidence(
-    job: Job, run: str, plan: PrivacyPlan, taken: tuple[tuple[SignedReceipt, Receipt], ...]
+    job: Job,
+    run: str,
+    plan: PrivacyPlan,
+    taken: tuple[tuple[SignedReceipt, Receipt], ...],
+    witnesses: tuple[Countersignature, ...],
 ) -> Evidence:
     charter, layout = job.charter, tasks.layout_of(job.charter)
     opened = job.state.fairness
@@ -88,7 +131,7 @@ def _evidence(
         started=job.state.started,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         charter_hash=job.charter_hash,
-        model_hash=durable.file_sha256(job.path / folder.ADAPTER),
+        model_hash=durable.file_sha256(folder.located(job.path, folder.ADAPTER)),
         base_model_sha256=charter.model.sha256,
         schema_hash=document.schema_hash(charter),
         code_hash=code_hash(),
@@ -104,7 +147,10 @@ def _evidence(
         counts_variance=plan.sum_variance(plan.counts_std),
         histogram_variance=plan.sum_variance(plan.histogram_std),
         progress=job.state.progress,
+        steering=job.state.steering,
         rounds=job.state.sums,
         receipts=tuple(signed for signed, _ in taken),
+        countersignatures=witnesses,
         server_saw=SERVER_SAW,
+        charter_signatures=job.signatures,
     )

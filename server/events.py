@@ -7,13 +7,13 @@ and a dashboard can never disagree. It holds sums and public facts only.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fedethics.canonical import Json
+from fedethics.release.run_log import EVENTS, read_events
 
-EVENTS = "events.jsonl"
+__all__ = ["EVENTS", "EventLog", "read_events"]
 
 
 class EventLog:
@@ -21,21 +21,12 @@ class EventLog:
 
     def __init__(self, job_path: Path) -> None:
         self._path = job_path / EVENTS
+        if self._path.exists() and not self._path.read_bytes().endswith(b"\n"):
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write("\n")  # a crash tore the last line; the next one stands by itself
 
     def write(self, event: str, **fields: Json) -> None:
         """Append one event with its time (UTC)."""
         line = json.dumps({"time": datetime.now(UTC).isoformat(), "event": event, **fields})
         with self._path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
-
-
-def read_events(job_path: Path) -> Iterator[dict[str, Json]]:
-    """Yield the events so far, oldest first; a line still being written is left out."""
-    path = job_path / EVENTS
-    if not path.exists():
-        return
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            return

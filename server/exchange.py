@@ -14,7 +14,7 @@ from flwr.serverapp import Grid
 
 from fedethics.errors import SecaggReject
 from fedethics.flower.wire import parse_reply, request_message
-from fedethics.protocol import Refusal, Reply, Request
+from fedethics.protocol import Action, Refusal, Reply, Request
 
 _LATE = Refusal(code="late", sentence="no reply before the deadline")
 _MALFORMED = Refusal(code="malformed", sentence="the reply could not be read")
@@ -22,25 +22,43 @@ _MALFORMED = Refusal(code="malformed", sentence="the reply could not be read")
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Sends requests through Flower's grid and waits for the replies of one leg."""
+    """Sends requests through Flower's grid and waits for the replies of one leg.
+
+    Attributes:
+        grid: Flower's.
+        work_timeout_s: how long a site may train or measure.
+        relay_timeout_s: how long it may take over every other leg.
+        poll_s: pause between two looks at the grid.
+    """
 
     grid: Grid
-    leg_timeout_s: float
+    work_timeout_s: float
+    relay_timeout_s: float
     poll_s: float = 0.2
 
     def nodes(self) -> tuple[int, ...]:
         """Return the nodes that are connected now."""
         return tuple(self.grid.get_node_ids())
 
-    def ask(self, requests: Mapping[int, Request]) -> dict[int, Reply]:
-        """Send each node its request; a node that stays silent has a refusal in the result."""
+    def timeout_s(self, action: Action) -> float:
+        """Return how long the slowest site may take to answer `action`."""
+        works = action in {Action.TRAIN, Action.EVALUATE}
+        return self.work_timeout_s if works else self.relay_timeout_s
+
+    def ask(self, action: Action, requests: Mapping[int, Request]) -> dict[int, Reply]:
+        """Send each node its request; a node that stays silent has a refusal in the result.
+
+        A reply to another message, a second one to the same, and one that comes after the
+        deadline are left unread.
+        """
+        timeout_s = self.timeout_s(action)
         nodes = list(requests)
         messages = [
             request_message(
                 requests[node],
                 node_id=node,
-                ttl_s=self.leg_timeout_s,
-                group=str(requests[node].action),
+                ttl_s=timeout_s,
+                group=str(action),
             )
             for node in nodes
         ]
@@ -49,7 +67,7 @@ class Exchange:
             message_id: node for message_id, node in zip(ids, nodes, strict=True) if message_id
         }
         replies: dict[int, Reply] = dict.fromkeys(nodes, Reply(refusal=_LATE))
-        deadline = time.monotonic() + self.leg_timeout_s
+        deadline = time.monotonic() + timeout_s
         while waiting and time.monotonic() < deadline:
             for message in self.grid.pull_messages(list(waiting)):
                 node = waiting.pop(message.metadata.reply_to_message_id, None)

@@ -1,14 +1,16 @@
-"""The sites of one run: who they are, how to reach them, and who stopped answering.
+"""The sites of one run: how to reach them, and one leg of the protocol with all of them.
 
-A site is known by the signature on its announcement, never by its node id or anything that Flower
-says of it.
+A site is known by the signature on its messages, never by its node id or anything that Flower says
+of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
+from fedethics.canonical import Json
 from fedethics.errors import FedethicsError, RunError
 from fedethics.protocol import Action, Reply, Request
 from fedethics.secagg import CoordinatorSecagg
@@ -16,17 +18,27 @@ from server.events import EventLog
 from server.exchange import Exchange
 
 Payloads = Mapping[str, bytes]
+Take = Callable[[bytes], object]
+About = Mapping[str, Json]
+
+
+def untaken(_data: bytes) -> None:
+    """Take an answer that says nothing but that it came."""
 
 
 @dataclass
 class Federation:
-    """The enrolled sites, reached through one exchange."""
+    """The enrolled sites, reached through one exchange.
+
+    Attributes:
+        epoch: the epoch that they joined; absent before the first enrolment.
+    """
 
     exchange: Exchange
-    coordinator: CoordinatorSecagg
     charter_hash: str
     run: str
     events: EventLog
+    epoch: CoordinatorSecagg | None = None
     _node_of: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -34,81 +46,100 @@ class Federation:
         """The sites that take part, in the roster's spelling and sorted."""
         return tuple(sorted(self._node_of))
 
-    def enrol(self, *, epoch: str, minimum: int, expected: int) -> None:
-        """Ask every node to announce its site, relay all keys, and wait for all acknowledgements.
+    def strangers(self) -> tuple[int, ...]:
+        """Return the nodes that are connected and belong to no enrolled site."""
+        known = set(self._node_of.values())
+        return tuple(node for node in self.exchange.nodes() if node not in known)
 
-        Raises:
-            RunError: fewer sites than the minimum cohort are willing; no record was touched.
-        """
-        request = self._request(Action.ANNOUNCE, {"epoch": epoch.encode("utf-8")})
-        replies = self.exchange.ask(dict.fromkeys(self.exchange.nodes(), request))
-        for node, reply in replies.items():
-            site = self._taken(
-                reply, "announcement", self.coordinator.add_announcement, f"node {node}"
-            )
-            if site is not None:
-                self._node_of[site] = node
-        if len(self._node_of) < minimum:
-            raise RunError(
-                f"{len(self._node_of)} of {expected} sites are willing"
-                f"{': ' + ', '.join(self.sites) if self._node_of else ''}; the minimum cohort is "
-                f"{minimum}, so no record was touched. Each unwilling site has the reasons in its "
-                "own log (log.jsonl in its home; in a simulation, under sites/ of the run)"
-            )
-        roster = self.coordinator.roster_message()
-        self.leg(
-            Action.JOIN,
-            {key: {"roster": roster} for key in self.sites},
-            "acknowledgement",
-            self.coordinator.add_acknowledgement,
-        )
-        joined = self.coordinator.joined_messages()
-        if joined:
-            told = {site: {"joined": message} for site, message in joined.items()}
-            self.leg(Action.COMPLETE, told, "", lambda _: "")
+    def adopt(self, epoch: CoordinatorSecagg, node_of: Mapping[str, int]) -> None:
+        """Go on with the members of another epoch."""
+        self.epoch, self._node_of = epoch, dict(node_of)
+
+    def keep(self, sites: Collection[str]) -> None:
+        """Go on with these of the enrolled sites."""
+        self._node_of = {site: node for site, node in self._node_of.items() if site in sites}
 
     def leg(
         self,
         action: Action,
         payloads: Mapping[str, Payloads],
         wanted: str,
-        take: Callable[[bytes], str],
-    ) -> tuple[str, ...]:
-        """Ask each site of `payloads`, hand what it answers to `take`, and return who answered.
+        take: Take,
+        about: About | None = None,
+    ) -> dict[str, bytes]:
+        """Ask each site of `payloads` and hand what it answers to `take`.
 
         Args:
             action: what is asked.
             payloads: what each site is sent.
-            wanted: name of the payload that the answer must carry.
-            take: verifies one answer and returns the name of the site that signed it.
+            wanted: name of the payload that the answer carries.
+            take: verifies one answer; what it refuses with a FedethicsError does not count.
+            about: task and round, for the log.
+
+        Returns:
+            The sites whose answer was taken, with that answer.
         """
-        requests = {
-            self._node_of[site]: self._request(action, content)
-            for site, content in payloads.items()
-        }
-        site_of = {self._node_of[site]: site for site in payloads}
-        answered = [
-            site_of[node]
-            for node, reply in self.exchange.ask(requests).items()
-            if self._taken(reply, wanted, take, site_of[node]) is not None
-        ]
-        return tuple(answered)
+        addressed = {self._node_of[site]: (site, content) for site, content in payloads.items()}
+        taken = self._leg(action, addressed, wanted, take, about or {})
+        return {addressed[node][0]: answer for node, answer in taken.items()}
+
+    def broadcast(
+        self,
+        action: Action,
+        nodes: Collection[int],
+        content: Payloads,
+        wanted: str,
+        take: Take,
+        about: About | None = None,
+    ) -> dict[int, bytes]:
+        """Ask nodes of which nobody knows yet whose they are; the answers say who signed them."""
+        addressed = {node: (f"node {node}", content) for node in nodes}
+        return self._leg(action, addressed, wanted, take, about or {})
+
+    def _leg(
+        self,
+        action: Action,
+        addressed: Mapping[int, tuple[str, Payloads]],
+        wanted: str,
+        take: Take,
+        about: About,
+    ) -> dict[int, bytes]:
+        if not addressed:
+            return {}
+        name, began = str(action), time.monotonic()
+        asked: list[Json] = [who for who, _ in addressed.values()]
+        deadline = self.exchange.timeout_s(action)
+        self.events.write("leg-started", leg=name, asked=asked, timeout_s=deadline, **about)
+        requests = {node: self._request(action, sent) for node, (_, sent) in addressed.items()}
+        taken: dict[int, bytes] = {}
+        for node, reply in self.exchange.ask(action, requests).items():
+            if self._is_taken(reply, wanted, take, addressed[node][0]):
+                taken[node] = reply.payloads.get(wanted, b"")
+        self.events.write(
+            "leg-ended",
+            leg=name,
+            answered=[addressed[node][0] for node in taken],
+            dropped=[who for node, (who, _) in addressed.items() if node not in taken],
+            seconds=round(time.monotonic() - began, 3),
+            **about,
+        )
+        return taken
 
     def _request(self, action: Action, payloads: Payloads) -> Request:
         return Request(
             action=action, charter_hash=self.charter_hash, run=self.run, payloads=payloads
         )
 
-    def _taken(
-        self, reply: Reply, wanted: str, take: Callable[[bytes], str], who: str
-    ) -> str | None:
+    def _is_taken(self, reply: Reply, wanted: str, take: Take, who: str) -> bool:
         if reply.refusal is not None:
-            self.events.write(
-                "refused", site=who, code=reply.refusal.code, sentence=reply.refusal.sentence
-            )
-            return None
+            code, sentence = reply.refusal.code, reply.refusal.sentence
+            self.events.write("refused", site=who, code=code, sentence=sentence)
+            return False
         try:
-            return take(reply.payloads.get(wanted, b""))
+            take(reply.payloads.get(wanted, b""))
+        except RunError:  # the coordinator's own trouble, such as a full disk
+            raise
         except FedethicsError as error:
             self.events.write("rejected", site=who, code=error.code, sentence=str(error))
-            return None
+            return False
+        return True

@@ -1,7 +1,7 @@
 """A job on disk: what was agreed, and every committed step, so that it survives the process.
 
-Each step is written whole (temporary file, fsync, rename) before the next begins. A round that was
-not committed is done again with fresh masks and fresh noise; the sites charge it again.
+Each step is written whole (temporary file, fsync, rename) before the next begins. What lies between
+two commits is in the protocol's own files (`server/protocol_files.py`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from fedethics import canonical, terms
 from fedethics.charter import document
 from fedethics.charter.model import Charter
+from fedethics.charter.signing import CharterSignature, load_signatures, signatures_path
 from fedethics.errors import RunError
 from fedethics.identity import Identity
 from fedethics.release import durable
-from fedethics.release.evidence import OpenedSum, Progress
+from fedethics.release.evidence import OpenedSum, Progress, Steering
 from fedethics.terms import term
 from server.settings import RunSettings
 
@@ -33,30 +34,33 @@ class JobState:
 
     Attributes:
         started: when the job first started (ISO 8601, UTC).
-        attempt: how often it was started; part of every epoch id, so keys are never reused.
+        epochs: how many epochs were begun; the next one's number, so keys are never reused.
         committed_round: the last training round whose sum is in the adapter.
         sums: every sum that was opened.
         progress: opened light evaluations.
         fairness: opened fairness tables; empty until the final evaluation.
+        steering: opened counts of training records, oldest first, each one flat table.
     """
 
     started: str = term()
-    attempt: int = term(at_least=0)
+    epochs: int = term(default=0, at_least=0)
     committed_round: int = term(default=0, at_least=0)
     sums: tuple[OpenedSum, ...] = term(default=())
     progress: tuple[Progress, ...] = term(default=())
     fairness: tuple[int, ...] = term(default=())
+    steering: tuple[Steering, ...] = term(default=())
 
 
 @dataclass(slots=True)
 class Job:
-    """One job: charter, coordinator identity and committed state."""
+    """One job: charter with its signatures, coordinator identity and committed state."""
 
     path: Path
     charter: Charter
     charter_hash: str
     identity: Identity
     state: JobState
+    signatures: tuple[CharterSignature, ...] = ()
 
     @classmethod
     def open(cls, settings: RunSettings) -> Job:
@@ -77,7 +81,8 @@ class Job:
         charter_hash = document.hash_of(charter)
         state = _continued(path, charter_hash) if settings.resume else _fresh(path)
         durable.write(path / "charter.json", document.encode(charter))
-        job = cls(path, charter, charter_hash, identity, state)
+        signatures = load_signatures(signatures_path(home / "charter.json"))
+        job = cls(path, charter, charter_hash, identity, state, signatures)
         job.commit()
         return job
 
@@ -86,17 +91,27 @@ class Job:
         self.state = dataclasses.replace(self.state, **changes)  # type: ignore[arg-type]
         durable.write(self.path / STATE, canonical.encode(terms.document(self.state)))
 
-    def adapter(self, initial: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the adapter after the last committed round, shape (p,)."""
-        if self.state.committed_round == 0:
+    def begin_epoch(self) -> None:
+        """Use up the next epoch's number, before its members are told of each other."""
+        self.commit(epochs=self.state.epochs + 1)
+
+    def is_committed(self, task: str, number: int) -> bool:
+        """Say whether the sum of `task` in round `number` is in the state."""
+        return any(entry.kind == task and entry.round == number for entry in self.state.sums)
+
+    def adapter(self, initial: NDArray[np.float32], *, after: int) -> NDArray[np.float32]:
+        """Return the adapter after round `after`, which is committed, shape (p,)."""
+        if after == 0:
             return initial
-        data = durable.read(self._adapter_path(self.state.committed_round))
+        data = durable.read(self._adapter_path(after))
         return np.frombuffer(data, dtype="<f4").astype(np.float32)
 
-    def commit_round(self, number: int, adapter: NDArray[np.float32], opened: OpenedSum) -> None:
+    def commit_round(
+        self, number: int, adapter: NDArray[np.float32], sums: tuple[OpenedSum, ...]
+    ) -> None:
         """Make round `number` durable: first its adapter, then the state that points to it."""
         durable.write(self._adapter_path(number), adapter.astype("<f4").tobytes())
-        self.commit(committed_round=number, sums=(*self.state.sums, opened))
+        self.commit(committed_round=number, sums=sums)
 
     def _adapter_path(self, number: int) -> Path:
         return self.path / "rounds" / f"adapter-{number:04d}.f32"
@@ -109,7 +124,7 @@ def _fresh(path: Path) -> JobState:
             "directory"
         )
     (path / "rounds").mkdir(parents=True, exist_ok=True)
-    return JobState(started=datetime.now(UTC).isoformat(timespec="seconds"), attempt=0)
+    return JobState(started=datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 def _continued(path: Path, charter_hash: str) -> JobState:
@@ -126,4 +141,4 @@ def _continued(path: Path, charter_hash: str) -> JobState:
     state = terms.read(JobState, table, path="state", problems=problems)
     if problems or state is None:
         raise RunError(f"{path / STATE} is damaged: {'; '.join(problems)}")
-    return dataclasses.replace(state, attempt=state.attempt + 1)
+    return state

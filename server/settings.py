@@ -23,7 +23,8 @@ class RunSettings:
         job_id: name of the run in every message and ledger; the same when it is resumed.
         coordinator_home: directory with charter.json and the coordinator's identity.key.
         model_dir: directory of the base model; empty for the embedded one.
-        leg_timeout_s: how long to wait for the slowest site in one exchange.
+        leg_timeout_s: how long to wait for the slowest site to train or measure.
+        relay_timeout_s: how long to wait in every other exchange; 0 for as long as `leg_timeout_s`.
         resume: continue the job in `job_dir` after its last committed round.
     """
 
@@ -32,6 +33,7 @@ class RunSettings:
     coordinator_home: str = term(nonempty=True)
     model_dir: str = term(default="")
     leg_timeout_s: float = term(default=600.0, above=0)
+    relay_timeout_s: float = term(default=0.0, at_least=0)
     resume: bool = term(default=False)
 
     @classmethod

@@ -9,6 +9,7 @@ its run counts for nothing unless the signed opening says the same.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,22 @@ from numpy.typing import NDArray
 
 from fedethics import tasks
 from fedethics.canonical import sha256_hex
-from fedethics.errors import SecaggReject
+from fedethics.data.repeats import reading_notes
+from fedethics.errors import SecaggAbort, SecaggReject
 from fedethics.policy.permit import Permit
+from fedethics.privacy.noise import NoiseSource
 from fedethics.protocol import Action, Reply, Request
 from fedethics.secagg import Opening, SiteStore
 from fedethics.site.home import SiteHome
 from fedethics.site.log import SiteLog
-from fedethics.site.mechanisms import measure, train
+from fedethics.site.mechanisms import measure, require_form, train
 from fedethics.site.openings import check_agreed
 from fedethics.site.session import Session
+from fedethics.site.steering import weights_of_round
+from fedethics.site.witness import witness
 from fedethics.training.self_test import self_test
+
+Mechanism = Callable[[Session, NDArray[np.float32], Opening, NoiseSource], NDArray[np.int64]]
 
 
 class SiteHandler:
@@ -52,7 +59,11 @@ class SiteHandler:
                 "reveal": session.secagg.reveal(_payload(request, "proof"))
             },
             Action.RESULT: self._result,
+            Action.SLICE: self._slice,
             Action.RECEIPT: lambda session, request: {"receipt": session.receipt(request.run)},
+            Action.WITNESS: lambda session, request: {
+                "countersignature": witness(session, request.run, _payload(request, "heads"))
+            },
         }
 
     def handle(self, request: Request) -> Reply:
@@ -72,6 +83,7 @@ class SiteHandler:
         if epoch.rpartition("/")[0] != request.run:
             raise SecaggReject(f"epoch {epoch!r} is not of run {request.run!r}; nothing was done")
         session.permit(request.run)
+        self.log.write("records read", **reading_notes(session.workbench.records))
         return {"announcement": session.secagg.announce(epoch=epoch)}
 
     def _complete(self, session: Session, request: Request) -> dict[str, bytes]:
@@ -83,43 +95,84 @@ class SiteHandler:
         open_message = _payload(request, "open")
         opening = session.secagg.check_open(open_message, specs=session.specs)
         check_agreed(opening, request, charter=session.charter, plan=session.plan)
+        session.require_proven_sums(opening.run)
         adapter = _vector(_payload(request, "adapter"), session.specs[tasks.UPDATE].length)
         session.require_model(opening.model_hash, adapter)
+        require_form(session, adapter, opening)
         granted = session.permit(opening.run)
         question = session.question(opening)
         vector = session.journal.find(question, model_hash=opening.model_hash)
         if vector is None:
-            vector = self._draw(session, granted, opening, adapter)
+            vector = self._draw(
+                session, granted, opening, self._mechanism(session, request, opening), adapter
+            )
         spec = session.specs[opening.task]
         return {"share": session.secagg.share(open_message, vector, spec=spec)}
 
+    def _mechanism(self, session: Session, request: Request, opening: Opening) -> Mechanism:
+        """Return what the opening asks for, with all that can refuse it done before it costs."""
+        if opening.task != tasks.UPDATE:
+            return measure
+        sums = request.payloads.get("steering", b"")
+        return partial(train, weights=weights_of_round(session, opening, sums))
+
     def _draw(
-        self, session: Session, granted: Permit, opening: Opening, adapter: NDArray[np.float32]
+        self,
+        session: Session,
+        granted: Permit,
+        opening: Opening,
+        mechanism: Mechanism,
+        adapter: NDArray[np.float32],
     ) -> NDArray[np.int64]:
         """Reserve the budget, compute with noise, and keep the answer. Sensitive until masked."""
         if opening.task == tasks.UPDATE:
-            self._self_test(session, opening.run)
+            self._self_test(session, opening)
         reservation = session.reserve(granted, opening)
-        compute = train if opening.task == tasks.UPDATE else measure
-        vector = compute(session, adapter, opening.task, session.noise(opening))
+        vector = mechanism(session, adapter, opening, session.noise(opening))
         session.journal.keep(session.question(opening), vector, model_hash=opening.model_hash)
         session.ledger.confirm(reservation, note="noised answer drawn")
         return vector
 
-    def _self_test(self, session: Session, run: str) -> None:
+    def _self_test(self, session: Session, opening: Opening) -> None:
+        run = opening.run
         if session.journal.self_test_passed(charter_hash=session.charter_hash, run=run):
             return
         part = session.workbench.records.train
         activations = session.workbench.activations(part)
-        self_test(session.workbench.learner, activations, part.labels, session.local_terms())
+        terms = session.local_terms(opening.round_number)
+        self_test(session.workbench.learner, activations, part.labels, terms)
         session.journal.record_self_test(charter_hash=session.charter_hash, run=run)
         self.log.write("self-test passed", run=run)
 
     def _result(self, session: Session, request: Request) -> dict[str, bytes]:
+        """Take the sum, and ask for the slices of it that this site checks."""
         result = session.secagg.finish(_payload(request, "result"))
         question = session.question(result)
         seen = sha256_hex(result.total.astype("<i8").tobytes())
         session.journal.opened(question, sum_sha256=seen)
+        if not session.charter.secagg.verify_slices or session.site not in result.survivors:
+            return {}
+        slices = session.secagg.slice_request(result.session_id)
+        session.journal.ask_for_check(question, session_id=result.session_id)
+        return {"slice-request": slices}
+
+    def _slice(self, session: Session, request: Request) -> dict[str, bytes]:
+        """Check slices of a sum; one that fails ends this site's part in the run."""
+        answer = _payload(request, "slice")
+        session_id = session.secagg.session_of_slice(answer)
+        # Durable first: if this process dies while it checks, the sum counts as unproven.
+        session.journal.begin_check(session_id)
+        try:
+            proven = session.secagg.verify_slice(answer)
+        except SecaggReject:
+            session.journal.end_check(session_id, "asked")
+            raise
+        except SecaggAbort as lie:
+            session.journal.end_check(session_id, "failed")
+            self.log.write("false-sum", run=request.run, reason=str(lie))
+            raise
+        session.journal.end_check(session_id, "passed")
+        self.log.write("sum-checked", run=request.run, coordinates=proven)
         return {}
 
 

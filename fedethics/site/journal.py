@@ -17,12 +17,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedethics.errors import LedgerError, SecaggReject
-from fedethics.privacy.ledger.receipt import SumSeen
+from fedethics.privacy.ledger.receipt import Slices, SumSeen
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -32,7 +33,21 @@ CREATE TABLE IF NOT EXISTS self_tests (charter TEXT, run TEXT, PRIMARY KEY (char
 CREATE TABLE IF NOT EXISTS sums (
     charter TEXT, run TEXT, task TEXT, round INTEGER, sha256 TEXT NOT NULL,
     PRIMARY KEY (charter, run, task, round));
+CREATE TABLE IF NOT EXISTS checks (
+    charter TEXT, run TEXT, task TEXT, round INTEGER, session TEXT NOT NULL, state TEXT NOT NULL,
+    PRIMARY KEY (charter, run, task, round));
 """
+_SUMS = """SELECT task, round, sha256, coalesce(state, 'asked') FROM sums
+    LEFT JOIN checks USING (charter, run, task, round)
+    WHERE charter = ? AND run = ? ORDER BY round, task"""
+_CHECK = "UPDATE checks SET state = ? WHERE session = ? AND state IN (?, ?)"
+# A check that began and never ended proved nothing.
+_SAID: dict[str, Slices] = {
+    "asked": "unchecked",
+    "begun": "unchecked",
+    "passed": "passed",
+    "failed": "failed",
+}
 _FIND = """SELECT model, words FROM answers
     WHERE charter = ? AND run = ? AND task = ? AND round = ?"""
 _FORGET = "DELETE FROM answers WHERE charter = ? AND run = ? AND task = ? AND round = ?"
@@ -95,12 +110,49 @@ class Journal:
     def sums(self, *, charter_hash: str, run: str) -> tuple[SumSeen, ...]:
         """Return the sums of a run that this site saw opened."""
         with self._open() as connection:
+            rows = connection.execute(_SUMS, (charter_hash, run)).fetchall()
+        return tuple(
+            SumSeen(kind=task, round=number, sha256=sha, slices=_SAID[state])
+            for task, number, sha, state in rows
+        )
+
+    def ask_for_check(self, question: Question, *, session_id: str) -> None:
+        """Note that slices of a sum were asked for; what was found already stays."""
+        with self._open() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO checks VALUES (?, ?, ?, ?, ?, 'asked')",
+                (*question.key, session_id),
+            )
+
+    def begin_check(self, session_id: str) -> None:
+        """Write that the check of a session's sum begins.
+
+        Raises:
+            SecaggReject: this site asked for no check of such a session.
+        """
+        with self._open() as connection:
+            asked = connection.execute("SELECT 1 FROM checks WHERE session = ?", (session_id,))
+            if asked.fetchone() is None:
+                raise SecaggReject("this site asked for no slices of such a sum; nothing was done")
+            connection.execute(_CHECK, ("begun", session_id, "asked", "asked"))
+
+    def end_check(self, session_id: str, found: Literal["asked", "passed", "failed"]) -> None:
+        """Write what a check found; "asked" if the answer was not one that it could be made on."""
+        before = ("begun", "begun" if found == "asked" else "asked")
+        if found == "failed":
+            before = ("begun", "passed")
+        with self._open() as connection:
+            connection.execute(_CHECK, (found, session_id, *before))
+
+    def unproven(self, *, charter_hash: str, run: str) -> tuple[str, ...]:
+        """Return, in words, the sums of a run whose check failed, or began and never ended."""
+        with self._open() as connection:
             rows = connection.execute(
-                "SELECT task, round, sha256 FROM sums WHERE charter = ? AND run = ? "
-                "ORDER BY round, task",
+                "SELECT task, round FROM checks WHERE charter = ? AND run = ? "
+                "AND state IN ('begun', 'failed') ORDER BY round, task",
                 (charter_hash, run),
             ).fetchall()
-        return tuple(SumSeen(kind=task, round=number, sha256=sha) for task, number, sha in rows)
+        return tuple(f"{task} of round {number}" for task, number in rows)
 
     def self_test_passed(self, *, charter_hash: str, run: str) -> bool:
         """Say whether the start-up self-test passed for a run."""

@@ -52,4 +52,6 @@ def _rounds(task: str, charter: Charter, plan: PrivacyPlan) -> range | tuple[int
     last = charter.training.rounds
     if task == tasks.UPDATE:
         return range(1, last + 1)
+    if task == tasks.STEERING:
+        return plan.steering_rounds
     return plan.progress_rounds if task == tasks.PROGRESS else (last,)

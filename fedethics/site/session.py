@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fedethics import tasks
 from fedethics.charter.model import Charter
-from fedethics.errors import SecaggAbort
+from fedethics.errors import SecaggAbort, SumRefuted
 from fedethics.identity import Identity
 from fedethics.policy.model import Policy, load_policy
 from fedethics.policy.permit import Permit, permit
@@ -26,7 +26,7 @@ from fedethics.secagg import Opening, Result, SiteSecagg, SiteStore, TaskSpec
 from fedethics.site.home import SiteHome
 from fedethics.site.journal import Journal, Question
 from fedethics.site.workbench import Workbench, open_workbench
-from fedethics.training.dp_sgd import LocalTerms
+from fedethics.training.local_terms import LocalTerms
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Session:
             self.charter,
             data=self.home.data_path,
             model_dir=self.home.model_dir,
-            device=self.policy.compute.device,
+            compute=self.policy.compute,
         )
 
     @cached_property
@@ -120,7 +120,23 @@ class Session:
             data=self.workbench.facts(),
             fixed_noise=self.fixed_noise,
             run=run,
+            signatures=self.home.charter_signatures(),
         )
+
+    def require_proven_sums(self, run: str) -> None:
+        """Refuse a run of which a sum did not pass this site's check.
+
+        Raises:
+            SumRefuted: names the sums. Nothing was computed.
+        """
+        unproven = self.journal.unproven(charter_hash=self.charter_hash, run=run)
+        if unproven:
+            raise SumRefuted(
+                f"run {run}: the sum of {', '.join(unproven)} did not pass this site's check, so "
+                "it answers no further round. Nothing was computed. If it failed, the "
+                "coordinator's signed proof of it is kept (log.jsonl, secagg.db): show it to the "
+                "other members. If the check never ended, resuming the job ends it"
+            )
 
     def require_model(self, model_hash: str, adapter: NDArray[np.float32]) -> None:
         """Refuse an adapter other than the one that every site was promised in OPEN."""
@@ -157,13 +173,14 @@ class Session:
         source = NoiseSource.fixed(f"{seed}/{self.site}".encode())
         return source.derive(f"{opening.run}/{opening.task}/{opening.round_number}")
 
-    def local_terms(self) -> LocalTerms:
-        """Return the terms of one round of local training."""
+    def local_terms(self, round_number: int) -> LocalTerms:
+        """Return the terms of local training in a round, counted from 1."""
         member = self.charter.member(self.site)
         return LocalTerms.of(
             self.charter,
             noise_multiplier=self.plan.noise_multiplier or 0.0,
             declared_records=member.declared_records if member else 0,
+            round_number=round_number,
         )
 
     def receipt(self, run: str) -> bytes:

@@ -16,6 +16,7 @@ from fedethics.secagg import CoordinatorSecagg
 from fedethics.site.handler import SiteHandler
 from fedethics.training.learner import Learner
 from tests.e2e.conftest import heart_data, lab  # noqa: F401  fixtures
+from tests.server.conftest import learned, memory, quick, staged  # noqa: F401  fixtures
 
 
 @dataclasses.dataclass

@@ -1,0 +1,106 @@
+"""Enrolment: one epoch of keys for the sites that are willing, and another when more have come.
+
+A node that refused, or was late, is asked again before every later round. If it is willing then,
+all sites join a new epoch with it: it counts in the count sums at once, and in training unless a
+training sum was opened without it (`server/cohort.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from fedethics import tasks
+from fedethics.errors import RunError
+from fedethics.protocol import Action
+from fedethics.secagg import CoordinatorSecagg
+from fedethics.secagg.coordinator_log import CoordinatorLog
+from server.events import EventLog
+from server.federation import Federation, untaken
+from server.job import Job
+from server.protocol_files import ProtocolFiles
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """Brings sites into epochs."""
+
+    job: Job
+    federation: Federation
+    files: ProtocolFiles
+    events: EventLog
+
+    def begin(self) -> None:
+        """Enrol every willing site of the roster in a new epoch.
+
+        Raises:
+            RunError: fewer sites than the minimum cohort are willing; no record was touched.
+        """
+        epoch = self._new_epoch()
+        self._join(epoch, self._announced(epoch, self.federation.exchange.nodes()))
+
+    def complete(self) -> None:
+        """Ask the nodes that are not enrolled again, if a site of the roster is missing."""
+        before = set(self.federation.sites)
+        strangers = self.federation.strangers()
+        if not set(self.job.charter.site_names) - before or not strangers:
+            return
+        epoch = self._new_epoch()
+        found = self._announced(epoch, strangers)
+        if found.keys() - before:
+            found |= self._announced(epoch, self.federation.exchange.nodes())
+            # Never at the price of a site that is there: sums need those that were in them before.
+            if found.keys() > before:
+                self._join(epoch, found)
+
+    def _new_epoch(self) -> CoordinatorSecagg:
+        """Return an epoch without members; its number is used up when its roster is told."""
+        path = self.files.epoch(self.job.state.epochs)
+        self.files.forget(path)
+        return self.epoch_in(CoordinatorLog.create(path))
+
+    def epoch_in(self, log: CoordinatorLog) -> CoordinatorSecagg:
+        """Return the epoch whose messages are in `log`."""
+        job = self.job
+        terms = tasks.secagg_terms(job.charter, charter_hash=job.charter_hash)
+        return CoordinatorSecagg(identity=job.identity, terms=terms, log=log)
+
+    def _announced(self, epoch: CoordinatorSecagg, nodes: Collection[int]) -> dict[str, int]:
+        """Ask nodes to announce their sites; return who did, and from which node."""
+        name = f"{self.federation.run}/{self.job.state.epochs}"
+        signed: dict[bytes, str] = {}
+
+        def take(message: bytes) -> None:
+            signed[message] = epoch.add_announcement(message)
+
+        answers = self.federation.broadcast(
+            Action.ANNOUNCE, nodes, {"epoch": name.encode("utf-8")}, "announcement", take
+        )
+        return {signed[message]: node for node, message in answers.items()}
+
+    def _join(self, epoch: CoordinatorSecagg, found: dict[str, int]) -> None:
+        """Tell the members of each other, and go on with those that acknowledge."""
+        self._require(found, "willing")
+        self.job.begin_epoch()
+        roster = epoch.roster_message()
+        self.federation.adopt(epoch, found)
+        joined = self.federation.leg(
+            Action.JOIN,
+            {site: {"roster": roster} for site in found},
+            "acknowledgement",
+            epoch.add_acknowledgement,
+        )
+        self.federation.keep(joined)
+        self._require(joined, "enrolled")
+        told = {site: {"joined": message} for site, message in epoch.joined_messages().items()}
+        self.federation.leg(Action.COMPLETE, told, "", untaken)
+
+    def _require(self, sites: Collection[str], what: str) -> None:
+        minimum = self.job.charter.secagg.minimum_cohort
+        if len(sites) < minimum:
+            raise RunError(
+                f"{len(sites)} of {len(self.job.charter.roster)} sites are {what}"
+                f"{': ' + ', '.join(sorted(sites)) if sites else ''}; the minimum cohort is "
+                f"{minimum}, so no record was touched. Each unwilling site has the reasons in its "
+                "own log (log.jsonl in its home; in a simulation, under sites/ of the run)"
+            )

@@ -1,0 +1,252 @@
+"""Secure sums over the legs of the federation: opened, taken up after a crash, and settled.
+
+Work first, aggregate after: the shares ride on the reply to TRAIN or EVALUATE, so a site that is
+lost while it computes costs nothing but its own contribution.
+
+A sum's file (`server/protocol_files.py`) tells how far it came. Until sites were asked to reveal,
+it may be given up: the same noised answers are summed again under fresh masks. From then on it is
+the only sum of its round that honest sites will ever open, so it is finished, however often the
+coordinator dies on the way. Once it is committed, the sites in it are told and check it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedethics import tasks
+from fedethics.canonical import Json
+from fedethics.errors import RunError, SecaggAbort, SecaggReject
+from fedethics.protocol import Action
+from fedethics.secagg import CoordinatorRound, TaskSpec
+from fedethics.secagg.coordinator_log import CoordinatorLog
+from fedethics.secagg.coordinator_replay import epoch_of
+from fedethics.training.learner import Learner
+from server.cohort import cohort_of
+from server.enrolment import Enrolment
+from server.events import EventLog
+from server.federation import Federation, untaken
+from server.job import Job
+from server.protocol_files import ProtocolFiles
+
+_ATTEMPTS = 2
+_ANSWERS_AT_ONCE = 16  # a SLICE is about as large as the vector
+
+
+class UnfinishedOpeningError(RunError):
+    """Sites were asked to reveal and too few have: the same sum is to be finished later."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Opens the sums of one job, each step on disk before anyone hears of it."""
+
+    job: Job
+    federation: Federation
+    enrolment: Enrolment
+    learner: Learner
+    files: ProtocolFiles
+    events: EventLog
+
+    @cached_property
+    def specs(self) -> dict[str, TaskSpec]:
+        """The sums that the charter allows."""
+        length = self.learner.initial_vector().size
+        return tasks.task_specs(self.job.charter, vector_length=length)
+
+    def open(
+        self,
+        task: tasks.Kind,
+        number: int,
+        adapter: NDArray[np.float32],
+        *,
+        steering: bytes = b"",
+    ) -> CoordinatorRound:
+        """Open the sum of `task` in round `number` over answers to `adapter`, shape (p,).
+
+        Args:
+            task: which sum.
+            number: the round, from 1.
+            adapter: what sites answer to.
+            steering: earlier sums that the round's weights follow from; sites know them already.
+
+        Raises:
+            RunError: too few sites, or, for counts, fewer than all; nothing was opened, or (an
+                `UnfinishedOpeningError`) the opening is to be finished when the job is resumed.
+        """
+        reason = ""
+        for _ in range(_ATTEMPTS):
+            try:
+                session = self._masked(task, number, adapter, steering)
+            except SecaggAbort as error:
+                reason = str(error)
+                self.events.write("sum-abandoned", kind=task, round=number, why=reason)
+                continue
+            self._reveal(session)
+            return session
+        raise RunError(
+            f"the {task} sum of round {number} could not be opened after {_ATTEMPTS} attempts: "
+            f"{reason} What was reserved stays charged at the sites; committed rounds are kept. "
+            "Resume the job when the sites are back"
+        )
+
+    def interrupted(self) -> CoordinatorRound | None:
+        """Finish the opening that the coordinator died in, if there is one; forget what is stale.
+
+        No epoch is needed: whoever was asked to reveal answers again with the same bytes.
+
+        Raises:
+            UnfinishedOpeningError: too few of its sites are here.
+        """
+        for task, number, path in self.files.sessions():
+            if self.job.is_committed(task, number):
+                continue
+            session = self._reopened(path)
+            if session is None or not session.may_be_open:
+                self.events.write(
+                    "sum-abandoned", kind=task, round=number, why="the coordinator stopped"
+                )
+                self.files.forget(path)
+                continue
+            self.events.write("opening-resumed", kind=task, round=number)
+            self._reveal(session, anyone=True)
+            return session
+        return None
+
+    def settle(self, session: CoordinatorRound) -> None:
+        """Tell a committed sum to the sites in it, answer their checks of it, and forget it.
+
+        A site that is not there, or finds the sum false, leaves the sum unsettled: it is told again
+        before the run is closed, and when the job is resumed.
+        """
+        opened, about = session.result(), _about(session)
+        here = [site for site in opened.survivors if site in self.federation.sites]
+        told = {site: {"result": opened.message} for site in here}
+        requests = self.federation.leg(Action.RESULT, told, "slice-request", bytes, about)
+        settled = set(requests)
+        if self.job.charter.secagg.verify_slices:
+            settled = self._prove(session, requests)
+        if settled >= set(opened.survivors):
+            self.files.forget(self.files.session(_task(session), session.round_number))
+
+    def settle_all(self) -> None:
+        """Settle what was committed and not settled, as far as the sites are here."""
+        for task, number, path in self.files.sessions():
+            if self.job.is_committed(task, number):
+                session = self._reopened(path)
+                if session is not None:
+                    self.settle(session)
+
+    def _masked(
+        self, task: tasks.Kind, number: int, adapter: NDArray[np.float32], steering: bytes
+    ) -> CoordinatorRound:
+        """Begin a session and bring it to where shares can be revealed; none is revealed yet."""
+        session = self._begin(task, number, self.learner.model_hash(adapter))
+        about = _about(session)
+        leg = self.federation.leg
+        action = Action.TRAIN if task == tasks.UPDATE else Action.EVALUATE
+        work = {"open": session.open_message, "adapter": adapter.astype("<f4").tobytes()}
+        if steering:
+            work["steering"] = steering
+        leg(action, dict.fromkeys(session.cohort, work), "share", session.add_share, about)
+        forward = _each("forward", session.forward())
+        leg(Action.FORWARD, forward, "masked", session.add_masked, about)
+        survivors = _each("survivors", session.survivors())
+        if self.job.charter.secagg.mode == "strict":
+            leg(Action.SURVIVORS, survivors, "confirm", session.add_confirm, about)
+            session.proof()
+        return session
+
+    def _begin(self, task: tasks.Kind, number: int, model_hash: str) -> CoordinatorRound:
+        job, epoch = self.job, self.federation.epoch
+        if epoch is None:
+            raise RunError("no site is enrolled; nothing was asked")
+        cohort = cohort_of(
+            task,
+            number,
+            charter=job.charter,
+            enrolled=self.federation.sites,
+            opened=job.state.sums,
+        )
+        path = self.files.session(task, number)
+        self.files.forget(path)  # of an attempt that was given up before anything was revealed
+        return epoch.open(
+            spec=self.specs[task],
+            round_number=number,
+            model_hash=model_hash,
+            cohort=cohort,
+            keep=path,
+        )
+
+    def _reveal(self, session: CoordinatorRound, *, anyone: bool = False) -> None:
+        """Ask for shares until the sum opens; the same request each time, for the same answer."""
+        reason, about = "", _about(session)
+        for _ in range(_ATTEMPTS):
+            asked = _each("proof", session.unrevealed())
+            if anyone and asked:
+                content = next(iter(asked.values()))
+                nodes = self.federation.exchange.nodes()
+                self.federation.broadcast(
+                    Action.PROOF, nodes, content, "reveal", session.add_reveal, about
+                )
+            elif asked:
+                self.federation.leg(Action.PROOF, asked, "reveal", session.add_reveal, about)
+            try:
+                session.result()
+            except SecaggAbort as error:
+                reason = str(error)
+            else:
+                return
+        raise UnfinishedOpeningError(
+            f"the {session.task} sum of round {session.round_number} is being opened and could not "
+            f"be finished: {reason} Nothing is lost and nothing is charged again. Resume the job "
+            "when the sites are back; if they never will be, start a new run, since no other sum "
+            "of this round will ever be opened"
+        )
+
+    def _prove(self, session: CoordinatorRound, requests: Mapping[str, bytes]) -> set[str]:
+        """Answer what sites ask of the sum; return those that need no more."""
+        settled, asking = set(), []
+        for site, request in requests.items():
+            if request:
+                asking.append(site)
+            else:
+                settled.add(site)  # a site that has checked, or that cannot
+        for start in range(0, len(asking), _ANSWERS_AT_ONCE):
+            answers = {}
+            for site in asking[start : start + _ANSWERS_AT_ONCE]:
+                try:
+                    answers[site] = {"slice": session.slice(requests[site])}
+                except SecaggReject as error:
+                    self.events.write("rejected", site=site, code=error.code, sentence=str(error))
+            settled |= self.federation.leg(
+                Action.SLICE, answers, "", untaken, _about(session)
+            ).keys()
+        return settled
+
+    def _reopened(self, path: Path) -> CoordinatorRound | None:
+        """Take up the session in `path`; None if the coordinator died before its OPEN was there."""
+        name = epoch_of(path)
+        if name is None:
+            return None
+        number = int(name.rpartition("/")[2])
+        epoch = self.enrolment.epoch_in(CoordinatorLog.open(self.files.epoch(number)))
+        return epoch.reopen(path, specs=self.specs)
+
+
+def _about(session: CoordinatorRound) -> dict[str, Json]:
+    return {"task": session.task, "round": session.round_number}
+
+
+def _task(session: CoordinatorRound) -> tasks.Kind:
+    return cast(tasks.Kind, session.task)
+
+
+def _each(name: str, messages: Mapping[str, bytes]) -> dict[str, dict[str, bytes]]:
+    return {site: {name: message} for site, message in messages.items()}

@@ -1,0 +1,204 @@
+"""A whole federation with an arithmetic for a model, so quick that it can die at every step.
+
+Everything between the model and the wire is real: apps, grid, secure aggregation, policy, ledger,
+journal and job. Only training and measuring are replaced, by integers that follow from the site and
+the round, since what is tested is what happens between them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shutil
+import sqlite3
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from flwr.app import Context, Message, RecordDict
+
+import fedethics.site.handler as handler_module
+import server.app as app_module
+import server.closing as closing_module
+from clients.app import app as client_app
+from fedethics.charter import document
+from fedethics.flower.inprocess import COORDINATOR_NODE, wire_copy
+from fedethics.flower.wire import parse_reply, parse_request
+from fedethics.identity import Identity
+from fedethics.privacy.ledger import Ledger
+from fedethics.secagg import framing
+from fedethics.secagg.framing import Kind
+from fedethics.training.learner import Learner
+from simulations import staging
+from simulations.loopback import LoopbackGrid
+from simulations.staging import Stage
+from tests.e2e.conftest import Lab, heart_data  # noqa: F401  fixture
+
+SITES = ("cleveland", "hungary", "switzerland", "va-long-beach")
+
+
+def numbers(site: str, opening: object, size: int) -> np.ndarray:
+    """Integers that follow from who is asked what; small enough for every task's bound."""
+    name = f"{site}|{opening.task}|{opening.round_number}"
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+    return np.random.default_rng(seed).integers(0, 50, size, dtype=np.int64)
+
+
+class Learned:
+    """The real learner's layout, built once, without what takes time."""
+
+    def __init__(self, real: Learner) -> None:
+        self._real = real
+        self._initial = real.initial_vector()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._real, name)
+
+    def initial_vector(self) -> np.ndarray:
+        return self._initial.copy()
+
+    def save_adapter(self, vector: np.ndarray, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "adapter_model.safetensors").write_bytes(vector.astype("<f4").tobytes())
+
+
+class Tap:
+    """What sites ever revealed: (site, task, round) -> the REVEALs, over all lives of a job."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, tuple[str, int]] = {}
+        self.revealed: dict[tuple[str, str, int], set[bytes]] = {}
+
+    def copy(self) -> Tap:
+        other = Tap()
+        other.sessions = dict(self.sessions)
+        other.revealed = {key: set(found) for key, found in self.revealed.items()}
+        return other
+
+    def hears(self, site: str, request: Message, reply: Message) -> None:
+        asked, answer = parse_request(request), parse_reply(reply)
+        if "open" in asked.payloads:
+            raw = asked.payloads["open"]
+            header = framing.decode(raw, kind=Kind.OPEN, max_body_bytes=0).header
+            self.sessions[hashlib.sha256(raw).hexdigest()] = (header["task"], header["round"])
+        if "reveal" in answer.payloads:
+            raw = answer.payloads["reveal"]
+            header = framing.decode(raw, kind=Kind.REVEAL, max_body_bytes=1 << 20).header
+            key = (site, *self.sessions[header["session"]])
+            self.revealed.setdefault(key, set()).add(raw)
+
+
+class TappedGrid(LoopbackGrid):
+    """The loopback grid, overheard; `before` is called before each delivery and may raise."""
+
+    tap = Tap()
+    before: Callable[[str, str], None] = staticmethod(lambda _site, _action: None)
+
+    def _deliver(self, message: Message) -> str:
+        site = self._site_of[message.metadata.dst_node_id]
+        self.before(site, message.metadata.message_type)
+        message_id = super()._deliver(message)
+        reply = self._replies[message_id]
+        if not reply.has_error():
+            self.tap.hears(site, wire_copy(message, message_id=message_id), reply)
+        return message_id
+
+
+@dataclasses.dataclass
+class Quick:
+    """One staged federation that can be run, killed and resumed many times from copies."""
+
+    template: Stage
+    path: Path
+    count: int = 0
+
+    def copy(self) -> Stage:
+        """A fresh federation with the same keys."""
+        self.count += 1
+        run_dir = self.path / f"copy-{self.count}" / "run"
+        shutil.copytree(self.template.run_dir, run_dir)
+        return staging.existing(run_dir, self.template.charter)
+
+    def run(
+        self,
+        stage: Stage,
+        *,
+        resume: bool = False,
+        grid: Callable[..., LoopbackGrid] = LoopbackGrid,
+        **settings: float,
+    ) -> Path:
+        """Run the job, or what is left of it."""
+        config = {
+            "coordinator-home": str(stage.coordinator),
+            "job-dir": str(stage.run_dir),
+            "job-id": "run",
+            "model-dir": "",
+            "resume": resume,
+        } | {key.replace("_", "-"): value for key, value in settings.items()}
+        context = Context(1, COORDINATOR_NODE, {}, RecordDict(), config)
+        app_module.app(grid(client_app=client_app, homes=stage.homes), context)
+        return stage.run_dir
+
+    def final(self, stage: Stage) -> bytes:
+        """The adapter after the last round."""
+        return (stage.run_dir / "rounds" / "adapter-0002.f32").read_bytes()
+
+
+def ledger_of(stage: Stage, site: str) -> Ledger:
+    home = stage.homes[site]
+    return Ledger.open(home / "ledger.db", identity=Identity.load(home / "identity.key"))
+
+
+def charged(stage: Stage, site: str) -> Counter[tuple[str, int]]:
+    """How often each round of each task was charged at a site."""
+    return Counter(
+        (entry["kind"], entry["round"])
+        for entry in ledger_of(stage, site).entries()
+        if entry["action"] == "reserve"
+    )
+
+
+def opened(stage: Stage, site: str) -> list[tuple[str, int]]:
+    """Every (task, round) that a site wrote down as opened."""
+    with sqlite3.connect(stage.homes[site] / "secagg.db") as store:
+        return list(store.execute("SELECT task, round FROM rounds WHERE verdict = 'opened'"))
+
+
+@pytest.fixture(scope="session")
+def staged(tmp_path_factory, heart_data) -> Stage:  # noqa: F811
+    return Lab(tmp_path_factory.mktemp("staged"), heart_data).stage(noise_seed="7")
+
+
+@pytest.fixture(scope="session")
+def learned(staged) -> Learned:
+    return Learned(Learner(staged.charter))
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder that costs no disk writes, where the machine has one."""
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def quick(staged, learned, memory, monkeypatch) -> Quick:
+
+    def compute(session, _adapter, opening, _noise, **_):
+        return numbers(session.site, opening, session.specs[opening.task].length)
+
+    # Reading the same charter again for each message is most of what is left.
+    monkeypatch.setattr(document, "parse", lru_cache(document.parse))
+    monkeypatch.setattr(handler_module, "train", compute)
+    monkeypatch.setattr(handler_module, "measure", compute)
+    monkeypatch.setattr(handler_module, "self_test", lambda *_: None)
+    monkeypatch.setattr(app_module, "Learner", lambda *_, **__: learned)
+    monkeypatch.setattr(closing_module, "code_hash", lambda: "00" * 32)
+    monkeypatch.setattr(closing_module, "publish", lambda *_: SimpleNamespace(verdict="untried"))
+    return Quick(staged, memory)
