@@ -16,15 +16,17 @@ class CellProblem(ValueError):
 
 
 def parse_cell(raw: str, column: Column) -> Value:
-    """Return the number, the category's raw value, or None where nothing was recorded.
+    """Return the number, the category's raw value, the text, or None where nothing was recorded.
 
     Raises:
-        CellProblem: not a number, out of range, or not a declared category.
+        CellProblem: not a number, out of range, not a declared category, or too long a text.
     """
     if not raw:
         return None
     if column.kind == "category":
         return _category(raw, column)
+    if column.kind == "text":
+        return _free_text(raw, column)
     return _number(raw, column)
 
 
@@ -33,7 +35,7 @@ def wording(value: Value, column: Column) -> str:
     if value is None:
         shown = NOT_RECORDED
     elif isinstance(value, str):
-        shown = _choices(column)[value]
+        shown = value if column.kind == "text" else _choices(column)[value]
     else:
         shown = f"{value:g}"
     return column.phrase.replace("{value}", shown)
@@ -45,6 +47,14 @@ def _category(raw: str, column: Column) -> Value:
     choices = _choices(column)
     if raw not in choices:
         raise CellProblem(f"not one of {', '.join(choices)}")
+    return raw
+
+
+def _free_text(raw: str, column: Column) -> Value:
+    if raw in column.not_recorded:
+        return None
+    if len(raw) > column.max_chars:
+        raise CellProblem(f"longer than {column.max_chars} characters")
     return raw
 
 

@@ -15,7 +15,8 @@ from fedethics.data.records import Records
 def group_index(value: Value, feature: SensitiveColumn) -> int:
     """Return the index of the declared group that `value` is in.
 
-    A value that was not recorded is in the group "not recorded", where the charter declares one.
+    A value that was not recorded is in the group "not recorded", where the charter declares one,
+    or in the group that the charter merges it into.
 
     Raises:
         CellProblem: the value is in no declared group.
@@ -23,6 +24,7 @@ def group_index(value: Value, feature: SensitiveColumn) -> int:
     if isinstance(value, float) and feature.edges:
         return bisect_right(feature.edges, value)
     name = NOT_RECORDED if value is None else _group_name(value)
+    name = feature.merged.get(name, name)
     if name not in feature.groups:
         raise CellProblem(
             f"in no declared group of {feature.name} ({', '.join(feature.groups)}); records are "

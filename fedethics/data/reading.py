@@ -16,10 +16,12 @@ import numpy as np
 from fedethics.charter.data_terms import DataTerms
 from fedethics.data.cells import CellProblem, Value, parse_cell, wording
 from fedethics.data.groups import group_index
-from fedethics.data.records import Records, fingerprint, row_hash
+from fedethics.data.records import Records, fingerprint, person_hash, row_hash
 from fedethics.errors import DataError
 
 MAX_PROBLEMS = 10
+# A group column that is emptier than this says nothing of the groups, whatever is left over.
+MAX_EMPTY_GROUPS = 0.5
 
 
 def read_records(path: Path, terms: DataTerms) -> Records:
@@ -27,27 +29,40 @@ def read_records(path: Path, terms: DataTerms) -> Records:
 
     Raises:
         DataError: unreadable, empty, a column missing, an unknown label, a value out of range or
-            undeclared, a record in no declared group; lists up to ten problems at once.
+            undeclared, a record in no declared group, a group column that is mostly empty; lists
+            up to ten problems at once.
     """
     reading = _Reading(terms)
+    for line, row in raw_rows(path, terms):
+        reading.add(line, row)
+        if len(reading.problems) >= MAX_PROBLEMS:
+            break
+    return reading.finish(path)
+
+
+def raw_rows(path: Path, terms: DataTerms) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield line number and cells, stripped, of each row of a file with the charter's columns.
+
+    Sensitive: the cells are records.
+
+    Raises:
+        DataError: unreadable, not UTF-8, not CSV, or a column of the charter is missing.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            for line, row in _rows(csv.reader(file, strict=True), terms):
-                reading.add(line, row)
-                if len(reading.problems) >= MAX_PROBLEMS:
-                    break
+            yield from _rows(csv.reader(file, strict=True), terms)
     except OSError as error:
         raise DataError(f"data file {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"data file {path} is not UTF-8 text; export it as UTF-8 CSV") from error
     except (csv.Error, CellProblem) as error:
         raise DataError(f"data file {path} is not as the charter's schema says: {error}") from error
-    return reading.finish(path)
 
 
 def _rows(reader: Iterator[list[str]], terms: DataTerms) -> Iterator[tuple[int, dict[str, str]]]:
     header = [name.strip() for name in next(reader, [])]
     needed = [column.name for column in terms.columns] + [terms.label.column]
+    needed += [terms.person] if terms.person else []
     missing = [name for name in needed if name not in header]
     if not header:
         raise CellProblem("the file is empty")
@@ -72,11 +87,13 @@ class _Reading:
         self.terms = terms
         self.problems: list[str] = []
         self.dropped: Counter[str] = Counter()
+        self.empty: Counter[str] = Counter()
         self.labels: list[int] = []
         self.groups: list[list[int]] = []
         self.values: list[dict[str, Value]] = []
         self.hashes: list[bytes] = []
         self.all_hashes: list[bytes] = []
+        self.persons: list[bytes] = []
 
     def add(self, line: int, row: Mapping[str, str]) -> None:
         digest = row_hash(row)
@@ -88,18 +105,21 @@ class _Reading:
             raw = row[column.name]
             if not raw and column.on_empty == "drop-row":
                 empty.append(column.name)
+                self.empty[column.name] += 1
                 continue
             try:
                 values[column.name] = parse_cell(raw, column)
             except CellProblem as problem:
                 self._problem(line, column.name, problem)
         label = self._label(line, row[self.terms.label.column])
+        person = self._person(line, row)
         if empty:
             self.dropped[f"{empty[0]} is empty"] += 1
         elif len(self.problems) == before:
-            self._keep(line, digest, values, label)
+            self._keep(line, digest, person, values, label)
 
     def finish(self, path: Path) -> Records:
+        self.problems += self._empty_groups()
         if self.problems:
             more = "" if len(self.problems) < MAX_PROBLEMS else "\n  - and perhaps more"
             listed = "".join(f"\n  - {problem}" for problem in self.problems)
@@ -116,10 +136,21 @@ class _Reading:
             groups=np.array(self.groups, dtype=np.int64),
             values=tuple(self.values),
             row_hashes=tuple(self.hashes),
+            persons=tuple(self.persons),
             fingerprint=fingerprint(self.hashes),
             source_fingerprint=fingerprint(self.all_hashes),
             dropped=dict(self.dropped),
         )
+
+    def _empty_groups(self) -> list[str]:
+        rows = max(len(self.all_hashes), 1)
+        return [
+            f"column {column}: empty in {self.empty[column] / rows:.0%} of the rows, so groups "
+            "by it cannot be judged and most records would be left out; take the feature out of "
+            'the charter, or let the column say "not recorded" and declare that group'
+            for column in sorted({feature.column for feature in self.terms.sensitive})
+            if self.empty[column] > MAX_EMPTY_GROUPS * rows
+        ]
 
     def _label(self, line: int, raw: str) -> int:
         label = self.terms.label
@@ -129,7 +160,17 @@ class _Reading:
         self._problem(line, label.column, CellProblem(f"unknown label; allowed: {allowed}"))
         return 0
 
-    def _keep(self, line: int, digest: bytes, values: dict[str, Value], label: int) -> None:
+    def _person(self, line: int, row: Mapping[str, str]) -> bytes:
+        """Return a hash of whose row it is; empty where the unit is the record."""
+        column = self.terms.person
+        if column and not row[column]:
+            # A row of nobody could be anybody's second contribution.
+            self._problem(line, column, CellProblem("empty; every row must say whose it is"))
+        return person_hash(row[column]) if column else b""
+
+    def _keep(
+        self, line: int, digest: bytes, person: bytes, values: dict[str, Value], label: int
+    ) -> None:
         groups: list[int] = []
         for feature in self.terms.sensitive:
             try:
@@ -141,6 +182,7 @@ class _Reading:
             self.groups.append(groups)
             self.values.append(values)
             self.hashes.append(digest)
+            self.persons.append(person)
 
     def _text(self, values: Mapping[str, Value]) -> str:
         shown = (c for c in self.terms.columns if c.phrase)

@@ -25,6 +25,7 @@ class Records:
         groups: int64, shape (n, sensitive features); index into each feature's groups.
         values: parsed columns by name, for local baselines that use no text.
         row_hashes: SHA-256 of each record's canonical row bytes.
+        persons: SHA-256 of each record's person; all empty where the unit is the record.
         fingerprint: SHA-256 over the sorted row hashes: the name of these records in the ledger,
             whatever the file is called and however its rows are ordered.
         source_fingerprint: the same over every row of the file, those left out included: what a
@@ -37,6 +38,7 @@ class Records:
     groups: NDArray[np.int64]
     values: tuple[Mapping[str, Value], ...]
     row_hashes: tuple[bytes, ...]
+    persons: tuple[bytes, ...]
     fingerprint: str
     source_fingerprint: str
     dropped: Mapping[str, int]
@@ -44,6 +46,19 @@ class Records:
     def __len__(self) -> int:
         """Return the number of records."""
         return len(self.texts)
+
+    @property
+    def units(self) -> NDArray[np.int64]:
+        """Which unit of privacy each record belongs to, shape (n,), 0 to `unit_count` - 1."""
+        if not any(self.persons):
+            return np.arange(len(self), dtype=np.int64)
+        place = {person: index for index, person in enumerate(sorted(set(self.persons)))}
+        return np.array([place[person] for person in self.persons], dtype=np.int64)
+
+    @property
+    def unit_count(self) -> int:
+        """Number of units of privacy: records, or persons."""
+        return len(set(self.persons)) if any(self.persons) else len(self)
 
     def take(self, rows: Sequence[int]) -> Records:
         """Return the records at `rows`, with a fingerprint of their own."""
@@ -55,6 +70,7 @@ class Records:
             groups=self.groups[indices],
             values=tuple(self.values[row] for row in rows),
             row_hashes=hashes,
+            persons=tuple(self.persons[row] for row in rows),
             fingerprint=fingerprint(hashes),
             source_fingerprint=self.source_fingerprint,
             dropped=self.dropped,
@@ -70,6 +86,11 @@ def row_hash(row: Mapping[str, str]) -> bytes:
     """
     spelled = {name: _spelled(cell) for name, cell in row.items()}
     return hashlib.sha256(canonical.encode(spelled)).digest()
+
+
+def person_hash(cell: str) -> bytes:
+    """Return the SHA-256 of a person's id, its number spelled one way."""
+    return hashlib.sha256(canonical.encode(["person", _spelled(cell)])).digest()
 
 
 def fingerprint(row_hashes: Iterable[bytes]) -> str:

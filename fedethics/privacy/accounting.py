@@ -18,8 +18,15 @@ from functools import lru_cache
 from typing import Any
 
 from fedethics.errors import AccountingError
-from fedethics.privacy import skellam
-from fedethics.privacy.events import Event, NonPrivate, SampledGaussian, SkellamRelease, merge
+from fedethics.privacy import discrete_gaussian, skellam
+from fedethics.privacy.events import (
+    DiscreteGaussianRelease,
+    Event,
+    NonPrivate,
+    SampledGaussian,
+    SkellamRelease,
+    merge,
+)
 
 GRID_INTERVAL = 1e-3
 MINIMUM_DELTA = 1e-12
@@ -71,8 +78,14 @@ def _loss(event: Event, interval: float) -> Any:  # noqa: ANN401  untyped librar
     match event:
         case SampledGaussian(noise_multiplier, sampling_rate, steps):
             once, times = _one_step(noise_multiplier, sampling_rate, interval), steps
-        case SkellamRelease(std, releases):
-            once, times = skellam.privacy_loss(std, interval=interval), releases
+        case SkellamRelease(std, releases, sensitivity):
+            once = skellam.privacy_loss(std, interval=interval, sensitivity=sensitivity)
+            times = releases
+        case DiscreteGaussianRelease(std, shares, releases, sensitivity):
+            once = discrete_gaussian.privacy_loss(
+                std, shares=shares, interval=interval, sensitivity=sensitivity
+            )
+            times = releases
         case NonPrivate():
             raise AccountingError("a release without noise has no privacy loss distribution")
     return once.self_compose(times) if times > 1 else once
@@ -113,7 +126,10 @@ def _rough_rho(event: Event) -> float:
             inverse = noise_multiplier**-2
             amplified = rate**2 * math.expm1(min(inverse, 700.0)) / 2
             return steps * min(inverse / 2, amplified)
-        case SkellamRelease(std, releases):
-            return releases / (2 * std**2)
+        case (
+            SkellamRelease(std=std, releases=releases, sensitivity=sensitivity)
+            | DiscreteGaussianRelease(std=std, releases=releases, sensitivity=sensitivity)
+        ):
+            return releases * sensitivity**2 / (2 * std**2)
         case NonPrivate():
             return 0.0

@@ -67,16 +67,21 @@ def smallest_scale(
 
 def _near(cost: Callable[[int], float], target: float) -> int:
     """Return an index near the answer: secant steps, epsilon against scale on logarithms."""
-    known, slope = (0.0, math.log(max(cost(0), 1e-9))), -1.0
+    known, slope = (0.0, _log_cost(cost(0))), -1.0
     for _ in range(4):
         position = known[0] + (math.log(target) - known[1]) / slope
         index = _index(math.exp(min(max(position, math.log(SMALLEST)), math.log(LARGEST))))
-        found = (math.log(_value(index)), math.log(max(cost(index), 1e-9)))
+        found = (math.log(_value(index)), _log_cost(cost(index)))
         if abs(found[0] - known[0]) < 1e-3:
             break
         slope = min((found[1] - known[1]) / (found[0] - known[0]), -0.1)
         known = found
     return index
+
+
+def _log_cost(cost: float) -> float:
+    # Some mechanisms cost infinity where there is hardly any noise.
+    return math.log(min(max(cost, 1e-9), 1e9))
 
 
 def _smallest_index(cost: Callable[[int], float], near: int, target: float) -> int:

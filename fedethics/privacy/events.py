@@ -38,19 +38,46 @@ class SampledGaussian:
 
 @dataclass(frozen=True, slots=True)
 class SkellamRelease:
-    """`releases` integer tables with Skellam noise, in each of which a unit moves one entry by 1.
+    """`releases` integer tables with Skellam noise, in each of which a unit moves few entries.
 
     Attributes:
         std: standard deviation on which the guarantee rests: what is left of the noise when every
             party that may collude has subtracted its own share.
         releases: number of such tables, at least 1.
+        sensitivity: rows of one unit in a table: what it moves entries by, added up.
     """
 
     std: float
     releases: int = 1
+    sensitivity: int = 1
 
     def __post_init__(self) -> None:
-        _require_positive(std=self.std, releases=self.releases)
+        _require_positive(std=self.std, releases=self.releases, sensitivity=self.sensitivity)
+
+
+@dataclass(frozen=True, slots=True)
+class DiscreteGaussianRelease:
+    """`releases` integer tables with discrete Gaussian noise; a unit moves few entries of each.
+
+    Attributes:
+        std: each of `shares` sites adds N_Z(std^2 / shares), whose sum is not quite N_Z(std^2).
+        shares: sites that do not collude and whose noise stays in the sum; 1 for one draw.
+        releases: number of such tables, at least 1.
+        sensitivity: rows of one unit in a table: what it moves entries by, added up.
+    """
+
+    std: float
+    shares: int = 1
+    releases: int = 1
+    sensitivity: int = 1
+
+    def __post_init__(self) -> None:
+        _require_positive(
+            std=self.std,
+            shares=self.shares,
+            releases=self.releases,
+            sensitivity=self.sensitivity,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +87,7 @@ class NonPrivate:
     reason: str
 
 
-Event: TypeAlias = SampledGaussian | SkellamRelease | NonPrivate
+Event: TypeAlias = SampledGaussian | SkellamRelease | DiscreteGaussianRelease | NonPrivate
 
 
 def merge(events: Sequence[Event]) -> tuple[Event, ...]:
@@ -86,7 +113,20 @@ def document(event: Event) -> Json:
                 "steps": event.steps,
             }
         case SkellamRelease():
-            return {"kind": "skellam", "std": event.std, "releases": event.releases}
+            return {
+                "kind": "skellam",
+                "std": event.std,
+                "releases": event.releases,
+                "sensitivity": event.sensitivity,
+            }
+        case DiscreteGaussianRelease():
+            return {
+                "kind": "discrete-gaussian",
+                "std": event.std,
+                "shares": event.shares,
+                "releases": event.releases,
+                "sensitivity": event.sensitivity,
+            }
         case NonPrivate():
             return {"kind": "non-private", "reason": event.reason}
 
@@ -103,6 +143,7 @@ def from_document(table: object) -> Event:
     classes: dict[object, Callable[..., Event]] = {
         "sampled-gaussian": SampledGaussian,
         "skellam": SkellamRelease,
+        "discrete-gaussian": DiscreteGaussianRelease,
         "non-private": NonPrivate,
     }
     kind = fields.pop("kind", None)
@@ -120,7 +161,9 @@ def _mechanism(event: Event) -> tuple[Any, ...]:
         case SampledGaussian():
             return ("sampled-gaussian", event.noise_multiplier, event.sampling_rate)
         case SkellamRelease():
-            return ("skellam", event.std)
+            return ("skellam", event.std, event.sensitivity)
+        case DiscreteGaussianRelease():
+            return ("discrete-gaussian", event.std, event.shares, event.sensitivity)
         case NonPrivate():
             return ("non-private",)
 
@@ -131,6 +174,8 @@ def _plus(first: Event, second: Event) -> Event:
             return replace(first, steps=first.steps + second.steps)
         case SkellamRelease(), SkellamRelease():
             return replace(first, releases=first.releases + second.releases)
+        case DiscreteGaussianRelease(), DiscreteGaussianRelease():
+            return replace(first, releases=first.releases + second.releases)
         case _:
             return first
 
@@ -139,7 +184,7 @@ def _require_positive(**values: float) -> None:
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise AccountingError(f"{name} must be a number, got {value!r}")
-        if name in {"steps", "releases"} and not isinstance(value, int):
+        if name in {"steps", "releases", "shares", "sensitivity"} and not isinstance(value, int):
             raise AccountingError(f"{name} must be a whole number, got {value!r}")
         if not (math.isfinite(value) and value > 0):
             raise AccountingError(f"{name} must be finite and above 0, got {value!r}")

@@ -10,13 +10,15 @@ from fedethics.privacy.accounting import attack_bound
 NOT_COVERED = (
     "What is true of a whole group is learnt on purpose: the guarantee is about one unit, not "
     "about secrets that many share.",
-    "A person with several rows, or in several hospitals, has several units: their epsilons "
-    "compose, and the bound for the person is weaker.",
+    "Where the unit is the record, a person with several rows has several units; a person at "
+    "several sites has several under either unit. Their epsilons compose, and the bound for the "
+    "person is weaker.",
     "What the site publishes of its own accord, such as its declared number of records.",
     "Choosing settings by trying them on these records, unless each try was charged to the ledger; "
     "here each is.",
-    "Gradient noise is drawn in floating point; an attacker who reads its last bits is not "
-    "covered. Counts are noised in exact integers, and are.",
+    'Under local trust with noise "fast", gradient noise is drawn in floating point; an attacker '
+    'who reads its last bits is not covered. Under "strict", under distributed trust, and on '
+    "counts, noise is exact integers.",
     "Anyone inside the site who can read its disk.",
 )
 

@@ -15,9 +15,10 @@ from fedethics.charter.model import Charter
 from fedethics.charter.privacy_terms import EvaluationPrivacy
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.calibration import noise_multiplier, smallest_scale
-from fedethics.privacy.events import Event, NonPrivate, SampledGaussian, SkellamRelease
+from fedethics.privacy.count_noise import CountMechanism, release_event
+from fedethics.privacy.events import Event, NonPrivate, SampledGaussian
 
-ReleaseKind = Literal["update", "progress", "fairness"]
+ReleaseKind = Literal["update", "progress", "fairness", "steering"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +26,8 @@ class PrivacyPlan:
     """One run's mechanisms and what they cost, for one unit of one site.
 
     Training and held-out records are disjoint, so a record pays `training_events` or
-    `evaluation_events`, never both.
+    `evaluation_events`, never both. Where training is steered between groups, the counts of
+    training records are part of `training_events`.
 
     Attributes:
         charter_hash: the charter that the plan follows from.
@@ -45,6 +47,15 @@ class PrivacyPlan:
         sites: sites whose tables are summed (for a draft, the minimum cohort).
         noise_shares: sites among them whose noise together carries the guarantee.
         evaluation_trust_mode: "distributed" or "local", from the charter.
+        count_mechanism: how the noise of tables is drawn; None without DP.
+        training_trust_mode: "distributed" or "local", from the charter.
+        training_cohort: sites of the smallest update sum that may be opened.
+        training_shares: sites whose noise together carries the training guarantee: under
+            distributed trust, those of the smallest sum that may be opened which do not collude.
+        steering_rounds: rounds before which training records are counted; empty without.
+        steering_std: standard deviation on which the guarantee of such a table rests.
+        steering_event: what one such table costs.
+        steering_shares: sites whose noise together carries it; as trusted as the training.
     """
 
     charter_hash: str
@@ -64,6 +75,24 @@ class PrivacyPlan:
     sites: int
     noise_shares: int
     evaluation_trust_mode: Literal["local", "distributed"]
+    count_mechanism: CountMechanism | None
+    training_trust_mode: Literal["local", "distributed"]
+    training_cohort: int
+    training_shares: int
+    steering_rounds: tuple[int, ...]
+    steering_std: float
+    steering_event: Event
+    steering_shares: int
+
+    @property
+    def steering_site_variance(self) -> float:
+        """The variance that each site adds to every entry of a steering table."""
+        return self.steering_std**2 / self.steering_shares
+
+    @property
+    def steering_sum_variance(self) -> float:
+        """The variance of the noise in every entry of an opened steering table."""
+        return self.sites * self.steering_site_variance
 
     def site_variance(self, std: float) -> float:
         """Return the variance that each site adds to every entry, for a table of this std.
@@ -81,6 +110,8 @@ class PrivacyPlan:
         """Return what one release of this kind is charged for."""
         if kind == "update":
             return (self.round_event,)
+        if kind == "steering":
+            return (self.steering_event,)
         return (self.progress_event,) if kind == "progress" else self.fairness_events
 
 
@@ -94,16 +125,25 @@ def make_plan(charter: Charter) -> PrivacyPlan:
     Raises:
         AccountingError: no noise makes the run fit the charter's epsilon.
     """
-    sigma = _noise_multiplier(charter)
+    steering = _steering(charter)
+    sigma = _noise_multiplier(charter, steering)
     evaluation = charter.privacy.evaluation
     progress_rounds = _progress_rounds(charter)
     base = _base_std(charter, progress=len(progress_rounds))
-    progress, counts, histogram = (_release(ratio, base) for ratio in _ratios(evaluation))
-    training_events = (_training(charter, sigma, rounds=charter.training.rounds),)
+    mechanism = None if evaluation.mechanism == "none" else evaluation.mechanism
+    noise_shares, rows = _noise_shares(charter), charter.data.max_rows_per_person
+    progress, counts, histogram = (
+        NonPrivate('privacy.evaluation.mechanism = "none"')
+        if mechanism is None
+        else release_event(mechanism, std=ratio * base, shares=noise_shares, sensitivity=rows)
+        for ratio in _ratios(evaluation)
+    )
+    training_events = (
+        _training(charter, sigma, rounds=charter.training.rounds),
+        *(steering.event for _ in steering.rounds),
+    )
     evaluation_events = (*(progress for _ in progress_rounds), counts, histogram)
     delta = charter.privacy.delta
-    sites = len(charter.roster) or charter.secagg.minimum_cohort
-    distributed = evaluation.trust_mode == "distributed"
     return PrivacyPlan(
         charter_hash=hash_of(charter),
         delta=delta,
@@ -119,16 +159,77 @@ def make_plan(charter: Charter) -> PrivacyPlan:
         evaluation_events=evaluation_events,
         evaluation_epsilon=epsilon(evaluation_events, delta=delta),
         progress_rounds=progress_rounds,
-        sites=sites,
-        noise_shares=sites - charter.secagg.colluders if distributed else 1,
+        sites=_sites(charter),
+        noise_shares=noise_shares,
         evaluation_trust_mode=evaluation.trust_mode,
+        count_mechanism=mechanism,
+        training_trust_mode=charter.privacy.training.trust_mode,
+        training_cohort=charter.secagg.minimum_cohort,
+        training_shares=_training_shares(charter),
+        steering_rounds=steering.rounds,
+        steering_std=steering.std,
+        steering_event=steering.event,
+        steering_shares=steering.shares,
     )
 
 
-def _noise_multiplier(charter: Charter) -> float | None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Steering:
+    rounds: tuple[int, ...]
+    std: float
+    event: Event
+    shares: int
+
+
+def _steering(charter: Charter) -> _Steering:
+    """Return what counting training records takes; its noise is trusted as the training's is."""
+    rounds = charter.mitigation.rounds(charter.training.rounds)
+    distributed = charter.privacy.training.trust_mode == "distributed"
+    shares = _sites(charter) - charter.secagg.colluders if distributed else 1
+    mechanism, rows = charter.privacy.evaluation.mechanism, charter.data.max_rows_per_person
+    without = charter.privacy.training.mechanism == "none" or mechanism == "none"
+    if mechanism == "none" or without or not rounds:
+        event: Event = NonPrivate('privacy.training.mechanism = "none"')
+        return _Steering(rounds=rounds, std=0.0, event=event, shares=shares)
+    chosen = mechanism
+
+    def table(std: float, releases: int) -> Event:
+        return release_event(chosen, std=std, shares=shares, releases=releases, sensitivity=rows)
+
+    std = smallest_scale(
+        lambda scale: (table(scale, len(rounds)),),
+        epsilon=charter.mitigation.epsilon,
+        delta=charter.privacy.delta,
+    )
+    return _Steering(rounds=rounds, std=std, event=table(std, 1), shares=shares)
+
+
+def _sites(charter: Charter) -> int:
+    return len(charter.roster) or charter.secagg.minimum_cohort
+
+
+def _noise_shares(charter: Charter) -> int:
+    distributed = charter.privacy.evaluation.trust_mode == "distributed"
+    return _sites(charter) - charter.secagg.colluders if distributed else 1
+
+
+def _training_shares(charter: Charter) -> int:
+    # Sites may drop out of an update sum, so only the smallest one counts on.
+    distributed = charter.privacy.training.trust_mode == "distributed"
+    return charter.secagg.minimum_cohort - charter.secagg.colluders if distributed else 1
+
+
+def _noise_multiplier(charter: Charter, steering: _Steering) -> float | None:
     terms = charter.privacy.training
     if terms.mechanism == "none":
         return None
+    counts = tuple(steering.event for _ in steering.rounds)
+    if counts:
+        return smallest_scale(
+            lambda sigma: (_training(charter, sigma, rounds=charter.training.rounds), *counts),
+            epsilon=terms.epsilon,
+            delta=charter.privacy.delta,
+        )
     return noise_multiplier(
         epsilon=terms.epsilon,
         delta=charter.privacy.delta,
@@ -153,20 +254,22 @@ def _ratios(evaluation: EvaluationPrivacy) -> tuple[float, float, float]:
     return evaluation.progress_ratio, evaluation.counts_ratio, evaluation.histogram_ratio
 
 
-def _release(ratio: float, base: float) -> Event:
-    if base == 0.0:
-        return NonPrivate('privacy.evaluation.mechanism = "none"')
-    return SkellamRelease(ratio * base)
-
-
 def _base_std(charter: Charter, *, progress: int) -> float:
     evaluation = charter.privacy.evaluation
-    if evaluation.mechanism == "none":
+    mechanism, shares = evaluation.mechanism, _noise_shares(charter)
+    rows = charter.data.max_rows_per_person
+    if mechanism == "none":
         return 0.0
     progress_ratio, counts_ratio, histogram_ratio = _ratios(evaluation)
 
     def events_at(base: float) -> tuple[Event, ...]:
-        final = (SkellamRelease(counts_ratio * base), SkellamRelease(histogram_ratio * base))
-        return (*final, SkellamRelease(progress_ratio * base, progress)) if progress else final
+        releases = [(counts_ratio, 1), (histogram_ratio, 1), (progress_ratio, progress)]
+        return tuple(
+            release_event(
+                mechanism, std=ratio * base, shares=shares, releases=count, sensitivity=rows
+            )
+            for ratio, count in releases
+            if count
+        )
 
     return smallest_scale(events_at, epsilon=evaluation.epsilon, delta=charter.privacy.delta)

@@ -2,94 +2,43 @@
 
 Guarantee: the update depends on the records only through `steps` releases of
 (sum of clipped gradients + N(0, (noise_multiplier * clipping_norm)^2)), over batches that each
-record joins independently with probability sampling_rate. Adding or removing one record changes a
+unit joins independently with probability sampling_rate. Adding or removing one unit changes a
 sum by at most clipping_norm. What follows (mean, optimiser, difference) is post-processing.
+
+Under `noise = "strict"` sum and noise are integers, and the noise is discrete Gaussian of variance
+(noise_multiplier * NORM_STEPS)^2 + SMOOTHING, which is post-processing of the Gaussian mechanism
+(fedethics/privacy/gaussian_shares.py), so the same accounting holds with no floating-point number
+in the release.
+
+Where the clipping norm adapts, each release is the noised sum together with a noised count, and the
+two cost what the sum alone cost with `noise_multiplier` (adaptive_clipping.py).
+
 Source: Abadi et al. 2016, algorithm 1 (arXiv 1607.00133).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedethics.charter.model import Charter
 from fedethics.errors import TrainingError
+from fedethics.privacy import wide_gaussian
+from fedethics.privacy.gaussian_shares import NORM_STEPS, share_std
 from fedethics.privacy.noise import NoiseSource
 from fedethics.training.activations import Activations
+from fedethics.training.clipping import ClippedSum, Site, clipped_sum, integer_sum
+from fedethics.training.factors import trained_coordinates
 from fedethics.training.gaussian import gaussian
 from fedethics.training.learner import Learner
+from fedethics.training.local_terms import LocalTerms
+from fedethics.training.optimizers import optimizer_of
 from fedethics.training.per_sample import PerSampleGradients
-
-# Keeps a clipped gradient below the norm whatever float32 rounds up.
-_ROUNDING = 1e-6
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LocalTerms:
-    """Terms of one round at one site.
-
-    Attributes:
-        steps: optimiser steps; each is one release, also when no record was sampled.
-        sampling_rate: probability that a record joins a step.
-        clipping_norm: L2 bound of one record's gradient; infinite only without noise.
-        noise_multiplier: noise std over clipping norm; 0.0 is no differential privacy.
-        expected_batch: sampling_rate times the site's declared records; divides every sum. The
-            batch that was drawn must not, since its size is private.
-        optimizer: starts fresh in every round.
-        momentum: of "sgd"; unused by "adam".
-        physical_batch: records computed at once; bounds memory, changes no result.
-    """
-
-    steps: int
-    sampling_rate: float
-    clipping_norm: float
-    noise_multiplier: float
-    expected_batch: float
-    optimizer: Literal["sgd", "adam"]
-    learning_rate: float
-    momentum: float = 0.0
-    physical_batch: int = 64
-
-    def __post_init__(self) -> None:
-        """Refuse terms under which the guarantee would not hold."""
-        sound = (
-            self.steps >= 1
-            and 0.0 < self.sampling_rate <= 1.0
-            and self.clipping_norm > 0.0
-            and 0.0 <= self.noise_multiplier < math.inf
-            and self.expected_batch > 0.0
-            and self.physical_batch >= 1
-            and (self.noise_multiplier == 0.0 or math.isfinite(self.clipping_norm))
-        )
-        if not sound:
-            raise TrainingError(f"no DP-SGD with {self}; nothing was computed")
-
-    @classmethod
-    def of(cls, charter: Charter, *, noise_multiplier: float, declared_records: int) -> LocalTerms:
-        """Return one round's terms at a site of this declared size under `charter`."""
-        training, privacy = charter.training, charter.privacy.training
-        return cls(
-            steps=training.local_steps,
-            sampling_rate=privacy.sampling_rate,
-            clipping_norm=privacy.clipping_norm,
-            noise_multiplier=noise_multiplier,
-            expected_batch=privacy.sampling_rate * declared_records,
-            optimizer=training.optimizer,
-            learning_rate=training.learning_rate,
-            momentum=training.momentum,
-            physical_batch=training.physical_batch,
-        )
-
-    @property
-    def noise_std(self) -> float:
-        """Standard deviation of the noise on every coordinate of a clipped sum."""
-        return self.noise_multiplier * self.clipping_norm if self.noise_multiplier else 0.0
 
 
 # Sensitive: these numbers carry no noise and stay at the site.
@@ -99,10 +48,10 @@ class LocalStats:
 
     Attributes:
         loss: mean loss over sampled records; nan if there were none.
-        clipped_fraction: share of sampled records whose gradient was longer than the norm.
-        non_finite: sampled records whose gradient was not finite and counted as zero.
+        clipped_fraction: share of sampled units whose gradient was longer than the norm.
+        non_finite: sampled units whose gradient was not finite and counted as zero.
         steps: releases made.
-        empty_steps: those of them in which no record was sampled.
+        empty_steps: those of them in which no unit was sampled.
     """
 
     loss: float
@@ -120,17 +69,6 @@ class RoundResult:
     stats: LocalStats
 
 
-@dataclass(kw_only=True, slots=True, eq=False)
-class ClippedSum:
-    """Sum of clipped gradients of a batch, float64, shape (p,), and what was seen on the way."""
-
-    total: Tensor
-    loss: float = 0.0
-    records: int = 0
-    clipped: int = 0
-    non_finite: int = 0
-
-
 def train_round(
     learner: Learner,
     *,
@@ -139,6 +77,8 @@ def train_round(
     labels: NDArray[np.int8],
     terms: LocalTerms,
     noise: NoiseSource,
+    units: NDArray[np.int64] | None = None,
+    weights: NDArray[np.float64] | None = None,
 ) -> RoundResult:
     """Train `terms.steps` steps from `vector` and return the difference.
 
@@ -149,84 +89,131 @@ def train_round(
         labels: 0 or 1, shape (n,).
         terms: steps, clipping, noise and optimiser.
         noise: the site's own source, for sampling and for noise; never a seed of the run.
+        units: which unit each record belongs to, shape (n,); may be left out where the unit is
+            the record.
+        weights: of each record in the loss, shape (n,), from its own group and label and from
+            public numbers only; None for 1.
 
     Raises:
         TrainingError: a guard failed, or the update is not finite. Nothing is released.
     """
     sums: list[ClippedSum] = []
+    mask = torch.from_numpy(trained_coordinates(learner, terms.frozen))
     with learner.lock:
         learner.load(vector)
-        optimizer = _optimizer(learner.flat, terms)
+        optimizer = optimizer_of(terms)
         with PerSampleGradients(learner) as gradients:
+            site = site_of(
+                learner, gradients, activations, labels, units=units, weights=weights, terms=terms
+            )
+            current = terms
             for _ in range(terms.steps):
-                rows = poisson_sample(noise, count=len(labels), rate=terms.sampling_rate)
-                clipped = clipped_sum(gradients, activations, labels, rows=rows, terms=terms)
-                mean = private_mean(clipped.total, terms=terms, noise=noise)
-                learner.flat.grad = mean.to(learner.flat.device)
-                optimizer.step()
+                clipped = sampled_sum(site, terms=current, noise=noise)
+                mean = private_mean(clipped.total, mask, terms=current, noise=noise)
+                current = with_moved_norm(current, clipped, noise=noise)
+                change = optimizer.step(learner.flat, mean.to(learner.flat.device))
+                learner.flat += torch.where(mask.to(learner.flat.device), change, 0.0)
                 sums.append(clipped)
-        learner.flat.grad = None
         update = learner.flat.cpu().numpy() - vector
     if not np.isfinite(update).all():
         raise TrainingError("the update is not finite; nothing was released. Lower learning-rate")
     return RoundResult(update=update, stats=_stats(sums))
 
 
-def poisson_sample(noise: NoiseSource, *, count: int, rate: float) -> NDArray[np.intp]:
-    """Return the rows of a Poisson sample: each of `count` joins independently with `rate`."""
-    return np.flatnonzero(noise.uniform(count) < rate)
-
-
-def clipped_sum(
+def site_of(
+    learner: Learner,
     gradients: PerSampleGradients,
     activations: Activations,
     labels: NDArray[np.int8],
     *,
-    rows: NDArray[np.intp],
+    units: NDArray[np.int64] | None,
     terms: LocalTerms,
-) -> ClippedSum:
-    """Return the sum over `rows` of gradients clipped to the norm; zero for no rows.
+    weights: NDArray[np.float64] | None = None,
+) -> Site:
+    """Return what gradients are taken from; refuse persons without the rows' persons.
 
-    Guarantee: each record adds a vector of L2 norm at most `terms.clipping_norm`, whatever the
-    other records are; a record whose gradient is not finite adds zero.
+    Raises:
+        TrainingError: `terms` protect persons and `units` does not say whose each record is.
     """
-    result = ClippedSum(total=torch.zeros(gradients.size, dtype=torch.float64))
-    for batch in activations.batches(rows, terms.physical_batch):
-        samples, losses = gradients(batch, labels)
-        norms = torch.linalg.vector_norm(samples, dim=1, dtype=torch.float64)
-        finite = torch.isfinite(norms)
-        # Not a product with zero: that would keep a NaN, and the NaN would tell of the record.
-        samples = torch.where(finite[:, None], samples, 0.0)
-        limit = terms.clipping_norm * (1.0 - _ROUNDING)
-        # Infinite clipping (no privacy) gives min(1, inf) = 1.
-        factors = (limit / norms.clamp(min=1e-30)).clamp(max=1.0).where(finite, 0.0)
-        result.total += (factors.to(samples.dtype) @ samples).double().cpu()
-        result.loss += float(losses[finite].sum())
-        result.records += len(batch.rows)
-        result.clipped += int((finite & (norms > limit)).sum())
-        result.non_finite += int((~finite).sum())
-    return result
+    if units is None:
+        if terms.unit != "record":
+            raise TrainingError(
+                f"the unit is the {terms.unit}, but nothing says whose each record is; nothing "
+                "was computed"
+            )
+        units = np.arange(len(labels))
+    return Site(
+        learner=learner,
+        gradients=gradients,
+        activations=activations,
+        labels=labels,
+        units=units,
+        weights=weights,
+    )
 
 
-def private_mean(total: Tensor, *, terms: LocalTerms, noise: NoiseSource) -> Tensor:
-    """Return (total + noise) / expected batch, float32, shape (p,): the only released quantity."""
-    draws = gaussian(noise, size=total.numel(), std=terms.noise_std)
-    noisy = total + torch.from_numpy(draws)
-    return (noisy / terms.expected_batch).float()
+def sampled_sum(site: Site, *, terms: LocalTerms, noise: NoiseSource) -> ClippedSum:
+    """Return the sum over a fresh Poisson sample of the site's units, as `terms` clip it."""
+    sampled = poisson_sample(noise, count=site.unit_count, rate=terms.sampling_rate)
+    add = integer_sum if terms.noise == "strict" else clipped_sum
+    return add(site, sampled, terms=terms)
 
 
-def _optimizer(flat: Tensor, terms: LocalTerms) -> torch.optim.Optimizer:
-    if terms.optimizer == "adam":
-        return torch.optim.Adam([flat], lr=terms.learning_rate)
-    return torch.optim.SGD([flat], lr=terms.learning_rate, momentum=terms.momentum)
+def poisson_sample(noise: NoiseSource, *, count: int, rate: float) -> NDArray[np.intp]:
+    """Return the units of a Poisson sample: each of `count` joins independently with `rate`."""
+    return np.flatnonzero(noise.uniform(count) < rate)
+
+
+def private_mean(total: Tensor, mask: Tensor, *, terms: LocalTerms, noise: NoiseSource) -> Tensor:
+    """Return (total + noise) / expected batch, float32, shape (p,): the only released quantity.
+
+    Args:
+        total: float64, or int64 grid steps under "strict"; zero outside `mask`.
+        mask: the coordinates that are trained and noised, shape (p,).
+        terms: the noise and the divisor.
+        noise: the site's own source.
+    """
+    draws = _draws(int(mask.sum()), terms, noise)
+    noisy = total.clone()
+    noisy[mask] += torch.from_numpy(draws)
+    unit = terms.grid_scale if terms.noise == "strict" else 1.0
+    return (noisy.double() / (unit * terms.expected_batch)).float()
+
+
+def with_moved_norm(terms: LocalTerms, clipped: ClippedSum, *, noise: NoiseSource) -> LocalTerms:
+    """Return the terms of the next step: another clipping norm, where it adapts."""
+    if terms.adaptive is None:
+        return terms
+    norm = terms.adaptive.next_norm(
+        terms.clipping_norm,
+        short=clipped.units - clipped.clipped - clipped.non_finite,
+        units=clipped.units,
+        expected=terms.expected_batch,
+        draw=float(
+            gaussian(noise, size=1, std=terms.adaptive.count_std(terms.noise_multiplier))[0]
+        ),
+    )
+    return dataclasses.replace(terms, clipping_norm=norm)
+
+
+def _draws(
+    size: int, terms: LocalTerms, noise: NoiseSource
+) -> NDArray[np.float64] | NDArray[np.int64]:
+    if terms.noise != "strict":
+        return gaussian(noise, size=size, std=terms.noise_std)
+    if not terms.noise_multiplier:
+        return np.zeros(size, dtype=np.int64)
+    std = share_std(terms.noise_multiplier * NORM_STEPS, shares=1)
+    return wide_gaussian.sample(noise, size=size, sigma=std)
 
 
 def _stats(sums: list[ClippedSum]) -> LocalStats:
     records = sum(part.records for part in sums)
+    units = sum(part.units for part in sums)
     return LocalStats(
         loss=sum(part.loss for part in sums) / records if records else math.nan,
-        clipped_fraction=sum(part.clipped for part in sums) / records if records else 0.0,
+        clipped_fraction=sum(part.clipped for part in sums) / units if units else 0.0,
         non_finite=sum(part.non_finite for part in sums),
         steps=len(sums),
-        empty_steps=sum(part.records == 0 for part in sums),
+        empty_steps=sum(part.units == 0 for part in sums),
     )

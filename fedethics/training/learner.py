@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -18,23 +20,39 @@ from numpy.typing import NDArray
 from peft import get_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import AutoTokenizer
 
-from fedethics import canonical
+from fedethics import canonical, terms
 from fedethics.charter.model import Charter
 from fedethics.errors import ModelError
 from fedethics.training.activations import Activations, Batch
+from fedethics.training.causal_lm import CausalLM
+from fedethics.training.classification import Classification
+from fedethics.training.loading import config_digest, load_base, load_tokenizer, tokenizer_digest
 from fedethics.training.locate import locate_model
-from fedethics.training.network import build_network
+from fedethics.training.network import Network
 
 _SCORING_BATCH = 64
-_TOKENIZER = "tokenizer.json"
-# What of a configuration changes the function that the weights compute.
-_FUNCTIONAL = (
-    "model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
-    "hidden_act", "layer_norm_eps", "max_position_embeddings", "vocab_size", "type_vocab_size",
-    "pad_token_id",
-)  # fmt: skip
+# Above this, token ids are kept and the frozen prefix runs again in every step.
+_MOST_CACHED_BYTES = 4 << 30
+
+
+class Task(Protocol):
+    """What a charter's task makes of texts and of the network's output."""
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each record's entry."""
+
+    def views(self, entry: Tensor) -> tuple[Tensor, ...]:
+        """Return the sequences that the network reads of an entry."""
+
+    def join(self, views: Sequence[Tensor]) -> Tensor:
+        """Return the entry whose views these are."""
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Return two logits of each record, float32, shape (b, 2)."""
+
+    def losses(self, batch: Batch, targets: Tensor) -> Tensor:
+        """Return one loss of each record, float32, shape (b,)."""
 
 
 class Learner:
@@ -42,37 +60,53 @@ class Learner:
 
     Attributes:
         basis_hash: SHA-256 of all that the vector does not hold: base weights, tokenizer,
-            configuration, frozen adapter parts, and the vector's names and shapes.
+            configuration, task, frozen adapter parts, and the vector's names and shapes.
         prefix_hash: SHA-256 of all that activations depend on besides the text.
         parameters: the trainable parameters by name, in vector order; views into `flat`.
         flat: the vector as the network sees it, float32, shape (p,).
         lock: held while `flat` belongs to one caller.
+        cached: whether activations are those of a frozen prefix, computed once.
     """
 
     def __init__(
-        self, charter: Charter, *, model_dir: Path | None = None, device: str = "cpu"
+        self,
+        charter: Charter,
+        *,
+        model_dir: Path | None = None,
+        device: str = "cpu",
+        dtype: Literal["float32", "bfloat16"] = "float32",
     ) -> None:
         """Load the model that `charter` names.
 
         Raises:
             ModelError: missing, another hash, not a supported kind, the adapter does not fit, or
                 there is no such device.
+            TrainingError: the model cannot be trained record by record.
         """
         if device != "cpu" and not torch.cuda.is_available():
             raise ModelError(
                 f"device {device!r} was asked for, but PyTorch sees no CUDA device here; set "
                 'compute.device = "cpu" in policy.toml or mend the driver'
             )
-        folder = locate_model(charter.model, model_dir=model_dir)
+        base = locate_model(charter.model, model_dir=model_dir)
+        tokenizer = load_tokenizer(base)
+        loaded = load_base(base, charter.model.task)
+        digests = {
+            "tokenizer": tokenizer_digest(base),
+            "config": config_digest(loaded.model.config),
+        }
         self._charter = charter
-        self._device = device
-        self._tokenizer = _load_tokenizer(folder)
-        network = build_network(folder, charter.adapter, device=device)
-        self._prefix, self.model = network.prefix, network.model
+        self._network = Network(
+            loaded, charter.adapter, pad_id=tokenizer.pad_token_id, device=device
+        )
+        self._network.bfloat16 = dtype == "bfloat16"
+        self._task = _task(charter, self._network, tokenizer)
+        self.model = self._network.model
+        self.cached = self._network.prefix is not None
         self.parameters = _trainable(self.model)
         self.flat = _flatten(self.parameters)
         self._initial = self.flat.cpu().numpy().copy()
-        self.prefix_hash = _prefix_hash(charter, folder, self.model.config, network.first_layer)
+        self.prefix_hash = _prefix_hash(charter, digests, self._network.first_layer)
         self.basis_hash = _basis_hash(self.prefix_hash, self.model, self.parameters)
         self.lock = threading.RLock()
 
@@ -90,24 +124,25 @@ class Learner:
         data = bytes.fromhex(self.basis_hash) + vector.astype("<f4").tobytes()
         return canonical.sha256_hex(data)
 
-    def activations(self, texts: tuple[str, ...]) -> Activations:
-        """Return what the frozen layers make of each text, float32, longer texts cut at the end."""
-        encoded = self._tokenizer(
-            list(texts), truncation=True, max_length=self._charter.model.max_tokens
-        )["input_ids"]
-        order = sorted(range(len(texts)), key=lambda row: len(encoded[row]))
-        hidden: list[Tensor] = [torch.empty(0)] * len(texts)
-        for start in range(0, len(order), _SCORING_BATCH):
-            rows = order[start : start + _SCORING_BATCH]
-            batch = self._tokenizer.pad(
-                {"input_ids": [encoded[r] for r in rows]}, return_tensors="pt"
-            )
-            with torch.no_grad():
-                states = self._prefix(**batch.to(self._device)).last_hidden_state
-            for row, state in zip(rows, states, strict=True):
-                # A copy, so that the padded batch is freed.
-                hidden[row] = state[: len(encoded[row])].clone()
-        return Activations(tuple(hidden))
+    def tokens(self, texts: Sequence[str]) -> Activations:
+        """Return the token ids of each text: what every step reads where nothing is cached."""
+        device = self._network.device
+        return Activations(tuple(torch.tensor(i, device=device) for i in self._task.ids(texts)))
+
+    def activations(self, texts: Sequence[str]) -> Activations:
+        """Return what the frozen layers make of each text, float32, longer texts cut.
+
+        Token ids, where the model is not cut or the states would take more than 4 GiB.
+        """
+        entries = self.tokens(texts)
+        width = int(self.model.config.hidden_size)
+        if not self.cached or 4 * width * sum(map(len, entries.hidden)) > _MOST_CACHED_BYTES:
+            return entries
+        views = [self._task.views(entry) for entry in entries.hidden]
+        states = iter(self._below([view for several in views for view in several]))
+        return Activations(
+            tuple(self._task.join([next(states) for _ in several]) for several in views)
+        )
 
     def scores(self, vector: NDArray[np.float32], activations: Activations) -> NDArray[np.float64]:
         """Return each record's probability of the positive label, float64, shape (n,)."""
@@ -121,10 +156,27 @@ class Learner:
         return result
 
     def logits(self, batch: Batch) -> Tensor:
-        """Return the network's two logits for each record of `batch`, shape (b, 2)."""
-        output = self.model(inputs_embeds=batch.hidden, attention_mask=batch.mask)
-        logits: Tensor = output.logits
-        return logits
+        """Return two logits for each record of `batch`, no and yes, float32, shape (b, 2)."""
+        return self._task.logits(batch)
+
+    def losses(self, batch: Batch, labels: NDArray[np.int8]) -> Tensor:
+        """Return the loss of each record of `batch`, float32, shape (b,): of that record alone.
+
+        Args:
+            batch: at least one record.
+            labels: labels of all records, of which `batch.rows` are used.
+        """
+        targets = torch.from_numpy(labels[batch.rows].astype(np.int64))
+        return self._task.losses(batch, targets.to(self._network.device))
+
+    @contextmanager
+    def full_precision(self) -> Iterator[None]:
+        """Compute in float32 inside, whatever the site's policy chose."""
+        chosen, self._network.bfloat16 = self._network.bfloat16, False
+        try:
+            yield
+        finally:
+            self._network.bfloat16 = chosen
 
     def load(self, vector: NDArray[np.float32]) -> None:
         """Put `vector` into the network. Hold `lock` for as long as it must stay there.
@@ -155,13 +207,25 @@ class Learner:
         text = json.dumps(config, indent=2, sort_keys=True, default=sorted)
         (directory / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
 
+    def _below(self, sequences: list[Tensor]) -> list[Tensor]:
+        """Return the frozen prefix's states of each sequence of ids."""
+        states = [torch.empty(0)] * len(sequences)
+        for batch in Activations(tuple(sequences)).batches(
+            np.arange(len(sequences)), _SCORING_BATCH
+        ):
+            below = self._network.below(self._network.pad(list(batch.hidden)))
+            for row, one, ids in zip(batch.rows, below, batch.hidden, strict=True):
+                # A copy, so that the padded batch is freed.
+                states[row] = one[: len(ids)].clone()
+        return states
 
-def _load_tokenizer(folder: Path) -> Any:  # noqa: ANN401  transformers has no types
-    if not (folder / _TOKENIZER).is_file():
-        raise ModelError(
-            f"{folder} holds no {_TOKENIZER}; texts could not be read alike everywhere"
-        )
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+def _task(charter: Charter, network: Network, tokenizer: Any) -> Task:  # noqa: ANN401
+    if charter.model.task == "classification":
+        return Classification(network, tokenizer, charter.model)
+    label = charter.data.label
+    names = (label.negative_name, label.positive_name)
+    return CausalLM(network, tokenizer, charter.model, names)
 
 
 def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -180,16 +244,16 @@ def _flatten(parameters: dict[str, nn.Parameter]) -> Tensor:
     return flat
 
 
-def _prefix_hash(charter: Charter, folder: Path, config: Any, first_layer: int) -> str:  # noqa: ANN401
-    tokenizer = (folder / _TOKENIZER).read_bytes()
+def _prefix_hash(charter: Charter, digests: dict[str, str], first_layer: int) -> str:
+    label = charter.data.label
+    model = terms.document(charter.model)
     return canonical.sha256_hex(
         canonical.encode(
             {
-                "weights": charter.model.sha256,
-                "tokenizer": canonical.sha256_hex(tokenizer),
-                "max-tokens": charter.model.max_tokens,
-                "config": {name: getattr(config, name) for name in _FUNCTIONAL},
+                "model": model,
+                "labels": [label.negative_name, label.positive_name],
                 "first-layer": first_layer,
+                **digests,
             }
         )
     )

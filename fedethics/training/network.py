@@ -1,176 +1,181 @@
-"""The network: a BERT encoder with a two-way head, LoRA on its upper layers, cut at the first.
-
-The part below the first trainable layer (`prefix`) is run once per text. In the part above it
-(`model`), embeddings and lower layers are replaced by pass-throughs, so parameter names are those
-of peft and what is saved loads anywhere.
+"""The network: an encoder or decoder with LoRA on some layers, run on padded batches.
 
 Guarantee: all initial values follow from the charter's seed, on every machine, bit for bit; torch's
-global generator is left as it was.
+global generator is left as it was. A record's output depends on that record alone.
 Source: LoRA, arXiv 2106.09685; freezing A under DP, arXiv 2403.12313 (FFA-LoRA).
 """
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import warnings
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import torch
 from peft import LoraConfig, TaskType, get_peft_model
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSequenceClassification
-from transformers.utils import logging as transformers_logging
 
 from fedethics.charter.training_terms import AdapterTerms
-from fedethics.errors import ModelError
+from fedethics.errors import ModelError, TrainingError
+from fedethics.training.activations import Padded
+from fedethics.training.cut import DECODERS, ENCODERS, cut_prefix, keep_first_token_only
+from fedethics.training.guards import refuse_unsupported
+from fedethics.training.loading import Loaded, Quiet
 
-HEAD = "classifier"
 _FROZEN_FACTOR = ".lora_A."
+_HEAD = ".modules_to_save."
 _HEAD_STD = 0.02
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Network:
-    """The two parts of the network.
+    """The base model with its adapter, cut where its frozen lower layers can be split off.
 
     Attributes:
-        prefix: embeddings and frozen lower layers; token ids in, hidden states out.
-        model: a peft model; hidden states in, logits out.
+        model: the peft model; its parameters with `requires_grad` are what is trained.
+        prefix: embeddings and frozen lower layers, or None where the model is not cut.
         first_layer: number of layers in the prefix.
+        device: where it runs.
+        bfloat16: whether matrix products of the trained part are computed in bfloat16.
     """
 
-    prefix: nn.Module
-    model: Any
-    first_layer: int
+    def __init__(self, base: Loaded, terms: AdapterTerms, *, pad_id: int, device: str) -> None:
+        """Put the adapter on the base model.
+
+        Raises:
+            ModelError: the adapter does not fit the model.
+            TrainingError: the model cannot be trained record by record.
+        """
+        with torch.random.fork_rng(devices=[]), Quiet():
+            self.model = _with_adapter(base, terms)
+        _initialise(self.model, base, terms)
+        refuse_unsupported(self.model)
+        self._inner = base.model
+        self._inner.register_forward_pre_hook(_refuse_inner_loss, with_kwargs=True)
+        self._body = base.model.base_model
+        self._type = base.model.config.model_type
+        self._pad_id = pad_id
+        self.device = torch.device(device)
+        self.bfloat16 = False
+        self.prefix = cut_prefix(self._body, min(terms.layers))
+        self.first_layer = min(terms.layers) if self.prefix is not None else 0
+        if self._type in ENCODERS:
+            keep_first_token_only(self._body)
+        self.model.eval().to(device)
+        if self.prefix is not None:
+            self.prefix.to(device)
+
+    def pad(self, sequences: list[Tensor]) -> Padded:
+        """Pad sequences of ids or of hidden states to one batch."""
+        return Padded.of(sequences, pad_id=self._pad_id)
+
+    def below(self, ids: Padded) -> Tensor:
+        """Return what the frozen prefix makes of token ids, float32, shape (b, tokens, width)."""
+        if self.prefix is None:
+            raise ModelError("this model is not cut; it has no frozen prefix")
+        with torch.no_grad(), torch.autocast(ids.inputs.device.type, enabled=False):
+            states: Tensor = self.prefix(input_ids=ids.inputs, **self._mask(ids)).last_hidden_state
+        return states
+
+    def class_logits(self, batch: Padded) -> Tensor:
+        """Return the head's two logits of each sequence, float32, shape (b, 2)."""
+        with self._precision(batch):
+            score = getattr(self._inner, "score", None)
+            if score is None:
+                logits: Tensor = self._inner(**self._inputs(batch)).logits
+            else:
+                # A decoder's last token has read all others. Hugging Face finds it by the pad
+                # token's id, which texts may hold; here it is found by the length.
+                states = self._body(**self._inputs(batch)).last_hidden_state
+                rows = torch.arange(len(states), device=states.device)
+                logits = score(states[rows, batch.lengths - 1])
+        return logits.float()
+
+    def token_logits(self, batch: Padded, rows: Tensor, places: Tensor) -> Tensor:
+        """Return the next-token logits at the given places only, float32, shape (m, vocabulary)."""
+        with self._precision(batch):
+            if self._type in DECODERS:
+                states = self._body(**self._inputs(batch)).last_hidden_state[rows, places]
+                logits: Tensor = self._inner.get_output_embeddings()(states)
+            else:
+                # Some models scale or cap their logits, so the whole forward pass is theirs.
+                logits = self._inner(**self._inputs(batch)).logits[rows, places]
+        return logits.float()
+
+    def _inputs(self, batch: Padded) -> Mapping[str, Tensor]:
+        if batch.inputs.is_floating_point():
+            return {"inputs_embeds": batch.inputs, **self._mask(batch)}
+        if self.prefix is not None:
+            return {"inputs_embeds": self.below(batch), **self._mask(batch)}
+        return {"input_ids": batch.inputs, **self._mask(batch)}
+
+    def _mask(self, batch: Padded) -> Mapping[str, Tensor]:
+        # Padding stands at the end, where a causal model's tokens cannot see it.
+        return {} if self._type in DECODERS else {"attention_mask": batch.mask}
+
+    def _precision(self, batch: Padded) -> AbstractContextManager[Any]:
+        kind = batch.inputs.device.type
+        return torch.autocast(kind, dtype=torch.bfloat16, enabled=self.bfloat16)
 
 
-def build_network(folder: Path, terms: AdapterTerms, *, device: str) -> Network:
-    """Load the base model from `folder` and put the adapter on it.
-
-    Raises:
-        ModelError: not a BERT encoder, weights missing, or an adapter that does not fit it.
-    """
-    with torch.random.fork_rng(devices=[]), _Quiet():
-        classifier = _load_base(folder)
-        _check_layers(classifier.config, terms)
-        model = _with_adapter(classifier, terms)
-    first_layer = min(terms.layers)
-    prefix = _cut(classifier.base_model, first_layer)
-    _keep_first_token_only(classifier.base_model.encoder.layer[-1])
-    _initialise(model, terms)
-    # Opacus's hooks need train mode; without dropout it is the same function as eval mode.
-    return Network(prefix.eval().to(device), model.train().to(device), first_layer)
+def _refuse_inner_loss(_module: nn.Module, _inputs: object, named: Mapping[str, object]) -> None:
+    if named.get("labels") is not None:
+        # Danger: it is a mean over the batch's tokens, which couples records.
+        raise TrainingError("the loss that a model computes inside itself is refused")
 
 
-def _load_base(folder: Path) -> Any:  # noqa: ANN401  transformers has no types
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, num_labels=2)
-    if config.model_type != "bert":
-        raise ModelError(
-            f"{folder} holds a {config.model_type!r} model; this version trains BERT encoders only"
-        )
-    classifier, report = AutoModelForSequenceClassification.from_pretrained(
-        folder,
-        config=config,
-        local_files_only=True,
-        use_safetensors=True,
-        dtype=torch.float32,
-        output_loading_info=True,
-    )
-    missing = {name for name in report["missing_keys"] if not name.startswith(HEAD)}
-    if missing:
-        raise ModelError(
-            f"{folder} lacks weights that the classifier needs ({', '.join(sorted(missing)[:4])}); "
-            "they would be random, and different at each site"
-        )
-    for module in classifier.modules():
-        if isinstance(module, nn.Dropout):
-            # Its masks come from a generator that the noise source does not own.
-            module.p = 0.0
-    return classifier
-
-
-def _check_layers(config: Any, terms: AdapterTerms) -> None:  # noqa: ANN401
-    layers = config.num_hidden_layers
-    if max(terms.layers) >= layers:
-        raise ModelError(
-            f"adapter.layers names layer {max(terms.layers)}, but the model has layers 0 to "
-            f"{layers - 1}"
-        )
-
-
-def _with_adapter(classifier: Any, terms: AdapterTerms) -> Any:  # noqa: ANN401
+def _with_adapter(base: Loaded, terms: AdapterTerms) -> Any:  # noqa: ANN401  peft has no types
     config = LoraConfig(
-        task_type=TaskType.SEQ_CLS,
+        task_type=TaskType.SEQ_CLS if base.heads else TaskType.CAUSAL_LM,
         r=terms.rank,
         lora_alpha=terms.alpha,  # type: ignore[arg-type]
         lora_dropout=0.0,
         bias="none",
         target_modules=list(terms.targets),
         layers_to_transform=list(terms.layers),
-        layers_pattern="layer",
+        layers_pattern=_stack(base.model, terms),
+        modules_to_save=list(base.heads) or None,
     )
     try:
-        model = get_peft_model(classifier, config)
+        model = get_peft_model(base.model, config)
     except ValueError as error:
         raise ModelError(f"adapter.targets {list(terms.targets)} do not fit: {error}") from error
-    if terms.freeze_a:
+    if terms.form == "ffa":
         for name, parameter in model.named_parameters():
             if _FROZEN_FACTOR in name:
                 parameter.requires_grad_(False)
     return model
 
 
-def _cut(bert: Any, first_layer: int) -> nn.Module:  # noqa: ANN401
-    """Move embeddings and lower layers into an encoder of their own; leave pass-throughs."""
-    config = copy.deepcopy(bert.config)
-    config.num_hidden_layers = first_layer
-    with torch.device("meta"):
-        prefix: Any = type(bert)(config, add_pooling_layer=False)
-    prefix.embeddings = bert.embeddings
-    prefix.encoder.layer = nn.ModuleList(list(bert.encoder.layer[:first_layer]))
-    bert.embeddings = _PassEmbeddings()
-    for index in range(first_layer):
-        bert.encoder.layer[index] = _PassLayer()
-    module: nn.Module = prefix.requires_grad_(False)
-    return module
+def _stack(model: Any, terms: AdapterTerms) -> str:  # noqa: ANN401
+    """Return the name of the list of the model's layers, such as "layer" or "h"."""
+    count = model.config.num_hidden_layers
+    if max(terms.layers) >= count:
+        raise ModelError(
+            f"adapter.layers names layer {max(terms.layers)}, but the model has layers 0 to "
+            f"{count - 1}"
+        )
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return str(name.rpartition(".")[2])
+    raise ModelError(
+        f"a {model.config.model_type!r} model holds no list of its {count} layers (they may share "
+        "weights), so adapter.layers cannot name them; this kind is not supported"
+    )
 
 
-class _PassEmbeddings(nn.Module):
-    """Stands where the embeddings were: the hidden states given are what they and below made."""
-
-    def forward(self, inputs_embeds: Tensor, **_: object) -> Tensor:
-        return inputs_embeds
-
-
-class _PassLayer(nn.Module):
-    """Stands where a frozen layer was."""
-
-    def forward(self, hidden: Tensor, *_: object, **__: object) -> Tensor:
-        return hidden
-
-
-def _keep_first_token_only(last_layer: Any) -> None:  # noqa: ANN401
-    """Spare the last layer what nobody reads: the pooler reads the first token's state only."""
-
-    def first_token(_module: nn.Module, _inputs: object, output: tuple[Tensor, Any]) -> Any:  # noqa: ANN401
-        return (output[0][:, :1], *output[1:])
-
-    last_layer.attention.register_forward_hook(first_token)
-
-
-def _initialise(model: Any, terms: AdapterTerms) -> None:  # noqa: ANN401
-    """Set A and head as peft and transformers would, but from the charter's seed by name."""
+def _initialise(model: Any, base: Loaded, terms: AdapterTerms) -> None:  # noqa: ANN401
+    """Set A and fresh heads as peft and transformers would, but from the charter's seed by name."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if ".lora_B." in name or (f"{HEAD}.modules_to_save" in name and "bias" in name):
+            plain = name.removeprefix("base_model.model.").replace(f"{_HEAD}default.", ".")
+            fresh = _HEAD in name and plain in base.fresh
+            if ".lora_B." in name or (fresh and "bias" in name):
                 parameter.zero_()
             elif _FROZEN_FACTOR in name:
                 _fill_uniform(parameter, parameter.shape[1] ** -0.5, terms.seed, name)
-            elif f"{HEAD}.modules_to_save" in name:
+            elif fresh:
                 _fill_uniform(parameter, _HEAD_STD * 3**0.5, terms.seed, name)
 
 
@@ -181,22 +186,3 @@ def _fill_uniform(parameter: Tensor, limit: float, seed: int, name: str) -> None
     unit = generator.random(parameter.numel())
     values = ((2.0 * unit - 1.0) * limit).astype(np.float32).reshape(parameter.shape)
     parameter.copy_(torch.from_numpy(values))
-
-
-class _Quiet:
-    """Hold back loading chatter: progress, the head's missing weights (set here), old names."""
-
-    def __enter__(self) -> None:
-        self._verbosity = transformers_logging.get_verbosity()
-        self._bars = transformers_logging.is_progress_bar_enabled()
-        self._caught = warnings.catch_warnings()
-        self._caught.__enter__()
-        warnings.simplefilter("ignore", FutureWarning)
-        transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-
-    def __exit__(self, *_: object) -> None:
-        self._caught.__exit__(None, None, None)
-        transformers_logging.set_verbosity(self._verbosity)
-        if self._bars:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -15,13 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from fedethics.errors import TrainingError
 from fedethics.privacy.noise import NoiseSource
-from fedethics.training.activations import Activations
-from fedethics.training.dp_sgd import LocalTerms, clipped_sum, private_mean, train_round
+from fedethics.training.activations import Activations, Batch
+from fedethics.training.clipping import clipped_sum, integer_sum
+from fedethics.training.dp_sgd import private_mean, site_of, train_round
+from fedethics.training.factors import trained_coordinates
 from fedethics.training.learner import Learner
+from fedethics.training.local_terms import LocalTerms
 from fedethics.training.per_sample import PerSampleGradients
 
 _RECORDS = 6
@@ -37,7 +39,7 @@ class SelfTest:
 
     Attributes:
         records: records of the small batch.
-        gradient_error: largest difference between Opacus's per-record gradients and a loop over
+        gradient_error: largest difference between the engine's per-record gradients and a loop over
             single records, relative to the largest entry.
         parameters: trainable tensors, all of them clipped and all of them moved by a step.
         noise_ratio: measured over promised standard deviation of a noise-only step; 1.0 with no
@@ -90,13 +92,13 @@ def _check_coverage(learner: Learner) -> None:
 
 
 def _check_gradients(learner: Learner, activations: Activations, labels: NDArray[np.int8]) -> float:
-    rows = np.arange(len(labels))
-    expected = _loop(learner, activations, labels)
-    found = torch.empty_like(expected)
-    with PerSampleGradients(learner) as gradients:
-        for batch in activations.batches(rows, len(rows)):
-            samples, _ = gradients(batch, labels)
-            found[torch.from_numpy(batch.rows)] = samples.cpu()
+    # One batch, however unlike its records are: what couples records shows in company only. In
+    # float32, since rounding to bfloat16 would hide it.
+    together = Batch(rows=np.arange(len(labels)), hidden=activations.hidden)
+    with learner.full_precision():
+        expected = _loop(learner, activations, labels)
+        with PerSampleGradients(learner) as gradients:
+            found = gradients(together, labels)[0].cpu()
     scale = float(expected.abs().max())
     error = float((found - expected).abs().max()) / scale if scale > 0 else math.inf
     if not error <= _GRADIENT_TOLERANCE:
@@ -112,8 +114,7 @@ def _loop(learner: Learner, activations: Activations, labels: NDArray[np.int8]) 
     gradients = []
     for row in range(len(labels)):
         (batch,) = activations.batches(np.array([row]), 1)
-        target = torch.tensor([int(labels[row])], device=batch.hidden.device)
-        loss = cross_entropy(learner.logits(batch), target)
+        loss = learner.losses(batch, labels)[0]
         parts = torch.autograd.grad(loss, list(learner.parameters.values()))
         gradients.append(torch.cat([part.reshape(-1) for part in parts]).cpu())
     return torch.stack(gradients)
@@ -122,24 +123,29 @@ def _loop(learner: Learner, activations: Activations, labels: NDArray[np.int8]) 
 def _check_clipping(
     learner: Learner, activations: Activations, labels: NDArray[np.int8], terms: LocalTerms
 ) -> None:
-    # A norm far below the gradients', so that every record is really clipped.
-    tight = dataclasses.replace(terms, clipping_norm=1e-3)
-    rows = np.arange(len(labels))
+    # A norm far below the gradients', so that every unit is really clipped.
+    tight = dataclasses.replace(terms, clipping_norm=1e-3, unit="record")
+    add, unit = (integer_sum, tight.grid_scale) if terms.noise == "strict" else (clipped_sum, 1.0)
+    everyone = np.arange(len(labels))
     with PerSampleGradients(learner) as gradients:
-        for chosen in (rows, *rows[:, None]):
-            clipped = clipped_sum(gradients, activations, labels, rows=chosen, terms=tight)
-            norm = float(clipped.total.norm())
-            if norm > len(chosen) * tight.clipping_norm:
-                raise TrainingError(
-                    f"self-test: {len(chosen)} records clipped to {tight.clipping_norm:g} sum to "
-                    f"norm {norm:.3e}; the clipping bound does not hold"
-                )
+        for units in (everyone, np.zeros_like(everyone)):
+            site = site_of(learner, gradients, activations, labels, units=units, terms=tight)
+            for sampled in {tuple(set(units)), *((one,) for one in set(units))}:
+                clipped = add(site, np.array(sampled), terms=tight)
+                norm = float(clipped.total.double().norm()) / unit
+                if norm > len(sampled) * tight.clipping_norm:
+                    raise TrainingError(
+                        f"self-test: {len(sampled)} units clipped to {tight.clipping_norm:g} sum "
+                        f"to norm {norm:.3e}; the clipping bound does not hold"
+                    )
 
 
 def _check_movement(
     learner: Learner, activations: Activations, labels: NDArray[np.int8], terms: LocalTerms
 ) -> None:
-    still = dataclasses.replace(terms, steps=1, sampling_rate=1.0, noise_multiplier=0.0)
+    still = dataclasses.replace(
+        terms, steps=1, sampling_rate=1.0, noise_multiplier=0.0, unit="record"
+    )
     result = train_round(
         learner,
         vector=_away_from_zero(learner),
@@ -148,10 +154,16 @@ def _check_movement(
         terms=still,
         noise=NoiseSource.from_os(),
     )
+    mask = trained_coordinates(learner, terms.frozen)
+    if result.update[~mask].any():
+        raise TrainingError(
+            f"self-test: factor {terms.frozen} moved in a round that leaves it alone; it is not "
+            "noised there"
+        )
     start = 0
     for name, parameter in learner.parameters.items():
         end = start + parameter.numel()
-        if not result.update[start:end].any():
+        if mask[start:end].any() and not result.update[start:end].any():
             raise TrainingError(f"self-test: {name} did not move in a step; it is not trained")
         start = end
 
@@ -161,7 +173,12 @@ def _check_noise(size: int, terms: LocalTerms) -> float:
     steps = math.ceil(_NOISE_DRAWS / size)
     nothing = torch.zeros(size, dtype=torch.float64)
     source = NoiseSource.from_os()
-    draws = torch.cat([private_mean(nothing, terms=terms, noise=source) for _ in range(steps)])
+    if terms.noise == "strict":
+        nothing = nothing.long()
+    every = torch.ones(size, dtype=torch.bool)
+    draws = torch.cat(
+        [private_mean(nothing, every, terms=terms, noise=source) for _ in range(steps)]
+    )
     promised = terms.noise_std / terms.expected_batch
     found = float(draws.double().square().mean().sqrt())
     if promised == 0.0:

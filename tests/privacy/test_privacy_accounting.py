@@ -110,7 +110,7 @@ def test_events_survive_being_written_and_merging_changes_no_total():
     with pytest.raises(AccountingError, match="unknown kind"):
         from_document({"kind": "laplace"})
     with pytest.raises(AccountingError, match="malformed"):
-        from_document({"kind": "skellam", "std": 3.0, "sensitivity": 0.1})
+        from_document({"kind": "skellam", "std": 3.0, "sensitive": 0.1})
 
 
 @pytest.mark.parametrize("std", [0.7, 1.282, 10.0, 150.0])

@@ -19,8 +19,8 @@ from fedethics.charter.document import load
 from fedethics.charter.model import Charter
 from fedethics.charter.training_terms import AdapterTerms, ModelTerms
 from fedethics.privacy.noise import NoiseSource
-from fedethics.training.dp_sgd import LocalTerms
 from fedethics.training.learner import Learner
+from fedethics.training.local_terms import LocalTerms
 
 HEART = Path(__file__).parents[2] / "configs" / "heart.charter.toml"
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrst"]
@@ -56,10 +56,10 @@ def tiny_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_charter(tiny_folder):
-    """Build a charter on the tiny model: `tiny_charter(layers=(1, 2), freeze_a=False)`."""
+    """Build a charter on the tiny model: `tiny_charter(layers=(1, 2), form="both")`."""
     weights = (tiny_folder / "model.safetensors").read_bytes()
     adapter = AdapterTerms(
-        rank=2, alpha=4.0, targets=("query", "value"), layers=(2,), freeze_a=True, seed=7
+        rank=2, alpha=4.0, targets=("query", "value"), layers=(2,), form="ffa", seed=7
     )
 
     def build(**changes) -> Charter:

@@ -29,7 +29,7 @@ def test_weights_with_another_hash_are_refused(tiny_charter, tiny_folder):
 def test_one_flipped_byte_after_the_first_check_is_noticed(tiny_charter, tiny_folder, tmp_path):
     copy = tmp_path / "model"
     shutil.copytree(tiny_folder, copy)
-    assert locate_model(tiny_charter().model, model_dir=copy) == copy
+    assert locate_model(tiny_charter().model, model_dir=copy) == locate.BaseModel(copy)
     weights = copy / "model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
@@ -71,13 +71,51 @@ def test_weights_that_would_be_random_at_each_site_are_refused(tiny_charter, tin
         Learner(charter, model_dir=copy)
 
 
-def test_a_model_that_is_no_bert_encoder_is_refused(tiny_charter, tiny_folder, tmp_path):
+def test_an_adapter_beside_the_weights_is_refused(tiny_charter, tiny_folder, tmp_path):
     copy = tmp_path / "model"
     shutil.copytree(tiny_folder, copy)
-    config = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps({**config, "model_type": "roberta"}))
-    with pytest.raises(ModelError, match="'roberta'"):
-        Learner(tiny_charter(), model_dir=copy)
+    (copy / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelError, match="no hash covers it"):
+        locate_model(tiny_charter().model, model_dir=copy)
+
+
+def test_weights_in_parts_are_hashed_together_and_their_index_must_name_them(
+    tiny_charter, tmp_path
+):
+    names = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    for name in names:
+        (tmp_path / name).write_bytes(name.encode())
+    lines = "".join(f"{hashlib.sha256(n.encode()).hexdigest()}  {n}\n" for n in names)
+    digest = hashlib.sha256(lines.encode()).hexdigest()
+    terms = dataclasses.replace(tiny_charter().model, sha256=digest)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": names[0], "b": names[1]}}))
+    assert locate_model(terms, model_dir=tmp_path) == locate.BaseModel(tmp_path)
+    index.write_text(json.dumps({"weight_map": {"a": names[0], "b": "elsewhere.safetensors"}}))
+    with pytest.raises(ModelError, match="names other files"):
+        locate_model(terms, model_dir=tmp_path)
+
+
+def test_a_gguf_file_is_found_by_itself_or_by_its_folder(tiny_charter, tmp_path):
+    (tmp_path / "small.gguf").write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    terms = dataclasses.replace(tiny_charter().model, sha256=digest)
+    for place in (tmp_path, tmp_path / "small.gguf"):
+        assert locate_model(terms, model_dir=place) == locate.BaseModel(tmp_path, "small.gguf")
+
+
+def test_a_model_id_is_looked_up_among_what_this_machine_has(
+    tiny_charter, tiny_folder, tmp_path, monkeypatch
+):
+    asked = []
+
+    def cached(name, file):
+        asked.append(name)
+        return str(tiny_folder / file)
+
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", cached)
+    found = locate_model(tiny_charter().model, model_dir=tmp_path / "org" / "name")
+    assert (found, asked) == (locate.BaseModel(tiny_folder), ["org/name"])
 
 
 def test_the_initial_vector_and_hashes_are_the_same_in_another_process(
@@ -105,7 +143,7 @@ def test_the_initial_vector_and_hashes_are_the_same_in_another_process(
 def test_the_initial_vector_follows_from_the_seed_and_starts_at_the_base_model(
     tiny, tiny_charter, tiny_folder, texts
 ):
-    learner, other = tiny(freeze_a=False), tiny(freeze_a=False, seed=8)
+    learner, other = tiny(form="both"), tiny(form="both", seed=8)
     assert (learner.initial_vector() != other.initial_vector()).any()
     # B is zero, so the adapter changes nothing yet, whatever A is.
     start = learner.initial_vector()
@@ -119,7 +157,7 @@ def test_the_initial_vector_follows_from_the_seed_and_starts_at_the_base_model(
 @pytest.mark.parametrize(
     "changes",
     [{"seed": 8}, {"rank": 3}, {"alpha": 8.0}, {"layers": (1, 2)}, {"targets": ("value",)},
-     {"freeze_a": False}],
+     {"form": "both"}],
 )  # fmt: skip
 def test_every_adapter_term_changes_the_basis_that_sites_compare(tiny, changes):
     assert tiny().basis_hash != tiny(**changes).basis_hash

@@ -27,7 +27,7 @@ def heart(root):
     charter = load(root / "configs" / "heart.charter.toml")
     adapter = dataclasses.replace(
         charter.adapter, rank=8, alpha=16.0, targets=("query", "value"), layers=(5,),
-        freeze_a=True, seed=7,
+        form="ffa", seed=7,
     )  # fmt: skip
     return dataclasses.replace(charter, adapter=adapter)
 

@@ -9,12 +9,12 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from fedethics.training.per_sample import PerSampleGradients
 
 FORMS = [
-    {"layers": (2,), "freeze_a": True},
-    {"layers": (2,), "freeze_a": False},
-    {"layers": (1, 2), "freeze_a": False},
-    {"layers": (0, 1, 2), "freeze_a": True},
-    {"layers": (1,), "freeze_a": True},
-    {"layers": (2,), "freeze_a": False, "targets": ("query", "key", "value", "dense")},
+    {"layers": (2,), "form": "ffa"},
+    {"layers": (2,), "form": "both"},
+    {"layers": (1, 2), "form": "both"},
+    {"layers": (0, 1, 2), "form": "ffa"},
+    {"layers": (1,), "form": "ffa"},
+    {"layers": (2,), "form": "both", "targets": ("query", "key", "value", "dense")},
 ]
 
 

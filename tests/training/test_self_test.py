@@ -4,17 +4,16 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
 
 from fedethics.errors import TrainingError
-from fedethics.training import dp_sgd, per_sample
+from fedethics.training import clipping, dp_sgd, optimizers, per_sample
 from fedethics.training.learner import Learner
 from fedethics.training.self_test import self_test
 
 
 @pytest.fixture
 def check(tiny, texts, labels, terms):
-    learner = tiny(freeze_a=False, layers=(1, 2))
+    learner = tiny(form="both", layers=(1, 2))
     activations = learner.activations(texts)
     private = terms(noise_multiplier=1.3, sampling_rate=0.5, optimizer="adam", learning_rate=0.01)
 
@@ -58,9 +57,9 @@ def test_noise_where_none_is_promised_is_caught(check, monkeypatch):
 def test_per_record_gradients_that_are_scaled_or_mixed_are_caught(check, monkeypatch):
     honest = per_sample.PerSampleGradients._collect
     for broken in (
-        lambda self, count: honest(self, count) * 1.01,
-        lambda self, count: honest(self, count).roll(1, dims=0),
-        lambda self, count: honest(self, count).mean(dim=0, keepdim=True).expand(count, -1),
+        lambda self: honest(self) * 1.01,
+        lambda self: honest(self).roll(1, dims=0),
+        lambda self: (lambda each: each.mean(dim=0, keepdim=True).expand(each.shape))(honest(self)),
     ):
         monkeypatch.setattr(per_sample.PerSampleGradients, "_collect", broken)
         with pytest.raises(TrainingError, match="differ from a loop"):
@@ -68,7 +67,7 @@ def test_per_record_gradients_that_are_scaled_or_mixed_are_caught(check, monkeyp
 
 
 def test_clipping_that_does_not_clip_is_caught(check, monkeypatch):
-    monkeypatch.setattr(dp_sgd, "_ROUNDING", -0.5)
+    monkeypatch.setattr(clipping, "_ROUNDING", -0.5)
     with pytest.raises(TrainingError, match="clipping bound does not hold"):
         check()
 
@@ -89,13 +88,12 @@ def test_a_layer_without_per_record_gradients_is_refused_by_name(
     learner = Learner(tiny_charter(), model_dir=tiny_folder)
     name = next(iter(learner.parameters))
 
-    def forget(self, batch):
-        logits = honest(self, batch)
-        learner.parameters[name].requires_grad_(False)
-        return logits
+    def forget(self, parameter, gradients):
+        if parameter is not learner.parameters[name]:
+            honest(self, parameter, gradients)
 
-    honest = Learner.logits
-    monkeypatch.setattr(Learner, "logits", forget)
+    honest = per_sample.PerSampleGradients._add
+    monkeypatch.setattr(per_sample.PerSampleGradients, "_add", forget)
     with pytest.raises(TrainingError, match=f"parameter {name} has no gradient for each record"):
         dp_sgd.train_round(
             learner,
@@ -108,7 +106,8 @@ def test_a_layer_without_per_record_gradients_is_refused_by_name(
 
 
 def test_a_tensor_that_never_moves_is_caught(check, monkeypatch):
-    monkeypatch.setattr(dp_sgd, "_optimizer", lambda flat, terms: torch.optim.SGD([flat], lr=0.0))
+    still = optimizers.Sgd(0.0, momentum=0.0)
+    monkeypatch.setattr(dp_sgd, "optimizer_of", lambda terms: still)
     with pytest.raises(TrainingError, match="did not move"):
         check()
 

@@ -170,6 +170,11 @@ class Ledger:
             data_set, run=run, events=events, cap=cap, now=self._clock(), whole_run=True
         )
 
+    def holds(self, *, index: int, sha256: str) -> bool:
+        """Say whether this ledger's entry `index` has that hash."""
+        entries = self._journal.refresh().entries
+        return 0 <= index < len(entries) and entries[index].sha256 == sha256
+
     def data_sets(self) -> tuple[DataSet, ...]:
         """Return every account, in the order of its first charge."""
         return self._journal.refresh().data_sets()

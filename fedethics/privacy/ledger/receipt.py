@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from fedethics import canonical, terms
 from fedethics.charter.document import hash_of
@@ -21,14 +22,21 @@ from fedethics.privacy.ledger.book import Book
 from fedethics.privacy.ledger.model import RECEIPT_PURPOSE, Charge
 from fedethics.terms import KEY, NAME, term
 
+Slices = Literal["unchecked", "passed", "failed"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SumSeen:
-    """A sum that the coordinator told this site was opened: which one, and its SHA-256."""
+    """A sum that the coordinator told this site was opened: which one, and its SHA-256.
+
+    Attributes:
+        slices: whether it passed this site's check of its slices; "unchecked" where there was none.
+    """
 
     kind: str = term(nonempty=True)
     round: int = term(at_least=0)
     sha256: str = term(pattern=KEY)
+    slices: Slices = term(default="unchecked")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +45,8 @@ class Receipt:
 
     Attributes:
         training_rounds: rounds charged for training, in ledger order; a redone round stands twice.
-        training_epsilon: their composed epsilon at `delta`; absent means infinite.
+        training_epsilon: composed epsilon at `delta` of all that was charged to the training
+            records, counts by group among it; absent means infinite.
         evaluation_rounds, evaluation_epsilon: likewise for the tables of held-out records.
         self_test_passed: the start-up self-test of the DP mechanism passed for this run.
         fixed_noise: noise came from a seed (a test): nothing was private.
@@ -89,7 +98,7 @@ def make_receipt(
         )
     delta = charter.privacy.delta
     training = [charge for charge in charges if charge.kind == "update"]
-    evaluation = [charge for charge in charges if charge.kind != "update"]
+    evaluation = [charge for charge in charges if charge.kind not in ("update", "steering")]
     return Receipt(
         site=site,
         run_id=run,

@@ -1,0 +1,172 @@
+"""Count everything that a site should know of its own file before it joins, for its own eyes.
+
+Guarantee: what is wrong is found with the very code that a run reads the file with; nothing here
+is sent anywhere, and no message holds a cell of any record.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fedethics.charter.data_terms import Column, DataTerms
+from fedethics.data.agreement import Coincidences, coincidences
+from fedethics.data.cells import CellProblem, parse_cell
+from fedethics.data.groups import group_index
+from fedethics.data.reading import raw_rows, read_records
+from fedethics.data.repeats import Repeats, find_repeats
+from fedethics.data.split import Split, split
+from fedethics.errors import DataError
+
+EVERYONE = "everyone"
+
+
+# Sensitive: counts of one site's people, exact.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroupCount:
+    """Records of one group at this site, and those with the positive label."""
+
+    feature: str
+    group: str
+    train: int
+    train_positive: int
+    held_out: int
+    held_out_positive: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Missing:
+    """How often a column has nothing: cells that are empty, and values that mean as much."""
+
+    column: str
+    empty: int
+    not_recorded: int
+
+
+# Sensitive: all of it is about one site's records.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """What was counted; groups and repeats only where a run could read the file.
+
+    Attributes:
+        rows: of the file; `missing` counts among them.
+        records: rows that a run would use.
+        dropped: rows left out, by reason.
+        agreement: coincidences of the annotators, for everyone and for each "feature: group".
+        errors: why a run would refuse the file, one sentence each.
+    """
+
+    rows: int = 0
+    records: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    missing: tuple[Missing, ...] = ()
+    groups: tuple[GroupCount, ...] = ()
+    repeats: Repeats | None = None
+    agreement: Mapping[str, Coincidences] = field(default_factory=dict)
+    errors: tuple[str, ...] = ()
+
+
+def gather(path: Path, terms: DataTerms, *, annotators: Sequence[str] = ()) -> Facts:
+    """Count everything in a site's file.
+
+    Args:
+        path: the CSV file.
+        terms: the charter's data schema.
+        annotators: columns that hold one annotator's label each, if there are any.
+
+    Raises:
+        DataError: an annotator's column is missing, or fewer than two were given.
+    """
+    try:
+        rows = [row for _, row in raw_rows(path, terms)]
+    except DataError as error:
+        return Facts(errors=_sentences(error))
+    raw = Facts(
+        rows=len(rows),
+        missing=tuple(_missing(rows, terms)),
+        agreement=_agreement(rows, terms, annotators),
+    )
+    try:
+        parts = split(read_records(path, terms), terms)
+    except DataError as error:
+        return dataclasses.replace(raw, errors=_sentences(error))
+    return dataclasses.replace(
+        raw,
+        records=len(parts.train) + len(parts.held_out),
+        dropped=parts.train.dropped,
+        groups=tuple(_groups(parts, terms)),
+        repeats=find_repeats(parts),
+    )
+
+
+def _sentences(error: DataError) -> tuple[str, ...]:
+    first, *more = str(error).split("\n  - ")
+    return tuple(more) or (first,)
+
+
+def _missing(rows: Sequence[Mapping[str, str]], terms: DataTerms) -> Iterator[Missing]:
+    for column in terms.columns:
+        cells = [row[column.name] for row in rows]
+        yield Missing(
+            column=column.name,
+            empty=sum(not cell for cell in cells),
+            not_recorded=sum(bool(cell) and _nothing(cell, column) for cell in cells),
+        )
+
+
+def _nothing(cell: str, column: Column) -> bool:
+    try:
+        return parse_cell(cell, column) is None
+    except CellProblem:
+        return False
+
+
+def _groups(parts: Split, terms: DataTerms) -> Iterator[GroupCount]:
+    for place, feature in enumerate(terms.sensitive):
+        for index, group in enumerate(feature.groups):
+            train, held_out = (
+                part.labels[part.groups[:, place] == index]
+                for part in (parts.train, parts.held_out)
+            )
+            yield GroupCount(
+                feature=feature.name,
+                group=group,
+                train=len(train),
+                train_positive=int(train.sum()),
+                held_out=len(held_out),
+                held_out_positive=int(held_out.sum()),
+            )
+
+
+def _agreement(
+    rows: Sequence[Mapping[str, str]], terms: DataTerms, annotators: Sequence[str]
+) -> dict[str, Coincidences]:
+    if not annotators:
+        return {}
+    absent = [name for name in annotators if not rows or name not in rows[0]]
+    if absent or len(annotators) < 2:
+        raise DataError(
+            f"annotators' columns: {', '.join(absent) or annotators[0]}: "
+            + ("not in the file" if absent else "agreement needs at least two")
+        )
+    items: defaultdict[str, list[list[str]]] = defaultdict(list)
+    for row in rows:
+        given = [row[name] for name in annotators]
+        items[EVERYONE].append(given)
+        for name in _group_names(row, terms):
+            items[name].append(given)
+    return {name: coincidences(found) for name, found in items.items()}
+
+
+def _group_names(row: Mapping[str, str], terms: DataTerms) -> Iterator[str]:
+    columns = {column.name: column for column in terms.columns}
+    for feature in terms.sensitive:
+        try:
+            value = parse_cell(row[feature.column], columns[feature.column])
+            group = feature.groups[group_index(value, feature)]
+        except CellProblem:
+            continue  # said already, as an error of the schema
+        yield f"{feature.name}: {group}"

@@ -1,0 +1,184 @@
+"""What a site's counts mean: what would be refused, what to look at, and what can be done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
+
+from fedethics.charter.data_terms import DataTerms
+from fedethics.data.agreement import RELIABLE, TENTATIVE
+from fedethics.data.facts import Facts, GroupCount
+
+# Groups under this size are withheld from reports, if all sites together have no more.
+SMALL_GROUP = 11
+MUCH_MISSING = 0.2
+MANY_DROPPED = 0.05
+RARE_LABEL = 0.02
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One thing to know.
+
+    Attributes:
+        weight: "error": a run would refuse the file; "warning": look before you join; "note".
+        topic: schema, missing, groups, labels, repeats or annotation.
+        sentence: what was found, and what can be done.
+    """
+
+    weight: Literal["error", "warning", "note"]
+    topic: str
+    sentence: str
+
+
+def findings(facts: Facts, terms: DataTerms) -> tuple[Finding, ...]:
+    """Return everything worth knowing, errors first."""
+    found = [
+        *(Finding(weight="error", topic="schema", sentence=said) for said in facts.errors),
+        *_missing(facts, terms),
+        *_groups(facts),
+        *_labels(facts),
+        *_repeats(facts, terms),
+        *_annotation(facts),
+    ]
+    order = ("error", "warning", "note")
+    return tuple(sorted(found, key=lambda finding: order.index(finding.weight)))
+
+
+def _missing(facts: Facts, terms: DataTerms) -> Iterator[Finding]:
+    columns_of_groups = {feature.column for feature in terms.sensitive}
+    for missing in facts.missing:
+        share = (missing.empty + missing.not_recorded) / max(facts.rows, 1)
+        if share <= MUCH_MISSING:
+            continue
+        if missing.column in columns_of_groups:
+            yield Finding(
+                weight="warning",
+                topic="missing",
+                sentence=f"{missing.column} is a group column, and {share:.0%} of the rows have "
+                "nothing in it: figures by it describe the others only. Collect it, or say in the "
+                "charter's not-measured that it is missing",
+            )
+        else:
+            yield Finding(
+                weight="note",
+                topic="missing",
+                sentence=f"{missing.column}: {share:.0%} of the rows have nothing in it",
+            )
+    left_out = sum(facts.dropped.values())
+    if left_out > MANY_DROPPED * facts.rows:
+        reasons = "; ".join(f"{count}: {why}" for why, count in facts.dropped.items())
+        yield Finding(
+            weight="warning",
+            topic="missing",
+            sentence=f"{left_out} of {facts.rows} rows are left out ({reasons}). People with gaps "
+            'are seldom like the others; on-empty = "say" in the charter would keep them',
+        )
+
+
+def _groups(facts: Facts) -> Iterator[Finding]:
+    for feature, group_counts in groupby(facts.groups, key=lambda count: count.feature):
+        counts = list(group_counts)
+        present = [count for count in counts if count.train + count.held_out]
+        if len(present) == 1:
+            yield Finding(
+                weight="warning",
+                topic="groups",
+                sentence=f"every record here is of one group by {feature} ({present[0].group}): "
+                "this site says nothing of a gap, and if no other site has the group, the sum of "
+                "all sites is this site's figure under noise. Agree with the others on groups that "
+                "at least three sites have",
+            )
+        for count in counts:
+            yield from _one_group(count)
+
+
+def _one_group(count: GroupCount) -> Iterator[Finding]:
+    name = f"{count.feature}: {count.group}"
+    if not count.train + count.held_out:
+        yield Finding(
+            weight="note", topic="groups", sentence=f"{name}: no record here; other sites may have"
+        )
+    elif count.held_out < SMALL_GROUP:
+        yield Finding(
+            weight="note",
+            topic="groups",
+            sentence=f"{name}: {count.held_out} held-out records, too few to be shown unless "
+            "other sites add theirs",
+        )
+    elif count.held_out_positive in (0, count.held_out):
+        which = "no" if count.held_out_positive == 0 else "only"
+        yield Finding(
+            weight="note",
+            topic="labels",
+            sentence=f"{name}: {which} positive labels among the {count.held_out} held-out records",
+        )
+
+
+def _labels(facts: Facts) -> Iterator[Finding]:
+    if not facts.records:
+        return
+    feature = facts.groups[0].feature
+    one = [count for count in facts.groups if count.feature == feature]
+    positive = sum(count.train_positive + count.held_out_positive for count in one)
+    rarer = min(positive, facts.records - positive) / facts.records
+    if rarer < RARE_LABEL:
+        yield Finding(
+            weight="warning",
+            topic="labels",
+            sentence=f"the rarer label makes up {rarer:.1%} of the records: a model that never "
+            "says it is right nearly always. Judge by areas and rates, not by accuracy",
+        )
+
+
+def _repeats(facts: Facts, terms: DataTerms) -> Iterator[Finding]:
+    repeats = facts.repeats
+    if repeats is None:
+        return
+    if repeats.rows:
+        yield Finding(
+            weight="warning",
+            topic="repeats",
+            sentence=f"{repeats.rows} rows repeat another one in every column. If they are one "
+            "person's, the guarantee for one record does not cover that person: remove them",
+        )
+    # Where a text is made of a few columns, people may share it; free text hardly by chance.
+    free = any(column.kind == "text" and column.phrase for column in terms.columns)
+    weight: Literal["warning", "note"] = "warning" if free else "note"
+    if repeats.leaked:
+        yield Finding(
+            weight=weight,
+            topic="repeats",
+            sentence=f"{repeats.leaked} held-out records have a text that stands among the "
+            "training records too (but for case and spaces): results on them flatter the model",
+        )
+    if repeats.contradictions:
+        yield Finding(
+            weight=weight,
+            topic="labels",
+            sentence=f"{repeats.contradictions} texts stand with both labels: look at how they "
+            "were labelled",
+        )
+
+
+def _annotation(facts: Facts) -> Iterator[Finding]:
+    for name, agreement in facts.agreement.items():
+        alpha = agreement.alpha()
+        if math.isnan(alpha) or alpha >= RELIABLE:
+            continue
+        tentative = alpha >= TENTATIVE
+        yield Finding(
+            weight="note" if tentative else "warning",
+            topic="annotation",
+            sentence=f"{name}: annotators agree with alpha {alpha:.3f} over {agreement.items} "
+            f"records, below {RELIABLE if tentative else TENTATIVE:g}: "
+            + (
+                "draw tentative conclusions only"
+                if tentative
+                else "the labels are too uncertain to judge a model by; mend the guidelines and "
+                "annotate again"
+            ),
+        )

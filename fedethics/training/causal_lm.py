@@ -1,0 +1,132 @@
+"""Task "causal-lm": a prompt in, an answer out; supervised fine-tuning on the answer's tokens.
+
+The prompt is masked from the loss: only the answer's tokens are predicted, and logits are computed
+only where they are. The loss of a record is the mean over its own answer's tokens. (The mean over
+the tokens of a batch, which Hugging Face computes, makes each record's gradient depend on the
+others' lengths, and clipping would not bound what one record changes.)
+
+A record's entry holds the prompt, then what either answer adds to the input: all of its tokens but
+the last, which is only predicted. Under causal attention the prompt's states are the same for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fedethics.charter.training_terms import ModelTerms
+from fedethics.errors import ModelError
+from fedethics.training.activations import Batch
+from fedethics.training.network import Network
+
+
+class CausalLM:
+    """Asks for one of two answers; the score of a record is the second one's share of both."""
+
+    def __init__(
+        self,
+        network: Network,
+        tokenizer: Any,  # noqa: ANN401
+        terms: ModelTerms,
+        names: tuple[str, str],
+    ) -> None:
+        """Take the prompt and the answers apart into tokens.
+
+        Args:
+            network: whose next-token logits are read.
+            tokenizer: of the same model.
+            terms: the charter's model, with prompt and answer.
+            names: of the negative and of the positive label.
+
+        Raises:
+            ModelError: one answer begins with the other, or max-tokens leaves no room for texts.
+        """
+        self._network, self._tokenizer = network, tokenizer
+        head, _, tail = terms.prompt.partition("{text}")
+        self._head, self._tail = self._tokens(head), self._tokens(tail)
+        answers = [self._tokens(terms.answer.replace("{label}", name)) for name in names]
+        shorter, longer = sorted(answers, key=len)
+        if longer[: len(shorter)] == shorter:
+            raise ModelError(
+                f"model.answer: the answers for {names[0]!r} and {names[1]!r} begin alike in this "
+                "model's tokens; their probabilities could not be told apart. End them with a mark"
+            )
+        self._answers = [torch.tensor(answer, device=network.device) for answer in answers]
+        # Then nothing but the prompt is read, and both answers are scored at its last token.
+        self._single = len(longer) == 1
+        # Then the prompt with the longer answer holds the other view: it cannot see what follows.
+        self._nested = len(shorter) == 1
+        if not self._head + self._tail:
+            raise ModelError("model.prompt: holds nothing besides {text}, which may be empty")
+        self._room = terms.max_tokens - len(self._head) - len(self._tail) - len(longer) + 1
+        if self._room < 1:
+            raise ModelError(
+                f"model.max-tokens {terms.max_tokens} leaves no room for a text beside the prompt "
+                f"and the answer; they take {terms.max_tokens - self._room}"
+            )
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return token ids of each entry, longer texts cut at their end, prompts never."""
+        return [
+            self._head + ids[: self._room] + self._tail
+            + [int(token) for answer in self._answers for token in answer[:-1]]
+            for ids in (self._tokens(text) for text in texts)
+        ]  # fmt: skip
+
+    def views(self, entry: Tensor) -> tuple[Tensor, ...]:
+        """Return the sequences that are read of a record: the prompt with each answer."""
+        if self._nested:
+            return (entry,)
+        return self._view(entry, 0), self._view(entry, 1)
+
+    def join(self, views: Sequence[Tensor]) -> Tensor:
+        """Return the entry of a record from its views."""
+        if self._nested:
+            return views[0]
+        first, second = views
+        added = len(self._answers[1]) - 1
+        return torch.cat([first, second[len(second) - added :]])
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Return the log-probability of each answer, shape (b, 2); softmax shares it out."""
+        if self._single:
+            padded = self._network.pad(list(batch.hidden))
+            rows = torch.arange(len(batch.hidden), device=padded.lengths.device)
+            every = self._network.token_logits(padded, rows, padded.lengths - 1)
+            return every.log_softmax(dim=1)[:, torch.cat(self._answers)]
+        both = [self._log_probabilities(batch, [answer] * len(batch.rows)) for answer in (0, 1)]
+        return torch.stack(both, dim=1)
+
+    def losses(self, batch: Batch, targets: Tensor) -> Tensor:
+        """Return the mean loss of each record's own answer tokens, shape (b,)."""
+        chosen = [int(target) for target in targets]
+        counts = torch.tensor([len(self._answers[answer]) for answer in chosen])
+        return -self._log_probabilities(batch, chosen) / counts.to(targets.device)
+
+    def _log_probabilities(self, batch: Batch, chosen: Sequence[int]) -> Tensor:
+        """Return the log-probability of the chosen answer of each record, shape (b,)."""
+        pairs = zip(batch.hidden, chosen, strict=True)
+        padded = self._network.pad([self._view(entry, answer) for entry, answer in pairs])
+        answers = [self._answers[answer] for answer in chosen]
+        counts = torch.tensor([len(answer) for answer in answers], device=padded.lengths.device)
+        rows = torch.repeat_interleave(counts)
+        # The answer's first token is predicted by the prompt's last one, which stands here:
+        starts = padded.lengths - counts
+        within = torch.cat([torch.arange(len(answer)) for answer in answers]).to(rows.device)
+        every = self._network.token_logits(padded, rows, starts[rows] + within).log_softmax(dim=1)
+        own = every.gather(1, torch.cat(answers)[:, None])[:, 0]
+        return own.new_zeros(len(answers)).index_add(0, rows, own)
+
+    def _view(self, entry: Tensor, answer: int) -> Tensor:
+        first, second = (len(one) - 1 for one in self._answers)
+        if answer == 0:
+            return entry[: len(entry) - second]
+        prompt = len(entry) - first - second
+        return torch.cat([entry[:prompt], entry[prompt + first :]])
+
+    def _tokens(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids

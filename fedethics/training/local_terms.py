@@ -1,0 +1,117 @@
+"""The terms of one round of training at one site, and what they refuse."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from fedethics.charter.model import Charter
+from fedethics.errors import TrainingError
+from fedethics.privacy.gaussian_shares import NORM_STEPS
+from fedethics.training.adaptive_clipping import Adaptive
+from fedethics.training.factors import Frozen, frozen_factor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalTerms:
+    """Terms of one round at one site.
+
+    Attributes:
+        steps: optimiser steps; each is one release, also when no unit was sampled.
+        sampling_rate: probability that a unit joins a step.
+        clipping_norm: L2 bound of one unit's gradient; infinite only without noise.
+        noise_multiplier: noise std over clipping norm; 0.0 is no differential privacy.
+        expected_batch: sampling_rate times the site's declared units; divides every sum. The
+            batch that was drawn must not, since its size is private.
+        optimizer: starts fresh in every round.
+        momentum: of "sgd"; unused by the others.
+        weight_decay: decoupled, of "adamw"; per step and unit of learning rate.
+        noise: "fast" adds float64 Gaussian noise to a float64 sum; "strict" rounds each unit's
+            gradient to an integer grid and adds exact discrete Gaussian noise.
+        unit: whose gradients are clipped as one: a record's, or all of a person's.
+        frozen: the adapter factor that is left alone in this round.
+        adaptive: how the clipping norm moves from step to step; None keeps it.
+        physical_batch: records computed at once; bounds memory, changes no result.
+    """
+
+    steps: int
+    sampling_rate: float
+    clipping_norm: float
+    noise_multiplier: float
+    expected_batch: float
+    optimizer: Literal["sgd", "adam", "adamw", "adam-bc"]
+    learning_rate: float
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    noise: Literal["fast", "strict"] = "fast"
+    unit: Literal["record", "person"] = "record"
+    frozen: Frozen = ""
+    adaptive: Adaptive | None = None
+    physical_batch: int = 64
+
+    def __post_init__(self) -> None:
+        """Refuse terms under which the guarantee would not hold."""
+        bounded = math.isfinite(self.clipping_norm)
+        sound = (
+            self.steps >= 1
+            and 0.0 < self.sampling_rate <= 1.0
+            and self.clipping_norm > 0.0
+            and 0.0 <= self.noise_multiplier < math.inf
+            and self.expected_batch > 0.0
+            and self.physical_batch >= 1
+            and (bounded or (self.noise_multiplier == 0.0 and self.noise == "fast"))
+            and (self.adaptive is None or (bounded and self.noise == "fast"))
+        )
+        if not sound:
+            raise TrainingError(f"no DP-SGD with {self}; nothing was computed")
+
+    @classmethod
+    def of(
+        cls,
+        charter: Charter,
+        *,
+        noise_multiplier: float,
+        declared_records: int,
+        round_number: int,
+    ) -> LocalTerms:
+        """Return the terms of a round, counted from 1, at a site of this declared size.
+
+        Raises:
+            TrainingError: no noise, though the charter trains with differential privacy.
+        """
+        training, privacy = charter.training, charter.privacy.training
+        if privacy.mechanism != "none" and not noise_multiplier > 0.0:
+            raise TrainingError(
+                f"noise multiplier {noise_multiplier!r}, but the charter's mechanism is "
+                f"{privacy.mechanism!r}; nothing was computed"
+            )
+        return cls(
+            steps=training.local_steps,
+            sampling_rate=privacy.sampling_rate,
+            clipping_norm=privacy.clipping_norm,
+            noise_multiplier=noise_multiplier,
+            expected_batch=privacy.sampling_rate * declared_records,
+            optimizer=training.optimizer,
+            learning_rate=training.learning_rate,
+            momentum=training.momentum,
+            weight_decay=training.weight_decay,
+            noise=privacy.noise,
+            unit=charter.privacy.unit,
+            frozen=frozen_factor(charter.adapter.form, round_number),
+            adaptive=Adaptive.of(privacy),
+            physical_batch=training.physical_batch,
+        )
+
+    @property
+    def noise_std(self) -> float:
+        """Standard deviation of the noise on every trained coordinate of a clipped sum."""
+        if not self.noise_multiplier:
+            return 0.0
+        share = self.adaptive.share if self.adaptive else 0.0
+        return self.noise_multiplier * self.clipping_norm / math.sqrt(1.0 - share)
+
+    @property
+    def grid_scale(self) -> float:
+        """Grid steps in a unit of gradient, where gradients are integers."""
+        return NORM_STEPS / self.clipping_norm

@@ -1,0 +1,166 @@
+"""Both tasks on every family: gradients, scores and the cache against the plain Hugging Face model.
+
+What is compared with is loaded by plain transformers and peft from what `save_adapter` wrote, reads
+one record at a time, and has neither cache nor padding.
+"""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
+
+from fedethics.errors import ModelError
+from fedethics.training.learner import Learner
+from fedethics.training.per_sample import PerSampleGradients
+from tests.training.tiny_models import CONFIGS, CUT, DECODERS, charter_for, save_tiny
+
+CASES = [
+    *[(family, "classification", "") for family in CONFIGS],
+    *[(family, "causal-lm", "tokens") for family in DECODERS],
+    *[("llama", "causal-lm", answer) for answer in ("one token each", "one token and two")],
+    ("gpt2", "causal-lm", "one token each"),
+]
+IDS = [" ".join(filter(None, case)) for case in CASES]
+
+
+class Case:
+    """A learner at a vector where no gradient vanishes, and the plain model at the same one."""
+
+    def __init__(self, folder, family, task, answer, texts, labels):
+        self.texts, self.labels, self.task, self.family = texts, labels, task, family
+        save_tiny(folder, family, task=task)
+        several = answer == "tokens"
+        self.charter = charter_for(
+            folder, family, task=task, answer="{label} end" if several else "{label}",
+            negative="no" if answer == "one token each" else "no a",
+        )  # fmt: skip
+        self.learner = Learner(self.charter, model_dir=folder)
+        shift = 0.1 * np.random.default_rng(3).standard_normal(self.learner.size)
+        self.vector = (self.learner.initial_vector() + shift).astype(np.float32)
+        self.learner.save_adapter(self.vector, folder / "adapter")
+        kind, more = (
+            (AutoModelForCausalLM, {})
+            if task == "causal-lm"
+            else (AutoModelForSequenceClassification, {"num_labels": 2})
+        )
+        base = kind.from_pretrained(folder, **more)
+        self.plain = PeftModel.from_pretrained(base, folder / "adapter", is_trainable=True).eval()
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+
+    def loss(self, row, label):
+        if self.task == "classification":
+            tokens = self.tokenizer(
+                [self.texts[row]], truncation=True, max_length=20, return_tensors="pt"
+            )
+            target = torch.tensor([int(label)])
+            return torch.nn.functional.cross_entropy(self.plain(**tokens).logits, target)
+        prompt, answer = self.words(row, label)
+        ids = torch.tensor([prompt + answer])
+        logits = self.plain(input_ids=ids).logits[0, len(prompt) - 1 : -1]
+        return torch.nn.functional.cross_entropy(logits, ids[0, len(prompt) :])
+
+    def words(self, row, label):
+        """Prompt and answer as tokens, long texts cut so that all fit into 20."""
+        names = (self.charter.data.label.negative_name, self.charter.data.label.positive_name)
+        read = [self.charter.model.answer.replace("{label}", name) for name in names]
+        answers = [self.tokenizer.encode(one, add_special_tokens=False) for one in read]
+        room = 20 - 3 - (max(map(len, answers)) - 1)
+        text = self.tokenizer.encode(self.texts[row], add_special_tokens=False)[:room]
+        ends = [self.tokenizer.encode(end, add_special_tokens=False) for end in ("a b", "c")]
+        return ends[0] + text + ends[1], answers[label]
+
+    def expected(self):
+        named = dict(self.plain.named_parameters())
+        found = []
+        for row, label in enumerate(self.labels):
+            wanted = [named[name] for name in self.learner.parameters]
+            parts = torch.autograd.grad(self.loss(row, label), wanted)
+            found.append(torch.cat([part.reshape(-1) for part in parts]))
+        return torch.stack(found)
+
+    def gradients(self, activations, size):
+        found = torch.empty(len(self.texts), self.learner.size)
+        self.learner.load(self.vector)
+        with PerSampleGradients(self.learner) as gradients:
+            for batch in activations.batches(np.arange(len(self.texts)), size):
+                found[torch.from_numpy(batch.rows)] = gradients(batch, self.labels)[0]
+        return found
+
+
+@pytest.fixture(scope="module", params=CASES, ids=IDS)
+def case(request, tmp_path_factory, texts, labels):
+    folder = tmp_path_factory.mktemp("family")
+    return Case(folder, *request.param, texts, labels)
+
+
+def test_gradients_equal_a_loop_over_records_of_the_plain_model(case):
+    expected = case.expected()
+    assert expected.abs().amax(dim=1).min() > 1e-4
+    activations = case.learner.activations(case.texts)
+    for size in (5, 12):
+        found = case.gradients(activations, size)
+        torch.testing.assert_close(found, expected, rtol=2e-4, atol=5e-6)
+
+
+def test_the_cache_changes_neither_gradients_nor_scores(case):
+    cached, ids = case.learner.activations(case.texts), case.learner.tokens(case.texts)
+    assert case.learner.cached == (case.family in CUT)
+    assert cached.hidden[0].is_floating_point() == case.learner.cached
+    assert not ids.hidden[0].is_floating_point()
+    torch.testing.assert_close(
+        case.gradients(cached, 5), case.gradients(ids, 5), rtol=2e-4, atol=5e-6
+    )
+    np.testing.assert_allclose(
+        case.learner.scores(case.vector, cached), case.learner.scores(case.vector, ids), atol=1e-5
+    )
+
+
+def test_scores_are_those_of_the_plain_model(case):
+    with torch.no_grad():
+        if case.task == "classification":
+            both = [-torch.stack([case.loss(row, y) for y in (0, 1)]) for row in range(12)]
+        else:  # the probability of the whole answer, as a share of both answers'
+            both = [
+                -torch.stack([case.loss(row, y) * len(case.words(row, y)[1]) for y in (0, 1)])
+                for row in range(12)
+            ]
+        expected = torch.stack(both).softmax(dim=1)[:, 1].numpy()
+    assert np.ptp(expected) > 1e-3
+    found = case.learner.scores(case.vector, case.learner.activations(case.texts))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_model_itself_refuses_to_compute_a_loss(case):
+    with pytest.raises(Exception, match="computes inside itself is refused"):
+        case.learner.model(input_ids=torch.ones(1, 4).long(), labels=torch.ones(1, 4).long())
+
+
+def test_answers_that_begin_alike_are_refused(tmp_path):
+    save_tiny(tmp_path, "llama", task="causal-lm")
+    charter = charter_for(tmp_path, "llama", task="causal-lm", answer="{label}")
+    label = dataclasses.replace(charter.data.label, positive_name="no")
+    charter = dataclasses.replace(charter, data=dataclasses.replace(charter.data, label=label))
+    with pytest.raises(ModelError, match="begin alike"):
+        Learner(charter, model_dir=tmp_path)
+
+
+def test_a_prompt_that_leaves_no_room_for_texts_is_refused(tmp_path):
+    save_tiny(tmp_path, "llama", task="causal-lm")
+    charter = charter_for(tmp_path, "llama", task="causal-lm")
+    model = dataclasses.replace(charter.model, max_tokens=8, prompt="a b c d e f {text} g h")
+    with pytest.raises(ModelError, match="no room for a text"):
+        Learner(dataclasses.replace(charter, model=model), model_dir=tmp_path)
+
+
+def test_an_encoder_cannot_be_asked_for_answers(tmp_path):
+    save_tiny(tmp_path, "electra")
+    charter = charter_for(tmp_path, "electra", task="causal-lm")
+    with pytest.raises(ModelError, match="causal-lm"):
+        Learner(charter, model_dir=tmp_path)
