@@ -2,6 +2,8 @@
 
 FedethicsError
 ├── CharterError        FE101  charter missing, malformed, unsigned, or not the agreed one
+├── EnrolmentError      FE111  a request, invitation or home that cannot be used as it is
+├── EnrolmentForged     FE112  a signature or fingerprint of an enrolment does not hold
 ├── PolicyError         FE201  site policy missing, unreadable or malformed
 ├── PolicyRefusal       FE202  the policy does not allow what was asked; carries every reason
 ├── BudgetExceeded      FE301  a mechanism would spend more than a cap allows
@@ -13,8 +15,10 @@ FedethicsError
 ├── TrainingError       FE501  a DP guard or the start-up self-test failed
 ├── SecaggReject        FE601  message refused: malformed or out of place; no state changed
 ├── SecaggAbort         FE602  a lie was caught; the session is over and the lie recorded
+├── SumRefuted          FE603  a sum of this run was found false; the site takes no further part
 ├── FairnessError       FE701  metric undefined or unknown, or a group not declared
 ├── ReleaseError        FE801  run directory incomplete, release invalid or withheld
+├── ApprovalRefused     FE802  a release that may not be approved, or not by this key
 ├── RunError            FE901  a run cannot start, continue or finish
 └── SetupError          FE902  a package, model or data set could not be got at set-up
 
@@ -35,6 +39,7 @@ EXIT_CANNOT_CONCLUDE = 4
 EXIT_REFUSED = 5
 EXIT_INTEGRITY = 6
 EXIT_ENVIRONMENT = 7
+EXIT_AWAITING_PEOPLE = 8
 
 
 class FedethicsError(Exception):
@@ -49,6 +54,20 @@ class CharterError(FedethicsError, ValueError):
 
     code = "FE101"
     exit_code = EXIT_BAD_INPUT
+
+
+class EnrolmentError(FedethicsError, ValueError):
+    """A request, invitation, notice or home directory cannot be used as it is."""
+
+    code = "FE111"
+    exit_code = EXIT_BAD_INPUT
+
+
+class EnrolmentForged(FedethicsError):
+    """A signature or fingerprint of an enrolment does not hold. Nothing was written."""
+
+    code = "FE112"
+    exit_code = EXIT_INTEGRITY
 
 
 class PolicyError(FedethicsError, ValueError):
@@ -137,6 +156,13 @@ class SecaggAbort(FedethicsError):
     exit_code = EXIT_INTEGRITY
 
 
+class SumRefuted(FedethicsError):
+    """A sum of this run did not pass this site's check. It answers no further round of the run."""
+
+    code = "FE603"
+    exit_code = EXIT_INTEGRITY
+
+
 class FairnessError(FedethicsError, ValueError):
     """A metric is unknown or needs what was not collected, or a group was not declared."""
 
@@ -149,6 +175,13 @@ class ReleaseError(FedethicsError):
 
     code = "FE801"
     exit_code = EXIT_BAD_INPUT
+
+
+class ApprovalRefused(FedethicsError):
+    """The release may not be approved, or not by this key, or not without saying why."""
+
+    code = "FE802"
+    exit_code = EXIT_REFUSED
 
 
 class RunError(FedethicsError):

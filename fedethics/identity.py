@@ -7,6 +7,7 @@ Source: RFC 8032 (Ed25519), by way of `cryptography`.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from dataclasses import dataclass
@@ -67,6 +68,12 @@ class Identity:
     def sign(self, message: bytes, *, purpose: str) -> bytes:
         """Return the 64-byte signature over `purpose` and `message`."""
         return self._private.sign(_framed(message, purpose))
+
+
+def fingerprint(public_key: str) -> str:
+    """Return what two people compare by voice: half the key's SHA-256, in groups of four digits."""
+    digest = hashlib.sha256(bytes.fromhex(public_key)).hexdigest()[:32]
+    return " ".join(digest[start : start + 4] for start in range(0, len(digest), 4))
 
 
 def verify(public_key: str, message: bytes, signature: bytes, *, purpose: str) -> bool:

@@ -23,6 +23,8 @@ from fedethics.canonical import Json
 T = TypeVar("T")
 KEY = r"[0-9a-f]{64}"
 NAME = r"[a-z0-9][a-z0-9-]{0,62}"
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"
+SIGNATURE = r"[0-9a-f]{128}"
 _KIND = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
@@ -35,8 +37,12 @@ def term(
     at_most: float | None = None,
     pattern: str | None = None,
     nonempty: bool = False,
+    check: Callable[[object], str] | None = None,
 ) -> Any:  # noqa: ANN401  mirrors dataclasses.field
-    """Declare a field with its bounds; without a default, the key is required."""
+    """Declare a field with its bounds; without a default, the key is required.
+
+    `check` returns what else is wrong with a text, as a sentence, or "".
+    """
     bounds = {
         "above": above,
         "at_least": at_least,
@@ -44,6 +50,7 @@ def term(
         "at_most": at_most,
         "pattern": pattern,
         "nonempty": nonempty,
+        "check": check,
     }
     return dataclasses.field(default=default, metadata=bounds)
 
@@ -62,7 +69,9 @@ def read(cls: type[T], table: object, *, path: str, problems: list[str]) -> T | 
     """Build `cls` from `table`, adding one sentence to `problems` for each thing wrong.
 
     A class may define `problems(self) -> list[str]` for rules that span fields; each sentence it
-    returns is prefixed with the key path. Returns None when anything in this table was wrong.
+    returns is prefixed with the key path. Rules that need only some of the fields may stand in a
+    class method `partial_problems(values)`, which is called even when other fields are wrong;
+    `values` lacks those. Returns None when anything in this table was wrong.
     """
     if not isinstance(table, dict):
         problems.append(f"{path or 'document'}: expected a table, got {_shown(table)}")
@@ -80,6 +89,9 @@ def read(cls: type[T], table: object, *, path: str, problems: list[str]) -> T | 
             values[field.name] = _value(hints[field.name], table[key], where, field, problems)
         elif field.default is dataclasses.MISSING:
             problems.append(f"{where}: missing")
+    partial = getattr(cls, "partial_problems", None)
+    if partial is not None:
+        problems.extend(partial({k: v for k, v in values.items() if v is not None}))
     if len(problems) > before:
         return None
     result = cls(**values)
@@ -180,6 +192,10 @@ def _check_text(
     pattern = bounds.get("pattern")
     if pattern and not re.fullmatch(pattern, raw):
         problems.append(f"{where}: {raw!r} does not match {pattern}")
+    check = bounds.get("check")
+    fault = check(raw) if check and raw.strip() else ""
+    if fault:
+        problems.append(f"{where}: {fault}")
 
 
 def _check_number(

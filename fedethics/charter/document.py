@@ -12,6 +12,7 @@ from typing import Any
 
 from fedethics import canonical, terms
 from fedethics.charter.model import Charter
+from fedethics.charter.refusals import refusals
 from fedethics.charter.roster import Member
 from fedethics.errors import CharterError
 
@@ -67,6 +68,7 @@ def enrol(draft: Charter, *, coordinator_key: str, roster: Sequence[Member]) -> 
 def _build(table: Any, *, where: str) -> Charter:  # noqa: ANN401  parsed TOML or JSON
     problems: list[str] = []
     charter = terms.read(Charter, table, path="", problems=problems)
+    problems.extend(refusals(table))
     if problems or charter is None:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise CharterError(f"{where} is not a valid charter; nothing was started:\n{listed}")

@@ -6,7 +6,38 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fedethics.errors import FairnessError
-from fedethics.terms import term
+from fedethics.terms import KEY, term
+
+StakeholderRole = Literal[
+    "privacy-officer",
+    "ethicist",
+    "domain-expert",
+    "legal",
+    "patient-representative",
+    "community-representative",
+]
+Mitigation = Literal["none", "reweighing", "dual-ascent", "group-dro", "thresholds"]
+
+# Group thresholds alone need to know the group of the person who is being decided about.
+AT_DECISION_TIME: Mitigation = "thresholds"
+NOT_AT_DECISION_TIME: dict[str, str] = {
+    "finance": "a credit decision that depends on the applicant's group treats that person "
+    "differently because of it, which credit law forbids in many places (in the US: ECOA, 12 CFR "
+    "1002.4)",
+    "hiring": "a cut-off that depends on the applicant's group treats that person differently "
+    "because of it, which employment law forbids in many places (in the US: Title VII, 42 U.S.C. "
+    "2000e-2(l))",
+}
+
+
+def _metric_problem(metric: object) -> str:
+    from fedethics import fairness  # here: an officer's commands start without scipy
+
+    try:
+        fairness.find_metric(str(metric))
+    except FairnessError as error:
+        return str(error)
+    return ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,16 +53,23 @@ class Objective:
         why: the reason in plain words, printed in every report.
     """
 
-    metric: str = term(nonempty=True)
+    metric: str = term(nonempty=True, check=_metric_problem)
     feature: str = term(default="")
     bar: float = term()
     direction: Literal["at-most", "at-least"] = term()
     confidence: float = term(default=0.95, above=0.5, below=1.0)
     why: str = term(nonempty=True)
 
+    @property
+    def needs_scores(self) -> bool:
+        """Whether the metric needs score histograms besides counts."""
+        from fedethics.fairness.metrics import find_metric
+
+        return find_metric(self.metric).binned
+
     def problems(self) -> list[str]:
-        """Refuse what could never be judged: an unknown metric, a bar outside its range."""
-        from fedethics.fairness import objective  # here: an officer's commands start without scipy
+        """Refuse what could never be judged: a bar outside the metric's range, and the like."""
+        from fedethics.fairness import objective  # here: as above
 
         try:
             objective.Objective(
@@ -47,11 +85,71 @@ class Objective:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Stakeholder:
+    """Somebody besides the sites who must sign the charter before it is run.
+
+    Attributes:
+        name: a person or a body, as it is printed in reports.
+        public_key: as `fedethics key new` prints it; may be empty in a draft only.
+    """
+
+    role: StakeholderRole = term()
+    name: str = term(nonempty=True)
+    public_key: str = term(default="", pattern=f"({KEY})?")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EthicsTerms:
-    """Purpose, people, objectives, and what is deliberately not measured."""
+    """Purpose, people, objectives, and what is deliberately not measured.
+
+    Attributes:
+        allowed_mitigation: methods that may be used to close gaps; a method that is not listed
+            must not be. By default all that need nobody's group when a decision is taken.
+        stakeholders: who signs besides the sites and the coordinator.
+        approval_by: roles of which each must approve the release; empty: any one party that the
+            charter names a key of (a stakeholder, if there are any).
+    """
 
     purpose: str = term(nonempty=True)
     harmed: str = term(nonempty=True)
     reference_population: str = term(nonempty=True)
     not_measured: tuple[str, ...] = term(nonempty=True)
     objectives: tuple[Objective, ...] = term(nonempty=True)
+    allowed_mitigation: tuple[Mitigation, ...] = term(
+        default=("none", "reweighing", "dual-ascent", "group-dro"), nonempty=True
+    )
+    stakeholders: tuple[Stakeholder, ...] = term(default=())
+    approval_by: tuple[StakeholderRole, ...] = term(default=())
+
+    def problems(self) -> list[str]:
+        """Check what spans stakeholders."""
+        found: list[str] = []
+        keys = [one.public_key for one in self.stakeholders if one.public_key]
+        if len(set(keys)) < len(keys):
+            found.append(
+                "stakeholders: a public key stands twice; each signs with a key of its own"
+            )
+        absent = set(self.approval_by) - {one.role for one in self.stakeholders}
+        if absent:
+            found.append(f"approval-by: {sorted(absent)} not among the stakeholders' roles")
+        return found
+
+    @property
+    def utility_floors(self) -> tuple[Objective, ...]:
+        """Objectives over everyone: below these the model is of no use."""
+        return tuple(one for one in self.objectives if not one.feature)
+
+
+def mitigation_problems(allowed: tuple[Mitigation, ...], *, industry: str) -> list[str]:
+    """Return what speaks against the allowed methods in this industry.
+
+    This is fedethics' own rule, not legal advice: it errs on the side of refusing.
+    """
+    reason = NOT_AT_DECISION_TIME.get(industry)
+    if AT_DECISION_TIME not in allowed or reason is None:
+        return []
+    return [
+        f'ethics.allowed-mitigation: "{AT_DECISION_TIME}" is refused for {industry}. They use the '
+        f"group of the person at decision time, and {reason}. This is fedethics' own rule, not "
+        "legal advice. The other methods change the training only"
+    ]

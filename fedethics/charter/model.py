@@ -6,10 +6,18 @@ on one hash is agreeing on all of it. Bounds stand beside each field, in the roo
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fedethics.charter.data_terms import DataTerms
-from fedethics.charter.ethics_terms import EthicsTerms
+from fedethics.charter.ethics_terms import EthicsTerms, mitigation_problems
+from fedethics.charter.mechanism_rules import (
+    adaptive_clipping_rule,
+    distributed_training_rule,
+    unit_rule,
+)
+from fedethics.charter.mitigation_terms import MitigationTerms
 from fedethics.charter.privacy_terms import PrivacyTerms
 from fedethics.charter.roster import Heading, Member
 from fedethics.charter.secagg_terms import AggregationTerms
@@ -29,38 +37,39 @@ class Charter:
     training: TrainingTerms = term()
     privacy: PrivacyTerms = term()
     secagg: AggregationTerms = term()
+    mitigation: MitigationTerms = term(default=MitigationTerms())
     coordinator_key: str = term(default="", pattern=f"({KEY})?")
     roster: tuple[Member, ...] = term(default=())
 
+    @classmethod
+    def partial_problems(cls, values: Mapping[str, Any]) -> list[str]:
+        """Check what spans tables, as far as the tables named are sound themselves."""
+        return [
+            problem
+            for needed, rule in _RULES
+            if all(name in values for name in needed)
+            for problem in rule(*(values[name] for name in needed))
+        ]
+
     def problems(self) -> list[str]:
-        """Check what spans tables: roster against cohort, objectives against features."""
+        """Check what must be there once the roster is filled."""
+        if not self.roster:
+            return []
         found: list[str] = []
-        names = [member.site for member in self.roster]
-        keys = [member.public_key for member in self.roster]
-        if len(set(names)) < len(names) or len(set(keys)) < len(keys):
-            found.append("roster: a site name or public key stands twice")
-        if self.roster and len(self.roster) < self.secagg.minimum_cohort:
-            found.append(
-                f"roster: {len(self.roster)} sites, fewer than secagg.minimum-cohort "
-                f"{self.secagg.minimum_cohort}; no sum could ever be opened"
-            )
-        if self.roster and not self.coordinator_key:
+        if not self.coordinator_key:
             found.append("coordinator-key: missing, though the roster is filled")
-        known = {feature.name for feature in self.data.sensitive}
-        if self.privacy.evaluation.trust_mode == "distributed" and self.secagg.colluders == 0:
+        found.extend(
+            f"ethics.stakeholders[{index}].public-key: missing, though the roster is filled; "
+            f"{one.name} makes one with `fedethics key new`"
+            for index, one in enumerate(self.ethics.stakeholders)
+            if not one.public_key
+        )
+        keys = {one.public_key for one in self.ethics.stakeholders}
+        if keys & {self.coordinator_key, *(member.public_key for member in self.roster)}:
             found.append(
-                "secagg.colluders: 0, but under distributed trust any member can subtract its own "
-                "share of the noise; count at least that one"
+                "ethics.stakeholders: a stakeholder's key is a site's or the coordinator's; a "
+                "signature must tell who signed"
             )
-        for name in set(self.privacy.evaluation.histogram_by) - known:
-            found.append(f"privacy.evaluation.histogram-by: {name!r} is not a sensitive feature")
-        for index, objective in enumerate(self.ethics.objectives):
-            unknown = set(filter(None, objective.feature.split("*"))) - known
-            if unknown:
-                found.append(
-                    f"ethics.objectives[{index}].feature: {sorted(unknown)} not among the "
-                    f"sensitive features {sorted(known)}"
-                )
         return found
 
     @property
@@ -76,3 +85,108 @@ class Charter:
     def member(self, site: str) -> Member | None:
         """Return the roster entry of `site`, or None when it is not a member."""
         return next((member for member in self.roster if member.site == site), None)
+
+
+def _roster_rule(roster: tuple[Member, ...], secagg: AggregationTerms) -> Iterator[str]:
+    names = [member.site for member in roster]
+    keys = [member.public_key for member in roster]
+    if len(set(names)) < len(names) or len(set(keys)) < len(keys):
+        yield "roster: a site name or public key stands twice"
+    if roster and len(roster) < secagg.minimum_cohort:
+        yield (
+            f"roster: {len(roster)} sites, fewer than secagg.minimum-cohort "
+            f"{secagg.minimum_cohort}; no sum could ever be opened"
+        )
+
+
+def _trust_rule(privacy: PrivacyTerms, secagg: AggregationTerms) -> Iterator[str]:
+    if privacy.evaluation.trust_mode == "distributed" and secagg.colluders == 0:
+        yield (
+            "secagg.colluders: 0, but under distributed trust any member can subtract its own "
+            "share of the noise; count at least that one"
+        )
+
+
+def _histogram_rule(privacy: PrivacyTerms, data: DataTerms) -> Iterator[str]:
+    for name in sorted(set(privacy.evaluation.histogram_by) - _features(data)):
+        yield f"privacy.evaluation.histogram-by: {name!r} is not a sensitive feature"
+
+
+def _objective_rule(ethics: EthicsTerms, data: DataTerms) -> Iterator[str]:
+    known = _features(data)
+    for index, objective in enumerate(ethics.objectives):
+        unknown = set(filter(None, objective.feature.split("*"))) - known
+        if unknown:
+            yield (
+                f"ethics.objectives[{index}].feature: {sorted(unknown)} not among the "
+                f"sensitive features {sorted(known)}"
+            )
+
+
+def _binned_rule(ethics: EthicsTerms, privacy: PrivacyTerms) -> Iterator[str]:
+    crossed = set(privacy.evaluation.histogram_by)
+    for index, objective in enumerate(ethics.objectives):
+        missing = sorted(set(filter(None, objective.feature.split("*"))) - crossed)
+        if missing and objective.needs_scores:
+            yield (
+                f"ethics.objectives[{index}]: {objective.metric} needs score histograms by "
+                f"{', '.join(missing)}, which privacy.evaluation.histogram-by does not list"
+            )
+
+
+def _absent_rule(roster: tuple[Member, ...], data: DataTerms) -> Iterator[str]:
+    known = {f"{feature.name}={group}" for feature in data.sensitive for group in feature.groups}
+    for member in roster:
+        for group in sorted(set(member.absent_groups) - known):
+            yield f"roster: {member.site} declares {group!r} absent, which is no declared group"
+
+
+def _mitigation_rule(heading: Heading, ethics: EthicsTerms) -> Iterator[str]:
+    yield from mitigation_problems(ethics.allowed_mitigation, industry=heading.industry)
+
+
+def _steering_rule(
+    mitigation: MitigationTerms, ethics: EthicsTerms, data: DataTerms, privacy: PrivacyTerms
+) -> Iterator[str]:
+    if mitigation.method == "none":
+        return
+    if mitigation.method not in ethics.allowed_mitigation:
+        yield (
+            f"mitigation.method {mitigation.method!r} is not in ethics.allowed-mitigation "
+            f"{list(ethics.allowed_mitigation)}"
+        )
+    unknown = sorted(set(mitigation.feature.split("*")) - _features(data))
+    if unknown:
+        yield f"mitigation.feature: {unknown} not among the sensitive features"
+    if privacy.training.mechanism == "none":
+        return
+    if privacy.evaluation.mechanism == "none":
+        yield (
+            "mitigation counts training records with privacy.evaluation.mechanism, which is "
+            '"none": the training would not be differentially private'
+        )
+    if mitigation.epsilon >= privacy.training.epsilon:
+        yield (
+            f"mitigation.epsilon {mitigation.epsilon:g} leaves nothing of "
+            f"privacy.training.epsilon {privacy.training.epsilon:g} for the gradients"
+        )
+
+
+def _features(data: DataTerms) -> set[str]:
+    return {feature.name for feature in data.sensitive}
+
+
+# The tables that a rule needs, and the rule.
+_RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[str]]], ...] = (
+    (("roster", "secagg"), _roster_rule),
+    (("privacy", "secagg"), _trust_rule),
+    (("privacy", "data"), _histogram_rule),
+    (("privacy", "data"), unit_rule),
+    (("privacy", "training", "secagg"), distributed_training_rule),
+    (("privacy", "training"), adaptive_clipping_rule),
+    (("ethics", "data"), _objective_rule),
+    (("ethics", "privacy"), _binned_rule),
+    (("roster", "data"), _absent_rule),
+    (("charter", "ethics"), _mitigation_rule),
+    (("mitigation", "ethics", "data", "privacy"), _steering_rule),
+)

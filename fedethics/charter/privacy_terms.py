@@ -14,9 +14,20 @@ class TrainingPrivacy:
 
     Attributes:
         trust_mode: "local": each site's own noise gives the guarantee, whoever else is dishonest.
+            "distributed": each round is one step over all sites; a site sends its clipped gradient
+            sum with a share of the noise, and the opened sum carries all of it, if at most
+            `secagg.colluders` sites collude.
         epsilon: bound for one unit over all rounds of this run, at `privacy.delta`.
         clipping_norm: L2 bound of one unit's gradient.
         sampling_rate: Poisson probability that a unit joins a step.
+        noise: of local trust: "fast" is float64 Gaussian noise; "strict" exact discrete Gaussian
+            noise on integer gradients. Under distributed trust noise is always exact.
+        adaptive_quantile: 0 keeps the clipping norm; otherwise the norm starts at `clipping-norm`
+            in every round and moves, at each site by itself, towards the one that this share of
+            units stays within (Andrew et al. 2021).
+        adaptive_rate: how fast it moves.
+        adaptive_share: share of the privacy of each step that the noised count of short gradients
+            takes; the gradients' noise grows by 1 / sqrt(1 - share), and epsilon stays.
     """
 
     mechanism: Literal["dp-sgd", "none"] = term()
@@ -24,6 +35,20 @@ class TrainingPrivacy:
     epsilon: float = term(above=0)
     clipping_norm: float = term(above=0)
     sampling_rate: float = term(above=0, at_most=1)
+    noise: Literal["fast", "strict"] = term(default="fast")
+    adaptive_quantile: float = term(default=0.0, at_least=0, below=1)
+    adaptive_rate: float = term(default=0.2, above=0, at_most=2)
+    adaptive_share: float = term(default=0.05, above=0, at_most=0.5)
+
+    def problems(self) -> list[str]:
+        """Refuse adaptive clipping where its count has no noise of the right kind."""
+        exact = self.noise == "strict" or self.trust_mode == "distributed"
+        if self.adaptive_quantile and exact:
+            return [
+                "adaptive-quantile: adaptive clipping is built for local trust with noise "
+                '"fast" only; its count would need exact noise of its own'
+            ]
+        return []
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +56,8 @@ class EvaluationPrivacy:
     """Noise on the integer tables that leave the held-out records, over the whole run.
 
     Attributes:
+        mechanism: "skellam" or "discrete-gaussian", both exact integer noise; "none" has epsilon
+            infinity.
         trust_mode: "distributed": shares of noise add up to the guarantee in the opened sum, if
             at most `secagg.colluders` sites collude; "local": each site's noise is enough alone.
         epsilon: bound for one held-out unit over all evaluations of this run.
@@ -42,7 +69,7 @@ class EvaluationPrivacy:
         threshold: score at and above which the prediction is positive.
     """
 
-    mechanism: Literal["skellam", "none"] = term()
+    mechanism: Literal["skellam", "discrete-gaussian", "none"] = term()
     trust_mode: Literal["local", "distributed"] = term()
     epsilon: float = term(above=0)
     histogram_by: tuple[str, ...] = term(default=())
@@ -65,21 +92,15 @@ class EvaluationPrivacy:
 class PrivacyTerms:
     """The unit, the neighbouring relation, delta, and the two mechanisms.
 
-    Training and held-out records are disjoint, so one record is touched by one of the two
-    mechanisms only (docs/adr/0003-unit-and-neighbours.md).
+    Training and held-out units are disjoint, so one unit is touched by one of the two mechanisms
+    only (docs/adr/0003-unit-and-neighbours.md).
+
+    Attributes:
+        unit: "record", or "person": all rows with the same id in the column `data.person`.
     """
 
-    unit: Literal["record"] = term()
+    unit: Literal["record", "person"] = term()
     neighbouring: Literal["add-or-remove-one"] = term()
     delta: float = term(above=0, below=1)
     training: TrainingPrivacy = term()
     evaluation: EvaluationPrivacy = term()
-
-    def problems(self) -> list[str]:
-        """Refuse by name what is not built."""
-        if self.training.trust_mode == "distributed":
-            return [
-                'training.trust-mode "distributed" is not built yet; "local" is, where each '
-                "site's own noise carries the whole guarantee"
-            ]
-        return []

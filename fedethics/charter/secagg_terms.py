@@ -20,7 +20,9 @@ class AggregationTerms:
         clip: largest magnitude of one coordinate of an update that the grid carries.
         scale: grid steps per unit; rounding error is below 1/scale.
         word_bits: width of the masked words of an update.
+        epoch_lifetime_s: seconds after which a site's session keys must be replaced.
         recovery: how a lost site's masks are removed: our "blob", or "classic" (suite 1 only).
+        verify_slices: sites recompute slices of every sum that they are told.
     """
 
     suite: Literal[1, 2, 3] = term()
@@ -31,6 +33,8 @@ class AggregationTerms:
     scale: float = term(above=0)
     word_bits: Literal[16, 32, 64] = term(default=32)
     recovery: Literal["blob", "classic"] = term(default="blob")
+    epoch_lifetime_s: int = term(default=604_800, at_least=60, at_most=31_536_000)
+    verify_slices: bool = term(default=True)
 
     def problems(self) -> list[str]:
         """At least two honest sites must stand behind every opened sum."""

@@ -10,33 +10,100 @@ from fedethics.terms import KEY, term
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelTerms:
-    """The base model, named by the SHA-256 of its weights."""
+    """The base model, named by the SHA-256 of its weights, and what it learns to do.
+
+    Attributes:
+        name: as reports print it; the embedded models are found by it.
+        sha256: of model.safetensors or the .gguf file. For weights in several parts: of the lines
+            that `sha256sum model-*.safetensors` prints, the part's name without its folder.
+        max_tokens: longer texts are cut at their end.
+        task: "classification": a two-way head on the model's reading of the text;
+            "causal-lm": the model is asked with `prompt` and trained to give the answer.
+        prompt: of "causal-lm": what the model reads before it answers, with one `{text}`. Nothing
+            is added to it: marks such as <|im_start|> are written here.
+        answer: of "causal-lm": the answer, with one `{label}`, which is the label's positive-name
+            or negative-name. An end mark is written here too.
+    """
 
     name: str = term(nonempty=True)
     sha256: str = term(pattern=KEY)
     max_tokens: int = term(at_least=8, at_most=4096)
+    task: Literal["classification", "causal-lm"] = term(default="classification")
+    prompt: str = term(default="")
+    answer: str = term(default="")
+
+    def problems(self) -> list[str]:
+        """Check that the words belong to the task."""
+        found: list[str] = []
+        for name, text, mark in (
+            ("prompt", self.prompt, "{text}"), ("answer", self.answer, "{label}")
+        ):  # fmt: skip
+            if self.task == "causal-lm" and text.count(mark) != 1:
+                found.append(f"{name}: task causal-lm needs it, with exactly one {mark}")
+            if self.task == "classification" and text:
+                found.append(f"{name}: task classification has none")
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AdapterTerms:
-    """LoRA settings. `freeze_a` trains B and the head only (FFA-LoRA, arXiv 2403.12313)."""
+    """LoRA settings. The adapter adds `alpha / rank * B A` to each target; a head is trained too.
+
+    Attributes:
+        form: which factors the sites train, and what the coordinator does with the sum:
+            "ffa": B; A keeps its start, so that sums of updates are exact and noise enters once
+            (FFA-LoRA, arXiv 2403.12313);
+            "fedsvd": B; after each round the coordinator writes the product B A anew, with an A of
+            orthonormal rows (arXiv 2505.12805);
+            "both": A and B;
+            "alternating": B in odd rounds, A in even ones (RoLoRA, arXiv 2502.01755).
+        seed: all starting values follow from it.
+    """
 
     rank: int = term(at_least=1, at_most=256)
     alpha: float = term(above=0)
     targets: tuple[str, ...] = term(nonempty=True)
     layers: tuple[int, ...] = term(nonempty=True, at_least=0)
-    freeze_a: bool = term()
+    form: Literal["ffa", "fedsvd", "both", "alternating", "fed-sb"] = term()
     seed: int = term(at_least=0)
+
+    def problems(self) -> list[str]:
+        """Refuse by name what is not private."""
+        if self.form == "fed-sb":
+            return [
+                'form "fed-sb": refused; as published, A and B start from the gradients of real '
+                'records, without noise and outside any epsilon. Use "fedsvd" or "ffa"'
+            ]
+        return []
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingTerms:
-    """How the federation learns; every number is public and the same at each site."""
+    """How the federation learns; every number is public and the same at each site.
+
+    Attributes:
+        optimizer: of the local steps, fresh in every round: "sgd"; "adam"; "adamw", with decoupled
+            `weight_decay`; "adam-bc", Adam with the noise's variance taken out of its second
+            moment (DP-AdamBC, arXiv 2312.14334). Under distributed trust the coordinator takes the
+            step, and only "sgd" without momentum needs no memory of earlier rounds.
+        server_learning_rate: scales the mean of the sites' updates.
+        physical_batch: records computed at once; bounds memory, changes no result.
+    """
 
     rounds: int = term(at_least=1, at_most=10_000)
     local_steps: int = term(at_least=1, at_most=10_000)
-    optimizer: Literal["sgd", "adam"] = term()
+    optimizer: Literal["sgd", "adam", "adamw", "adam-bc"] = term()
     learning_rate: float = term(above=0)
     momentum: float = term(default=0.0, at_least=0, below=1)
+    weight_decay: float = term(default=0.0, at_least=0)
     server_learning_rate: float = term(default=1.0, above=0)
     physical_batch: int = term(default=64, at_least=1)
+
+    def problems(self) -> list[str]:
+        """Refuse a number that the optimiser would not read."""
+        found: list[str] = []
+        if self.momentum and self.optimizer != "sgd":
+            found.append(f"momentum: of sgd only; optimizer {self.optimizer!r} has its own")
+        if self.weight_decay and self.optimizer != "adamw":
+            found.append(f"weight-decay: of adamw only, not of {self.optimizer!r}")
+        return found

@@ -55,9 +55,17 @@ class Plan:
             sentence = attack_sentence(plan.evaluation_epsilon, delta, unit=self.unit)
             said.append(("a held-out record", sentence))
         said.append(("for whom", unit_sentence(self.unit)))
-        local = trust_sentence("local", what="Training", sites=0, noise_shares=0)
-        said.append(("against whom", local))
-        if plan is not None:
+        if plan is None:
+            local = trust_sentence("local", what="Training", sites=0, noise_shares=0)
+            said.append(("against whom", local))
+        else:
+            training = trust_sentence(
+                plan.training_trust_mode,
+                what="Training",
+                sites=plan.training_cohort,
+                noise_shares=plan.training_shares,
+            )
+            said.append(("against whom", training))
             tables = trust_sentence(
                 plan.evaluation_trust_mode,
                 what="Evaluation",

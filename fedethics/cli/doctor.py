@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 import typer
 from rich.console import Console
@@ -15,10 +13,8 @@ from rich.console import Console
 from fedethics import __version__
 from fedethics.cli.output import AsJson, answer, table
 from fedethics.errors import EXIT_ENVIRONMENT
+from fedethics.installation import packages
 
-# Read from the installed metadata: importing torch would take many seconds.
-_PINNED = {"flwr": "1.41.", "opacus": "1.6.", "peft": "0.21.", "dp-accounting": "0.6."}
-_NEEDED = ("torch", "transformers", "numpy", "scipy", "cryptography", "safetensors", "matplotlib")
 _FLAGS = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -39,7 +35,7 @@ class Finding:
 
 def doctor(as_json: AsJson = False) -> None:
     """Check versions and offline flags. Exit code 7 if a needed package is missing or wrong."""
-    found = [*_packages(), *_flags()]
+    found = [*(Finding(p.name, p.found, p.ok, p.advice) for p in packages()), *_flags()]
     healthy = all(finding.ok for finding in found)
     document = {
         "fedethics": __version__,
@@ -58,20 +54,6 @@ def doctor(as_json: AsJson = False) -> None:
     answer(document, render, as_json=as_json)
     if not healthy:
         raise typer.Exit(EXIT_ENVIRONMENT)
-
-
-def _packages() -> Iterator[Finding]:
-    supported = sys.version_info >= (3, 11)
-    yield Finding("python", platform.python_version(), supported, "" if supported else "3.11+")
-    for name in (*_PINNED, *_NEEDED):
-        wanted = _PINNED.get(name, "")
-        try:
-            found = version(name)
-        except PackageNotFoundError:
-            yield Finding(name, "missing", False, f"install fedethics again; it needs {name}")
-            continue
-        right = found.startswith(wanted)
-        yield Finding(name, found, right, "" if right else f"needs {wanted}*")
 
 
 def _flags() -> Iterator[Finding]:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import typer
 
-from fedethics.cli import budget, charter, doctor, ledger, policy, release
+from fedethics.cli import (
+    budget,
+    charter,
+    data,
+    doctor,
+    dp_check,
+    federation,
+    key,
+    ledger,
+    policy,
+    release,
+    site,
+)
 from fedethics.errors import EXIT_UNEXPECTED, FedethicsError
 
 app = typer.Typer(
@@ -17,8 +29,13 @@ app.add_typer(budget.app, name="budget")
 app.add_typer(policy.app, name="policy")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(charter.app, name="charter")
+app.add_typer(data.app, name="data")
+app.add_typer(key.app, name="key")
 app.add_typer(release.app, name="release")
+app.add_typer(site.app, name="site")
+app.add_typer(federation.app, name="federation")
 app.command("doctor")(doctor.doctor)
+app.command("dp-check")(dp_check.dp_check)
 
 
 def main() -> None:

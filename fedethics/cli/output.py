@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fedethics.errors import LedgerError
+from fedethics.errors import FedethicsError, LedgerError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 LedgerPath = Annotated[
@@ -41,6 +42,23 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) 
     for row in listed:
         shown.add_row(*row)
     return shown
+
+
+def write_new(path: Path, text: str, error: type[FedethicsError]) -> None:
+    """Write a file for people to edit (mode 0644); one that exists is left as it is.
+
+    Raises:
+        FedethicsError: of the given class, when it exists or cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as problem:
+        raise error(f"{path} exists; it was left as it is") from problem
+    except OSError as problem:
+        raise error(f"{path} cannot be written: {problem.strerror}") from problem
 
 
 def figure(value: float, digits: int = 4) -> str:

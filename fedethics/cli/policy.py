@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fedethics import terms
-from fedethics.cli.output import AsJson, answer, table
+from fedethics.cli.output import AsJson, answer, table, write_new
 from fedethics.errors import PolicyError
 from fedethics.identity import Identity
 from fedethics.policy.model import Policy, load_policy
@@ -40,15 +39,7 @@ def init(
                 "`fedethics charter show` prints them. Nothing was written"
             )
     text = policy_text(charters=charter) if charter else policy_text()
-    try:
-        policy.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(policy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError as error:
-        raise PolicyError(f"{policy} exists; it was left as it is") from error
-    except OSError as error:
-        raise PolicyError(f"{policy} cannot be written: {error.strerror}") from error
+    write_new(policy, text, PolicyError)
     answer(
         {"written": str(policy)},
         lambda console: console.print(Text(f"wrote {policy}; edit it, then check it")),

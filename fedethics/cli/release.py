@@ -1,7 +1,8 @@
-"""`fedethics release`: judge a run, write its report again, verify it. All offline, from files."""
+"""`fedethics release`: judge a run, approve it, write its reports again, verify it. All offline."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,14 +11,19 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from fedethics.errors import EXIT_INTEGRITY
-from fedethics.release import gate
+from fedethics.charter.signing import ROLES
+from fedethics.cli.output import AsJson, answer
+from fedethics.errors import EXIT_AWAITING_PEOPLE, EXIT_INTEGRITY
+from fedethics.identity import Identity
+from fedethics.release import folder, gate
+from fedethics.release.decision import Decision, decided
 from fedethics.release.gate import GateReport
 from fedethics.release.rules.rule import Figure, Outcome
 from fedethics.release.verification import verify
 
 app = typer.Typer(
-    help="Judge a run, write its report again, verify a release.", no_args_is_help=True
+    help="Judge a run, approve it, write its reports again, verify a release.",
+    no_args_is_help=True,
 )
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="The run's directory, as runs/<id>.")]
 _STYLES: dict[Outcome, str] = {"pass": "green", "fail": "bold red", "cannot conclude": "yellow"}
@@ -25,40 +31,101 @@ _SIGNS: dict[Outcome, str] = {"pass": "✓", "fail": "✗", "cannot conclude": "
 
 
 @app.command("gate")
-def judge_run(
-    run: RunDir,
-    json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
-) -> None:
-    """Judge a run again from its evidence. Exit code: 0 pass, 3 fail, 4 cannot conclude."""
-    report = gate.examine(run)
-    if json:
-        typer.echo(gate.encode(report).decode("utf-8"))
+def judge_run(run: RunDir, as_json: AsJson = False) -> None:
+    """Judge a run again from its evidence.
+
+    Exit code: 0 pass and approved, 3 fail, 4 cannot conclude, 8 pass but not approved yet.
+    """
+    opened = folder.load(run)
+    report = gate.judge(opened)
+    decision, _ = decided(opened, report.verdict)
+    if as_json:
+        document = json.loads(gate.encode(report))
+        typer.echo(json.dumps(document | {"state": decision.state}, ensure_ascii=False))
     else:
-        show(report, Console())
-    raise typer.Exit(report.exit_code)
+        console = Console()
+        show(report, console)
+        console.print(Text(decision.sentence), soft_wrap=True)
+    waiting = report.verdict == "pass" and not decision.released
+    raise typer.Exit(EXIT_AWAITING_PEOPLE if waiting else report.exit_code)
+
+
+@app.command("approve")
+def approve_run(
+    run: RunDir,
+    key: Annotated[Path, typer.Option(help="The approver's signing key (mode 0600).")],
+    role: Annotated[str, typer.Option(help=f"As the charter names it: {', '.join(ROLES)}.")],
+    reason: Annotated[str, typer.Option(help="Why; printed in every report.")],
+    despite_uncertainty: Annotated[
+        bool,
+        typer.Option("--despite-uncertainty", help="Although the gate cannot conclude."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Approve a release, signed over its manifest. A failed gate can never be approved."""
+    # Drawing needs matplotlib, which most other commands can do without.
+    from fedethics.release.approve import approve
+
+    decision = approve(
+        run,
+        Identity.load(key),
+        role=role,
+        reason=reason,
+        despite_uncertainty=despite_uncertainty,
+    )
+    _answer_decision(decision, as_json=as_json)
 
 
 @app.command("report")
-def rewrite(run: RunDir) -> None:
-    """Write report.html again from the run's evidence."""
-    # Drawing needs matplotlib, which the other commands can do without.
-    from fedethics.release.publish import rewrite_report
+def rewrite(
+    run: RunDir,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="The coordinator's key, to sign again what comes out otherwise."),
+    ] = None,
+) -> None:
+    """Write the reports and cards again from the run's evidence."""
+    from fedethics.release.publish import rewrite_reports
 
-    typer.echo(f"wrote {rewrite_report(run)}")
+    for path in rewrite_reports(run, Identity.load(key) if key else None):
+        typer.echo(f"wrote {path}")
 
 
 @app.command("verify")
-def verify_release(run: RunDir) -> None:
-    """Check hashes, signatures and verdict. Exit code: 0, or 6 if anything is wrong."""
+def verify_release(run: RunDir, as_json: AsJson = False) -> None:
+    """Check hashes, signatures, ledger heads, sums, verdict. Exit code: 0, or 6 if any is wrong."""
     checks = verify(run)
-    console = Console()
-    for check in checks:
-        sign, style = ("✗", "bold red") if check.problems else ("✓", "green")
-        console.print(Text.assemble((sign, style), f" {check.name}"))
-        for problem in check.problems:
-            console.print(Text(f"    {problem}"))
-    if any(check.problems for check in checks):
+    document = {
+        "holds": not any(check.problems for check in checks),
+        "checks": [
+            {"name": check.name, "problems": list(check.problems), "note": check.note}
+            for check in checks
+        ],
+    }
+
+    def render(console: Console) -> None:
+        for check in checks:
+            sign, style = ("✗", "bold red") if check.problems else ("✓", "green")
+            console.print(Text.assemble((sign, style), f" {check.name}"))
+            for line in (*check.problems, *filter(None, (check.note,))):
+                console.print(Padding(Text(line), (0, 0, 0, 4)))
+
+    answer(document, render, as_json=as_json)
+    if not document["holds"]:
         raise typer.Exit(EXIT_INTEGRITY)
+
+
+def _answer_decision(decision: Decision, *, as_json: bool) -> None:
+    document = {
+        "state": decision.state,
+        "missing": list(decision.missing),
+        "sentence": decision.sentence,
+    }
+    answer(
+        document,
+        lambda console: console.print(Text(decision.sentence), soft_wrap=True),
+        as_json=as_json,
+    )
 
 
 def show(report: GateReport, console: Console) -> None:

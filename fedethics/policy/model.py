@@ -52,16 +52,20 @@ class Allowed:
         changed_data: what a file other than those the ledger knows means: "link": it may hold the
             same people, so what was spent on the others counts for it too; "refuse": it is not
             used; "other-people": the officer states that nobody in it is in the others.
+        require_signed_charter: refuse a charter that not all whom it names have signed.
     """
 
     charters: tuple[str, ...] = term(nonempty=True, pattern=f"{ANY}|{KEY}")
-    units: tuple[Literal["record"], ...] = term(nonempty=True)
+    units: tuple[Literal["record", "person"], ...] = term(nonempty=True)
     training_trust_modes: tuple[Literal["local", "distributed"], ...] = term(nonempty=True)
     evaluation_trust_modes: tuple[Literal["local", "distributed"], ...] = term(nonempty=True)
-    releases: tuple[Literal["update", "progress", "fairness"], ...] = term(nonempty=True)
+    releases: tuple[Literal["update", "progress", "fairness", "steering"], ...] = term(
+        nonempty=True
+    )
     without_dp: bool = term(default=False)
     fixed_noise: bool = term(default=False)
     changed_data: Literal["link", "refuse", "other-people"] = term(default="link")
+    require_signed_charter: bool = term(default=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,14 +85,15 @@ class Minimum:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compute:
-    """Where training runs; not a privacy term."""
+    """Where and how training runs; not a privacy term.
+
+    Attributes:
+        dtype: "bfloat16" computes the trained layers' matrix products in bfloat16. Parameters,
+            gradients of records, their norms, sums and noise keep their own precision.
+    """
 
     device: Literal["cpu", "cuda"] = term(default="cpu")
     dtype: Literal["float32", "bfloat16"] = term(default="float32")
-
-    def problems(self) -> list[str]:
-        """Refuse by name what is not built."""
-        return ['dtype "bfloat16" is not built yet'] if self.dtype != "float32" else []
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,50 +6,29 @@ can raise them. A refusal lists every reason at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fedethics.charter.document import hash_of
 from fedethics.charter.model import Charter
+from fedethics.charter.signing import CharterSignature
 from fedethics.errors import PolicyRefusal
+from fedethics.policy.granted import DataFacts, Permit
 from fedethics.policy.model import ANY, Policy
-from fedethics.privacy.events import Event, NonPrivate, SampledGaussian, SkellamRelease
-from fedethics.privacy.ledger import Cap, DataSet, Ledger
-from fedethics.privacy.plan import PrivacyPlan, ReleaseKind
+from fedethics.policy.signed_charter import signature_reasons
+from fedethics.privacy.events import (
+    DiscreteGaussianRelease,
+    Event,
+    NonPrivate,
+    SampledGaussian,
+    SkellamRelease,
+)
+from fedethics.privacy.ledger import DataSet, Ledger
+from fedethics.privacy.plan import PrivacyPlan
 
+__all__ = ["RULES", "DataFacts", "Permit", "permit", "refusals_before_joining"]
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DataFacts:
-    """What the permit must know of the site's records. Sensitive: it never leaves the site."""
-
-    train: DataSet
-    held_out: DataSet
-    train_records: int
-    held_out_records: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Permit:
-    """The site agrees to run one charter, within these caps.
-
-    Attributes:
-        charter_hash: the charter it speaks of.
-        site: the site's name on the roster.
-        data: the two accounts.
-        train_cap, held_out_cap: what the ledger must enforce on each.
-    """
-
-    charter_hash: str
-    site: str
-    data: DataFacts
-    train_cap: Cap
-    held_out_cap: Cap
-
-    def account(self, kind: ReleaseKind) -> tuple[DataSet, Cap]:
-        """Return the account that a kind of release is charged to, and its cap."""
-        if kind == "update":
-            return self.data.train, self.train_cap
-        return self.data.held_out, self.held_out_cap
+_NONE = DataSet(fingerprint="", label="none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +41,7 @@ class _Request:
     data: DataFacts
     fixed_noise: bool
     run: str
+    signatures: Sequence[CharterSignature]
 
 
 def permit(
@@ -74,6 +54,7 @@ def permit(
     data: DataFacts,
     fixed_noise: bool = False,
     run: str = "",
+    signatures: Sequence[CharterSignature] = (),
 ) -> Permit:
     """Return a permit for the whole run, or refuse with every reason.
 
@@ -87,13 +68,14 @@ def permit(
         fixed_noise: the site is set to draw its noise from a seed, for tests.
         run: when asking again in the middle of a run, its id: what it was charged already is then
             part of its plan and not counted twice. Each round is still charged by the ledger.
+        signatures: over the charter, as they lie beside it at the site.
 
     Raises:
         PolicyRefusal: every reason, each naming the key and both values.
     """
     if policy.allow.changed_data == "link":
         data = _linked(data, ledger)
-    request = _Request(charter, site, policy, plan, ledger, data, fixed_noise, run)
+    request = _Request(charter, site, policy, plan, ledger, data, fixed_noise, run, signatures)
     reasons = [reason for rule in RULES for reason in rule(request)]
     if reasons:
         raise PolicyRefusal(reasons)
@@ -104,6 +86,24 @@ def permit(
         train_cap=policy.cap(with_dp=plan.noise_multiplier is not None),
         held_out_cap=policy.cap(with_dp=plan.counts_std > 0),
     )
+
+
+def refusals_before_joining(
+    charter: Charter,
+    *,
+    site: str,
+    policy: Policy,
+    plan: PrivacyPlan,
+    ledger: Ledger,
+    data: DataFacts | None,
+) -> tuple[str, ...]:
+    """Return what speaks against joining: all but signatures, which follow, and absent records."""
+    later = {_signed} if data else {_signed, _records, _same_people, _budget}
+    facts = data or DataFacts(train=_NONE, held_out=_NONE, train_records=0, held_out_records=0)
+    if data and policy.allow.changed_data == "link":
+        facts = _linked(facts, ledger)
+    request = _Request(charter, site, policy, plan, ledger, facts, False, "", ())
+    return tuple(reason for rule in RULES if rule not in later for reason in rule(request))
 
 
 def _agreed(request: _Request) -> Iterator[str]:
@@ -130,6 +130,11 @@ def _enrolled(request: _Request) -> Iterator[str]:
         )
 
 
+def _signed(request: _Request) -> Iterator[str]:
+    if request.policy.allow.require_signed_charter:
+        yield from signature_reasons(request.charter, request.signatures)
+
+
 def _terms(request: _Request) -> Iterator[str]:
     allow, privacy = request.policy.allow, request.charter.privacy
     if privacy.unit not in allow.units:
@@ -146,7 +151,9 @@ def _terms(request: _Request) -> Iterator[str]:
 
 
 def _releases(request: _Request) -> Iterator[str]:
-    asked = ["update", "fairness", *(["progress"] if request.plan.progress_rounds else [])]
+    plan = request.plan
+    optional = (("progress", plan.progress_rounds), ("steering", plan.steering_rounds))
+    asked = ["update", "fairness", *(kind for kind, rounds in optional if rounds)]
     for kind in asked:
         if kind not in request.policy.allow.releases:
             yield f"the charter asks for {kind!r} releases, which allow.releases does not list"
@@ -240,6 +247,7 @@ def _budget(request: _Request) -> Iterator[str]:
 RULES: tuple[Callable[[_Request], Iterator[str]], ...] = (
     _agreed,
     _enrolled,
+    _signed,
     _terms,
     _releases,
     _mechanisms,
@@ -254,6 +262,8 @@ def _single_mechanisms(plan: PrivacyPlan) -> Iterator[tuple[str, Event]]:
     yield "a training step", plan.round_event
     if plan.progress_rounds:
         yield "a progress table", plan.progress_event
+    if plan.steering_rounds:
+        yield "a count of training records", plan.steering_event
     yield from zip(("the counts", "the histogram"), plan.fairness_events, strict=True)
 
 
@@ -261,7 +271,10 @@ def _multiplier(event: Event) -> float | None:
     match event:
         case SampledGaussian(noise_multiplier=multiplier):
             return multiplier
-        case SkellamRelease(std=std):
-            return std
+        case (
+            SkellamRelease(std=std, sensitivity=sensitivity)
+            | DiscreteGaussianRelease(std=std, sensitivity=sensitivity)
+        ):
+            return std / sensitivity
         case NonPrivate():
             return None

@@ -34,7 +34,8 @@ units = ["record"]
 # "distributed": protection of the fairness tables rests on the other honest sites' noise too.
 training-trust-modes = ["local"]
 evaluation-trust-modes = ["local", "distributed"]
-# Kinds of sums that may leave: model updates, progress counts, fairness tables.
+# Kinds of sums that may leave: model updates, progress counts, fairness tables. Add "steering" to
+# let charters count training records by group, label and prediction, to close gaps between groups.
 releases = ["update", "progress", "fairness"]
 without-dp = {without_dp}     # true lets a charter train or count without noise: epsilon infinite
 fixed-noise = {fixed_noise}    # true lets noise come from a seed: for tests on public data only
@@ -42,6 +43,9 @@ fixed-noise = {fixed_noise}    # true lets noise come from a seed: for tests on 
 # that was spent on the earlier files counts, since the same people may be in it; "refuse" does not
 # use it; "other-people" states that nobody in it is in the earlier files, and starts from zero.
 changed-data = "link"
+# true refuses a charter unless every stakeholder, site and coordinator that it names has signed it
+# (charter.signatures.json beside charter.json; see: fedethics charter verify charter.json).
+require-signed-charter = false
 
 [minimum]
 noise-multiplier = {noise_multiplier} # std over sensitivity of every single mechanism
@@ -50,7 +54,7 @@ records = {records}           # records in each of the two partitions
 
 [compute]
 device = "cpu"         # or "cuda"
-dtype = "float32"      # "bfloat16" is not built yet
+dtype = "float32"      # or "bfloat16": matrix products only; gradients and noise stay as they are
 
 # Officers who must sign this file before the site obeys it (policy.toml.sig). To sign:
 # fedethics policy sign policy.toml --key officer.key

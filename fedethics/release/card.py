@@ -10,46 +10,44 @@ import json
 import math
 
 from fedethics.fairness import by_group, overall
-from fedethics.release import durable
-from fedethics.release.folder import CARD, Folder
-from fedethics.release.gate import GateReport
+from fedethics.release.content import Content
+from fedethics.release.decision import Decision
+from fedethics.release.folder import Folder
 from fedethics.release.pages import render
-from fedethics.release.sections import groups, people, spending
+from fedethics.release.sections import groups, people
 from fedethics.release.sections.block import (
     Table,
     estimate_cells,
     feature_label,
     group_label,
 )
+from fedethics.release.sections.markdown import markdown
 
 _OVERALL = ("roc_auc_score", "accuracy_score", "true_positive_rate", "false_positive_rate")
 _BY_GROUP = ("true_positive_rate", "false_positive_rate", "accuracy_score")
 
 
-def write_card(opened: Folder, verdict: GateReport) -> None:
-    """Write adapter/README.md durably."""
-    durable.write(opened.path / CARD, card_of(opened, verdict).encode("utf-8"))
-
-
-def card_of(opened: Folder, verdict: GateReport) -> str:
+def card_of(opened: Folder, found: Content) -> str:
     """Return the model card as Markdown."""
     return render(
         "card.md.j2",
         {
-            "charter": opened.charter,
-            "evidence": opened.evidence,
-            "gate": verdict,
-            "people": people.build(opened, verdict),
-            "front": _front_matter(opened),
-            "overall": _markdown(_overall(opened)),
-            "by_group": _markdown(_by_group(opened)),
-            "gaps": _markdown(groups.gaps(opened)),
-            "receipts": _markdown(spending.receipts(opened)),
+            "charter": found.charter,
+            "evidence": found.evidence,
+            "gate": found.gate,
+            "decision": found.decision,
+            "people": found.people,
+            "signing": found.signing,
+            "front": _front_matter(opened, found.decision),
+            "overall": markdown(_overall(opened)),
+            "by_group": markdown(_by_group(opened)),
+            "gaps": markdown(found.gaps),
+            "receipts": markdown(found.receipts),
         },
     )
 
 
-def _front_matter(opened: Folder) -> str:
+def _front_matter(opened: Folder, decision: Decision) -> str:
     """Return YAML; its values are spelled as JSON, which YAML contains."""
     charter = opened.charter
     results = [
@@ -57,11 +55,19 @@ def _front_matter(opened: Folder) -> str:
         for metric in _OVERALL
         if math.isfinite((estimate := overall(opened.tables, metric)).value)
     ]
+    state = decision.state.replace(" ", "-")
     table = {
         "library_name": "peft",
         "base_model": charter.model.name,
         "pipeline_tag": "text-classification",
-        "tags": ["lora", "federated-learning", "differential-privacy", "fairness", "fedethics"],
+        "tags": [
+            "lora",
+            "federated-learning",
+            "differential-privacy",
+            "fairness",
+            "fedethics",
+            state,
+        ],
         "metrics": [result["type"] for result in results],
         "model-index": [
             {
@@ -100,11 +106,3 @@ def _by_group(opened: Folder) -> Table:
             ]
     head = ("Feature", "Group", "Metric", "Value", "95 % interval")
     return Table(head=head, rows=tuple(rows))
-
-
-def _markdown(table: Table) -> str:
-    def line(cells: tuple[str, ...]) -> str:
-        plain = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
-        return f"| {' | '.join(plain)} |"
-
-    return "\n".join([line(table.head), line(("---",) * len(table.head)), *map(line, table.rows)])

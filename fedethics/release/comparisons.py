@@ -23,6 +23,7 @@ class Comparison:
         epsilon: at the charter's delta; absent means no differential privacy.
         roc_auc, accuracy: on all held-out records, one number a seed.
         worst_site_auc: AUC at the site where it is lowest, one number a seed; empty if not taken.
+        gap: value of the comparisons' `gap_metric`, one number a seed; empty if not taken.
         released: this is the model of this release.
     """
 
@@ -33,11 +34,17 @@ class Comparison:
     roc_auc: tuple[float, ...] = term(nonempty=True, at_least=0, at_most=1)
     accuracy: tuple[float, ...] = term(nonempty=True, at_least=0, at_most=1)
     worst_site_auc: tuple[float, ...] = term(default=(), at_least=0, at_most=1)
+    gap: tuple[float, ...] = term(default=(), at_least=0, at_most=1)
     released: bool = term(default=False)
 
     def problems(self) -> list[str]:
         """One number for each seed."""
-        lengths = {len(self.roc_auc), len(self.accuracy), len(self.worst_site_auc) or None}
+        lengths = {
+            len(self.roc_auc),
+            len(self.accuracy),
+            len(self.worst_site_auc) or None,
+            len(self.gap) or None,
+        }
         if lengths - {len(self.seeds), None}:
             return [f"{self.name}: needs one number for each of {len(self.seeds)} seeds"]
         return []
@@ -50,10 +57,14 @@ class Comparisons:
     Attributes:
         notes: full sentences, e.g. what privacy costs at these sizes, and the epsilon at which
             the model stops being useful.
+        gap_metric: which gap between groups `gap` holds, as the charter names its objective.
+        gap_bar: the bar that the charter sets for it.
     """
 
     rows: tuple[Comparison, ...] = term(nonempty=True)
     notes: tuple[str, ...] = term(default=())
+    gap_metric: str = term(default="")
+    gap_bar: float | None = term(default=None)
 
 
 def write(comparisons: Comparisons, path: Path) -> None:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Literal
 
 from fedethics import canonical, terms
+from fedethics.charter.signing import CharterSignature
 from fedethics.errors import ReleaseError
 from fedethics.release import durable
-from fedethics.terms import KEY, NAME, term
+from fedethics.terms import KEY, NAME, SIGNATURE, TIME, term
 
-SUM = Literal["update", "progress", "fairness"]
-TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"
+SUM = Literal["update", "progress", "fairness", "steering"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +67,20 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Steering:
+    """Counts of training records before a round, summed and noised; what weights follow from.
+
+    Attributes:
+        counts: flat [group, label, prediction].
+        variance: of the noise on each entry.
+    """
+
+    round: int = term(at_least=1)
+    counts: tuple[int, ...] = term()
+    variance: float = term(at_least=0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
     """The light evaluation of one round: the opened sum of four noisy counts.
 
@@ -97,7 +111,8 @@ class OpenedSum:
     """One sum that secure aggregation opened.
 
     Attributes:
-        kind: "update" (model), "progress" (four counts) or "fairness" (group tables).
+        kind: "update" (model), "progress" (four counts), "fairness" (group tables) or "steering"
+            (counts of training records by group, before a round).
         cohort: sites asked; survivors: sites whose vectors are in the sum.
         sum_sha256: of the opened integers, see the function of that name.
     """
@@ -126,8 +141,16 @@ class SignedReceipt:
     """
 
     body: str = term(nonempty=True)
-    signature: str = term(pattern=r"[0-9a-f]{128}")
+    signature: str = term(pattern=SIGNATURE)
     public_key: str = term(pattern=KEY)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Countersignature:
+    """A member's signature over all receipts of the run: it holds them and vouches for the list."""
+
+    site: str = term(pattern=NAME)
+    signature: str = term(pattern=SIGNATURE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,6 +165,8 @@ class Evidence:
         counts, histogram: the opened sums, flat, in the order of the charter's layout.
         counts_variance, histogram_variance: of the noise on each integer of them.
         server_saw: the exhaustive list of what the coordinator saw, one sentence each.
+        countersignatures: of members who hold all these receipts (`fedethics.release.witness`).
+        charter_signatures: as they lay beside the charter when the run began.
     """
 
     run_id: str = term(nonempty=True)
@@ -162,10 +187,13 @@ class Evidence:
     counts_variance: float = term(at_least=0)
     histogram_variance: float = term(at_least=0)
     progress: tuple[Progress, ...] = term(default=())
+    steering: tuple[Steering, ...] = term(default=())
     rounds: tuple[OpenedSum, ...] = term()
     receipts: tuple[SignedReceipt, ...] = term(default=())
+    countersignatures: tuple[Countersignature, ...] = term(default=())
     self_tests: tuple[SelfTest, ...] = term(default=())
     server_saw: tuple[str, ...] = term(nonempty=True)
+    charter_signatures: tuple[CharterSignature, ...] = term(default=())
 
 
 def sum_sha256(opened: Sequence[int]) -> str:

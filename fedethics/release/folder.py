@@ -1,8 +1,11 @@
 """A run directory as its examiners read it: charter, evidence, and the tables they imply.
 
-Layout of `runs/<id>/`: charter.json, evidence.json, adapter/, and what is derived from them
-(gate.json, report.html, adapter/README.md, manifest.json); comparisons.json where a simulation
-wrote one; metrics.jsonl and events.jsonl for people; sites/<name>/ledger.db for the sites.
+Layout of `runs/<id>/`: charter.json, evidence.json, the adapter, and what is derived from them:
+gate.json, the reports and cards (`PAGES`), manifest.json with the coordinator's signature, and
+approvals.json once somebody approved. comparisons.json where a simulation wrote one;
+metrics.jsonl and events.jsonl for people; sites/<name>/ledger.db for the sites.
+
+The adapter lies in adapter/ only when it is released; until then it lies in withheld/adapter/.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import numpy as np
 from fedethics import canonical
 from fedethics.charter import document
 from fedethics.charter.model import Charter
+from fedethics.charter.roster import Member
 from fedethics.errors import CharterError, FairnessError, ReleaseError
 from fedethics.fairness.tables import Tables
 from fedethics.release import durable, evidence
@@ -28,9 +32,20 @@ REPORT = "report.html"
 MANIFEST = "manifest.json"
 COMPARISONS = "comparisons.json"
 METRICS = "metrics.jsonl"
+SIGNATURE = "manifest.signature.json"
+APPROVALS = "approvals.json"
+ADAPTER_DIR = "adapter"
+WITHHELD = "withheld"
+# Named as they lie in a release; `located` says where they are now.
 ADAPTER = "adapter/adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter/adapter_config.json"
 CARD = "adapter/README.md"
+DATA_CARD = "data-card.md"
+REPORT_PRIVACY = "report-privacy.html"
+REPORT_REGULATOR = "report-regulator.html"
+REPORT_JSON = "report.json"
+# Written for readers, from the rest; written again when somebody approves.
+PAGES = (CARD, DATA_CARD, REPORT, REPORT_PRIVACY, REPORT_REGULATOR, REPORT_JSON)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +63,13 @@ class Folder:
     evidence: Evidence
     evidence_sha256: str
     tables: Tables
+
+
+def located(path: Path, name: str) -> Path:
+    """Return where a file of the release lies now: what is in adapter/ may be withheld."""
+    if name.startswith(f"{ADAPTER_DIR}/") and not (path / ADAPTER_DIR).exists():
+        return path / WITHHELD / name
+    return path / name
 
 
 def load(path: Path) -> Folder:
@@ -78,7 +100,7 @@ def load(path: Path) -> Folder:
 
 def _tables(charter: Charter, found: Evidence) -> Tables:
     opened = [entry for entry in found.rounds if entry.kind == FAIRNESS]
-    sites = len(opened[-1].survivors if opened else charter.roster)
+    members = [m for m in charter.roster if not opened or m.site in opened[-1].survivors]
     layout = layout_of(charter)
     if len(found.counts) != layout.counts_length:
         raise ReleaseError(
@@ -91,7 +113,13 @@ def _tables(charter: Charter, found: Evidence) -> Tables:
             layout=layout,
             counts_variance=found.counts_variance,
             histogram_variance=found.histogram_variance,
-            sites=sites,
+            sites=len(members),
+            absent=tuple(_declared_absent(member) for member in members),
         )
     except FairnessError as error:
         raise ReleaseError(f"{EVIDENCE}: the tables do not fit the charter: {error}") from error
+
+
+def _declared_absent(member: Member) -> frozenset[tuple[str, str]]:
+    pairs = (group.split("=", 1) for group in member.absent_groups)
+    return frozenset((feature, group) for feature, group in pairs)

@@ -13,7 +13,7 @@ from fedethics import canonical, terms
 from fedethics.errors import EXIT_CANNOT_CONCLUDE, EXIT_GATE_FAILED, EXIT_OK, ReleaseError
 from fedethics.release import durable, folder
 from fedethics.release.folder import GATE, Folder
-from fedethics.release.rules import integrity, objectives, privacy
+from fedethics.release.rules import integrity, objectives, privacy, signatures
 from fedethics.release.rules.rule import Outcome, Rule, overall
 from fedethics.terms import KEY, term
 
@@ -23,11 +23,12 @@ EXIT_CODES: dict[Outcome, int] = {
     "cannot conclude": EXIT_CANNOT_CONCLUDE,
 }
 NOT_COVERED = (
-    "human approval: no rule asks for it yet, so a passing gate is not a decision to use the "
-    "model; people take that decision",
+    "whether the model should be used at all: a passing gate is not that decision; people take "
+    "it, and their approval is recorded apart",
     "an empirical privacy audit (attacks on this adapter): not run; epsilon rests on the proof and "
     "on the self-tests",
-    "a coordinator that told every site the same false sum: no site recomputes a slice of it yet",
+    "a false sum in slices that only sites in league with the coordinator recomputed: each site "
+    "checks its share of the slices and one drawn at random",
     "that the adapter file is the model that the figures are about: the gate checks that the file "
     "is the one in the evidence, which the coordinator wrote",
     "that each site's records are what its signed receipt says: only the site can see them",
@@ -68,7 +69,12 @@ def examine(run_dir: Path) -> GateReport:
 
 def judge(opened: Folder) -> GateReport:
     """Judge an opened run directory."""
-    rules = (*objectives.examine(opened), *privacy.examine(opened), *integrity.examine(opened))
+    rules = (
+        *objectives.examine(opened),
+        *privacy.examine(opened),
+        *signatures.examine(opened),
+        *integrity.examine(opened),
+    )
     return GateReport(
         run_id=opened.evidence.run_id,
         charter_hash=opened.charter_sha256,

@@ -1,7 +1,7 @@
 """manifest.json: the hash of every file of a release, and of what it was made from.
 
 Guarantee: after `verify_manifest` returns no problem, each listed file has the bytes it had when
-the manifest was written. The manifest itself is not signed; what sites signed are the receipts.
+the coordinator signed the manifest, but for the pages that an approval wrote again and vouches for.
 """
 
 from __future__ import annotations
@@ -13,36 +13,32 @@ from pathlib import Path
 from fedethics import canonical, terms
 from fedethics.charter import document
 from fedethics.errors import ReleaseError
+from fedethics.identity import Identity
 from fedethics.release import durable, folder, gate
 from fedethics.release.evidence import Package
+from fedethics.release.file_hash import FileHash, hash_file
 from fedethics.release.folder import (
     ADAPTER,
     ADAPTER_CONFIG,
-    CARD,
     CHARTER,
     COMPARISONS,
     EVIDENCE,
     GATE,
     MANIFEST,
     METRICS,
-    REPORT,
+    PAGES,
+    SIGNATURE,
+    located,
 )
 from fedethics.release.rules.rule import Outcome
+from fedethics.release.signed_file import sign_file, signature_fault
 from fedethics.terms import KEY, term
 
+_PURPOSE = "release-manifest"
 REQUIRED = (CHARTER, EVIDENCE, GATE, ADAPTER, ADAPTER_CONFIG)
 # Not listed: the sites' ledgers, which grow with later runs (receipts hold their heads), and
 # events.jsonl, which is still written to.
-OPTIONAL = (CARD, REPORT, COMPARISONS, METRICS)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FileHash:
-    """One file of the release, by its path inside the run directory."""
-
-    path: str = term(nonempty=True)
-    sha256: str = term(pattern=KEY)
-    size: int = term(at_least=0)
+OPTIONAL = (*PAGES, COMPARISONS, METRICS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,15 +57,15 @@ class Manifest:
     files: tuple[FileHash, ...] = term(nonempty=True)
 
 
-def write_manifest(run_dir: Path) -> Manifest:
-    """Hash the files of `run_dir` and write manifest.json durably.
+def write_manifest(run_dir: Path, coordinator: Identity) -> Manifest:
+    """Hash the files of `run_dir`, write manifest.json durably and sign it.
 
     Raises:
         ReleaseError: a required file is missing.
     """
     opened = folder.load(run_dir)
-    files = tuple(_hash(run_dir, path) for path in REQUIRED) + tuple(
-        _hash(run_dir, path) for path in OPTIONAL if (run_dir / path).is_file()
+    files = tuple(hash_file(run_dir, path) for path in REQUIRED) + tuple(
+        hash_file(run_dir, path) for path in OPTIONAL if located(run_dir, path).is_file()
     )
     found = opened.evidence
     manifest = Manifest(
@@ -80,12 +76,20 @@ def write_manifest(run_dir: Path) -> Manifest:
         schema_sha256=document.schema_hash(opened.charter),
         code_sha256=found.code_hash,
         base_model_sha256=found.base_model_sha256,
-        adapter_sha256=durable.file_sha256(run_dir / ADAPTER),
+        adapter_sha256=durable.file_sha256(located(run_dir, ADAPTER)),
         versions=found.versions,
         files=tuple(sorted(files, key=lambda file: file.path)),
     )
     durable.write(run_dir / MANIFEST, canonical.encode(terms.document(manifest)))
+    sign_file(run_dir / MANIFEST, run_dir / SIGNATURE, identity=coordinator, purpose=_PURPOSE)
     return manifest
+
+
+def manifest_signature_fault(run_dir: Path, *, coordinator_key: str) -> str:
+    """Return what is wrong with the coordinator's signature of the manifest, or ""."""
+    return signature_fault(
+        run_dir / MANIFEST, run_dir / SIGNATURE, public_key=coordinator_key, purpose=_PURPOSE
+    )
 
 
 def read_manifest(run_dir: Path) -> Manifest:
@@ -105,25 +109,29 @@ def read_manifest(run_dir: Path) -> Manifest:
     return manifest
 
 
-def verify_manifest(run_dir: Path, *, besides: Collection[str] = ()) -> tuple[str, ...]:
+def verify_manifest(
+    run_dir: Path, *, besides: Collection[str] = (), rewritten: Collection[FileHash] = ()
+) -> tuple[str, ...]:
     """Return one sentence for each file that is missing, changed or unlisted; empty if none.
 
     Args:
         run_dir: the release.
         besides: files that are about to be rewritten, and so may differ.
+        rewritten: pages that the latest approval vouches for, in place of the manifest's.
 
     Raises:
         ReleaseError: the manifest itself is missing or malformed.
     """
     manifest = read_manifest(run_dir)
-    listed = {file.path: file for file in manifest.files}
+    pages = {file.path: file for file in rewritten if file.path in PAGES}
+    listed = {file.path: file for file in manifest.files} | pages
     problems = [f"{path} is not in the manifest." for path in REQUIRED if path not in listed]
     problems += [
         f"{path} is in the directory but not in the manifest."
         for path in OPTIONAL
-        if path not in listed and path not in besides and (run_dir / path).is_file()
+        if path not in listed and path not in besides and located(run_dir, path).is_file()
     ]
-    checked = (file for file in manifest.files if file.path not in besides)
+    checked = (file for file in listed.values() if file.path not in besides)
     problems += filter(None, (_changed(run_dir, file) for file in checked))
     adapter = listed.get(ADAPTER)
     if adapter is not None and adapter.sha256 != manifest.adapter_sha256:
@@ -131,22 +139,17 @@ def verify_manifest(run_dir: Path, *, besides: Collection[str] = ()) -> tuple[st
     return tuple(problems)
 
 
-def _hash(run_dir: Path, path: str) -> FileHash:
-    data = durable.read(run_dir / path)
-    return FileHash(path=path, sha256=canonical.sha256_hex(data), size=len(data))
-
-
 def _changed(run_dir: Path, file: FileHash) -> str:
     if file.path not in REQUIRED + OPTIONAL:
         # A path from a manifest is not followed outside the files that a release can have.
         return f"{file.path} is listed, but no release has such a file."
     try:
-        actual = _hash(run_dir, file.path)
+        actual = hash_file(run_dir, file.path)
     except ReleaseError:
         return f"{file.path} is listed in the manifest but cannot be read."
     if actual != file:
         return (
-            f"{file.path} has changed: its SHA-256 is {actual.sha256[:12]}, the manifest says "
+            f"{file.path} has changed: its SHA-256 is {actual.sha256[:12]}, signed was "
             f"{file.sha256[:12]}."
         )
     return ""

@@ -6,8 +6,9 @@ Every mark has a shape or a dash besides its colour, so that nothing depends on 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from markupsafe import Markup
@@ -25,6 +26,9 @@ from fedethics.release.figures import (
     canvas,
     inline,
 )
+
+# Characters to a line of a heading and of a row's label, so that neither leaves the drawing.
+_TITLE_WIDTH, _LABEL_WIDTH = 54, 24
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,18 +70,9 @@ class Line:
     high: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cloud:
-    """One row of a dot plot: the value of each seed."""
-
-    label: str
-    values: tuple[float, ...] = field(default=())
-    highlighted: bool = False
-
-
 def intervals(sections: Sequence[Section], *, name: str, title: str, description: str) -> Markup:
     """Draw rates or gaps with their intervals on a common axis from 0 to 1."""
-    rows = sum(len(section.marks) + 1 for section in sections)
+    rows = sum(len(section.marks) + 1 + 0.6 * _extra_lines(section) for section in sections)
     height = 27.0 * rows + 40.0
     with canvas(height=height) as (figure, axes):
         longest = max(len(mark.label) for section in sections for mark in section.marks)
@@ -86,7 +81,9 @@ def intervals(sections: Sequence[Section], *, name: str, title: str, description
         axes.set_position((left / WIDTH, 30 / height, width, 1 - 36 / height))
         row = 0.0
         for section in sections:
-            _beside(axes, 0.0, row + 0.1, section.title, weight="bold", x=4 - left)
+            heading = textwrap.fill(section.title, _TITLE_WIDTH)
+            beside(axes, 0.0, row + 0.1, heading, weight="bold", x=4 - left)
+            row += 0.6 * _extra_lines(section)
             for mark in section.marks:
                 row += 1
                 _interval(axes, row, mark, left=14 - left)
@@ -98,8 +95,15 @@ def intervals(sections: Sequence[Section], *, name: str, title: str, description
         return inline(figure, name=name, title=title, description=description)
 
 
+def _extra_lines(section: Section) -> int:
+    # Lines of a heading besides the first.
+    return len(textwrap.wrap(section.title, _TITLE_WIDTH)) - 1
+
+
 def _interval(axes: Axes, row: float, mark: Mark, *, left: float) -> None:
-    _beside(axes, 0.0, row, mark.label, x=left)
+    long = len(mark.label) > _LABEL_WIDTH
+    label = textwrap.fill(mark.label, _LABEL_WIDTH + 6) if long else mark.label
+    beside(axes, 0.0, row, label, x=left, size=9.5 if long else 12)
     if mark.bar is not None and mark.good:
         good = (0.0, mark.bar) if mark.good == "at-most" else (mark.bar, 1.0)
         axes.fill_between(good, row - 0.36, row + 0.36, color=RULE, alpha=0.55, linewidth=0)
@@ -120,10 +124,10 @@ def _interval(axes: Axes, row: float, mark: Mark, *, left: float) -> None:
         note = f"{mark.value:.2f}  [{mark.low:.2f}, {mark.high:.2f}]"
     else:
         note = "not defined"
-    _beside(axes, 1.0, row, note, x=12, color=MUTED, size=11)
+    beside(axes, 1.0, row, note, x=12, color=MUTED, size=11)
 
 
-def _beside(
+def beside(
     axes: Axes,
     edge: float,
     row: float,
@@ -134,6 +138,7 @@ def _beside(
     color: str = INK,
     size: float = 12,
 ) -> None:
+    """Write beside the axes, `x` units from `edge`, at the height of `row`."""
     axes.annotate(
         text,
         (edge, row),
@@ -170,9 +175,7 @@ def curves(
                 linewidth=2,
                 label=line.label,
             )
-        _unit_axis(axes)
-        axes.set_ylim(-0.01, 1.01)
-        axes.set_yticks([0, 0.25, 0.5, 0.75, 1], labels=["0", ".25", ".5", ".75", "1"])
+        unit_axes(axes)
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         figure.legend(
@@ -241,46 +244,11 @@ def _over(axes: Axes, line: Line, *, index: int) -> None:
         axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.13, linewidth=0)
 
 
-def dots(
-    clouds: Sequence[Cloud], *, name: str, title: str, description: str, x: str, guess: float
-) -> Markup:
-    """Draw each row's values as dots with their mean, against the value of guessing."""
-    height = 34.0 * len(clouds) + 52.0
-    with canvas(height=height) as (figure, axes):
-        axes.set_position((168 / WIDTH, 42 / height, 186 / WIDTH, 1 - 48 / height))
-        values = [value for cloud in clouds for value in cloud.values]
-        low, high = min([*values, guess]), max([*values, guess])
-        pad = 0.06 * (high - low) + 0.005
-        axes.axvline(guess, color=MUTED, linewidth=1.2, linestyle=(0, (2, 2)))
-        for row, cloud in enumerate(clouds):
-            _cloud(axes, row, cloud)
-        axes.set_xlim(low - pad, high + pad)
-        axes.set_ylim(len(clouds) - 0.5, -0.5)
-        axes.set_yticks([])
-        axes.spines["left"].set_visible(False)
-        axes.grid(axis="x", alpha=0.6)
-        axes.set_axisbelow(True)
-        axes.set_xlabel(x)
-        return inline(figure, name=name, title=title, description=description)
-
-
-def _cloud(axes: Axes, row: int, cloud: Cloud) -> None:
-    weight = "bold" if cloud.highlighted else "normal"
-    _beside(axes, 0.0, row, _wrapped(cloud.label), x=-164, weight=weight, size=11.5)
-    if not cloud.values:
-        return
-    colour = SERIES[1] if cloud.highlighted else SERIES[0]
-    mean = sum(cloud.values) / len(cloud.values)
-    axes.plot(cloud.values, [row] * len(cloud.values), "o", color=colour, alpha=0.45, markersize=6)
-    axes.plot([mean] * 2, [row - 0.3, row + 0.3], color=colour, linewidth=3)
-    _beside(axes, 1.0, row, f"{mean:.3f}", x=12, weight=weight)
-
-
-def _wrapped(label: str, width: int = 26) -> str:
-    if len(label) <= width:
-        return label
-    cut = label.rfind(" ", 0, width + 1)
-    return label if cut < 0 else f"{label[:cut]}\n{label[cut + 1 :]}"
+def unit_axes(axes: Axes) -> None:
+    """Set both axes to the unit square."""
+    _unit_axis(axes)
+    axes.set_ylim(-0.01, 1.01)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], labels=["0", ".25", ".5", ".75", "1"])
 
 
 def _unit_axis(axes: Axes) -> None:

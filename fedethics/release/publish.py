@@ -1,47 +1,80 @@
-"""From evidence to a release: gate, model card, report and manifest, in that order."""
+"""From evidence to a release: gate, pages, manifest, in that order; the adapter is withheld."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from fedethics.errors import ReleaseError
-from fedethics.release import card, folder, gate, manifest, report
-from fedethics.release.folder import MANIFEST, REPORT
+from fedethics.identity import Identity
+from fedethics.release import durable, folder, gate, manifest, readers
+from fedethics.release.decision import decide, decided, place
+from fedethics.release.file_hash import hash_bytes
+from fedethics.release.folder import APPROVALS, MANIFEST, PAGES, located
 from fedethics.release.gate import GateReport
 
 
-def publish(run_dir: Path) -> GateReport:
-    """Judge a run directory and write gate.json, the model card, report.html and manifest.json.
+def publish(run_dir: Path, coordinator: Identity) -> GateReport:
+    """Judge a run directory, write gate.json and the pages, and sign the manifest.
 
-    The directory must hold charter.json, evidence.json and the adapter. Call it again after
-    adding comparisons.json.
+    The directory must hold charter.json, evidence.json and the adapter, which is withheld until
+    somebody approves (`fedethics.release.approve`). Call it again after adding comparisons.json.
 
     Raises:
-        ReleaseError: a file is missing or malformed, or cannot be written.
+        ReleaseError: a file is missing or malformed, or cannot be written; or the release was
+            approved already, which another manifest would void.
     """
+    if (run_dir / APPROVALS).exists():
+        raise ReleaseError(
+            f"{run_dir} was approved as it is; a new manifest would void that. Nothing was written"
+        )
     opened = folder.load(run_dir)
     verdict = gate.judge(opened)
+    decision = decide(opened.charter, verdict.verdict, ())
+    place(run_dir, decision)
     gate.write(verdict, run_dir)
-    card.write_card(opened, verdict)
-    report.write_report(run_dir)
-    manifest.write_manifest(run_dir)
+    for name, data in readers.pages_of(opened, verdict, decision).items():
+        durable.write(located(run_dir, name), data)
+    manifest.write_manifest(run_dir, coordinator)
     return verdict
 
 
-def rewrite_report(run_dir: Path) -> Path:
-    """Write report.html again, and its hash into the manifest, if nothing else has changed.
+def rewrite_reports(run_dir: Path, coordinator: Identity | None = None) -> tuple[Path, ...]:
+    """Write the pages again from the evidence, if nothing else of the release has changed.
+
+    Pages that come out as they were signed need no key. Another version of fedethics may word them
+    otherwise; then the coordinator signs a new manifest, which is refused once people approved.
 
     Raises:
-        ReleaseError: another file is not what the manifest says; a new manifest would hide that.
+        ReleaseError: another file is not as it was signed, or the pages differ and no coordinator
+            key is given, or the release was approved.
     """
-    listed = (run_dir / MANIFEST).is_file()
-    problems = manifest.verify_manifest(run_dir, besides=(REPORT,)) if listed else ()
+    opened = folder.load(run_dir)
+    verdict = gate.judge(opened)
+    decision, _ = decided(opened, verdict.verdict)
+    shown = decision.approvals[-1].pages if decision.approvals else ()
+    signed = (run_dir / MANIFEST).is_file()
+    problems = manifest.verify_manifest(run_dir, besides=PAGES) if signed else ()
     if problems:
         raise ReleaseError(
-            f"{run_dir} is not as its manifest says, so its report was not rewritten: "
+            f"{run_dir} is not as its manifest says, so its pages were not rewritten: "
             + " ".join(problems)
         )
-    path = report.write_report(run_dir)
-    if listed:
-        manifest.write_manifest(run_dir)
-    return path
+    pages = readers.pages_of(opened, verdict, decision)
+    listed = {file.path: file for file in (manifest.read_manifest(run_dir).files if signed else ())}
+    listed |= {file.path: file for file in shown}
+    other = [name for name, data in pages.items() if listed.get(name) != hash_bytes(name, data)]
+    if other and (coordinator is None or decision.approvals):
+        raise ReleaseError(
+            f"{', '.join(other)} would differ from what was signed: this version of fedethics "
+            "words them otherwise. Nothing was written. "
+            + (
+                "The release was approved with the pages as they were"
+                if decision.approvals
+                else "To sign a new manifest, give the coordinator's key: --key"
+            )
+        )
+    for name, data in pages.items():
+        durable.write(located(run_dir, name), data)
+    if other and coordinator is not None:
+        manifest.write_manifest(run_dir, coordinator)
+    return tuple(located(run_dir, name) for name in pages)

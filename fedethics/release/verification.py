@@ -5,43 +5,131 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedethics.errors import ReleaseError
+from fedethics import canonical, terms
+from fedethics.charter.signing import standing
+from fedethics.errors import LedgerError, LedgerTampered, ReleaseError
+from fedethics.privacy.ledger.verify import verify_files
 from fedethics.release import folder, gate, manifest
+from fedethics.release.decision import Decision, decided, placement_fault
 from fedethics.release.folder import GATE, MANIFEST, Folder
 from fedethics.release.gate import GateReport
+from fedethics.release.rules.integrity import SUM_RULES
 from fedethics.release.rules.privacy import receipt_faults
+from fedethics.release.rules.signatures import SIMULATED, UNWATCHED
+from fedethics.release.witness import Heads, countersignature_faults
+
+PLACEMENT = "the adapter lies where the decision says"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """One thing that was checked, and what is wrong with it; nothing wrong is an empty tuple."""
+    """One thing that was checked, and what is wrong with it; nothing wrong is an empty tuple.
+
+    Attributes:
+        note: what the check could not see, or what its holding means; may be empty.
+    """
 
     name: str
     problems: tuple[str, ...]
+    note: str = ""
 
 
 def verify(run_dir: Path) -> tuple[Check, ...]:
-    """Check file hashes, the sites' signatures, and that the verdict follows from the evidence.
+    """Check hashes, every signature, ledger heads, sums, and that the verdict follows.
 
     Raises:
-        ReleaseError: charter.json or evidence.json is missing or malformed.
+        ReleaseError: charter.json, evidence.json or approvals.json is missing or malformed.
         CharterError: charter.json is not a charter with a roster.
     """
     opened = folder.load(run_dir)
     judged = gate.judge(opened)
+    decision, void = decided(opened, judged.verdict)
     return (
-        Check(name="files are those of the manifest", problems=_files(run_dir)),
+        Check(name="manifest is signed by the coordinator", problems=_manifest_signature(opened)),
+        Check(name="files are those of the manifest", problems=_files(run_dir, decision)),
         Check(name="manifest names what it was made from", problems=_sources(opened)),
+        _charter_signatures(opened),
         Check(name="receipts are signed by the roster's keys", problems=receipt_faults(opened)),
+        _ledger_heads(opened),
+        _countersigned(opened),
+        Check(name="figures are the sums that sites were told", problems=_sums(judged)),
         Check(name="verdict follows from the evidence", problems=_verdict(run_dir, judged)),
+        Check(name="approvals hold", problems=void, note=decision.sentence),
+        Check(
+            name=PLACEMENT,
+            problems=tuple(filter(None, (placement_fault(run_dir, decision),))),
+        ),
     )
 
 
-def _files(run_dir: Path) -> tuple[str, ...]:
+def _manifest_signature(opened: Folder) -> tuple[str, ...]:
+    fault = manifest.manifest_signature_fault(
+        opened.path, coordinator_key=opened.charter.coordinator_key
+    )
+    return (fault,) if fault else ()
+
+
+def _files(run_dir: Path, decision: Decision) -> tuple[str, ...]:
+    rewritten = decision.approvals[-1].pages if decision.approvals else ()
     try:
-        return manifest.verify_manifest(run_dir)
+        return manifest.verify_manifest(run_dir, rewritten=rewritten)
     except ReleaseError as error:
         return (str(error),)
+
+
+def _charter_signatures(opened: Folder) -> Check:
+    found = standing(opened.charter, opened.evidence.charter_signatures)
+    notes = [f"{len(found.valid)} of {len(found.valid) + len(found.missing)} signed."]
+    if any(one.simulated for one in found.valid):
+        notes.append(SIMULATED)
+    if not opened.charter.ethics.stakeholders:
+        notes.append(UNWATCHED)
+    return Check(name="charter signatures hold", problems=found.void, note=" ".join(notes))
+
+
+def _ledger_heads(opened: Folder) -> Check:
+    """Hold each receipt against its site's ledger, where that lies here (as in a simulation)."""
+    problems: list[str] = []
+    absent: list[str] = []
+    for signed in opened.evidence.receipts:
+        member = next((m for m in opened.charter.roster if m.public_key == signed.public_key), None)
+        if member is None:
+            continue  # told by the receipts' own check
+        ledger = opened.path / "sites" / member.site / "ledger.db"
+        if not ledger.is_file():
+            absent.append(member.site)
+            continue
+        receipt = canonical.encode(terms.document(signed))
+        try:
+            verify_files(ledger, member.public_key, receipts=[receipt])
+        except (LedgerError, LedgerTampered) as error:
+            problems.append(f"{member.site}: {error}.")
+    note = (
+        f"The ledgers of {', '.join(absent)} are not here: each site checks its own receipt's head."
+        if absent
+        else ""
+    )
+    return Check(name="ledger heads", problems=tuple(problems), note=note)
+
+
+def _countersigned(opened: Folder) -> Check:
+    """Check who else holds every receipt, so that no ledger can be rolled back unseen."""
+    found, roster = opened.evidence, {m.site: m.public_key for m in opened.charter.roster}
+    signers = sorted({one.site for one in found.countersignatures})
+    problems: tuple[str, ...] = ()
+    if found.countersignatures and found.receipts:
+        heads = Heads(run=found.run_id, charter_hash=found.charter_hash, receipts=found.receipts)
+        problems = countersignature_faults(heads, found.countersignatures, roster)
+    elif found.countersignatures:
+        problems = ("There are countersignatures, but no receipts.",)
+    note = f"{len(signers)} of {len(roster)} members hold every receipt of the run."
+    return Check(name="receipts are countersigned", problems=problems, note=note)
+
+
+def _sums(judged: GateReport) -> tuple[str, ...]:
+    return tuple(
+        rule.sentence for rule in judged.rules if rule.name in SUM_RULES and rule.verdict == "fail"
+    )
 
 
 def _sources(opened: Folder) -> tuple[str, ...]:

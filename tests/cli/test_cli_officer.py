@@ -152,9 +152,9 @@ def test_an_officer_can_sign_a_policy(fedethics, tmp_path):
 
 def test_doctor_names_a_package_of_the_wrong_version(fedethics, monkeypatch):
     assert fedethics("doctor", "--json").json["healthy"]
-    from fedethics.cli import doctor
+    from fedethics import installation
 
-    monkeypatch.setattr(doctor, "version", lambda name: "0.0.1")
+    monkeypatch.setattr(installation, "version", lambda name: "0.0.1")
     outcome = fedethics("doctor")
     assert outcome.exit_code == 7
     assert "needs 1.41.*" in outcome.out

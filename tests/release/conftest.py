@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from safetensors.numpy import save_file
 from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.charter.roster import Member
+from fedethics.charter.signing import CharterSignature, sign
 from fedethics.fairness import tabulate
 from fedethics.identity import Identity
 from fedethics.privacy.accounting import epsilon
@@ -51,6 +53,16 @@ class Stage:
 
     charter: Charter
     identities: dict[str, Identity]
+    coordinator: Identity
+
+    def signatures(self, *, simulated: bool = False) -> tuple[CharterSignature, ...]:
+        """Sign as every site and the coordinator, before the run."""
+        keys = [("site", key) for key in self.identities.values()]
+        when = datetime(2026, 1, 1, tzinfo=UTC)
+        return tuple(
+            sign(self.charter, key, role=role, simulated=simulated, signed=when)
+            for role, key in (*keys, ("coordinator", self.coordinator))
+        )
 
     def with_charter(self, **changes: object) -> Stage:
         return dataclasses.replace(self, charter=dataclasses.replace(self.charter, **changes))
@@ -106,6 +118,7 @@ class Stage:
             started="2026-01-02T03:04:05Z",
             finished="2026-01-02T03:09:05Z",
             charter_hash=document.hash_of(charter),
+            charter_signatures=self.signatures(),
             model_hash="00" * 32,
             base_model_sha256=charter.model.sha256,
             schema_hash=document.schema_hash(charter),
@@ -138,7 +151,7 @@ class Stage:
 
 def _seen(rounds: tuple[OpenedSum, ...], site: str) -> tuple[SumSeen, ...]:
     return tuple(
-        SumSeen(kind=entry.kind, round=entry.round, sha256=entry.sum_sha256)
+        SumSeen(kind=entry.kind, round=entry.round, sha256=entry.sum_sha256, slices="passed")
         for entry in rounds
         if site in entry.survivors
     )
@@ -251,21 +264,22 @@ def stage() -> Stage:
         Member(site=site, public_key=identities[site].public_key, declared_records=declared)
         for site, declared in zip(SITES, (200, 172, 30, 86), strict=True)
     )
-    coordinator = Identity.generate().public_key
-    charter = document.enrol(draft, coordinator_key=coordinator, roster=roster)
-    return Stage(charter=charter, identities=identities)
+    coordinator = Identity.generate()
+    charter = document.enrol(draft, coordinator_key=coordinator.public_key, roster=roster)
+    return Stage(charter=charter, identities=identities, coordinator=coordinator)
 
 
 def lay_out(folder: Path, stage: Stage, found: Evidence, *, compared: bool = False) -> Path:
     """Make a run directory from a stage and its evidence, bound to the adapter's real bytes."""
     run = folder / found.run_id
     shutil.rmtree(run, ignore_errors=True)
-    (run / "adapter").mkdir(parents=True)
-    save_file({"lora_B": np.ones((4, 2), np.float32)}, run / "adapter/adapter_model.safetensors")
-    (run / "adapter/adapter_config.json").write_text('{"peft_type": "LORA"}')
+    held = run / "withheld" / "adapter"
+    held.mkdir(parents=True)
+    save_file({"lora_B": np.ones((4, 2), np.float32)}, held / "adapter_model.safetensors")
+    (held / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     (run / "metrics.jsonl").write_text('{"round": 1}\n')
     durable.write(run / "charter.json", document.encode(stage.charter))
-    actual = durable.file_sha256(run / "adapter/adapter_model.safetensors")
+    actual = durable.file_sha256(held / "adapter_model.safetensors")
     if found.model_hash == "00" * 32:
         found = dataclasses.replace(found, model_hash=actual)
     evidence.write(found, run / "evidence.json")
@@ -288,7 +302,7 @@ def heart(stage: Stage) -> Evidence:
 @pytest.fixture(scope="session")
 def published(stage: Stage, heart: Evidence, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = lay_out(tmp_path_factory.mktemp("published"), stage, heart, compared=True)
-    publish(run)
+    publish(run, stage.coordinator)
     return run
 
 

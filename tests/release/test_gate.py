@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 from typer.testing import CliRunner
 
+from fedethics import canonical
 from fedethics.cli.release import app
 from fedethics.errors import CharterError, ReleaseError
 from fedethics.release import durable, gate
@@ -91,11 +93,13 @@ def test_the_command_exits_with_the_verdict(stage, heart, lay, changes, code):
     assert gate.examine(run).verdict in result.output
 
 
-def test_the_command_exits_0_on_a_pass(stage, lay):
+def test_a_pass_that_nobody_approved_exits_8(stage, lay):
     run = lay(stage, stage.evidence(records=20_000, skill=3.2))
     result = CliRunner().invoke(app, ["gate", str(run), "--json"])
-    assert result.exit_code == 0
-    assert result.output.strip().encode() == gate.encode(gate.examine(run))
+    assert result.exit_code == 8
+    told = json.loads(result.output)
+    assert told.pop("state") == "awaiting approval"
+    assert canonical.encode(told) == gate.encode(gate.examine(run))
 
 
 def test_gate_json_reads_back_as_it_was_written(stage, heart, lay):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from json import loads as read
 
 import numpy as np
 
+from fedethics.privacy.ledger.receipt import SumSeen
 from fedethics.release import gate
 from fedethics.release.evidence import OpenedSum, SelfTest, sum_sha256
 
@@ -41,14 +43,14 @@ def test_another_schema_fails(stage, heart, lay):
 
 def test_another_adapter_fails(stage, heart, lay):
     run = lay(stage, heart)
-    adapter = run / "adapter/adapter_model.safetensors"
+    adapter = run / "withheld/adapter/adapter_model.safetensors"
     adapter.write_bytes(adapter.read_bytes()[:-1] + b"\x01")
     assert _rule(gate.examine(run), "the adapter that was evaluated").verdict == "fail"
 
 
 def test_a_missing_adapter_fails(stage, heart, lay):
     run = lay(stage, heart)
-    (run / "adapter/adapter_model.safetensors").unlink()
+    (run / "withheld/adapter/adapter_model.safetensors").unlink()
     assert _rule(gate.examine(run), "the adapter that was evaluated").verdict == "fail"
 
 
@@ -130,3 +132,39 @@ def test_a_sum_is_hashed_as_numpy_lays_out_int64():
     opened = [-3, 0, 7, 2**40]
     expected = hashlib.sha256(np.array(opened, "<i8").tobytes()).hexdigest()
     assert sum_sha256(opened) == expected
+
+
+def _told(stage, heart, site, slices):
+    """The evidence, with what one site's receipt says of its checks replaced."""
+    sums = tuple(
+        SumSeen(kind=entry.kind, round=entry.round, sha256=entry.sum_sha256, slices=slices)
+        for entry in heart.rounds
+        if site in entry.survivors
+    )
+    others = tuple(signed for signed in heart.receipts if read(signed.body)["site"] != site)
+    return dataclasses.replace(heart, receipts=(*others, stage.receipt(site, sums=sums)))
+
+
+def test_sums_that_every_site_recomputed_pass(stage, heart, lay):
+    report = gate.examine(lay(stage, heart))
+    assert _rule(report, "sums that the sites recomputed").verdict == "pass"
+
+
+def test_a_sum_that_one_site_found_false_fails(stage, heart, lay):
+    report = gate.examine(lay(stage, _told(stage, heart, "cleveland", "failed")))
+    found = _rule(report, "sums that the sites recomputed")
+    assert found.verdict == "fail"
+    assert "false, by the check of cleveland" in found.sentence
+
+
+def test_a_sum_that_one_site_did_not_check_cannot_conclude(stage, heart, lay):
+    report = gate.examine(lay(stage, _told(stage, heart, "cleveland", "unchecked")))
+    found = _rule(report, "sums that the sites recomputed")
+    assert found.verdict == "cannot conclude"
+    assert "cleveland did not check the update sum of round 1" in found.sentence
+
+
+def test_a_charter_that_asks_for_no_checks_is_not_held_to_them(stage, heart, lay):
+    terms = dataclasses.replace(stage.charter.secagg, verify_slices=False)
+    report = gate.examine(lay(stage.with_charter(secagg=terms), heart))
+    assert "sums that the sites recomputed" not in {rule.name for rule in report.rules}

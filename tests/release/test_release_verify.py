@@ -18,7 +18,7 @@ from fedethics.privacy.ledger.ledger import Ledger
 from fedethics.privacy.ledger.model import Cap, DataSet
 from fedethics.privacy.plan import make_plan
 from fedethics.release import evidence, folder, gate, manifest, receipts
-from fedethics.release.publish import rewrite_report
+from fedethics.release.publish import rewrite_reports
 from fedethics.release.verification import verify
 
 
@@ -34,9 +34,9 @@ def test_an_untouched_release_verifies(release):
 @pytest.mark.parametrize(
     "name",
     [
-        "adapter/adapter_model.safetensors",
-        "adapter/adapter_config.json",
-        "adapter/README.md",
+        "withheld/adapter/adapter_model.safetensors",
+        "withheld/adapter/adapter_config.json",
+        "withheld/adapter/README.md",
         "report.html",
         "metrics.jsonl",
         "comparisons.json",
@@ -47,21 +47,21 @@ def test_one_changed_byte_is_found(release, name):
     path.write_bytes(path.read_bytes()[:-1] + b"~")
     result = CliRunner().invoke(app, ["verify", str(release)])
     assert result.exit_code == 6
-    assert name in result.output
+    assert name.removeprefix("withheld/") in result.output
 
 
-def test_changed_evidence_is_found_even_with_a_new_manifest(release, heart):
+def test_changed_evidence_is_found_even_with_a_new_manifest(release, heart, stage):
     forged = dataclasses.replace(heart, counts=tuple(count + 40 for count in heart.counts))
     model = folder.load(release).evidence.model_hash
     evidence.write(dataclasses.replace(forged, model_hash=model), release / "evidence.json")
-    manifest.write_manifest(release)
+    manifest.write_manifest(release, stage.coordinator)
     assert "verdict follows from the evidence" in _problems(release)
 
 
-def test_a_verdict_that_does_not_follow_is_found_even_with_a_new_manifest(release):
+def test_a_verdict_that_does_not_follow_is_found_even_with_a_new_manifest(release, stage):
     claimed = dataclasses.replace(gate.recorded(release), verdict="pass")
     gate.write(claimed, release)
-    manifest.write_manifest(release)
+    manifest.write_manifest(release, stage.coordinator)
     assert "verdict follows from the evidence" in _problems(release)
 
 
@@ -92,17 +92,17 @@ def test_the_report_is_rewritten_and_the_release_still_verifies(release):
 
 
 def test_rewriting_the_report_does_not_launder_a_changed_adapter(release):
-    adapter = release / "adapter/adapter_model.safetensors"
+    adapter = release / "withheld/adapter/adapter_model.safetensors"
     adapter.write_bytes(adapter.read_bytes() + b"\0")
     with pytest.raises(ReleaseError, match="adapter_model"):
-        rewrite_report(release)
+        rewrite_reports(release)
 
 
 def test_the_manifest_says_what_sha256sum_says(release):
     listed = json.loads((release / "manifest.json").read_text())["files"]
     assert {file["path"] for file in listed} >= {"charter.json", "gate.json", "report.html"}
     for file in listed:
-        data = (release / file["path"]).read_bytes()
+        data = folder.located(release, file["path"]).read_bytes()
         assert file["sha256"] == hashlib.sha256(data).hexdigest()
         assert file["size"] == len(data)
 

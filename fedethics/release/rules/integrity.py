@@ -6,10 +6,15 @@ from fedethics.charter import document
 from fedethics.errors import ReleaseError
 from fedethics.release import durable
 from fedethics.release.evidence import OpenedSum, sum_sha256
-from fedethics.release.folder import ADAPTER, CHARTER, EVIDENCE, Folder
+from fedethics.release.folder import ADAPTER, CHARTER, EVIDENCE, Folder, located
 from fedethics.release.rules.privacy import genuine_receipts
-from fedethics.release.rules.rule import Figure, Findings, Rule
-from fedethics.tasks import FAIRNESS, PROGRESS, UPDATE
+from fedethics.release.rules.rule import Figure, Findings, Rule, Topic
+from fedethics.tasks import FAIRNESS, PROGRESS, STEERING, UPDATE
+
+_TOPIC: Topic = "integrity"
+_OPENED, _TOLD = "figures from the opened sums", "sums as the sites were told"
+_PROVEN = "sums that the sites recomputed"
+SUM_RULES = (_OPENED, _TOLD)
 
 
 def examine(folder: Folder) -> tuple[Rule, ...]:
@@ -22,6 +27,7 @@ def examine(folder: Folder) -> tuple[Rule, ...]:
         _cohort(folder),
         _sums(folder),
         _sums_seen(folder),
+        *((_slices(folder),) if folder.charter.secagg.verify_slices else ()),
     )
 
 
@@ -36,14 +42,11 @@ def _charter(folder: Folder) -> Rule:
     if found.schema_hash != document.schema_hash(folder.charter):
         faults.append("The data schema is not the charter's.")
     findings = Findings(faults=tuple(faults))
-    return Rule(
-        name="the agreed charter and schema",
-        topic="integrity",
-        verdict=findings.verdict(),
-        sentence=findings.sentence(
-            f"The run followed charter {folder.charter_sha256[:12]} and its data schema; every "
-            "bar above was fixed before the run."
-        ),
+    return findings.rule(
+        "the agreed charter and schema",
+        topic=_TOPIC,
+        holds=f"The run followed charter {folder.charter_sha256[:12]} and its data schema; every "
+        "bar above was fixed before the run.",
         evidence=CHARTER,
     )
 
@@ -51,7 +54,7 @@ def _charter(folder: Folder) -> Rule:
 def _adapter(folder: Folder) -> Rule:
     faults: list[str] = []
     try:
-        actual = durable.file_sha256(folder.path / ADAPTER)
+        actual = durable.file_sha256(located(folder.path, ADAPTER))
     except ReleaseError as error:
         faults.append(str(error))
     else:
@@ -61,14 +64,11 @@ def _adapter(folder: Folder) -> Rule:
                 f"{folder.evidence.model_hash[:12]}."
             )
     findings = Findings(faults=tuple(faults))
-    return Rule(
-        name="the adapter that was evaluated",
-        topic="integrity",
-        verdict=findings.verdict(),
-        sentence=findings.sentence(
-            f"The adapter in this release, {folder.evidence.model_hash[:12]}, is the one that the "
-            "coordinator says the figures are about."
-        ),
+    return findings.rule(
+        "the adapter that was evaluated",
+        topic=_TOPIC,
+        holds=f"The adapter of this run, {folder.evidence.model_hash[:12]}, is the one that the "
+        "coordinator says the figures are about.",
         evidence=ADAPTER,
     )
 
@@ -77,11 +77,10 @@ def _base(folder: Folder) -> Rule:
     agreed, used = folder.charter.model.sha256, folder.evidence.base_model_sha256
     faults = () if agreed == used else (f"The base model was {used[:12]}, agreed: {agreed[:12]}.",)
     findings = Findings(faults=faults)
-    return Rule(
-        name="the agreed base model",
-        topic="integrity",
-        verdict=findings.verdict(),
-        sentence=findings.sentence(f"{folder.charter.model.name}, {agreed[:12]}, as agreed."),
+    return findings.rule(
+        "the agreed base model",
+        topic=_TOPIC,
+        holds=f"{folder.charter.model.name}, {agreed[:12]}, as agreed.",
         evidence=EVIDENCE,
     )
 
@@ -97,14 +96,11 @@ def _self_tests(folder: Folder) -> Rule:
         faults=(f"The DP self-test failed at {', '.join(failed)}.",) if failed else (),
         gaps=(f"No self-test result from {', '.join(missing)}.",) if missing else (),
     )
-    return Rule(
-        name="self-tests at every site",
-        topic="integrity",
-        verdict=findings.verdict(),
-        sentence=findings.sentence(
-            "At every site the per-example gradients, the clipping and the trained weights passed "
-            "the start-up self-test."
-        ),
+    return findings.rule(
+        "self-tests at every site",
+        topic=_TOPIC,
+        holds="At every site the per-example gradients, the clipping and the trained weights "
+        "passed the start-up self-test.",
         evidence=EVIDENCE,
     )
 
@@ -120,20 +116,17 @@ def _cohort(folder: Folder) -> Rule:
     findings = Findings(faults=tuple(faults), gaps=gaps)
     smallest = min((len(entry.survivors) for entry in opened), default=None)
     minimum = folder.charter.secagg.minimum_cohort
-    return Rule(
-        name="sums over enough sites",
-        topic="integrity",
-        verdict=findings.verdict(),
+    return findings.rule(
+        "sums over enough sites",
+        topic=_TOPIC,
+        holds=f"All {len(opened)} opened sums are over at least {smallest} sites (the charter asks "
+        f"for {minimum}), and the count sums over the whole cohort.",
+        evidence=EVIDENCE,
         figure=Figure(
             value=None if smallest is None else float(smallest),
             bar=float(minimum),
             direction="at-least",
         ),
-        sentence=findings.sentence(
-            f"All {len(opened)} opened sums are over at least {smallest} sites (the charter asks "
-            f"for {minimum}), and the count sums over the whole cohort."
-        ),
-        evidence=EVIDENCE,
     )
 
 
@@ -147,6 +140,11 @@ def _sums(folder: Folder) -> Rule:
         for entry in found.progress
         if opened.get((PROGRESS, entry.round)) != sum_sha256(entry.counts)
     ]
+    faults += [
+        f"The counts that steered round {entry.round} are not the sum that was opened."
+        for entry in found.steering
+        if opened.get((STEERING, entry.round)) != sum_sha256(entry.counts)
+    ]
     tables = [entry for entry in found.rounds if entry.kind == FAIRNESS]
     if len(tables) > 1:
         faults.append("Fairness tables were opened more than once; the plan pays for one.")
@@ -154,13 +152,10 @@ def _sums(folder: Folder) -> Rule:
         faults.append("The group tables are not the sum that was opened.")
     gaps = () if tables else ("No opened sum of group tables is on record.",)
     findings = Findings(faults=tuple(faults), gaps=gaps)
-    return Rule(
-        name="figures from the opened sums",
-        topic="integrity",
-        verdict=findings.verdict(),
-        sentence=findings.sentence(
-            "The tables behind every figure hash to the sums that were opened."
-        ),
+    return findings.rule(
+        _OPENED,
+        topic=_TOPIC,
+        holds="The tables behind every figure hash to the sums that were opened.",
         evidence=EVIDENCE,
     )
 
@@ -183,13 +178,37 @@ def _sums_seen(folder: Folder) -> Rule:
     unseen = [f"{kind} of round {number}" for kind, number in opened if (kind, number) not in seen]
     gaps = (f"No site confirms the {', '.join(unseen)}.",) if unseen else ()
     findings = Findings(faults=tuple(faults), gaps=gaps)
-    return Rule(
-        name="sums as the sites were told",
-        topic="integrity",
-        verdict=findings.verdict(),
-        sentence=findings.sentence(
-            "Every sum on record is the one that sites were told, by their signed receipts."
-        ),
+    return findings.rule(
+        _TOLD,
+        topic=_TOPIC,
+        holds="Every sum on record is the one that sites were told, by their signed receipts.",
+        evidence=EVIDENCE,
+    )
+
+
+def _slices(folder: Folder) -> Rule:
+    """Ask each site in a sum whether the sum followed from what the sites had signed."""
+    faults: list[str] = []
+    gaps: list[str] = []
+    said = {
+        (site, told.kind, told.round): told.slices
+        for site, receipt in genuine_receipts(folder).items()
+        for told in receipt.sums
+    }
+    for entry in folder.evidence.rounds:
+        where = f"the {entry.kind} sum of round {entry.round}"
+        checks = {site: said.get((site, entry.kind, entry.round)) for site in entry.survivors}
+        failed = [site for site, check in checks.items() if check == "failed"]
+        unchecked = [site for site, check in checks.items() if check not in {"passed", "failed"}]
+        if failed:
+            faults.append(f"{where.capitalize()} is false, by the check of {', '.join(failed)}.")
+        if unchecked:
+            gaps.append(f"{', '.join(unchecked)} did not check {where}.")
+    return Findings(faults=tuple(faults), gaps=tuple(gaps)).rule(
+        _PROVEN,
+        topic=_TOPIC,
+        holds="Every site checked its slices of every sum that it is in: the sums follow from what "
+        "the sites signed.",
         evidence=EVIDENCE,
     )
 

@@ -13,10 +13,11 @@ from fedethics.release import receipts
 from fedethics.release.evidence import Plan, SignedReceipt
 from fedethics.release.folder import CHARTER, EVIDENCE, Folder
 from fedethics.release.plan_facts import plan_facts
-from fedethics.release.rules.rule import Figure, Findings, Rule
+from fedethics.release.rules.rule import Figure, Findings, Rule, Topic
 
 # Stds and epsilons are recomputed in floating point, perhaps by another version of a library.
 _RELATIVE = 1e-6
+_TOPIC: Topic = "privacy"
 
 
 def examine(folder: Folder) -> tuple[Rule, ...]:
@@ -79,14 +80,11 @@ def _receipts(folder: Folder) -> Rule:
     missing = [member.site for member in folder.charter.roster if member.public_key not in keys]
     gaps = [f"No receipt from {', '.join(missing)}: what they spent is unknown."] if missing else []
     found = Findings(faults=receipt_faults(folder), gaps=tuple(gaps))
-    return Rule(
-        name="receipts of every site",
-        topic="privacy",
-        verdict=found.verdict(),
-        sentence=found.sentence(
-            f"All {len(folder.charter.roster)} sites signed what this run spent on their data, "
-            "each with its roster key."
-        ),
+    return found.rule(
+        "receipts of every site",
+        topic=_TOPIC,
+        holds=f"All {len(folder.charter.roster)} sites signed what this run spent on their data, "
+        "each with its roster key.",
         evidence=EVIDENCE,
     )
 
@@ -106,14 +104,11 @@ def _terms(folder: Folder) -> Rule:
         if (unit, neighbouring, delta) != agreed
     )
     found = Findings(faults=faults)
-    return Rule(
-        name="terms of the guarantee",
-        topic="privacy",
-        verdict=found.verdict(),
-        sentence=found.sentence(
-            f"Every epsilon here is for one {privacy.unit}, under {privacy.neighbouring} "
-            f"neighbours, at delta {privacy.delta:g}, as the charter says."
-        ),
+    return found.rule(
+        "terms of the guarantee",
+        topic=_TOPIC,
+        holds=f"Every epsilon here is for one {privacy.unit}, under {privacy.neighbouring} "
+        f"neighbours, at delta {privacy.delta:g}, as the charter says.",
         evidence=CHARTER,
     )
 
@@ -138,20 +133,17 @@ def _spending(
     unknown = [site for site in folder.charter.site_names if site not in found]
     gaps = [f"Unknown at {', '.join(unknown)}: no valid receipt."] if unknown else []
     findings = Findings(faults=tuple(faults), gaps=tuple(gaps))
-    return Rule(
-        name=f"epsilon of {phase}",
-        topic="privacy",
-        verdict=findings.verdict(),
+    return findings.rule(
+        f"epsilon of {phase}",
+        topic=_TOPIC,
+        holds=f"No site's data paid more than {worst:.3f} for {phase}; the charter allows "
+        f"{allowed:g}.",
+        evidence=EVIDENCE,
         figure=Figure(
             value=worst if found and math.isfinite(worst) else None,
             bar=allowed,
             direction="at-most",
         ),
-        sentence=findings.sentence(
-            f"No site's data paid more than {worst:.3f} for {phase}; the charter allows "
-            f"{allowed:g}."
-        ),
-        evidence=EVIDENCE,
     )
 
 
@@ -180,13 +172,10 @@ def _noise(folder: Folder) -> Rule:
     if privacy.evaluation.mechanism == "none" or found.plan.evaluation_epsilon is None:
         faults.append("The evaluation tables carry no noise: their epsilon is infinite.")
     findings = Findings(faults=tuple(faults))
-    return Rule(
-        name="noise was real",
-        topic="privacy",
-        verdict=findings.verdict(),
-        sentence=findings.sentence(
-            "Training and evaluation both carry noise drawn afresh at each site."
-        ),
+    return findings.rule(
+        "noise was real",
+        topic=_TOPIC,
+        holds="Training and evaluation both carry noise drawn afresh at each site.",
         evidence=EVIDENCE,
     )
 
@@ -197,14 +186,11 @@ def _plan(folder: Folder) -> Rule:
     except AccountingError as error:
         faults = (f"No plan follows from the charter: {error}",)
     findings = Findings(faults=faults)
-    return Rule(
-        name="noise as planned",
-        topic="privacy",
-        verdict=findings.verdict(),
-        sentence=findings.sentence(
-            "Noise, steps and epsilons, recomputed from the charter alone, are those in the "
-            "evidence; every interval here includes that noise."
-        ),
+    return findings.rule(
+        "noise as planned",
+        topic=_TOPIC,
+        holds="Noise, steps and epsilons, recomputed from the charter alone, are those in the "
+        "evidence; every interval here includes that noise.",
         evidence=EVIDENCE,
     )
 

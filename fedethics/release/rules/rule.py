@@ -59,9 +59,24 @@ class Findings:
             return "fail"
         return "cannot conclude" if self.gaps else "pass"
 
-    def sentence(self, otherwise: str) -> str:
-        """Return all faults and gaps as one text, or `otherwise` when there are none."""
-        return " ".join((*self.faults, *self.gaps)) or otherwise
+    def rule(
+        self,
+        name: str,
+        *,
+        topic: Topic,
+        holds: str,
+        evidence: str,
+        figure: Figure | None = None,
+    ) -> Rule:
+        """Return the rule that these findings answer; `holds` is its sentence without any."""
+        return Rule(
+            name=name,
+            topic=topic,
+            verdict=self.verdict(),
+            figure=figure,
+            sentence=" ".join((*self.faults, *self.gaps)) or holds,
+            evidence=evidence,
+        )
 
 
 def overall(rules: Sequence[Rule]) -> Outcome:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from statistics import fmean
 
+from fedethics.release.comparison_plots import Cloud, Spot, dots, scatter
 from fedethics.release.comparisons import Comparison, Comparisons
-from fedethics.release.plots import Cloud, dots
 from fedethics.release.sections.block import NOTHING, Block, Table, limits, number
 
 _GUESSING = 0.5
@@ -39,6 +39,34 @@ def build(found: Comparisons) -> Block:
             head=("What", "ε", "Seeds", "AUC", "Accuracy", "AUC at the worst site", "How"),
             rows=tuple(_row(row) for row in found.rows),
         ),
+    )
+
+
+def tradeoff(found: Comparisons) -> Block | None:
+    """Return utility against the gap; None where no gap was taken."""
+    taken = [row for row in found.rows if row.gap]
+    if not taken or not found.gap_metric:
+        return None
+    gap = found.gap_metric.replace("_", " ")
+    title = "Utility against fairness"
+    rows = tuple((row.name, _spread(row.roc_auc), _spread(row.gap)) for row in taken)
+    return Block(
+        title=title,
+        drawing=scatter(
+            [Spot(label=row.name, x=row.roc_auc, y=row.gap) for row in taken],
+            name="tradeoff",
+            title=title,
+            description="; ".join(f"{a}: AUC {b}, gap {c}" for a, b, c in rows),
+            x="AUC on the same held-out records",
+            y=gap,
+            bar=found.gap_bar,
+        ),
+        caption=(
+            "Down is fairer, right is more useful. Large marks are means over seeds, small ones "
+            "the seeds. A way that lies lower and further left buys its fairness with errors "
+            "for everyone. Exact figures of a simulation, without noise."
+        ),
+        table=Table(head=("What", "AUC", gap), rows=rows),
     )
 
 

@@ -81,6 +81,16 @@ def _forest(folder: Folder, feature: str) -> Block:
     )
 
 
+def withheld(folder: Folder) -> tuple[str, ...]:
+    """Return one sentence for each group that is too small to show."""
+    return tuple(
+        f"{feature_label(feature)}, {group_label(name)}: {group.reason}"
+        for feature in features(folder.tables)
+        for name, group in by_group(folder.tables, "count", feature=feature).items()
+        if group.suppressed
+    )
+
+
 def _estimates(tables: Tables, metric: str, feature: str) -> list[tuple[str, Estimate]]:
     found = by_group(tables, metric, feature=feature, confidence=CONFIDENCE)
     return [
@@ -163,7 +173,7 @@ def _objective_row(rule: Rule) -> tuple[str, ...]:
 
 
 def _short(name: str) -> str:
-    return name.replace("_", " ")
+    return name.replace("_", " ").replace("*", " and ")
 
 
 def roc_curves(folder: Folder) -> tuple[Block, ...]:

@@ -134,7 +134,7 @@ def _meaning(gate: GateReport) -> str:
         "cannot conclude": (
             f"No rule fails, but {open_} of {total} cannot be decided: for what they ask, the "
             "evidence is too thin. Nobody can say on it that the model is safe for the people "
-            "above, so it must not be used on them."
+            "above, so on this evidence alone it must not be used on them."
         ),
     }[gate.verdict]
 

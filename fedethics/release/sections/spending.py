@@ -9,6 +9,7 @@ from fedethics.errors import AccountingError
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.events import Event
 from fedethics.privacy.ledger.receipt import Receipt
+from fedethics.privacy.meaning import attack_sentence
 from fedethics.privacy.plan import PrivacyPlan, make_plan
 from fedethics.release.folder import Folder
 from fedethics.release.plots import Line, over_rounds
@@ -130,6 +131,14 @@ def _limits(charter: Charter) -> tuple[tuple[float, str], ...]:
         (training, f"training may spend {training:g}"),
         (evaluation, f"evaluation may spend {evaluation:g}"),
     )
+
+
+def bound(folder: Folder) -> str:
+    """Return what the larger of the two epsilons means for an attacker, in words."""
+    plan = folder.evidence.plan
+    known = [value for value in (plan.training_epsilon, plan.evaluation_epsilon) if value]
+    worst = max(known) if len(known) == 2 else math.inf
+    return attack_sentence(worst, plan.delta, unit=plan.unit)
 
 
 def facts(folder: Folder) -> Table:

@@ -1,0 +1,45 @@
+"""What a permit is asked with and what it grants: the site's two accounts and their caps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fedethics.privacy.ledger import Cap, DataSet
+from fedethics.privacy.plan import ReleaseKind
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataFacts:
+    """What the permit must know of the site's records. Sensitive: it never leaves the site.
+
+    Where the unit is the person, numbers of records are numbers of persons.
+    """
+
+    train: DataSet
+    held_out: DataSet
+    train_records: int
+    held_out_records: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Permit:
+    """The site agrees to run one charter, within these caps.
+
+    Attributes:
+        charter_hash: the charter it speaks of.
+        site: the site's name on the roster.
+        data: the two accounts.
+        train_cap, held_out_cap: what the ledger must enforce on each.
+    """
+
+    charter_hash: str
+    site: str
+    data: DataFacts
+    train_cap: Cap
+    held_out_cap: Cap
+
+    def account(self, kind: ReleaseKind) -> tuple[DataSet, Cap]:
+        """Return the account that a kind of release is charged to, and its cap."""
+        if kind in ("update", "steering"):
+            return self.data.train, self.train_cap
+        return self.data.held_out, self.held_out_cap

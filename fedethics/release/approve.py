@@ -1,0 +1,112 @@
+"""Approve a release: check it whole, record who and why, write the pages anew, free the adapter.
+
+Guarantee: nothing is recorded for a release that does not verify, that failed its gate, or by a key
+that the charter does not let approve.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fedethics.charter.signing import Signer
+from fedethics.errors import ApprovalRefused
+from fedethics.identity import Identity
+from fedethics.release import approvals, durable, folder, gate, readers
+from fedethics.release.approvals import Approval
+from fedethics.release.decision import Decision, decide, decided, place
+from fedethics.release.file_hash import hash_bytes
+from fedethics.release.folder import MANIFEST, Folder, located
+from fedethics.release.gate import GateReport
+from fedethics.release.verification import PLACEMENT, verify
+
+
+def approve(
+    run_dir: Path,
+    identity: Identity,
+    *,
+    role: str,
+    reason: str,
+    despite_uncertainty: bool = False,
+    approved: datetime | None = None,
+) -> Decision:
+    """Record an approval, signed over the manifest's hash; an earlier one of this key is replaced.
+
+    Returns:
+        Where the release stands now.
+
+    Raises:
+        ApprovalRefused: the release does not verify, its gate failed or cannot conclude (without
+            `despite_uncertainty`), the key may not approve, or no reason is given.
+        ReleaseError: a file is missing or malformed, or cannot be written.
+    """
+    opened = folder.load(run_dir)
+    judged = gate.judge(opened)
+    signer = _signer(opened, identity, role)
+    _require_approvable(opened, judged, reason=reason, despite_uncertainty=despite_uncertainty)
+    made = Approval(
+        role=signer.role,
+        name=signer.name,
+        public_key=signer.public_key,
+        approved=(approved or datetime.now(UTC)).isoformat(timespec="seconds"),
+        verdict=judged.verdict,
+        despite_uncertainty=despite_uncertainty and judged.verdict == "cannot conclude",
+        reason=" ".join(reason.split()),
+        manifest_sha256=durable.file_sha256(run_dir / MANIFEST),
+    )
+    before, _ = decided(opened, judged.verdict)
+    kept = tuple(one for one in before.approvals if one.public_key != made.public_key)
+    decision = decide(opened.charter, judged.verdict, (*kept, made))
+    pages = readers.pages_of(opened, judged, decision)
+    hashes = tuple(hash_bytes(name, data) for name, data in pages.items())
+    sealed = approvals.signed(dataclasses.replace(made, pages=hashes), identity)
+    for name, data in pages.items():
+        durable.write(located(run_dir, name), data)
+    approvals.write((*kept, sealed), run_dir)
+    place(run_dir, decision)
+    return decision
+
+
+def _signer(opened: Folder, identity: Identity, role: str) -> Signer:
+    allowed = approvals.approvers(opened.charter)
+    for signer in allowed:
+        if signer.public_key == identity.public_key and signer.role == role:
+            return signer
+    listed = ", ".join(signer.label for signer in allowed)
+    raise ApprovalRefused(
+        f"the key {identity.public_key[:16]} may not approve as {role}: the charter names "
+        f"{listed}. Nothing was recorded"
+    )
+
+
+def _require_approvable(
+    opened: Folder, judged: GateReport, *, reason: str, despite_uncertainty: bool
+) -> None:
+    if judged.verdict == "fail":
+        failed = ", ".join(rule.name for rule in judged.rules if rule.verdict == "fail")
+        raise ApprovalRefused(
+            f"the gate failed ({failed}); no one can approve that, whatever the reason. Nothing "
+            "was recorded, and the adapter stays withheld"
+        )
+    if judged.verdict == "cannot conclude" and not despite_uncertainty:
+        undecided = sum(rule.verdict == "cannot conclude" for rule in judged.rules)
+        raise ApprovalRefused(
+            f"the gate cannot conclude on {undecided} rules. To release all the same is a decision "
+            "of its own: read the report, then give --despite-uncertainty and say in --reason why. "
+            "Nothing was recorded"
+        )
+    if not reason.strip():
+        raise ApprovalRefused(
+            "--reason is empty; it is printed in every report. Nothing was recorded"
+        )
+    problems = [
+        problem
+        for check in verify(opened.path)
+        if check.name != PLACEMENT  # an approval that was cut short is completed by this one
+        for problem in check.problems
+    ]
+    if problems:
+        raise ApprovalRefused(
+            "the release does not verify, so nothing was recorded: " + " ".join(problems)
+        )

@@ -1,0 +1,140 @@
+"""Whether the adapter is released: the gate's verdict and people's approval together.
+
+The gate judges evidence; people decide. A failed gate is final. A gate that cannot conclude
+withholds too, unless somebody who may approve takes the decision on record, saying why.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fedethics.charter.model import Charter
+from fedethics.errors import ReleaseError
+from fedethics.release import durable
+from fedethics.release.approvals import Approval, approvers, fault, load
+from fedethics.release.folder import ADAPTER_DIR, MANIFEST, WITHHELD, Folder
+from fedethics.release.rules.rule import Outcome
+
+State = Literal["released", "awaiting approval", "withheld"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """Where a release stands.
+
+    Attributes:
+        approvals: those that count, in order.
+        missing: who must still approve, in words.
+        sentence: all of that, for a reader without the other fields.
+    """
+
+    state: State
+    approvals: tuple[Approval, ...]
+    missing: tuple[str, ...]
+    sentence: str
+
+    @property
+    def released(self) -> bool:
+        """Whether the adapter may lie in the release."""
+        return self.state == "released"
+
+
+def decide(charter: Charter, verdict: Outcome, approvals: Sequence[Approval]) -> Decision:
+    """Decide from the approvals that count (see `approvals.fault`)."""
+    missing = _missing(charter, approvals) if verdict != "fail" else ()
+    state: State = "withheld"
+    if verdict != "fail" and not missing:
+        state = "released"
+    elif verdict == "pass":
+        state = "awaiting approval"
+    return Decision(
+        state=state,
+        approvals=tuple(approvals),
+        missing=missing,
+        sentence=_sentence(state, verdict, approvals, missing),
+    )
+
+
+def decided(opened: Folder, verdict: Outcome) -> tuple[Decision, tuple[str, ...]]:
+    """Return where a run directory stands, and a sentence for each approval that does not count.
+
+    Raises:
+        ReleaseError: approvals.json is malformed.
+    """
+    listed = load(opened.path)
+    if not listed:
+        return decide(opened.charter, verdict, ()), ()
+    path = opened.path / MANIFEST
+    manifest = durable.file_sha256(path) if path.is_file() else ""
+    checked = [
+        (one, fault(one, opened.charter, verdict=verdict, manifest_sha256=manifest))
+        for one in listed
+    ]
+    counted = tuple(one for one, why in checked if not why)
+    faults = tuple(why for _, why in checked if why)
+    return decide(opened.charter, verdict, counted), faults
+
+
+def place(run_dir: Path, decision: Decision) -> None:
+    """Move the adapter to where the decision says: into the release, or out of it.
+
+    Raises:
+        ReleaseError: the folder cannot be moved.
+    """
+    held, free = run_dir / WITHHELD / ADAPTER_DIR, run_dir / ADAPTER_DIR
+    source, target = (held, free) if decision.released else (free, held)
+    if not source.exists():
+        return
+    try:
+        target.parent.mkdir(exist_ok=True)
+        os.rename(source, target)
+        if decision.released:
+            (run_dir / WITHHELD).rmdir()
+    except OSError as error:
+        raise ReleaseError(f"{source} cannot be moved to {target}: {error.strerror}") from error
+
+
+def placement_fault(run_dir: Path, decision: Decision) -> str:
+    """Return what is wrong with where the adapter lies, or ""."""
+    free = (run_dir / ADAPTER_DIR).exists()
+    if free and not decision.released:
+        return f"{ADAPTER_DIR}/ lies in the release, though: {decision.sentence}"
+    if decision.released and not free:
+        return f"The adapter is still in {WITHHELD}/, though it was approved; approve it again."
+    return ""
+
+
+def _missing(charter: Charter, approvals: Sequence[Approval]) -> tuple[str, ...]:
+    given = {one.role for one in approvals}
+    if charter.ethics.approval_by:
+        return tuple(f"a {role}" for role in charter.ethics.approval_by if role not in given)
+    if approvals:
+        return ()
+    if not charter.ethics.stakeholders:
+        return ("a site or the coordinator",)
+    return (" or ".join(signer.label for signer in approvers(charter)),)
+
+
+def _sentence(
+    state: State, verdict: Outcome, approvals: Sequence[Approval], missing: Sequence[str]
+) -> str:
+    if verdict == "fail":
+        return "Withheld: a failed gate cannot be approved by anyone."
+    given = " ".join(
+        f"{one.role} {one.name} approved it on {one.approved[:10]}"
+        f"{', despite the uncertainty' if one.despite_uncertainty else ''}: “{one.reason}”"
+        for one in approvals
+    )
+    if state == "released":
+        return f"Released. {given}"
+    open_ = f"not approved yet by {'; '.join(missing)}"
+    if verdict == "pass":
+        return f"Awaiting approval: {open_}. Until then the adapter is withheld. {given}".strip()
+    return (
+        f"Withheld: the gate cannot conclude, and nobody answers for a release despite that "
+        f"({open_}). {given}"
+    ).strip()

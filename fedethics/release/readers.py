@@ -1,0 +1,123 @@
+"""One page for each reader, from one content: ethics officer, privacy officer, regulator.
+
+Guarantee: a page loads nothing and runs nothing; equal directories give equal bytes. Harm comes
+first on each of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from fedethics.release import card, content, data_card, report_json
+from fedethics.release.content import Content
+from fedethics.release.decision import Decision
+from fedethics.release.folder import (
+    CARD,
+    DATA_CARD,
+    REPORT,
+    REPORT_JSON,
+    REPORT_PRIVACY,
+    REPORT_REGULATOR,
+    Folder,
+)
+from fedethics.release.gate import GateReport
+from fedethics.release.pages import render, stylesheet
+from fedethics.release.rules.rule import Topic
+
+_EVERY_TOPIC: dict[Topic, str] = {
+    "people": "For the people affected",
+    "privacy": "For the people in the data",
+    "integrity": "For those who check",
+}
+_TITLES = {
+    "gate": "The gate, rule by rule",
+    "groups": "Groups",
+    "compared": "Comparisons",
+    "privacy": "Privacy",
+    "releases": "What left the sites",
+    "rounds": "Rounds",
+    "signed": "Who signed, who approved",
+    "saw": "What the coordinator saw",
+    "not-measured": "What was not measured",
+    "annex": "EU AI Act, Annex IV",
+    "measure": "NIST AI RMF, MEASURE",
+    "verify": "How to verify",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """One reader's page: its sections in their order, and the topics of the gate it shows.
+
+    Attributes:
+        reader: one sentence on whom it is for.
+    """
+
+    file: str
+    title: str
+    reader: str
+    sections: tuple[str, ...]
+    topics: tuple[Topic, ...] = ("people", "privacy", "integrity")
+
+
+READERS = (
+    Page(
+        file=REPORT,
+        title="Report for the ethics officer",
+        reader="This page is for those who answer for what the model does to people.",
+        sections=(
+            "gate", "groups", "compared", "privacy", "rounds", "signed", "saw", "not-measured",
+            "verify",
+        ),
+    ),
+    Page(
+        file=REPORT_PRIVACY,
+        title="Report for the privacy officer",
+        reader="This page is for those who answer for the people in the data.",
+        sections=("privacy", "releases", "saw", "gate", "rounds", "signed", "verify"),
+        topics=("privacy", "integrity"),
+    ),
+    Page(
+        file=REPORT_REGULATOR,
+        title="Annex for the regulator",
+        reader="This page is for those who examine from outside.",
+        sections=(
+            "annex", "measure", "gate", "groups", "privacy", "signed", "not-measured", "verify",
+        ),
+    ),
+)  # fmt: skip
+
+
+def pages_of(opened: Folder, verdict: GateReport, decision: Decision) -> dict[str, bytes]:
+    """Return every page of the release by its name: reports, report.json and both cards."""
+    found = content.build(opened, verdict, decision)
+    pages = {page.file: html(page, found) for page in READERS}
+    pages[REPORT_JSON] = report_json.text(found)
+    pages[CARD] = card.card_of(opened, found)
+    pages[DATA_CARD] = data_card.card_of(opened, found)
+    return {name: text.encode("utf-8") for name, text in pages.items()}
+
+
+def html(page: Page, found: Content) -> str:
+    """Return one reader's page."""
+    contents = {
+        name: _TITLES[name] for name in page.sections if name != "compared" or found.compared
+    }
+    context: dict[str, object] = {
+        field.name: getattr(found, field.name) for field in dataclasses.fields(Content)
+    }
+    return render(
+        "report.html.j2",
+        context
+        | {
+            # Safe: the package's own stylesheet.
+            "css": Markup(stylesheet()),  # noqa: S704
+            "page": page,
+            "others": [other for other in READERS if other is not page],
+            "contents": contents,
+            "topics": {topic: _EVERY_TOPIC[topic] for topic in page.topics},
+        },
+    )
