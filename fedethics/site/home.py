@@ -2,8 +2,10 @@
 
 site.toml      which data, charter and policy; written by the operator
 policy.toml    what this site allows; owned by the privacy officer
-charter.json   the charter it agreed to, canonical bytes
+charter.json   the charter it agreed to, canonical bytes; charters/ keeps those before it
+invitation     what it was invited with, signed by the coordinator; ca.crt is from it
 identity.key   its signing key, mode 0600
+node.key       the key that the coordinator's SuperLink admits its node by
 ledger.db      what every data set here has ever spent
 journal.db     answers drawn and not opened yet, self-tests, sums seen
 secagg.db      sessions in flight and what was ever opened; secrets are wiped when a session ends
@@ -18,9 +20,25 @@ from pathlib import Path
 from fedethics import terms
 from fedethics.charter import document
 from fedethics.charter.model import Charter
+from fedethics.charter.signing import CharterSignature, load_signatures, signatures_path
 from fedethics.errors import CharterError, LedgerError, PolicyError
 from fedethics.identity import Identity
 from fedethics.terms import term
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeTable:
+    """How this site's node reaches the coordinator: the table `[node]` of site.toml.
+
+    Attributes:
+        superlink: the coordinator's address, host:port; TLS always.
+        ca: certificate (PEM) of the authority that signed the coordinator's; relative to the home.
+        key: the node's own private key, ECDSA P-384 in OpenSSH's form, mode 0600.
+    """
+
+    superlink: str = term(pattern=r"[^:/\s]+:[0-9]{1,5}")
+    ca: str = term(default="ca.crt")
+    key: str = term(default="node.key")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +51,7 @@ class SiteFile:
         model_dir: directory of the base model; empty for the embedded one.
         test_noise_seed: fixes all noise, for tests. Anyone who knows it can subtract the noise, so
             nothing is private then: the policy must allow it, and no gate passes such a run.
+        node: how to reach the coordinator; absent where the site is only simulated.
     """
 
     site: str = term(nonempty=True)
@@ -41,6 +60,7 @@ class SiteFile:
     policy: str = term(default="policy.toml")
     model_dir: str = term(default="")
     test_noise_seed: str = term(default="")
+    node: NodeTable | None = term(default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +93,16 @@ class SiteHome:
         return self.path / self.settings.data
 
     @property
+    def charter_path(self) -> Path:
+        """The charter that this site agreed to; absent before it joins and after it leaves."""
+        return self.path / self.settings.charter
+
+    @property
+    def ledger_path(self) -> Path:
+        """What every data set here has ever spent."""
+        return self.path / "ledger.db"
+
+    @property
     def policy_path(self) -> Path:
         """The site's policy."""
         return self.path / self.settings.policy
@@ -101,13 +131,17 @@ class SiteHome:
         """Load the site's signing key."""
         return Identity.load(self.path / "identity.key")
 
+    def charter_signatures(self) -> tuple[CharterSignature, ...]:
+        """Load what was signed over the charter; none where there is no file beside it."""
+        return load_signatures(signatures_path(self.charter_path))
+
     def charter(self, expected_hash: str) -> Charter:
         """Load the charter that this site agreed to, if it is the one asked for.
 
         Raises:
             CharterError: no charter here, or another one than `expected_hash`.
         """
-        charter = document.load(self.path / self.settings.charter)
+        charter = document.load(self.charter_path)
         own = document.hash_of(charter)
         if own != expected_hash:
             raise CharterError(

@@ -11,24 +11,53 @@ from numpy.typing import NDArray
 
 from fedethics import tasks
 from fedethics.fairness.tabulate import tabulate, tabulate_progress
+from fedethics.privacy.count_noise import draw_share
 from fedethics.privacy.noise import NoiseSource
-from fedethics.secagg import Quantiser
+from fedethics.secagg import Opening, Quantiser
 from fedethics.site.session import Session
+from fedethics.steering import count_groups
+from fedethics.training.distributed import gradient_share
 from fedethics.training.dp_sgd import train_round
+from fedethics.training.factors import check_form
 
 
 def train(
-    session: Session, adapter: NDArray[np.float32], _task: str, noise: NoiseSource
+    session: Session,
+    adapter: NDArray[np.float32],
+    opening: Opening,
+    noise: NoiseSource,
+    *,
+    weights: NDArray[np.float64] | None = None,
 ) -> NDArray[np.int64]:
-    """Return the site's weighted, noised update on the fixed-point grid, shape (p,)."""
+    """Return what the site adds to the round's sum, on the task's grid, shape (p,).
+
+    Under local trust its weighted, noised update; under distributed trust its gradient sum with a
+    share of the noise, which must not leave unmasked.
+    """
     part = session.workbench.records.train
+    terms = session.local_terms(opening.round_number)
+    if session.charter.privacy.training.trust_mode == "distributed":
+        return gradient_share(
+            session.workbench.learner,
+            vector=adapter,
+            activations=session.workbench.activations(part),
+            labels=part.labels,
+            terms=terms,
+            noise=noise,
+            share_std=tasks.gradient_share_std(session.plan),
+            limit=tasks.sum_limit(session.charter),
+            units=part.units,
+            weights=weights,
+        )
     result = train_round(
         session.workbench.learner,
         vector=adapter,
         activations=session.workbench.activations(part),
         labels=part.labels,
-        terms=session.local_terms(),
+        terms=terms,
         noise=noise,
+        units=part.units,
+        weights=weights,
     )
     weighted = result.update * np.float32(tasks.site_weight(session.charter, session.site))
     aggregation = session.charter.secagg
@@ -37,29 +66,61 @@ def train(
 
 
 def measure(
-    session: Session, adapter: NDArray[np.float32], task: str, noise: NoiseSource
+    session: Session, adapter: NDArray[np.float32], opening: Opening, noise: NoiseSource
 ) -> NDArray[np.int64]:
-    """Return the held-out tables of `task` with this site's share of the noise."""
-    part = session.workbench.records.held_out
+    """Return the tables of the opening's task with this site's share of the noise.
+
+    Of held-out records; of training records for the counts that steer training.
+    """
+    records, plan = session.workbench.records, session.plan
+    part = records.train if opening.task == tasks.STEERING else records.held_out
     layout = tasks.layout_of(session.charter)
     scores = session.workbench.learner.scores(adapter, session.workbench.activations(part))
     # An adapter can be made so that one record's score overflows. An error would tell of that
     # record without noise, so such a score counts as 0.
     scores = np.where(np.isfinite(scores), scores, 0.0)
-    plan = session.plan
-    if task == tasks.PROGRESS:
+    if opening.task == tasks.STEERING:
+        table = count_groups(session.charter, groups=part.groups, labels=part.labels, scores=scores)
+        share = _share(session, plan.steering_site_variance, table.size, noise)
+        return np.asarray(table + share, dtype=np.int64)
+    if opening.task == tasks.PROGRESS:
         table = tabulate_progress(layout, labels=part.labels, scores=scores)
-        share = _share(session, plan.progress_std, table.size, noise)
+        share = _share(session, plan.site_variance(plan.progress_std), table.size, noise)
         return np.asarray(table + share, dtype=np.int64)
     table = tabulate(layout, groups=part.groups, labels=part.labels, scores=scores)
-    counts = _share(session, plan.counts_std, layout.counts_length, noise.derive("counts"))
+    counts = _share(
+        session,
+        plan.site_variance(plan.counts_std),
+        layout.counts_length,
+        noise.derive("counts"),
+    )
     histogram = _share(
-        session, plan.histogram_std, layout.histogram_length, noise.derive("histogram")
+        session,
+        plan.site_variance(plan.histogram_std),
+        layout.histogram_length,
+        noise.derive("histogram"),
     )
     return np.asarray(table + np.concatenate([counts, histogram]), dtype=np.int64)
 
 
-def _share(session: Session, std: float, size: int, noise: NoiseSource) -> NDArray[np.int64]:
-    if std == 0.0:
+def require_form(session: Session, adapter: NDArray[np.float32], opening: Opening) -> None:
+    """Refuse an adapter that the charter's form could not have come to by the opening's round.
+
+    Raises:
+        ModelError: it is not of that form; nothing was computed with it.
+    """
+    # Updates, and the counts that steer them, are taken before the round's sum is in the adapter.
+    before = opening.task in {tasks.UPDATE, tasks.STEERING}
+    check_form(
+        session.workbench.learner,
+        adapter,
+        session.charter.adapter,
+        rounds_done=opening.round_number - before,
+    )
+
+
+def _share(session: Session, variance: float, size: int, noise: NoiseSource) -> NDArray[np.int64]:
+    mechanism = session.plan.count_mechanism
+    if mechanism is None or not variance:
         return np.zeros(size, dtype=np.int64)
-    return noise.skellam(variance=session.plan.site_variance(std), size=size)
+    return draw_share(mechanism, noise, variance=variance, size=size)

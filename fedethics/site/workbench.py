@@ -12,19 +12,19 @@ from functools import lru_cache
 from pathlib import Path
 
 from fedethics.canonical import sha256_hex
-from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.model import Charter
-from fedethics.data.reading import read_records
 from fedethics.data.records import Records
-from fedethics.data.split import Split, split
+from fedethics.data.split import Split
+from fedethics.policy.model import Compute
 from fedethics.policy.permit import DataFacts
-from fedethics.privacy.ledger import DataSet
+from fedethics.site.records import facts_of, site_records
 from fedethics.training.activations import Activations
 from fedethics.training.learner import Learner
 
 # Sensitive: activations determine the text. Bounded, in memory only, gone with the process.
 _ACTIVATIONS: dict[tuple[str, str], Activations] = {}
 _MAX_CACHED = 32
+_ON_CPU = Compute()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +46,11 @@ class Workbench:
 
     def facts(self) -> DataFacts:
         """Return what the permit needs to know of the records; it stays at the site."""
-        train, held_out = self.records.train, self.records.held_out
-        return DataFacts(
-            train=_account(train, "train"),
-            held_out=_account(held_out, "held-out"),
-            train_records=len(train.texts),
-            held_out_records=len(held_out.texts),
-        )
-
-
-def _account(part: Records, label: str) -> DataSet:
-    return DataSet(fingerprint=part.fingerprint, label=label, source=part.source_fingerprint)
+        return facts_of(self.records)
 
 
 def open_workbench(
-    charter: Charter, *, data: Path, model_dir: Path | None, device: str = "cpu"
+    charter: Charter, *, data: Path, model_dir: Path | None, compute: Compute = _ON_CPU
 ) -> Workbench:
     """Read and split the records and load the model, or return what this process has.
 
@@ -68,21 +58,15 @@ def open_workbench(
         DataError: the file is not as the charter's schema says.
         ModelError: the model is missing or has another hash.
     """
-    changed = data.stat().st_mtime_ns if data.exists() else 0
-    return Workbench(_records(charter.data, data, changed), learner_for(charter, model_dir, device))
+    return Workbench(site_records(data, charter.data), learner_for(charter, model_dir, compute))
 
 
-@lru_cache(maxsize=64)
-def _records(terms: DataTerms, path: Path, _changed: int) -> Split:
-    return split(read_records(path, terms), terms)
-
-
-def learner_for(charter: Charter, model_dir: Path | None, device: str) -> Learner:
+def learner_for(charter: Charter, model_dir: Path | None, compute: Compute) -> Learner:
     """Return this process's learner for `charter`; it holds no state between calls."""
     # Who takes part does not change the model, so federations of other rosters share it.
-    return _learner(dataclasses.replace(charter, roster=(), coordinator_key=""), model_dir, device)
+    return _learner(dataclasses.replace(charter, roster=(), coordinator_key=""), model_dir, compute)
 
 
 @lru_cache(maxsize=4)
-def _learner(charter: Charter, model_dir: Path | None, device: str) -> Learner:
-    return Learner(charter, model_dir=model_dir, device=device)
+def _learner(charter: Charter, model_dir: Path | None, compute: Compute) -> Learner:
+    return Learner(charter, model_dir=model_dir, device=compute.device, dtype=compute.dtype)

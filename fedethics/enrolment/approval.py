@@ -1,0 +1,177 @@
+"""Approve requests: put sites on the roster, and write the charter that follows and its invitation.
+
+Approving the same requests again changes nothing. A changed roster is a new charter, with the next
+version number, and every site joins again: whose sums a site takes part in is part of what it
+agrees to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedethics.charter import document
+from fedethics.charter.model import Charter
+from fedethics.charter.roster import Member
+from fedethics.enrolment import coordinator, files
+from fedethics.enrolment.leaving import read_notice
+from fedethics.enrolment.request import SiteRequest, read_request
+from fedethics.errors import EnrolmentError, EnrolmentForged
+from fedethics.identity import Identity
+from fedethics.site.archive import archive_charter
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Enrolment:
+    """The roster after an approval.
+
+    Attributes:
+        members: every approved request, by name.
+        charter: the charter with this roster; None while there are fewer sites than the minimum
+            cohort.
+        changed: the charter is another than before, so that sites must join again.
+        missing: sites that are still needed.
+    """
+
+    members: tuple[SiteRequest, ...]
+    charter: Charter | None
+    changed: bool
+    missing: int
+
+
+def approve(home: Path, papers: Sequence[bytes], *, replace: bool = False) -> Enrolment:
+    """Put the makers of these requests on the roster.
+
+    Args:
+        home: the coordinator's home.
+        papers: request files; none rebuilds charter and invitation from what was approved.
+        replace: a site may come with another key than it was approved with.
+
+    Raises:
+        EnrolmentError, EnrolmentForged: a request does not hold, a name or key stands twice, or a
+            site comes with another key; nothing was written.
+    """
+    before = {site: data for site, (data, _) in coordinator.approved(home).items()}
+    after = dict(before)
+    for data in papers:
+        request = read_request(data)
+        _check_successor(request, before.get(request.site), replace=replace)
+        after[request.site] = data
+    members = [read_request(data) for data in after.values()]
+    _check_apart(members)
+    draft, charter = _charter(home, members)
+    for site in after.keys() - before.keys() | {s for s in before if before[s] != after[s]}:
+        _write_member(home, after[site])
+    return _settle(home, members, draft, charter)
+
+
+def remove(home: Path, paper: bytes) -> Enrolment:
+    """Take the site that signed a notice of leaving off the roster.
+
+    Raises:
+        EnrolmentError, EnrolmentForged: not a notice, or not by a site of the roster.
+    """
+    notice, key = read_notice(paper)
+    members = {site: request for site, (_, request) in coordinator.approved(home).items()}
+    if notice.site not in members:
+        raise EnrolmentError(f"{notice.site!r} is not on the roster; nothing was changed")
+    if members[notice.site].public_key != key:
+        raise EnrolmentForged(
+            f"the notice of {notice.site!r} is signed by {key[:16]}, not by the key of the roster; "
+            "nothing was changed"
+        )
+    left = [request for site, request in members.items() if site != notice.site]
+    draft, charter = _charter(home, left)
+    (home / coordinator.ROSTER / f"{notice.site}.request").unlink()
+    (home / coordinator.NODES / f"{notice.site}.pub").unlink(missing_ok=True)
+    return _settle(home, left, draft, charter)
+
+
+def _check_successor(request: SiteRequest, earlier: bytes | None, *, replace: bool) -> None:
+    if earlier is None:
+        return
+    known = read_request(earlier)
+    if request.public_key != known.public_key and not replace:
+        raise EnrolmentError(
+            f"{request.site!r} is approved with key {known.public_key[:16]} and now asks with "
+            f"{request.public_key[:16]}; nothing was written. If the institution confirms that it "
+            "lost its key, approve with --replace"
+        )
+    if request.public_key == known.public_key and request.made < known.made:
+        raise EnrolmentError(
+            f"the request of {request.site!r} is older ({request.made}) than the one approved "
+            f"({known.made}); nothing was written"
+        )
+
+
+def _check_apart(members: Sequence[SiteRequest]) -> None:
+    for name, keys in (
+        ("identity", [member.public_key for member in members]),
+        ("node key", [member.node_key for member in members]),
+    ):
+        twice = {key for key in keys if keys.count(key) > 1}
+        if twice:
+            sites = [m.site for m in members if m.public_key in twice or m.node_key in twice]
+            raise EnrolmentError(
+                f"{', '.join(sorted(sites))} have the same {name}; nothing was written"
+            )
+
+
+def _charter(home: Path, members: Sequence[SiteRequest]) -> tuple[Charter, Charter | None]:
+    """Return the draft, and the charter with this roster once there are enough sites."""
+    draft = document.load(home / coordinator.DRAFT)
+    if len(members) < draft.secagg.minimum_cohort:
+        return draft, None
+    identity = Identity.load(home / coordinator.IDENTITY)
+    roster = [
+        Member(site=m.site, public_key=m.public_key, declared_records=m.declared_records)
+        for m in sorted(members, key=lambda member: member.site)
+    ]
+    enrolled = document.enrol(draft, coordinator_key=identity.public_key, roster=roster)
+    return draft, _versioned(home, enrolled)
+
+
+def _versioned(home: Path, enrolled: Charter) -> Charter:
+    """Return the charter under the present version if nothing changed, else under the next."""
+    current = coordinator.current_charter(home)
+    asked, used = enrolled.charter.version, coordinator.last_version(home)
+    if current is not None and asked <= current.charter.version:
+        same = _with_version(enrolled, current.charter.version)
+        if same == current:
+            return same
+    return _with_version(enrolled, max(asked, used + 1))
+
+
+def _with_version(charter: Charter, version: int) -> Charter:
+    return dataclasses.replace(
+        charter, charter=dataclasses.replace(charter.charter, version=version)
+    )
+
+
+def _write_member(home: Path, data: bytes) -> None:
+    request = read_request(data)
+    files.replace(home / coordinator.ROSTER / f"{request.site}.request", data)
+    line = f"{request.node_key} {request.site}\n".encode()
+    files.replace(home / coordinator.NODES / f"{request.site}.pub", line)
+
+
+def _settle(
+    home: Path, members: Sequence[SiteRequest], draft: Charter, charter: Charter | None
+) -> Enrolment:
+    current = coordinator.current_charter(home)
+    path = home / coordinator.CHARTER
+    if current is not None and charter != current:
+        archive_charter(path)
+    if charter is None:
+        # Without enough sites there is nothing that could be run or joined.
+        path.unlink(missing_ok=True)
+    elif charter != current:
+        files.replace(path, document.encode(charter))
+    return Enrolment(
+        members=tuple(sorted(members, key=lambda member: member.site)),
+        charter=charter,
+        changed=charter != current,
+        missing=max(0, draft.secagg.minimum_cohort - len(members)),
+    )

@@ -1,0 +1,92 @@
+"""What a charter asks of a site, beside what the site's policy allows: one row for each term.
+
+The rows explain; they do not decide. What decides are the rules of `fedethics.policy.permit`, whose
+reasons stand below the table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fedethics.charter.model import Charter
+from fedethics.policy.model import ANY, Policy
+from fedethics.privacy.plan import PrivacyPlan
+
+Row = tuple[str, str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ask:
+    """One term: what is asked and what is allowed, in words."""
+
+    term: str
+    asked: str
+    allowed: str
+
+
+def asks(charter: Charter, *, policy: Policy, plan: PrivacyPlan) -> tuple[Ask, ...]:
+    """Return every term of `charter` that a policy speaks of, and the few others that matter."""
+    rows = (*_of_privacy(charter, policy, plan), *_of_work(charter, policy, plan))
+    return tuple(Ask(term=term, asked=asked, allowed=allowed) for term, asked, allowed in rows)
+
+
+def _of_privacy(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator[Row]:
+    allow, privacy = policy.allow, charter.privacy
+    at = f"at delta {privacy.delta:g}"
+    noise = "none" if plan.noise_multiplier is None else f"{plan.noise_multiplier:.3g}"
+    yield "epsilon of training, whole run", f"{_figure(plan.training_epsilon)} {at}", _caps(policy)
+    yield (
+        "epsilon of held-out records, whole run",
+        f"{_figure(plan.evaluation_epsilon)} {at}",
+        _caps(policy),
+    )
+    yield "delta", f"{privacy.delta:g}", f"at most {policy.caps.delta:g}"
+    yield "who counts as one", privacy.unit, _any_of(allow.units)
+    yield (
+        "whom training noise protects against",
+        privacy.training.trust_mode,
+        _any_of(allow.training_trust_modes),
+    )
+    yield (
+        "whom table noise protects against",
+        privacy.evaluation.trust_mode,
+        _any_of(allow.evaluation_trust_modes),
+    )
+    yield "noise multiplier of a training step", noise, _noise(policy)
+
+
+def _of_work(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator[Row]:
+    training, minimum = charter.training, policy.minimum
+    optional = (("progress", plan.progress_rounds), ("steering", plan.steering_rounds))
+    sums = ["update", *(kind for kind, rounds in optional if rounds), "fairness"]
+    cohort = f"at least {charter.secagg.minimum_cohort} of {len(charter.roster)}"
+    steps = f"{training.rounds}, of {training.local_steps} steps each"
+    listed = "any charter" if ANY in policy.allow.charters else "those listed by hash"
+    yield "sums that leave", ", ".join(sums), _any_of(policy.allow.releases)
+    yield "sites in any opened sum", cohort, f"at least {minimum.cohort}"
+    yield "rounds", steps, "as many as the caps on epsilon allow"
+    yield "records in each part", "seen when the data are read", f"at least {minimum.records}"
+    yield "this charter", plan.charter_hash[:16], listed
+
+
+def _figure(value: float) -> str:
+    return "infinite" if math.isinf(value) else f"{value:.3g}"
+
+
+def _caps(policy: Policy) -> str:
+    caps = policy.caps
+    return (
+        f"{caps.epsilon_per_run:g} a run, {caps.epsilon_per_year:g} a year, "
+        f"{caps.epsilon_per_data_set:g} for life"
+    )
+
+
+def _noise(policy: Policy) -> str:
+    least = f"at least {policy.minimum.noise_multiplier:g}"
+    return f"{least}, or none" if policy.allow.without_dp else least
+
+
+def _any_of(values: tuple[str, ...]) -> str:
+    return " or ".join(values)

@@ -1,0 +1,102 @@
+"""The coordinator's home: its key, the draft of the charter, and the requests that were approved.
+
+The roster is kept as the signed requests themselves, so that anyone who may read this directory can
+check afterwards who was enrolled on whose word. The rest of the home is told in
+`fedethics.deployment.settings`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from fedethics.charter import document
+from fedethics.charter.model import Charter
+from fedethics.enrolment import files
+from fedethics.enrolment.request import SiteRequest, read_request
+from fedethics.errors import EnrolmentError
+from fedethics.identity import Identity
+from fedethics.site.archive import archived
+
+IDENTITY, DRAFT, CHARTER, INVITATION = "identity.key", "draft.toml", "charter.json", "invitation"
+FEDERATION_FILE, ROSTER, NODES = "federation.toml", "roster", "nodes"
+_MADE = (IDENTITY, DRAFT, CHARTER, INVITATION, FEDERATION_FILE)
+_ADDRESS = r"[^:/\s]+:[0-9]{1,5}"
+
+_FEDERATION_TOML = """\
+# The coordinator's settings. Paths are relative to this directory, or absolute. Privacy terms are
+# never here: they are in the charter, which every site holds for itself.
+
+[superlink]
+# Where the SuperLink listens. Its control path has no authentication: keep it on loopback, and put
+# a proxy before it that lets only the fleet path through.
+listen = "{listen}"
+# Where sites dial: the proxy. It goes into the invitation.
+address = "{address}"
+certificate = "tls/server.crt"
+key = "tls/server.key"
+ca = "tls/ca.crt"
+# proxy-ca = "tls/proxy-ca.crt"  # authority of the proxy's certificate, where it is another one
+
+[job]
+# Name of the next run in every message and ledger: keep it to resume a run, change it for another.
+id = "{job}"
+leg-timeout-s = 600.0
+# model-dir = "/srv/models/name"    # left out: the model that comes with an installed package
+"""
+
+
+def found_coordinator(home: Path, *, draft: Path, listen: str, address: str) -> Identity:
+    """Make the coordinator's home, and return its new identity; certificates are made apart.
+
+    Args:
+        home: the directory; made with mode 0700, or there with that mode.
+        draft: the charter without its roster, as people wrote it (TOML).
+        listen: host:port of the SuperLink.
+        address: host:port that sites dial.
+
+    Raises:
+        CharterError: the draft is not a charter, with every problem.
+        EnrolmentError: it has a roster, or a file is in the way; nothing was written.
+    """
+    charter = document.load(draft)
+    if charter.roster:
+        raise EnrolmentError(
+            f"{draft} has a roster already; a draft has none, since the roster is made of requests"
+        )
+    for given in (listen, address):
+        if not re.fullmatch(_ADDRESS, given):
+            raise EnrolmentError(f"{given!r} is not an address; expected host:port")
+    files.make_private_folder(home)
+    files.refuse_existing(home, _MADE)
+    for folder in (ROSTER, NODES):
+        files.make_private_folder(home / folder)
+    identity = Identity.generate()
+    identity.save(home / IDENTITY)
+    files.create(home / DRAFT, files.read(draft))
+    text = _FEDERATION_TOML.format(listen=listen, address=address, job=f"{charter.name[:56]}-1")
+    files.create(home / FEDERATION_FILE, text.encode())
+    return identity
+
+
+def approved(home: Path) -> dict[str, tuple[bytes, SiteRequest]]:
+    """Return every approved request by its site, each with its signature checked again."""
+    found = {}
+    for path in sorted((home / ROSTER).glob("*.request")):
+        data = files.read(path)
+        request = read_request(data)
+        found[request.site] = (data, request)
+    return found
+
+
+def current_charter(home: Path) -> Charter | None:
+    """Return the charter with its roster, or None before enough sites were approved."""
+    path = home / CHARTER
+    return document.load(path) if path.exists() else None
+
+
+def last_version(home: Path) -> int:
+    """Return the highest version of a charter that was ever in force here; 0 before the first."""
+    present = current_charter(home)
+    before = (document.load(path) for path in archived(home / CHARTER))
+    return max((one.charter.version for one in (present, *before) if one is not None), default=0)

@@ -1,0 +1,141 @@
+"""Join a federation: read an invitation, say what it asks, and install it once a person agrees.
+
+Guarantee: `propose` writes nothing, and `install` is only to be called with what it returned. A
+proposal exists only if the coordinator's fingerprint is the one that was said, every signature
+holds, and the charter's roster names this site by the key that lies in this home.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedethics.charter import document
+from fedethics.charter.differences import Change, differences
+from fedethics.charter.model import Charter
+from fedethics.enrolment import files
+from fedethics.enrolment.asking import Ask, asks
+from fedethics.enrolment.invitation import Invitation, read_invitation
+from fedethics.enrolment.node_table import with_node_table
+from fedethics.errors import CharterError, DataError, EnrolmentError
+from fedethics.policy.model import load_policy
+from fedethics.policy.permit import DataFacts, refusals_before_joining
+from fedethics.privacy.ledger import Ledger
+from fedethics.privacy.plan import make_plan
+from fedethics.site.archive import archive_charter
+from fedethics.site.home import SiteHome
+from fedethics.site.records import facts_of, site_records
+
+INVITATION, CA = "invitation", "ca.crt"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proposal:
+    """What joining would mean.
+
+    Attributes:
+        asks: each term beside what the policy allows.
+        refusals: every reason why this site's policy does not allow the charter.
+        unread: why the records could not be judged yet; empty when they were.
+        changes: against the charter that the site holds now; empty where it holds none.
+        again: the site holds exactly this charter already.
+    """
+
+    paper: bytes
+    invitation: Invitation
+    charter: Charter
+    charter_hash: str
+    asks: tuple[Ask, ...]
+    refusals: tuple[str, ...]
+    unread: str
+    changes: tuple[Change, ...]
+    again: bool
+
+
+def propose(home: SiteHome, paper: bytes, *, said: str) -> Proposal:
+    """Read an invitation for this site; nothing is written.
+
+    Args:
+        home: this site's.
+        paper: the invitation's bytes.
+        said: the coordinator's fingerprint, as it was read out.
+
+    Raises:
+        EnrolmentForged: another signer than the one with this fingerprint, or a changed paper.
+        EnrolmentError: damaged, or the roster does not name this site with its key.
+        PolicyError: no valid policy.
+        LedgerError, LedgerTampered: the ledger does not verify.
+    """
+    invitation = read_invitation(paper, said=said)
+    charter = invitation.agreement
+    identity = home.identity()
+    _check_named(charter, site=home.settings.site, public_key=identity.public_key)
+    policy, plan = load_policy(home.policy_path), make_plan(charter)
+    facts, unread = _records(home, charter)
+    refusals = refusals_before_joining(
+        charter,
+        site=home.settings.site,
+        policy=policy,
+        plan=plan,
+        ledger=Ledger.open(home.ledger_path, identity=identity),
+        data=facts,
+    )
+    before = document.load(home.charter_path) if home.charter_path.exists() else None
+    return Proposal(
+        paper=paper,
+        invitation=invitation,
+        charter=charter,
+        charter_hash=document.hash_of(charter),
+        asks=asks(charter, policy=policy, plan=plan),
+        refusals=refusals,
+        unread=unread,
+        changes=differences(before, charter) if before else (),
+        again=before == charter,
+    )
+
+
+def install(home: SiteHome, proposal: Proposal) -> None:
+    """Install what was agreed to: certificate, address, and last the charter.
+
+    The charter before it and what was signed over it are kept in `charters/`. A crash in between
+    leaves the old charter in force; joining again ends it.
+
+    Raises:
+        EnrolmentError: a file cannot be written.
+    """
+    settings = home.path / "site.toml"
+    text = with_node_table(
+        files.read(settings).decode("utf-8"), superlink=proposal.invitation.superlink, ca=CA
+    )
+    files.replace(home.path / CA, proposal.invitation.ca.encode("utf-8"))
+    files.replace(settings, text.encode("utf-8"))
+    if home.charter_path.exists() and not proposal.again:
+        archive_charter(home.charter_path)
+    files.replace(home.path / INVITATION, proposal.paper)
+    files.replace(home.charter_path, document.encode(proposal.charter))
+
+
+def installed_invitation(home: SiteHome) -> Path:
+    """Return where the invitation that the site accepted is kept."""
+    return home.path / INVITATION
+
+
+def _check_named(charter: Charter, *, site: str, public_key: str) -> None:
+    member = charter.member(site)
+    if member is None:
+        raise EnrolmentError(
+            f"the charter's roster ({', '.join(charter.site_names)}) does not name {site!r}; "
+            "nothing was written. Ask the coordinator whether your request was approved"
+        )
+    if member.public_key != public_key:
+        raise EnrolmentError(
+            f"the charter names {site!r} by key {member.public_key[:16]}, but this home's key is "
+            f"{public_key[:16]}; nothing was written. Send a new request from this home"
+        )
+
+
+def _records(home: SiteHome, charter: Charter) -> tuple[DataFacts | None, str]:
+    try:
+        return facts_of(site_records(home.data_path, charter.data)), ""
+    except (DataError, CharterError) as error:
+        return None, str(error)

@@ -1,0 +1,84 @@
+"""Preflight: are the keys private, and is the ledger whole and all there?"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from fedethics.enrolment.node_key import public_half
+from fedethics.errors import FedethicsError
+from fedethics.privacy.ledger import verify_files
+from fedethics.site.finding import Finding, fail, ok
+from fedethics.site.home import SiteHome
+
+_PRIVATE = ("identity.key", "ledger.db", "ledger.db.head", "secagg.db", "journal.db", "log.jsonl")
+
+
+def modes(home: SiteHome) -> Iterator[Finding]:
+    """Check that nobody else may read the home, and that both keys are what they should be."""
+    open_to_others = [
+        f"{path} {_mode(path):04o}"
+        for path in _looked_at(home)
+        if path.exists() and _mode(path) & 0o077
+    ]
+    if open_to_others:
+        yield fail(
+            "file modes",
+            f"others may read: {', '.join(open_to_others)}",
+            fix=f"chmod 700 {home.path}; chmod 600 on each file named",
+        )
+    else:
+        yield ok("file modes", f"{home.path} and its keys are this account's alone")
+    yield from _keys(home)
+
+
+def ledger(home: SiteHome) -> Iterator[Finding]:
+    """Verify the ledger offline, its head file, and that opened sums are remembered."""
+    try:
+        report = verify_files(home.ledger_path, home.identity().public_key)
+    except FedethicsError as error:
+        yield fail(
+            "ledger", str(error), fix="stop, keep the files, and compare them with your backup"
+        )
+        return
+    if report.head_checked:
+        yield ok("ledger", f"{report.entries} entries verify, and its head file agrees")
+    else:
+        yield fail(
+            "ledger",
+            f"{home.ledger_path}.head is missing: a rollback could not be seen",
+            fix="restore ledger.db and ledger.db.head together from your backup",
+        )
+    try:
+        yield ok("opened sums", f"{home.opened_sums} is in place")
+    except FedethicsError as error:
+        yield fail("opened sums", str(error), fix=f"restore {home.path / 'secagg.db'}")
+
+
+def _looked_at(home: SiteHome) -> Iterator[Path]:
+    yield home.path
+    yield from (home.path / name for name in _PRIVATE)
+    if home.settings.node is not None:
+        yield home.path / home.settings.node.key
+
+
+def _keys(home: SiteHome) -> Iterator[Finding]:
+    key = home.path / (home.settings.node.key if home.settings.node else "node.key")
+    try:
+        home.identity()
+        public_half(key.read_bytes())
+    except FedethicsError as error:
+        yield fail("keys", str(error), fix="restore the keys of this home from your backup")
+    except OSError as error:
+        yield fail(
+            "keys",
+            f"{key} cannot be read: {error.strerror}",
+            fix="restore it from your backup, or enrol anew: fedethics site init",
+        )
+    else:
+        yield ok("keys", "identity and node key are there and of the right kind")
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)

@@ -1,0 +1,140 @@
+"""Preflight: is the coordinator there, is it the right one, and do the clocks agree?
+
+One TLS connection, as Flower's node will make it: through the proxy of the environment if there is
+one, believing only the authority of the invitation. One request for `/health`, which carries
+nothing of this site.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+from fedethics.site.finding import Finding, fail, ok, warn
+from fedethics.site.home import SiteHome
+
+_TIMEOUT_S = 6.0
+_NEAR_END_DAYS = 14
+_NOTABLE_SKEW_S = 30.0
+# Flower's node authentication takes timestamps within 305 s; the ledger, clocks within 300 s.
+_MOST_SKEW_S = 300.0
+_FIXES = {
+    9: "the coordinator's certificate is not valid yet: compare this machine's clock with theirs",
+    10: "the coordinator must renew its certificate, or this machine's clock is wrong",
+    18: "it is not the authority of the invitation: ask the coordinator, by telephone",
+    19: "it is not the authority of the invitation: ask the coordinator, by telephone",
+    20: "it is not the authority of the invitation: ask the coordinator, by telephone",
+    62: "the certificate is for another host: ask the coordinator which address to dial",
+    64: "the certificate is for another address: ask the coordinator which address to dial",
+}
+
+
+def coordinator(home: SiteHome, *, clock: Callable[[], datetime]) -> Iterator[Finding]:
+    """Connect to the coordinator, and look at its certificate and its clock."""
+    table = home.settings.node
+    if table is None:
+        yield fail(
+            "coordinator",
+            f"{home.path}/site.toml has no [node]: this site knows no coordinator",
+            fix=f"fedethics site join --home {home.path} INVITATION",
+        )
+        return
+    host, _, port = table.superlink.rpartition(":")
+    proxy = proxy_for(host)
+    way = f" through the proxy {proxy}" if proxy else ""
+    try:
+        context = ssl.create_default_context(cafile=str(home.path / table.ca))
+    except (OSError, ssl.SSLError) as error:
+        yield fail(
+            "coordinator",
+            f"the authority's certificate {home.path / table.ca} cannot be read ({error})",
+            fix=f"fedethics site join --home {home.path} INVITATION",
+        )
+        return
+    with closing(_connection(host, int(port), proxy, context)) as connection:
+        try:
+            connection.connect()
+        except ssl.SSLCertVerificationError as error:
+            yield _bad_certificate(table.superlink, error)
+            return
+        except OSError as error:
+            yield _unreachable(f"{table.superlink}{way}", error)
+            return
+        yield ok("coordinator", f"{table.superlink} answers{way}, with TLS by the right authority")
+        yield _certificate(connection, clock())
+        yield _clocks(connection, host, clock)
+
+
+def proxy_for(host: str) -> str:
+    """Return host:port of the proxy that Flower's node would use for `host`; empty for none."""
+    proxies = urllib.request.getproxies()
+    given = proxies.get("https", proxies.get("all", ""))
+    if not given or urllib.request.proxy_bypass(host):
+        return ""
+    parts = urlsplit(given if "//" in given else f"//{given}")
+    # Without user and password, should the address hold any.
+    return f"{parts.hostname}:{parts.port or 3128}"
+
+
+def _connection(
+    host: str, port: int, proxy: str, context: ssl.SSLContext
+) -> http.client.HTTPSConnection:
+    if not proxy:
+        return http.client.HTTPSConnection(host, port, timeout=_TIMEOUT_S, context=context)
+    near, _, near_port = proxy.rpartition(":")
+    through = http.client.HTTPSConnection(near, int(near_port), timeout=_TIMEOUT_S, context=context)
+    through.set_tunnel(host, port)
+    return through
+
+
+def _bad_certificate(address: str, error: ssl.SSLCertVerificationError) -> Finding:
+    return fail(
+        "certificate",
+        f"{address} showed a certificate that does not hold: {error.verify_message}",
+        fix=_FIXES.get(error.verify_code, "ask the coordinator, by telephone, what changed"),
+    )
+
+
+def _unreachable(address: str, error: OSError) -> Finding:
+    why = error.strerror or str(error) or type(error).__name__
+    return fail(
+        "coordinator",
+        f"{address} cannot be reached: {why}",
+        fix="open the way out to this host and port in the firewall; where a proxy is needed, set "
+        "HTTPS_PROXY; ask whether the coordinator is up",
+    )
+
+
+def _certificate(connection: http.client.HTTPSConnection, now: datetime) -> Finding:
+    shown = connection.sock.getpeercert() or {}  # never empty once verified
+    end = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(shown["notAfter"])), UTC)
+    days = (end - now).days
+    line = f"valid until {end.date()} ({days} days)"
+    if days < _NEAR_END_DAYS:
+        return warn("certificate", line, fix="tell the coordinator to renew it before the run")
+    return ok("certificate", line)
+
+
+def _clocks(
+    connection: http.client.HTTPSConnection, host: str, clock: Callable[[], datetime]
+) -> Finding:
+    fix = "ask whether the coordinator's proxy sends a Date header; compare the clocks by hand"
+    try:
+        connection.request("GET", "/health", headers={"Host": host})
+        theirs = connection.getresponse().getheader("Date") or ""
+        skew = (clock() - parsedate_to_datetime(theirs)).total_seconds()
+    except (OSError, http.client.HTTPException, ValueError):
+        return warn("clock", "the coordinator did not tell its time", fix=fix)
+    line = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the coordinator's"
+    mend = "let both sides take the time from the network (NTP)"
+    if abs(skew) > _MOST_SKEW_S:
+        return fail("clock", f"{line}: nodes this far apart are refused", fix=mend)
+    if abs(skew) > _NOTABLE_SKEW_S:
+        return warn("clock", line, fix=mend)
+    return ok("clock", line)

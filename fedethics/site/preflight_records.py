@@ -1,0 +1,74 @@
+"""Preflight: can the records be read with the charter's schema, and is the agreed model here?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fedethics.charter import document
+from fedethics.charter.data_terms import DataTerms
+from fedethics.data.groups import group_counts
+from fedethics.data.split import Split
+from fedethics.errors import DataError, ModelError
+from fedethics.site.finding import Finding, fail, ok, warn
+from fedethics.site.home import SiteHome
+from fedethics.site.records import site_records
+from fedethics.training.locate import locate_model
+
+
+def records(home: SiteHome) -> Iterator[Finding]:
+    """Read the records as a run would. Counts are for the terminal only."""
+    if not home.charter_path.exists():
+        yield warn("records", "not checked: no charter yet", fix="join first")
+        return
+    terms = document.load(home.charter_path).data
+    try:
+        found = site_records(home.data_path, terms)
+    except DataError as error:
+        yield fail(
+            "records", str(error), fix=f"mend {home.data_path}, or `data` in {home.path}/site.toml"
+        )
+        return
+    sizes = (
+        f"{len(found.train.texts)} for training, {len(found.held_out.texts)} held out, "
+        f"{sum(found.train.dropped.values())} left out"
+    )
+    yield ok("records", f"{home.data_path} reads with the charter's schema", local=sizes)
+    yield _groups(found, terms)
+
+
+def model(home: SiteHome) -> Iterator[Finding]:
+    """Hash the base model's weights and compare with the charter."""
+    if not home.charter_path.exists():
+        yield warn("model", "not checked: no charter yet", fix="join first")
+        return
+    terms = document.load(home.charter_path).model
+    try:
+        locate_model(terms, model_dir=home.model_dir)
+    except ModelError as error:
+        yield fail(
+            "model", str(error), fix=f"install it, or set model-dir in {home.path}/site.toml"
+        )
+    else:
+        yield ok("model", f"{terms.name} is here, with the agreed hash {terms.sha256[:16]}")
+
+
+def _groups(found: Split, terms: DataTerms) -> Finding:
+    lines, empty = [], []
+    for part, records_of in (("training", found.train), ("held-out", found.held_out)):
+        for feature, counts in group_counts(records_of, terms).items():
+            lines.append(
+                f"{part}, {feature}: " + ", ".join(f"{group} {n}" for group, n in counts.items())
+            )
+            empty += [f"{feature}={group} ({part})" for group, n in counts.items() if n == 0]
+    if not empty:
+        return ok(
+            "groups", "every declared group has records in both parts", local="\n".join(lines)
+        )
+    return Finding(
+        check="groups",
+        state="warn",
+        found=f"{len(empty)} declared group(s) have no record in a part",
+        fix="say so in the charter's discussion: nothing can be said about a group that is absent "
+        "everywhere",
+        local="\n".join([*lines, "absent: " + ", ".join(empty)]),
+    )

@@ -1,0 +1,59 @@
+"""The weights of a round at a site.
+
+The coordinator sends no weights. It sends the opened sums again, and the site takes them only if
+they are those that it was told and has checked; then it computes the weights by the charter's rule.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedethics import tasks
+from fedethics.canonical import sha256_hex
+from fedethics.errors import SecaggReject
+from fedethics.secagg import Opening
+from fedethics.site.session import Session
+from fedethics.steering import group_weights, steered_groups
+
+
+def weights_of_round(session: Session, opening: Opening, sent: bytes) -> NDArray[np.float64] | None:
+    """Return each training record's weight in a round, shape (n,); None without mitigation.
+
+    Args:
+        session: the site.
+        opening: of the round's update.
+        sent: the steering sums opened so far, as the coordinator sends them again.
+
+    Raises:
+        SecaggReject: they are not the sums that this site was told. Nothing was computed.
+    """
+    charter, plan = session.charter, session.plan
+    rounds = [number for number in plan.steering_rounds if number <= opening.round_number]
+    sums = _split(sent, len(rounds), 4 * tasks.steering_groups(charter)) if rounds else []
+    told = {
+        (seen.round, seen.sha256)
+        for seen in session.journal.sums(charter_hash=session.charter_hash, run=opening.run)
+        if seen.kind == tasks.STEERING
+    }
+    for number, total in zip(rounds, sums, strict=True):
+        if (number, sha256_hex(total.astype("<i8").tobytes())) not in told:
+            raise SecaggReject(
+                f"the counts sent with round {opening.round_number} are not those that this site "
+                f"was told were opened in round {number}; nothing was computed"
+            )
+    if not rounds:
+        return None
+    part = session.workbench.records.train
+    weights = group_weights(charter, sums, variance=plan.steering_sum_variance)
+    return weights.of(steered_groups(charter, part.groups), part.labels)
+
+
+def _split(sent: bytes, count: int, length: int) -> list[NDArray[np.int64]]:
+    if len(sent) != 8 * count * length:
+        raise SecaggReject(
+            f"{len(sent)} bytes of group counts, expected {8 * count * length}: {count} sums of "
+            f"{length}; nothing was computed"
+        )
+    flat = np.frombuffer(sent, dtype="<i8").astype(np.int64)
+    return list(flat.reshape(count, length))

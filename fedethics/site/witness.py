@@ -1,0 +1,82 @@
+"""A site as witness: it keeps the other members' receipts and countersigns the list of them.
+
+Guarantee: what is countersigned names this site's own ledger as it is, and no member's ledger with
+fewer entries than this site has seen before.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fedethics import canonical, terms
+from fedethics.errors import LedgerTampered
+from fedethics.privacy.ledger import Receipt
+from fedethics.release import durable
+from fedethics.release.witness import Heads, countersign, parse, read_receipts
+from fedethics.site.session import Session
+
+FOLDER = "witnessed"
+
+
+def witness(session: Session, run: str, data: bytes) -> bytes:
+    """Keep a run's receipts under `witnessed/` and return this site's countersignature.
+
+    Args:
+        session: the site.
+        run: the run that is being closed.
+        data: the list of receipts, canonical.
+
+    Raises:
+        LedgerTampered: a receipt is not genuine, this site's own is not of its ledger, or a
+            member's ledger has fewer entries than it had: rolled back. Nothing was countersigned.
+    """
+    heads = parse(data)
+    roster = {member.site: member.public_key for member in session.charter.roster}
+    receipts = read_receipts(heads, roster)
+    if (heads.run, heads.charter_hash) != (run, session.charter_hash):
+        raise LedgerTampered(
+            f"the list of ledger heads is of run {heads.run!r}, not of {run!r}; it was not "
+            "countersigned"
+        )
+    own = receipts.get(session.site)
+    if own is not None and not session.ledger.holds(
+        index=own.ledger_entries - 1, sha256=own.ledger_head
+    ):
+        raise LedgerTampered(
+            "the list of ledger heads names a receipt of this site that its ledger does not hold; "
+            "it was not countersigned"
+        )
+    folder = session.home.path / FOLDER
+    _require_forward(folder, receipts, roster)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    durable.write(folder / f"{run}.json", data)
+    signed = countersign(data, site=session.site, identity=session.identity)
+    return canonical.encode(terms.document(signed))
+
+
+def _require_forward(folder: Path, receipts: dict[str, Receipt], roster: dict[str, str]) -> None:
+    for earlier in _kept(folder):
+        for signed in earlier.receipts:
+            before = read_receipts(
+                Heads(run=earlier.run, charter_hash=earlier.charter_hash, receipts=(signed,)),
+                {**roster, **_named(signed.body, signed.public_key)},
+            )
+            for site, receipt in before.items():
+                now = receipts.get(site)
+                if now is not None and now.ledger_entries < receipt.ledger_entries:
+                    raise LedgerTampered(
+                        f"the ledger of {site} has {now.ledger_entries} entries now and had "
+                        f"{receipt.ledger_entries} after run {earlier.run!r}: it was rolled back. "
+                        "Nothing was countersigned"
+                    )
+
+
+def _kept(folder: Path) -> list[Heads]:
+    return [parse(path.read_bytes()) for path in sorted(folder.glob("*.json"))]
+
+
+def _named(body: str, public_key: str) -> dict[str, str]:
+    """Return who an earlier receipt is of; that member may have left the roster since."""
+    table = canonical.parse(body.encode("utf-8"))
+    site = table.get("site") if isinstance(table, dict) else None
+    return {str(site): public_key}
