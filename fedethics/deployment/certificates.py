@@ -1,0 +1,162 @@
+"""A certificate authority and a server certificate, for tests and pilots.
+
+In production the institution's own authority signs the SuperLink's certificate; point
+`[superlink]` of federation.toml to those files and leave this alone.
+Source: RFC 5280, by way of `cryptography`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from fedethics.errors import SetupError
+
+_SKEW = timedelta(minutes=10)
+_LABEL = "fedethics pilot"
+
+
+def make_certificates(
+    folder: Path, *, names: Sequence[str], days: int = 90, now: datetime | None = None
+) -> None:
+    """Write ca.crt, server.crt and server.key (mode 0600) into `folder`; overwrite nothing.
+
+    The authority's own key is used once and not kept: nobody can sign a second certificate. The
+    names localhost and 127.0.0.1 are always in it, since the coordinator's own processes and its
+    proxy dial those.
+
+    Args:
+        folder: made with mode 0700 if absent.
+        names: host names and addresses that sites dial, all of them.
+        days: how long both certificates are valid.
+        now: when they begin, for tests; a past time makes certificates that have expired.
+
+    Raises:
+        SetupError: `names` is empty, or a file is there already.
+    """
+    if not names:
+        raise SetupError("a certificate needs at least one host name or address")
+    begin = (now or datetime.now(UTC)) - _SKEW
+    end = begin + timedelta(days=days)
+    authority_key, server_key = (ec.generate_private_key(ec.SECP384R1()) for _ in range(2))
+    authority = _authority(authority_key, begin, end)
+    every = tuple(dict.fromkeys((*names, "localhost", "127.0.0.1")))
+    server = _server(server_key, authority, authority_key, every, begin, end)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _write(folder / "ca.crt", authority.public_bytes(serialization.Encoding.PEM), 0o644)
+    _write(folder / "server.crt", server.public_bytes(serialization.Encoding.PEM), 0o644)
+    _write(
+        folder / "server.key",
+        server_key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ),
+        0o600,
+    )
+
+
+def require_valid(path: Path, *, now: datetime | None = None) -> None:
+    """Refuse a certificate (PEM) that has expired or is not valid yet.
+
+    Raises:
+        SetupError: so, or it cannot be read.
+    """
+    moment = now or datetime.now(UTC)
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise SetupError(f"certificate {path} cannot be read: {type(error).__name__}") from error
+    if moment > certificate.not_valid_after_utc:
+        end = certificate.not_valid_after_utc.isoformat()
+        raise SetupError(f"certificate {path} has expired on {end}; no site would connect")
+    if moment < certificate.not_valid_before_utc:
+        begin = certificate.not_valid_before_utc.isoformat()
+        raise SetupError(f"certificate {path} is valid from {begin} only; compare the clock")
+
+
+def _authority(key: ec.EllipticCurvePrivateKey, begin: datetime, end: datetime) -> x509.Certificate:
+    name = _name(f"{_LABEL} authority")
+    usage = x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    return (
+        _builder(name, name, key.public_key(), begin, end)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA384())
+    )
+
+
+def _server(
+    key: ec.EllipticCurvePrivateKey,
+    authority: x509.Certificate,
+    authority_key: ec.EllipticCurvePrivateKey,
+    names: Sequence[str],
+    begin: datetime,
+    end: datetime,
+) -> x509.Certificate:
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+    return (
+        _builder(_name(f"{_LABEL} SuperLink"), authority.subject, key.public_key(), begin, end)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([_general(n) for n in names]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(issuer, critical=False)
+        .sign(authority_key, hashes.SHA384())
+    )
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    begin: datetime,
+    end: datetime,
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begin)
+        .not_valid_after(end)
+    )
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _write(path: Path, data: bytes, mode: int) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError:
+        raise SetupError(f"{path} exists already; nothing was overwritten") from None
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)

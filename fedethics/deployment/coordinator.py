@@ -1,0 +1,204 @@
+"""The coordinator's processes for one job: SuperLink, launcher, and the submission that follows it.
+
+The SuperLink keeps its state in one SQLite file a job, so that exactly this job's roster is
+admitted. It runs with TLS, node authentication, process isolation and a secret for its launcher;
+when it dies it is started again at once, and a run survives an absence of less than a minute.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fedethics
+from fedethics.charter import document
+from fedethics.charter.model import Charter
+from fedethics.deployment.certificates import require_valid
+from fedethics.deployment.children import Child, installed, python
+from fedethics.deployment.locking import locked, write_secret
+from fedethics.deployment.settings import FederationHome
+from fedethics.deployment.tail import Tail
+from fedethics.errors import RunError
+
+_GRACE_S = 20.0
+_APP_FOLDERS, _APP_FILES = ("server", "clients"), ("pyproject.toml", "LICENSE", "README.md")
+
+
+@dataclass
+class Coordinator:
+    """One job's processes.
+
+    Attributes:
+        home: the coordinator's home.
+        resume: continue the job after its last committed round.
+    """
+
+    home: FederationHome
+    resume: bool = False
+    _superlink: Child | None = None
+    _superexec: Child | None = None
+    _submission: Child | None = None
+    _said: Tail | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[Coordinator]:
+        """Start everything; stop the run and everything at the end, whatever happens.
+
+        Raises:
+            RunError: a file is missing, the job exists (or does not, to resume), or this home is
+                in use already; nothing was started.
+        """
+        charter = self._check()
+        folder = self.home.state_dir
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with locked(folder / "lock"):
+            secret = folder / "superexec.secret"
+            write_secret(secret)
+            self._superlink = _superlink(self.home, secret)
+            self._superexec = _superexec(self.home, secret)
+            self._submission = _submission(self.home, charter, self._config())
+            children = (self._submission, self._superexec, self._superlink)
+            self._said = Tail(self._submission.log, from_end=True)
+            try:
+                for child in reversed(children):
+                    child.start()
+                yield self
+            finally:
+                for child in children:
+                    child.stop(grace_s=_GRACE_S)
+                secret.unlink(missing_ok=True)
+
+    def tend(self) -> list[dict[str, Any]]:
+        """Look after the processes and return what the submission said since the last call."""
+        for child in (self._superlink, self._superexec):
+            if child is not None and not child.alive:
+                child.start()
+        return self._said.new() if self._said else []
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while the run goes on; 0 when it completed."""
+        return self._submission.exit_code if self._submission else None
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids of the children, by name."""
+        children = (self._superlink, self._superexec, self._submission)
+        return {child.name: child.pid for child in children if child is not None}
+
+    def _check(self) -> Charter:
+        home = self.home
+        charter = document.load(home.path / "charter.json")
+        missing = [
+            str(path)
+            for path in (
+                home.path / "identity.key",
+                *(home.tls(name) for name in ("certificate", "key", "ca")),
+                *(home.path / "nodes" / f"{site}.pub" for site in charter.site_names),
+            )
+            if not path.is_file()
+        ]
+        if missing:
+            raise RunError(f"missing: {', '.join(missing)}; nothing was started")
+        for name in ("certificate", "ca"):
+            require_valid(home.tls(name))
+        begun = (home.job_dir / "state.json").exists()
+        if begun and not self.resume:
+            raise RunError(
+                f"job {home.settings.job.id} was begun already; nothing was overwritten. Continue "
+                "it with `fedethics federation resume`, or give [job] another id"
+            )
+        if self.resume and not begun:
+            raise RunError(
+                f"job {home.settings.job.id} was never begun; there is nothing to resume"
+            )
+        return charter
+
+    def _config(self) -> dict[str, bool | float | str]:
+        job = self.home.settings.job
+        model = str(self.home.path / job.model_dir) if job.model_dir else ""
+        return {
+            "coordinator-home": str(self.home.path),
+            "job-dir": str(self.home.job_dir),
+            "job-id": job.id,
+            "leg-timeout-s": job.leg_timeout_s,
+            "model-dir": model,
+            "resume": self.resume,
+        }
+
+
+def _superlink(home: FederationHome, secret: Path) -> Child:
+    folder = home.state_dir
+    host, _, port = home.settings.superlink.listen.rpartition(":")
+    command = python(
+        "fedethics.flower.superlink",
+        *("--host", host, "--port", port),
+        *("--ssl-certfile", str(home.tls("certificate"))),
+        *("--ssl-keyfile", str(home.tls("key"))),
+        *("--ssl-ca-certfile", str(home.tls("ca"))),
+        "--enable-supernode-auth",
+        *("--database", str(folder / f"{home.settings.job.id}.db")),
+        *("--isolation", "process", "--superexec-auth-secret-file", str(secret)),
+        "--disable-runtime-dependency-installation",
+    )
+    return Child("superlink", command, folder / "superlink.log", folder, _flower_home(home))
+
+
+def _superexec(home: FederationHome, secret: Path) -> Child:
+    folder = home.state_dir
+    command = (
+        installed("flower-superexec"),
+        *("--runtime-api-address", home.settings.superlink.local),
+        *("--root-certificates", str(home.tls("ca"))),
+        *("--superexec-auth-secret-file", str(secret)),
+        *("--parent-pid", str(os.getpid())),
+    )
+    return Child("superexec", command, folder / "serverapp.log", folder, _flower_home(home))
+
+
+def _submission(home: FederationHome, charter: Charter, config: dict[str, Any]) -> Child:
+    folder, settings = home.state_dir, home.settings
+    command = python(
+        "fedethics.flower.submission",
+        *("--address", settings.superlink.local, "--ca", str(home.tls("ca"))),
+        *("--keys", str(home.path / "nodes"), "--sites", ",".join(charter.site_names)),
+        *("--minimum", str(charter.secagg.minimum_cohort)),
+        *("--wait-s", str(settings.job.wait_s)),
+        *("--app", str(_staged_app(home)), "--config", json.dumps(config)),
+    )
+    return Child("submission", command, folder / "submission.log", folder, _flower_home(home))
+
+
+def _flower_home(home: FederationHome) -> dict[str, str]:
+    return {"FLWR_HOME": str(home.state_dir / "flwr")}
+
+
+def _staged_app(home: FederationHome) -> Path:
+    """Copy what makes the bundle, and nothing beside it, into the coordinator's home.
+
+    Raises:
+        RunError: the app's folder does not hold it.
+    """
+    named = home.settings.job.app
+    source = home.path / named if named else Path(fedethics.__file__).parents[1]
+    lacking = [name for name in (*_APP_FOLDERS, "pyproject.toml") if not (source / name).exists()]
+    if lacking:
+        raise RunError(
+            f"{source} lacks {', '.join(lacking)}; [job] app of federation.toml must name a "
+            "checkout of fedethics, which holds the Flower app. Nothing was started"
+        )
+    target = home.state_dir / "app"
+    shutil.rmtree(target, ignore_errors=True)
+    for name in _APP_FOLDERS:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source / name, target / name, ignore=ignored)
+    for name in _APP_FILES:
+        if (source / name).exists():
+            shutil.copy(source / name, target / name)
+    return target

@@ -1,0 +1,146 @@
+"""federation.toml: where the coordinator's SuperLink stands and which job it runs.
+
+The coordinator's home:
+
+federation.toml   this file; written by the operator
+charter.json      the charter, with its roster
+identity.key      the coordinator's signing key, mode 0600
+nodes/NAME.pub    each site's node key (ECDSA, OpenSSH); only these nodes are admitted
+tls/              certificate of the SuperLink, its key and the authority's certificate
+jobs/ID/          what each job leaves behind
+superlink/        the SuperLink's database, secret and logs; mode 0700
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedethics import terms
+from fedethics.errors import SetupError
+from fedethics.terms import term
+
+FILE = "federation.toml"
+_LOOPBACK = ("127.0.0.1", "localhost")
+_EVERYWHERE = "0.0.0.0"  # noqa: S104  recognised, not bound
+_ADDRESS = r"[^:/\s]+:[0-9]{1,5}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SuperLinkTable:
+    """The table `[superlink]`; relative paths are relative to the coordinator's home.
+
+    Attributes:
+        listen: host:port that the SuperLink listens on. Its control path has no authentication, so
+            keep it on loopback and put the proxy of server/kit before it.
+        address: host:port that sites dial, which is the proxy's; empty when it is `listen`.
+        certificate: the SuperLink's certificate (PEM) with `listen`'s host among its names
+            (localhost, where it is 0.0.0.0).
+        key: the certificate's private key (PEM), mode 0600.
+        ca: certificate (PEM) of the authority that signed it.
+        proxy_ca: certificate (PEM) of the authority that signed the proxy's certificate, which is
+            the one that sites see; empty when it is `ca`.
+        shielded: say true only where a firewall or a container network keeps everyone but the proxy
+            from `listen`; without it, only loopback is listened on.
+    """
+
+    listen: str = term(default="127.0.0.1:9443", pattern=_ADDRESS)
+    address: str = term(default="", pattern=f"({_ADDRESS})?")
+    certificate: str = term(default="tls/server.crt")
+    key: str = term(default="tls/server.key")
+    ca: str = term(default="tls/ca.crt")
+    proxy_ca: str = term(default="")
+    shielded: bool = term(default=False)
+
+    @property
+    def local(self) -> str:
+        """host:port that the coordinator's own processes dial."""
+        host, _, port = self.listen.rpartition(":")
+        return f"localhost:{port}" if host == _EVERYWHERE else self.listen
+
+    def problems(self) -> list[str]:
+        """Return what is wrong across fields."""
+        host = self.listen.rpartition(":")[0]
+        if self.shielded or host in _LOOPBACK:
+            return []
+        return [
+            f"listen: {self.listen} is not on loopback, and whoever reaches the SuperLink's "
+            "control path can start runs; listen on 127.0.0.1 behind the proxy of server/kit, or "
+            "set shielded = true where the network keeps everyone else away"
+        ]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobTable:
+    """The table `[job]`: what is run next.
+
+    Attributes:
+        id: name of the run in every message and ledger; kept when it is resumed.
+        model_dir: directory of the base model; empty for the embedded one.
+        leg_timeout_s: how long to wait for the slowest site in one exchange.
+        wait_s: how long to wait for the whole roster to connect before starting with fewer.
+        app: folder of the Flower app (pyproject.toml, server, clients); empty for the checkout that
+            fedethics was installed from.
+    """
+
+    id: str = term(pattern=terms.NAME)
+    model_dir: str = term(default="")
+    leg_timeout_s: float = term(default=600.0, above=0)
+    wait_s: float = term(default=600.0, at_least=0)
+    app: str = term(default="")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FederationFile:
+    """The whole file."""
+
+    job: JobTable
+    superlink: SuperLinkTable = term(default=SuperLinkTable())
+
+
+@dataclass(frozen=True, slots=True)
+class FederationHome:
+    """Paths and settings of the coordinator."""
+
+    path: Path
+    settings: FederationFile
+
+    @classmethod
+    def open(cls, path: Path) -> FederationHome:
+        """Read `path`/federation.toml.
+
+        Raises:
+            SetupError: missing or malformed; nothing was started.
+        """
+        path = path.resolve()
+        file, problems = path / FILE, list[str]()
+        table = terms.load_toml(file, SetupError)
+        settings = terms.read(FederationFile, table, path="", problems=problems)
+        if problems or settings is None:
+            listed = "\n".join(f"  - {problem}" for problem in problems)
+            raise SetupError(f"{file} is not valid; nothing was started:\n{listed}")
+        return cls(path, settings)
+
+    @property
+    def node_keys(self) -> dict[str, Path]:
+        """Public node key of each approved site, by its name."""
+        return {file.stem: file for file in sorted((self.path / "nodes").glob("*.pub"))}
+
+    @property
+    def job_dir(self) -> Path:
+        """What the current job leaves behind."""
+        return self.path / "jobs" / self.settings.job.id
+
+    @property
+    def state_dir(self) -> Path:
+        """The SuperLink's database, secret and logs."""
+        return self.path / "superlink"
+
+    @property
+    def sites_ca(self) -> Path:
+        """The authority's certificate that sites must be given."""
+        return self.tls("proxy_ca" if self.settings.superlink.proxy_ca else "ca")
+
+    def tls(self, name: str) -> Path:
+        """Return the path that `[superlink]` gives for `certificate`, `key`, `ca` or `proxy_ca`."""
+        return self.path / str(getattr(self.settings.superlink, name))

@@ -1,0 +1,197 @@
+"""One site's node: its SuperNode and its executor, started, watched and stopped as one.
+
+The SuperNode holds the connection and no records; the executor holds the records and no connection
+but the one to its own SuperNode on loopback. Either may die at any moment: it is started again, and
+what was reserved in the ledger stays charged.
+
+Under the site's home, in node/ (mode 0700):
+
+lock               held while this runs; a second `site run` on the same home is refused
+superexec.secret   what the executor proves itself with; new at every start
+contact            touched when the coordinator answers; its age is the time of last contact
+working            there while a message is being answered
+supernode.log      Flower's own words; no data
+executor.log       what the executor's libraries print
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fedethics.deployment.children import Child, python
+from fedethics.deployment.locking import locked, write_secret
+from fedethics.deployment.refusals import Refused, why_it_ended
+from fedethics.errors import RunError
+from fedethics.site.home import NodeTable, SiteHome
+
+# Flower counts a node that was killed as present until two heartbeats of 30 s were missed, and
+# refuses it for so long.
+STILL_COUNTED_S = 75.0
+_ADMISSION_S = 12.0
+_PAUSE_S = 5.0
+_EXECUTOR_FALLS = 3
+_FALL_WINDOW_S = 60.0
+_GRACE_S = 20.0
+
+
+@dataclass
+class SiteNode:
+    """The two processes of one site.
+
+    Attributes:
+        home: the site's home; site.toml must have the table [node].
+        preload: load records and model before the first task, or when it comes.
+    """
+
+    home: SiteHome
+    preload: bool = True
+    words: str = ""
+    _supernode: Child | None = None
+    _executor: Child | None = None
+    _again_at: float = 0.0
+    _refused_since: float = 0.0
+    _recent: bool = False
+    _falls: list[float] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        """Where the node keeps its files."""
+        return self.home.path / "node"
+
+    @property
+    def contact(self) -> Path:
+        """The file whose age is the time of last contact."""
+        return self.folder / "contact"
+
+    @contextmanager
+    def running(self) -> Iterator[SiteNode]:
+        """Start both processes; stop them at the end, whatever happens.
+
+        Raises:
+            RunError: no [node] table, a file of it is missing, or this home is in use already.
+        """
+        table = _node_table(self.home)
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        with locked(self.folder / "lock"):
+            secret = self.folder / "superexec.secret"
+            write_secret(secret)
+            port = free_port()
+            self._supernode = _supernode(self.home, table, self.folder, secret, port)
+            self._executor = _executor(self.home, self.folder, secret, port, self.preload)
+            self._recent = _age_s(self.contact) < STILL_COUNTED_S
+            self._supernode.start()
+            self._executor.start()
+            try:
+                yield self
+            finally:
+                # The SuperNode first: it signs off, and no new task comes.
+                self._supernode.stop(grace_s=_GRACE_S)
+                self._executor.stop(grace_s=_GRACE_S)
+                secret.unlink(missing_ok=True)
+
+    def tend(self) -> None:
+        """Look after both processes; call this every half second or so.
+
+        Raises:
+            RunError: the coordinator refuses this node, or the executor cannot stay up.
+        """
+        if self._executor is not None and not self._executor.alive:
+            self._restart_executor(self._executor)
+        if self._supernode is None:
+            return
+        if self._supernode.alive:
+            if self.contact.exists() and _age_s(self.contact) < _PAUSE_S:
+                self._refused_since, self._recent, self.words = 0.0, True, ""
+        elif not self._again_at:
+            self._supernode_ended(self._supernode)
+        elif time.monotonic() >= self._again_at:
+            self._again_at = 0.0
+            self._supernode.start()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids of the two children, by name."""
+        children = (self._supernode, self._executor)
+        return {child.name: child.pid for child in children if child is not None}
+
+    def _supernode_ended(self, child: Child) -> None:
+        ended = why_it_ended(child.output())
+        if ended.kind is Refused.FOR_GOOD:
+            raise RunError(f"{ended.sentence} Nothing was computed")
+        now = time.monotonic()
+        if ended.kind is Refused.MAYBE:
+            self._refused_since = self._refused_since or now
+            patience_s = STILL_COUNTED_S if self._recent else _ADMISSION_S
+            if now - self._refused_since > patience_s:
+                raise RunError(
+                    f"{ended.sentence} It was asked for {patience_s:.0f} s. Nothing was computed"
+                )
+        self.words = ended.sentence
+        self._again_at = now + _PAUSE_S
+
+    def _restart_executor(self, child: Child) -> None:
+        now = time.monotonic()
+        self._falls = [moment for moment in self._falls if now - moment < _FALL_WINDOW_S]
+        self._falls.append(now)
+        if len(self._falls) > _EXECUTOR_FALLS:
+            raise RunError(
+                f"the executor ended {len(self._falls)} times within {_FALL_WINDOW_S:.0f} s "
+                f"(exit code {child.exit_code}); see {child.log}"
+            )
+        child.start()
+
+
+def free_port() -> int:
+    """Return a loopback port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _node_table(home: SiteHome) -> NodeTable:
+    table = home.settings.node
+    if table is None:
+        raise RunError(
+            f"{home.path / 'site.toml'} has no table [node]; this site knows no coordinator. "
+            "`fedethics site join` writes it"
+        )
+    for name in (table.ca, table.key):
+        if not (home.path / name).is_file():
+            raise RunError(f"{home.path / name} is missing; [node] of site.toml names it")
+    return table
+
+
+def _supernode(home: SiteHome, table: NodeTable, folder: Path, secret: Path, port: int) -> Child:
+    command = python(
+        "fedethics.flower.supernode",
+        *("--superlink", table.superlink),
+        *("--root-certificates", str(home.path / table.ca)),
+        *("--auth-supernode-private-key", str(home.path / table.key)),
+        *("--isolation", "process", "--superexec-auth-secret-file", str(secret)),
+        *("--host", "127.0.0.1", "--port", str(port)),
+    )
+    own = {"FLWR_HOME": str(folder / "flwr"), "FEDETHICS_CONTACT": str(folder / "contact")}
+    return Child("supernode", command, folder / "supernode.log", folder, own)
+
+
+def _executor(home: SiteHome, folder: Path, secret: Path, port: int, preload: bool) -> Child:
+    command = python(
+        "fedethics.flower.executor",
+        *("--home", str(home.path.resolve()), "--supernode", f"127.0.0.1:{port}"),
+        *("--secret-file", str(secret)),
+        *(() if preload else ("--no-preload",)),
+    )
+    own = {"FLWR_HOME": str(folder / "flwr")}
+    return Child("executor", command, folder / "executor.log", folder, own)
+
+
+def _age_s(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")

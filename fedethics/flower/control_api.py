@@ -1,0 +1,134 @@
+"""The SuperLink's Control API, as the coordinator needs it. Private parts of flwr 1.41.
+
+It has no authentication of its own (in the open-source SuperLink), which is why the SuperLink
+listens on loopback and a proxy shows sites the fleet path only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+from flwr.cli.build import build_fab_from_disk
+from flwr.common.constant import Status
+from flwr.common.serde import fab_to_proto, user_config_to_proto
+from flwr.proto.control_pb2 import (
+    ListNodesRequest,
+    ListRunsRequest,
+    RegisterNodeRequest,
+    StartRunRequest,
+    StopRunRequest,
+)
+from flwr.proto.node_pb2 import NodeInfo
+from flwr.supercore.constant import NodeStatus
+from flwr.supercore.control import ControlHttpClient
+from flwr.supercore.fab import Fab
+from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+
+from fedethics.errors import SetupError
+
+# No connection yet, a status other than 200, or half a message.
+FAILURES = (httpx.HTTPError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """Where Flower says a run stands, and what it carried.
+
+    Attributes:
+        finished: whether it has ended.
+        sub_status: completed, failed or stopped once it has.
+        details: Flower's words on it.
+        bytes_sent: what the coordinator sent to all sites.
+        bytes_received: what all sites sent to the coordinator.
+    """
+
+    finished: bool
+    sub_status: str
+    details: str
+    bytes_sent: int
+    bytes_received: int
+
+
+class Control:
+    """Registers nodes and starts, watches and stops runs at one SuperLink."""
+
+    def __init__(self, address: str, *, ca: Path) -> None:
+        self._client = ControlHttpClient.from_server_address(
+            server_address=address,
+            insecure=False,
+            root_certificates=str(ca),
+            interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr CLI")],
+        )
+
+    def register(self, name: str, key_file: Path) -> None:
+        """Admit the node whose public key lies in `key_file`, if it is not admitted already.
+
+        Raises:
+            SetupError: not an elliptic-curve public key in OpenSSH's form.
+        """
+        key = _node_key(key_file)
+        if key not in {node.public_key for node in self._nodes()}:
+            self._client.RegisterNode(RegisterNodeRequest(public_key=key, name=name))
+
+    def online(self) -> tuple[str, ...]:
+        """Return the names of the admitted nodes that are connected."""
+        online = (node.name for node in self._nodes() if node.status == NodeStatus.ONLINE)
+        return tuple(sorted(online))
+
+    def start(self, app: Path, config: Mapping[str, bool | int | float | str]) -> tuple[int, str]:
+        """Submit the app in folder `app`; return the run's id and its bundle's SHA-256."""
+        content = build_fab_from_disk(app)
+        digest = hashlib.sha256(content).hexdigest()
+        answer = self._client.StartRun(
+            StartRunRequest(
+                fab=fab_to_proto(Fab(digest, content, {})),
+                override_config=user_config_to_proto(dict(config)),
+            )
+        )
+        if not answer.HasField("run_id"):
+            raise SetupError(f"the SuperLink did not start the run: {answer.note or 'no reason'}")
+        return answer.run_id, digest
+
+    def status(self, run_id: int) -> RunStatus:
+        """Return where a run stands."""
+        answer = self._client.ListRuns(ListRunsRequest(run_id=run_id))
+        run = answer.run_dict[run_id]
+        return RunStatus(
+            finished=run.status.status == Status.FINISHED,
+            sub_status=run.status.sub_status,
+            details=run.status.details,
+            bytes_sent=run.bytes_sent,
+            bytes_received=run.bytes_recv,
+        )
+
+    def stop_unfinished(self) -> tuple[int, ...]:
+        """Stop every run that has not ended, and return their ids."""
+        runs = self._client.ListRuns(ListRunsRequest(limit=1000)).run_dict
+        going = [key for key, run in runs.items() if run.status.status != Status.FINISHED]
+        for run_id in going:
+            self.stop(run_id)
+        return tuple(going)
+
+    def stop(self, run_id: int) -> None:
+        """Stop a run."""
+        self._client.StopRun(StopRunRequest(run_id=run_id))
+
+    def _nodes(self) -> Sequence[NodeInfo]:
+        return tuple(self._client.ListNodes(ListNodesRequest()).nodes_info)
+
+
+def _node_key(file: Path) -> bytes:
+    try:
+        key = load_ssh_public_key(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise SetupError(f"node key {file} cannot be read: {type(error).__name__}") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise SetupError(f"node key {file} is not an elliptic-curve key; make it with P-384")
+    return public_key_to_bytes(key)

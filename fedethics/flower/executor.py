@@ -1,0 +1,200 @@
+"""`python -m fedethics.flower.executor`: the one long-lived process in which a site computes.
+
+Guarantee: no byte that came over the network is imported, unpacked or run. A task's message goes
+to the *installed* `fedethics.flower.door`, its reply goes back, and the bundle that the run
+declared is only named, by its SHA-256, in the site's log. Libraries, records and base model are
+loaded once, before the first task is taken.
+
+It keeps no state of its own: killed at any moment and started again, it finds in the site's ledger
+and journal what was charged and drawn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flwr.app import Context
+
+from fedethics.charter import document
+from fedethics.errors import FedethicsError
+from fedethics.flower.door import answer
+from fedethics.flower.pace import Pace
+from fedethics.flower.pin import end_with_parent, require_flower
+from fedethics.flower.pulls import quicken_pulls
+from fedethics.flower.runtime_api import FAILURES, Job, SuperNodeQueue, SuperNodeTask
+from fedethics.secagg import SiteStore
+from fedethics.site.home import SiteHome
+from fedethics.site.log import SiteLog
+from fedethics.site.session import Session
+
+_WAIT_S = 0.5
+
+
+@dataclass
+class Executor:
+    """Takes tasks from the SuperNode's queue and answers them with what this site installed.
+
+    Attributes:
+        home: the site's home.
+        queue: where tasks come from.
+        log: the site's own log.
+        stopping: set to end after the task in hand.
+        pace: how often the queue is asked.
+        working: a file that is there while a task is in hand, for whoever watches.
+    """
+
+    home: Path
+    queue: SuperNodeQueue
+    log: SiteLog
+    stopping: threading.Event = field(default_factory=threading.Event)
+    pace: Pace = field(default_factory=lambda: Pace(fastest_s=0.03, slowest_s=1.0))
+    working: Path | None = None
+    _bundles: set[tuple[int, str]] = field(default_factory=set)
+
+    def run(self) -> None:
+        """Answer tasks until told to stop; a task that was begun is finished first."""
+        while not self.stopping.is_set():
+            task = self._acquire()
+            if task is None:
+                self.stopping.wait(self.pace.pause_s())
+                continue
+            with self._marked():
+                self._answer(task)
+            self.pace.busy()
+
+    @contextmanager
+    def _marked(self) -> Iterator[None]:
+        if self.working is None:
+            yield
+            return
+        self.working.touch(mode=0o600)
+        try:
+            yield
+        finally:
+            self.working.unlink(missing_ok=True)
+
+    def _acquire(self) -> SuperNodeTask | None:
+        try:
+            task = self.queue.acquire()
+        except FAILURES:
+            # The SuperNode is not up yet, or is being started again.
+            return None
+        if task is not None:
+            task.start()
+        return task
+
+    def _answer(self, task: SuperNodeTask) -> None:
+        lost = ""
+        try:
+            task, job = self._pulled(task)
+            if job is None:
+                lost = "stopping"
+                return
+            self._note_bundle(job.run_id, job.bundle_sha256)
+            reply = answer(job.message, self._own(job.context))
+            task.push(reply, job.context)
+        except FAILURES as error:
+            # Its text may quote what was sent; the log holds the kind only.
+            lost = type(error).__name__
+            self.log.write("task-lost", kind=lost)
+        finally:
+            task.end(why=lost)
+
+    def _pulled(self, task: SuperNodeTask) -> tuple[SuperNodeTask, Job | None]:
+        """Wait for the task's message; return a newer task in its place if one comes meanwhile.
+
+        A SuperNode handles one message at a time, so a newer task means that the older one's
+        message will never be whole: its run ended while the parts were on their way.
+        """
+        while not self.stopping.is_set():
+            job = task.job(timeout_s=_WAIT_S)
+            if job is not None:
+                return task, job
+            newer = self._acquire()
+            if newer is not None:
+                task.end(why="superseded")
+                self.log.write("task-superseded")
+                task = newer
+        return task, None
+
+    def _own(self, context: Context) -> Context:
+        """Return the context with this site's home, whatever came with the message."""
+        return Context(
+            run_id=context.run_id,
+            node_id=context.node_id,
+            node_config={"site-home": str(self.home)},
+            state=context.state,
+            run_config={},
+        )
+
+    def _note_bundle(self, run_id: int, sha256: str) -> None:
+        if (run_id, sha256) not in self._bundles:
+            self._bundles.add((run_id, sha256))
+            self.log.write("bundle", flower_run=str(run_id), sha256=sha256, executed=False)
+
+
+def preload(home: Path) -> None:
+    """Load records and base model and cache the frozen prefix, so that the first task waits less.
+
+    Raises:
+        FedethicsError: what is missing; the executor runs on and the site refuses by itself.
+    """
+    site = SiteHome.open(home)
+    charter = document.load(home / site.settings.charter)
+    session = Session.open(site, document.hash_of(charter), SiteStore(site.opened_sums))
+    for part in (session.workbench.records.train, session.workbench.records.held_out):
+        session.workbench.activations(part)
+
+
+def main() -> None:
+    """Run the executor for the home and SuperNode named on the command line."""
+    options = _options()
+    require_flower()
+    end_with_parent()
+    quicken_pulls()
+    secret = options.secret_file.read_bytes()
+    log = SiteLog(options.home / "log.jsonl")
+    queue = SuperNodeQueue(options.supernode, secret=secret)
+    working = options.secret_file.with_name("working")
+    working.unlink(missing_ok=True)
+    executor = Executor(options.home, queue, log, working=working)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: executor.stopping.set())
+    log.write("executor-started")
+    if not options.no_preload:
+        _preload(options.home, log)
+    log.write("ready")
+    executor.run()
+    log.write("executor-stopped")
+    sys.exit(0)
+
+
+def _preload(home: Path, log: SiteLog) -> None:
+    began = time.monotonic()
+    try:
+        preload(home)
+    except FedethicsError as error:
+        log.write("not-preloaded", code=error.code, reason=str(error))
+        return
+    log.write("preloaded", seconds=round(time.monotonic() - began, 1))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="fedethics.flower.executor")
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--supernode", required=True, help="host:port of its Runtime API")
+    parser.add_argument("--secret-file", type=Path, required=True)
+    parser.add_argument("--no-preload", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

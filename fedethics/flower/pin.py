@@ -1,0 +1,42 @@
+"""The one version of Flower that this room was written for, and what every process of it is told.
+
+Private parts of flwr move fast, so another version is refused by name instead of half working.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from importlib.metadata import version
+
+from fedethics.errors import SetupError
+
+SERIES = "1.41."
+_CHECK_S = 1.0
+
+
+def require_flower() -> None:
+    """Refuse any flwr other than 1.41.
+
+    Raises:
+        SetupError: another version is installed; nothing was started.
+    """
+    found = version("flwr")
+    if not found.startswith(SERIES):
+        raise SetupError(
+            f"flwr {found} is installed; this fedethics uses private parts of flwr {SERIES}* and "
+            f"was tested with no other. Nothing was started. Run: pip install 'flwr=={SERIES}*'"
+        )
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it is gone, even if that one was killed."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_CHECK_S)
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True, name="end-with-parent").start()

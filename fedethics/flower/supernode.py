@@ -1,0 +1,63 @@
+"""`python -m fedethics.flower.supernode ...`: Flower's own SuperNode, asking at a better pace.
+
+Everything is Flower's `flower-supernode` with its own options; only the two fixed pauses of its
+loop (3 s between questions, 0.5 s for the reply) follow `Pace`. The process ends with its parent.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from flwr.supernode import start_client_internal
+from flwr.supernode.cli import flower_supernode
+
+from fedethics.flower.pace import Pace
+from fedethics.flower.pin import end_with_parent, require_flower
+from fedethics.flower.pulls import quicken_pulls
+
+CONTACT_FILE = "FEDETHICS_CONTACT"
+FLOWER_IDLE_S = 3
+_REPLY_PAUSE_S = 0.05
+
+
+class PacedTime:
+    """Stands for the module `time` inside Flower's loop, which only uses `sleep`."""
+
+    def __init__(self, pace: Pace, *, contact: Path | None = None) -> None:
+        """Follow `pace`, and touch the file `contact` whenever the SuperLink has answered."""
+        self._pace = pace
+        self._contact = contact
+
+    def sleep(self, seconds: float) -> None:
+        """Pause for as long as the pace says instead of `seconds`."""
+        if seconds >= FLOWER_IDLE_S:
+            # Flower comes here only after the SuperLink said that it has no message.
+            if self._contact is not None:
+                self._contact.touch(mode=0o600)
+            time.sleep(self._pace.pause_s())
+            return
+        # Shorter pauses are only made while a message is being answered.
+        self._pace.busy()
+        time.sleep(_REPLY_PAUSE_S)
+
+
+def install(paced: PacedTime) -> None:
+    """Put `paced` in the place of the clock that Flower's loop sleeps by."""
+    start_client_internal.time = paced  # type: ignore[attr-defined,assignment]
+
+
+def main() -> None:
+    """Run the SuperNode with the options of this command line."""
+    require_flower()
+    end_with_parent()
+    quicken_pulls()
+    contact = os.environ.get(CONTACT_FILE)
+    pace = Pace(fastest_s=0.1, slowest_s=FLOWER_IDLE_S)
+    install(PacedTime(pace, contact=Path(contact) if contact else None))
+    flower_supernode()
+
+
+if __name__ == "__main__":
+    main()

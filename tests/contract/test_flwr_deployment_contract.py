@@ -1,0 +1,180 @@
+"""What the executor, the paced SuperNode and the submission use of flwr 1.41's private modules.
+
+One test for each thing used: another version of Flower fails here, by name, and not in a hospital.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+from flwr.app import Message, RecordDict
+from flwr.supercore.inflatable import inflatable_utils
+from flwr.supernode import start_client_internal
+
+from fedethics.errors import SetupError
+from fedethics.flower import control_api, pin, pulls, runtime_api, submission, superlink, supernode
+from fedethics.flower.pace import Pace
+
+
+def test_another_version_of_flower_is_refused_by_name(monkeypatch):
+    monkeypatch.setattr(pin, "version", lambda _: "1.42.0")
+    with pytest.raises(SetupError, match=r"1\.42\.0 is installed"):
+        pin.require_flower()
+
+
+def test_the_version_installed_here_is_accepted():
+    pin.require_flower()
+
+
+def test_flowers_loop_takes_its_clock_from_the_name_that_we_replace():
+    source = inspect.getsource(start_client_internal)
+    uses = set(re.findall(r"\btime\.\w+\(.*\)", source))
+    assert uses == {"time.sleep(3)", "time.sleep(0.5)"}
+    assert start_client_internal.time is time
+
+
+def test_flower_pauses_three_seconds_only_after_it_found_no_message():
+    source = inspect.getsource(start_client_internal.start_client_internal)
+    assert source.count("time.sleep(3)") == 1
+    assert "if run_id is None:" in source.split("time.sleep(3)")[0].splitlines()[-3]
+
+
+def test_the_paced_clock_is_put_in_place_and_notes_contact(monkeypatch, tmp_path):
+    monkeypatch.setattr(start_client_internal, "time", time)
+    contact = tmp_path / "contact"
+    paced = supernode.PacedTime(Pace(fastest_s=0.0, slowest_s=0.0), contact=contact)
+    supernode.install(paced)
+    began = time.monotonic()
+    start_client_internal.time.sleep(3)
+    assert time.monotonic() - began < 1
+    assert contact.exists()
+
+
+def test_a_waiting_reply_is_no_contact(tmp_path):
+    contact = tmp_path / "contact"
+    paced = supernode.PacedTime(Pace(fastest_s=0.0, slowest_s=0.0), contact=contact)
+    paced.sleep(0.5)
+    assert not contact.exists()
+
+
+@pytest.mark.parametrize("name", pulls.PULLING)
+def test_the_pauses_between_pulls_are_keyword_defaults(name, monkeypatch):
+    function = getattr(inflatable_utils, name)
+    before = dict(function.__kwdefaults__)
+    assert {"initial_backoff", "backoff_cap"} <= set(before)
+    try:
+        pulls.quicken_pulls()
+        assert function.__kwdefaults__["initial_backoff"] == pulls.FIRST_PAUSE_S
+    finally:
+        function.__kwdefaults__.update(before)
+
+
+def test_the_executor_asks_for_client_tasks_with_the_name_that_the_secret_signs():
+    source = inspect.getsource(runtime_api.RuntimeHttpClient.AcquireTask)
+    assert f'rpc_method="{runtime_api.ACQUIRE}"' in source
+    assert runtime_api.TaskType.CLIENT_APP == "flwr-clientapp"
+
+
+def test_a_task_is_pulled_as_message_context_run_and_bundle():
+    annotation = inspect.signature(runtime_api.pull_task_input).return_annotation
+    names = [each.__name__ for each in annotation.__args__]
+    assert names == ["Message", "Context", "Run", "Fab"]
+    assert list(inspect.signature(runtime_api.push_message).parameters) == [
+        "client",
+        "message",
+        "context",
+    ]
+    assert {"client", "context", "sub_status", "details"} == set(
+        inspect.signature(runtime_api.push_task_output).parameters
+    )
+
+
+def test_pulling_a_task_neither_unpacks_nor_loads_the_bundle():
+    source = inspect.getsource(runtime_api.pull_task_input)
+    for word in ("install_from_fab", "load_client_app", "import", "zipfile", "exec("):
+        assert word not in source
+
+
+def test_the_commands_that_our_processes_stand_for_exist():
+    assert callable(supernode.flower_supernode)
+    assert callable(superlink.flower_superlink)
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (
+            "flower-supernode",
+            "--superlink --root-certificates --auth-supernode-private-key --isolation "
+            "--superexec-auth-secret-file --host --port",
+        ),
+        (
+            "flower-superlink",
+            "--host --port --ssl-certfile --ssl-keyfile --ssl-ca-certfile --enable-supernode-auth "
+            "--database --isolation --superexec-auth-secret-file "
+            "--disable-runtime-dependency-installation",
+        ),
+        (
+            "flower-superexec",
+            "--runtime-api-address --root-certificates --superexec-auth-secret-file --parent-pid",
+        ),
+    ],
+)
+def test_flowers_commands_have_the_options_that_we_give_them(command, options):
+    program = f"{sys.prefix}/bin/{command}"
+    shown = subprocess.run([program, "--help"], capture_output=True, text=True, check=True)
+    assert [option for option in options.split() if option not in shown.stdout] == []
+
+
+def test_the_control_api_registers_lists_starts_and_stops():
+    client = control_api.ControlHttpClient
+    for name in ("RegisterNode", "ListNodes", "StartRun", "ListRuns", "StopRun"):
+        assert callable(getattr(client, name))
+    fields = control_api.NodeInfo.DESCRIPTOR.fields_by_name
+    assert {"public_key", "name", "status"} <= set(fields)
+    assert control_api.NodeStatus.ONLINE == "online"
+
+
+def test_a_runs_status_tells_its_end_and_its_bytes():
+    from flwr.proto.run_pb2 import Run, RunStatus
+
+    run = Run(
+        status=RunStatus(status="finished", sub_status="completed", details=""),
+        bytes_sent=3,
+        bytes_recv=4,
+    )
+    assert run.status.status == control_api.Status.FINISHED
+    assert (run.bytes_sent, run.bytes_recv) == (3, 4)
+
+
+def test_the_bundle_is_built_from_a_folder_and_holds_the_two_apps_only(root, tmp_path):
+    import io
+    import shutil
+    import zipfile
+
+    for name in ("server", "clients"):
+        shutil.copytree(root / name, tmp_path / name)
+    for name in ("pyproject.toml", "LICENSE", "README.md"):
+        shutil.copy(root / name, tmp_path / name)
+    listed = zipfile.ZipFile(io.BytesIO(control_api.build_fab_from_disk(tmp_path))).namelist()
+    tops = {name.split("/")[0] for name in listed}
+    assert tops <= {"server", "clients", "pyproject.toml", "LICENSE", "README.md", ".info"}
+    assert "clients/app.py" in listed
+
+
+def test_a_submission_that_is_told_to_end_raises_where_it_waits():
+    with pytest.raises(submission.Told):
+        submission._told(15, None)
+
+
+def test_a_message_without_content_still_has_an_object_id():
+    # push_message names the reply by it.
+    from fedethics.flower.inprocess import COORDINATOR_NODE, enter_task
+
+    enter_task(run_id=5, node_id=COORDINATOR_NODE)
+    assert len(Message(RecordDict(), 9, "query.join").object_id) == 64

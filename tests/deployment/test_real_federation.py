@@ -1,0 +1,150 @@
+"""Four sites and a coordinator over TLS, as processes, under a bundle whose client code is hostile.
+
+One federation is run for all claims of this file: it is the expensive part.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import psutil
+import pytest
+import tomli_w
+
+from fedethics.release import evidence
+from simulations.federation import run_federation
+from tests.deployment.federation import Federation, deploy, stage
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
+HOSTILE = """\
+import pathlib
+pathlib.Path({canary!r}).write_text("ran")
+from flwr.clientapp import ClientApp
+app = ClientApp()
+@app.train()
+@app.evaluate()
+def leak(message, context):
+    pathlib.Path({canary!r}).write_text("ran")
+    return message
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """A federation that has ended."""
+
+    federation: Federation
+    canary: Path
+    app: Path
+    exit_code: int
+    site_exit_codes: dict[str, int]
+    left_over: list[str]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("real")
+    federation = deploy(stage(folder / "b"))
+    canary, app = folder / "canary", folder / "app"
+    _hostile_app(app, canary)
+    _name_app(federation, app)
+    try:
+        sites = federation.sites()
+        coordinator = federation.coordinate()
+        exit_code = coordinator.wait(timeout=280)
+        for process in sites.values():
+            process.terminate()
+        codes = {name: process.wait(timeout=60) for name, process in sites.items()}
+        yield Done(federation, canary, app, exit_code, codes, _processes_of(folder))
+    finally:
+        federation.end()
+
+
+def _hostile_app(app: Path, canary: Path) -> None:
+    shutil.copytree(ROOT / "server", app / "server", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "LICENSE", "README.md"):
+        shutil.copy(ROOT / name, app / name)
+    (app / "clients").mkdir()
+    (app / "clients" / "__init__.py").write_text(HOSTILE.format(canary=str(canary)))
+    (app / "clients" / "app.py").write_text(HOSTILE.format(canary=str(canary)))
+
+
+def _name_app(federation: Federation, app: Path) -> None:
+    file = federation.coordinator / "federation.toml"
+    settings = tomllib.loads(file.read_text())
+    settings["job"]["app"] = str(app)
+    file.write_text(tomli_w.dumps(settings))
+
+
+def _processes_of(folder: Path) -> list[str]:
+    lines = [
+        " ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])
+    ]
+    return [line for line in lines if str(folder) in line and "pytest" not in line]
+
+
+def test_the_job_ends_well_and_its_sums_are_the_simulations_bit_for_bit(done, tmp_path):
+    assert done.exit_code == 0, done.federation.told()
+    ours = run_federation(stage(tmp_path / "a"))
+    theirs = done.federation.job
+    first, second = evidence.load(ours / "evidence.json"), evidence.load(theirs / "evidence.json")
+    assert [(e.round, e.kind, e.sum_sha256) for e in first.rounds] == [
+        (e.round, e.kind, e.sum_sha256) for e in second.rounds
+    ]
+    assert _adapters(ours) == _adapters(theirs)
+
+
+def _adapters(run: Path) -> dict[str, str]:
+    """Return the SHA-256 of every adapter that the run committed, by file name."""
+    found = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in run.rglob("adapter*.f32")
+    }
+    assert found
+    return found
+
+
+def test_the_canary_sings_when_the_hostile_code_is_imported(done, tmp_path):
+    other = tmp_path / "canary"
+    _hostile_app(tmp_path / "app", other)
+    subprocess.run([sys.executable, "-c", "import clients.app"], cwd=tmp_path / "app", check=True)
+    assert other.exists()
+
+
+def test_nothing_of_the_bundle_ran_at_any_site(done):
+    assert not done.canary.exists()
+    for home in done.federation.stage.homes.values():
+        unpacked = [path for path in (home / "node").rglob("*") if path.name == "clients"]
+        assert unpacked == []
+
+
+def test_each_sites_log_names_the_bundle_that_the_run_declared(done):
+    submitted = [
+        line for line in done.federation.said(done.federation.coordinator).splitlines()
+        if line.startswith("submitted")
+    ]  # fmt: skip
+    for site in done.federation.stage.homes:
+        (entry,) = [e for e in done.federation.log_of(site) if e["event"] == "bundle"]
+        assert entry["executed"] is False
+        assert str(entry["sha256"]) in submitted[0]
+
+
+def test_the_sites_end_when_told_and_leave_no_process_behind(done):
+    assert set(done.site_exit_codes.values()) == {0}, done.federation.told()
+    assert done.left_over == []
+
+
+def test_what_a_node_keeps_is_for_its_owner_only(done):
+    for home in done.federation.stage.homes.values():
+        assert (home / "node").stat().st_mode & 0o077 == 0
+        for name in ("executor.log", "supernode.log"):
+            assert (home / "node" / name).stat().st_mode & 0o077 == 0
+        assert not (home / "node" / "superexec.secret").exists()
