@@ -10,20 +10,24 @@ import math
 from typing import Final, Literal
 
 from fedethics.charter.model import Charter
-from fedethics.fairness.layout import Layout, SensitiveFeature
+from fedethics.fairness.layout import INTERSECTION, Layout, SensitiveFeature
+from fedethics.privacy import wide_gaussian
+from fedethics.privacy.gaussian_shares import NORM_STEPS, share_std
+from fedethics.privacy.plan import PrivacyPlan, make_plan
 from fedethics.secagg import SecaggTerms, TaskSpec
 
-Kind = Literal["update", "progress", "fairness"]
+Kind = Literal["update", "progress", "fairness", "steering"]
 UPDATE: Final = "update"
 PROGRESS: Final = "progress"
 FAIRNESS: Final = "fairness"
+STEERING: Final = "steering"
 
 # A site's count plus its noise stays far below this; 64-bit words carry 2**23 sites of it.
 _COUNT_BOUND = 2**40
 
 
 def task_specs(charter: Charter, *, vector_length: int) -> dict[str, TaskSpec]:
-    """Return the three tasks of `charter`, by name.
+    """Return the tasks of `charter`, by name.
 
     Args:
         charter: the agreed terms.
@@ -31,16 +35,18 @@ def task_specs(charter: Charter, *, vector_length: int) -> dict[str, TaskSpec]:
     """
     layout = layout_of(charter)
     terms = charter.secagg
+    steered = charter.mitigation.method != "none"
     return {
         UPDATE: TaskSpec(
             name=UPDATE,
             length=vector_length,
             word_bits=terms.word_bits,
-            bound=math.ceil(terms.clip * terms.scale) + 1,
+            bound=_update_bound(charter),
             whole_cohort=False,
         ),
         PROGRESS: _count_task(PROGRESS, layout.progress_length),
         FAIRNESS: _count_task(FAIRNESS, layout.length),
+        **({STEERING: _count_task(STEERING, 4 * steering_groups(charter))} if steered else {}),
     }
 
 
@@ -58,6 +64,13 @@ def layout_of(charter: Charter) -> Layout:
     )
 
 
+def steering_groups(charter: Charter) -> int:
+    """Return the number of groups of the feature or intersection that training is steered by."""
+    layout = layout_of(charter)
+    names = charter.mitigation.feature.split(INTERSECTION)
+    return math.prod(len(layout.feature(name).groups) for name in names)
+
+
 def secagg_terms(charter: Charter, *, charter_hash: str) -> SecaggTerms:
     """Return what the secure aggregation needs of `charter`."""
     return SecaggTerms(
@@ -69,6 +82,9 @@ def secagg_terms(charter: Charter, *, charter_hash: str) -> SecaggTerms:
         mode=charter.secagg.mode,
         suite=charter.secagg.suite,
         recovery=charter.secagg.recovery,
+        epoch_lifetime_s=charter.secagg.epoch_lifetime_s,
+        charter_name=charter.charter.name,
+        charter_version=charter.charter.version,
     )
 
 
@@ -77,6 +93,22 @@ def site_weight(charter: Charter, site: str) -> float:
     total = sum(member.declared_records for member in charter.roster)
     member = charter.member(site)
     return member.declared_records / total if member else 0.0
+
+
+def sum_limit(charter: Charter) -> int:
+    """Return, in grid steps, what a coordinate of a site's gradient sum is cut to (distributed)."""
+    return math.ceil(charter.secagg.clip * NORM_STEPS / charter.privacy.training.clipping_norm)
+
+
+def gradient_share_std(plan: PrivacyPlan) -> float:
+    """Return the parameter of one site's noise on its gradient sum, in grid steps (distributed)."""
+    return share_std((plan.noise_multiplier or 0.0) * NORM_STEPS, shares=plan.training_shares)
+
+
+def _update_bound(charter: Charter) -> int:
+    if charter.privacy.training.trust_mode == "local":
+        return math.ceil(charter.secagg.clip * charter.secagg.scale) + 1
+    return sum_limit(charter) + wide_gaussian.reach(gradient_share_std(make_plan(charter)))
 
 
 def _count_task(name: str, length: int) -> TaskSpec:

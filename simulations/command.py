@@ -31,7 +31,7 @@ def simulate(
     """Run the real apps over an in-process grid and show what came out."""
     from simulations import staging
     from simulations.play import play
-    from simulations.scenario import load
+    from simulations.scenario import data_folder, load
 
     setup, draft = load(scenario)
     if resume is not None:
@@ -39,7 +39,11 @@ def simulate(
     else:
         name = run_id or f"{setup.name}-{datetime.now():%Y%m%d-%H%M%S}"
         stage = staging.build(
-            setup, draft, base=scenario.parent, data_dir=data / setup.dataset, run_dir=out / name
+            setup,
+            draft,
+            base=scenario.parent,
+            data_dir=data_folder(setup, data),
+            run_dir=out / name,
         )
     try:
         play(
@@ -61,9 +65,16 @@ def simulate(
 def main() -> None:
     """Run the command; an expected error is one message and its exit code."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(simulate)
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["compare"]:
+        from simulations.compare_command import compare_methods
+
+        app.command()(compare_methods)
+        arguments = arguments[1:]
+    else:
+        app.command()(simulate)
     try:
-        app()
+        app(args=arguments)
     except FedethicsError as error:
         _say(f"[{error.code}] {error}")
         sys.exit(error.exit_code)

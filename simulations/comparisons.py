@@ -14,6 +14,7 @@ from fedethics.data.reading import read_records
 from fedethics.data.split import Split, split
 from fedethics.release.comparisons import Comparison, Comparisons
 from simulations.baselines import Bench
+from simulations.gaps import chosen_gap
 from simulations.lessons import lessons
 from simulations.scenario import ComparisonSetup
 from simulations.ways import Judged, Row, ways
@@ -60,7 +61,13 @@ def compare(
         for seeds in [_seeds(way.seeded, setup)]
         for index, row in enumerate(way.rows)
     ]
-    return Comparisons(rows=tuple(rows), notes=tuple(lessons(rows, charter, _read(charter, files))))
+    gap = chosen_gap(charter)
+    return Comparisons(
+        rows=tuple(rows),
+        notes=tuple(lessons(rows, charter, _read(charter, files))),
+        gap_metric=f"{gap.metric} by {gap.feature}" if gap else "",
+        gap_bar=gap.bar if gap else None,
+    )
 
 
 def _start(charter_bytes: bytes, files: Mapping[str, Path]) -> None:
@@ -89,6 +96,7 @@ def _seeds(seeded: bool, setup: ComparisonSetup) -> tuple[int, ...]:
 
 
 def _row(row: Row, seeds: tuple[int, ...], judged: list[Judged]) -> Comparison:
+    gaps = [one.gap for one in judged if one.gap is not None]
     return Comparison(
         name=row.name,
         what=row.what,
@@ -97,4 +105,5 @@ def _row(row: Row, seeds: tuple[int, ...], judged: list[Judged]) -> Comparison:
         roc_auc=tuple(one.roc_auc for one in judged),
         accuracy=tuple(one.accuracy for one in judged),
         worst_site_auc=tuple(one.worst_site_auc for one in judged),
+        gap=tuple(gaps) if len(gaps) == len(judged) else (),
     )

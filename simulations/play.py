@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from fedethics.identity import Identity
 from fedethics.privacy.plan import make_plan
 from fedethics.release import comparisons as comparison_file
 from fedethics.release import folder
@@ -49,7 +50,7 @@ def play(
         if comparisons:
             found = compare(charter, _files(stage), scenario.comparisons, tick=screen.tick)
             comparison_file.write(found, stage.run_dir / folder.COMPARISONS)
-    report = publish(stage.run_dir)
+    report = publish(stage.run_dir, Identity.load(stage.coordinator / "identity.key"))
     show(console, stage, report, found)
 
 

@@ -10,6 +10,7 @@ from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.errors import RunError
 from fedethics.terms import NAME, term
+from simulations.partition import Partition, Taker, prepare
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,7 +19,8 @@ class SiteSetup:
 
     Attributes:
         name: its name on the roster.
-        data: file of the data set's directory.
+        data: file of the data set's directory, or of the partition's where one is given.
+        holds: values of the partition's column that are this site's, for kind "by-column".
         declared_records: training size that it publishes.
         policy: its policy file, relative to the scenario.
     """
@@ -27,6 +29,7 @@ class SiteSetup:
     data: str = term(nonempty=True)
     declared_records: int = term(at_least=1)
     policy: str = term(nonempty=True)
+    holds: tuple[str, ...] = term(default=())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +53,8 @@ class Scenario:
         name: start of every run id.
         charter: draft of the charter, relative to the scenario.
         dataset: name in `python -m simulations.datasets`.
+        partition: how the pooled records are dealt out to the sites; none where the data set has
+            a file for each site already.
         test_noise_seed: fixes all noise at all sites, for tests only; empty in earnest.
     """
 
@@ -58,12 +63,30 @@ class Scenario:
     dataset: str = term(nonempty=True)
     sites: tuple[SiteSetup, ...] = term(nonempty=True)
     comparisons: ComparisonSetup = term()
+    partition: Partition | None = term(default=None)
     test_noise_seed: str = term(default="")
 
     def problems(self) -> list[str]:
         """Check that no site stands twice."""
         names = [site.name for site in self.sites]
         return ["sites: a name stands twice"] if len(set(names)) < len(names) else []
+
+
+def data_folder(scenario: Scenario, root: Path) -> Path:
+    """Return the folder with the sites' files, dealt out first where the scenario says so.
+
+    Args:
+        scenario: the data set, the sites and perhaps a partition.
+        root: directory of all data sets.
+
+    Raises:
+        RunError: the data set is not there, or cannot be dealt out as asked.
+    """
+    folder = root / scenario.dataset
+    if scenario.partition is None:
+        return folder
+    takers = [Taker(name=site.name, holds=site.holds) for site in scenario.sites]
+    return prepare(scenario.partition, takers, dataset=scenario.dataset, data_dir=folder)
 
 
 def load(path: Path) -> tuple[Scenario, Charter]:

@@ -1,13 +1,15 @@
 """Make the institutions of a scenario: a home for each with fresh keys, policy and charter.
 
 Simulated institutions are born with their run and live in its directory, so their ledgers start
-empty. Real ones keep one ledger for life.
+empty. Real ones keep one ledger for life. They sign the charter as simulated: with a purpose that
+no real signature has, so that nobody can take it for consent.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import tomli_w
 from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.charter.roster import Member
+from fedethics.charter.signing import CharterSignature, add_signatures, sign, signatures_path
 from fedethics.errors import RunError
 from fedethics.identity import Identity
 from fedethics.privacy.ledger import Ledger
@@ -55,6 +58,7 @@ def build(
             f"continue it with --resume {run_dir}"
         )
     _require_files(scenario, base, data_dir)
+    draft, people = _with_stakeholders(draft)
     keys = {site.name: Identity.generate() for site in scenario.sites}
     coordinator_key = Identity.generate()
     roster = [
@@ -67,10 +71,17 @@ def build(
     ]
     charter = document.enrol(draft, coordinator_key=coordinator_key.public_key, roster=roster)
     stage = existing(run_dir, charter)
-    _write_home(stage.coordinator, coordinator_key, charter)
+    signatures = [
+        *(sign(charter, key, role=role, simulated=True) for role, key in people),
+        *(sign(charter, key, role="site", simulated=True) for key in keys.values()),
+        sign(charter, coordinator_key, role="coordinator", simulated=True),
+    ]
+    for number, (role, key) in enumerate(people, start=1):
+        key.save(run_dir / "stakeholders" / f"{number}-{role}.key")
+    _write_home(stage.coordinator, coordinator_key, charter, signatures)
     for site in scenario.sites:
         home = stage.homes[site.name]
-        _write_home(home, keys[site.name], charter)
+        _write_home(home, keys[site.name], charter, signatures)
         Ledger.open(home / "ledger.db", identity=keys[site.name], create=True)
         SiteStore(home / "secagg.db")
         shutil.copyfile(base / site.policy, home / "policy.toml")
@@ -99,10 +110,27 @@ def _require_files(scenario: Scenario, base: Path, data_dir: Path) -> None:
         )
 
 
-def _write_home(home: Path, key: Identity, charter: Charter) -> None:
+def _with_stakeholders(draft: Charter) -> tuple[Charter, tuple[tuple[str, Identity], ...]]:
+    """Give each stakeholder without a key one that the simulation draws."""
+    found: list[tuple[str, Identity]] = []
+    named = []
+    for one in draft.ethics.stakeholders:
+        if not one.public_key:
+            key = Identity.generate()
+            found.append((one.role, key))
+            one = dataclasses.replace(one, public_key=key.public_key)
+        named.append(one)
+    ethics = dataclasses.replace(draft.ethics, stakeholders=tuple(named))
+    return dataclasses.replace(draft, ethics=ethics), tuple(found)
+
+
+def _write_home(
+    home: Path, key: Identity, charter: Charter, signatures: Sequence[CharterSignature]
+) -> None:
     home.mkdir(mode=0o700, parents=True)
     key.save(home / "identity.key")
     (home / "charter.json").write_bytes(document.encode(charter))
+    add_signatures(signatures_path(home / "charter.json"), charter, signatures)
 
 
 def _write_site_file(home: Path, site: SiteSetup, data_dir: Path, noise_seed: str) -> None:

