@@ -41,7 +41,8 @@ bundle: setup ## the Flower bundle that reaches nodes
 	@.venv/bin/flwr build
 
 gpu-check: setup ## the training engine on a GPU; skips by name where there is none
-	@$(PY) -m pytest -q -m gpu -rs
+	@$(PY) tools/gpu_check.py
+	@$(PY) -m pytest -q -m gpu -rs tests/training
 
 clean: ## delete what was built, but no run and no data
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

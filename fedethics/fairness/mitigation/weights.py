@@ -41,30 +41,6 @@ class GroupWeights:
         """Return weights that change nothing."""
         return cls(table=np.ones((groups, 2)))
 
-    @classmethod
-    def parse(cls, data: bytes, *, groups: int, most: float) -> GroupWeights:
-        """Read what `encode` wrote: the coordinator's word, so every bound is checked.
-
-        Raises:
-            FairnessError: another length, or a weight outside [1/most, most].
-        """
-        if len(data) != 16 * groups:
-            raise FairnessError(
-                f"group weights of {len(data)} bytes, expected {16 * groups}; nothing was trained"
-            )
-        table = np.frombuffer(data, dtype="<f8").reshape(groups, 2).astype(np.float64)
-        within = (table >= 1.0 / most - 1e-12) & (table <= most + 1e-12)
-        if not within.all():
-            raise FairnessError(
-                f"group weights outside [1/{most:g}, {most:g}], the charter's bounds; nothing was "
-                "trained with them"
-            )
-        return cls(table=table)
-
-    def encode(self) -> bytes:
-        """Return the table as little-endian doubles, row by row."""
-        return self.table.astype("<f8").tobytes()
-
     def of(self, groups: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
         """Return each record's weight, shape (n,), from its group index and its label."""
         weights: NDArray[np.float64] = self.table[np.asarray(groups), np.asarray(labels)]
