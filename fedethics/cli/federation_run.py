@@ -15,6 +15,7 @@ from fedethics.deployment.tail import Tail
 from fedethics.errors import RunError
 
 _LOOK_S = 0.3
+_DETAIL = ("leg-started", "leg-ended")  # in events.jsonl and `federation status`
 _END_S = 90.0
 Home = Annotated[Path, typer.Option(help="The coordinator's home.")]
 LogJson = Annotated[
@@ -74,7 +75,7 @@ def _say(entry: dict[str, Any], as_json: bool) -> str:
     """Show one entry; return why the run failed, if it says so."""
     if as_json:
         typer.echo(json.dumps(entry))
-    else:
+    elif entry.get("event") not in _DETAIL:
         hidden = ("time", "event")
         words = ", ".join(f"{key} {value}" for key, value in entry.items() if key not in hidden)
         typer.echo(f"{entry.get('event')}{': ' + words if words else ''}")

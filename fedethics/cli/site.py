@@ -9,7 +9,15 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from fedethics.cli import site_check, site_join, site_leave, site_rehearse, site_run, site_status
+from fedethics.cli import (
+    site_check,
+    site_join,
+    site_leave,
+    site_rehearse,
+    site_revoke,
+    site_run,
+    site_status,
+)
 from fedethics.cli.output import AsJson, answer
 from fedethics.cli.questions import Home
 from fedethics.enrolment import files
@@ -87,8 +95,7 @@ app.command("join")(site_join.join)
 app.command("check")(site_check.check)
 app.command("rehearse")(site_rehearse.rehearse)
 app.command("run")(site_run.run)
-app.command("rehearse")(site_rehearse.rehearse)
-app.command("run")(site_run.run)
 app.command("status")(site_status.status)
 app.command("receipt")(site_status.receipt)
+app.command("revoke")(site_revoke.revoke)
 app.command("leave")(site_leave.leave_federation)

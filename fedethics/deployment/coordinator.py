@@ -27,6 +27,8 @@ from fedethics.deployment.tail import Tail
 from fedethics.errors import RunError
 
 _GRACE_S = 20.0
+# It would wait for the sites' open connections; its state is in SQLite and needs no good-bye.
+_LINK_GRACE_S = 4.0
 _APP_FOLDERS, _APP_FILES = ("server", "clients"), ("pyproject.toml", "LICENSE", "README.md")
 
 
@@ -71,7 +73,7 @@ class Coordinator:
                 yield self
             finally:
                 for child in children:
-                    child.stop(grace_s=_GRACE_S)
+                    child.stop(grace_s=_LINK_GRACE_S if child is self._superlink else _GRACE_S)
                 secret.unlink(missing_ok=True)
 
     def tend(self) -> list[dict[str, Any]]:

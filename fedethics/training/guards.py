@@ -77,6 +77,11 @@ def _coupling(model: nn.Module) -> Iterator[str]:
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             yield f"{type(module).__name__} ({name}) makes one record's gradient depend on others"
+        if getattr(module, "rope_type", "default") in ("dynamic", "longrope"):
+            yield (
+                f"{module.rope_type} rotary positions ({name}) stretch with the longest text of a "
+                "batch, so one record's gradient would depend on others"
+            )
 
 
 def _trained(model: nn.Module) -> Iterator[str]:

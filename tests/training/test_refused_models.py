@@ -1,5 +1,7 @@
 """Adapters and models without a true gradient for each record are refused by name."""
 
+import copy
+
 import pytest
 import torch
 from peft import IA3Config, LoraConfig, PromptTuningConfig, TaskType, VeraConfig, get_peft_model
@@ -71,3 +73,12 @@ def test_half_precision_parameters_are_not_trained():
     lora.base_model.model.bert.encoder.layer[0].attention.self.query.lora_B.to(torch.bfloat16)
     with pytest.raises(TrainingError, match="only float32"):
         refuse_unsupported(lora)
+
+
+def test_positions_that_stretch_with_the_longest_text_are_refused():
+    config = copy.deepcopy(CONFIGS["llama"])
+    config.rope_parameters = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+    lora = LoraConfig(r=2, target_modules=["q_proj"], **KIND)
+    stretched = AutoModelForSequenceClassification.from_config(config)
+    with pytest.raises(TrainingError, match="dynamic rotary positions"):
+        refuse_unsupported(get_peft_model(stretched, lora))

@@ -11,7 +11,6 @@ there is no federation of two. Prints one Markdown table for each number of site
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import statistics
@@ -60,7 +59,8 @@ def main() -> None:
             if not options.skip_default:
                 columns["default"] = _time(base / "default", sites, options.rounds, default=True)
             _print(sites, columns)
-            print(f"resume to first round: {_resume_s(base / 'resume', sites):.1f} s")
+            if sites == 4:
+                print(f"resume to its first round: {_resume_s(base / 'resume', sites):.1f} s")
     with tempfile.TemporaryDirectory(prefix="fedethics-bench-") as folder:
         print(f"idle site, model not loaded: {_idle_mib(Path(folder)):.0f} MiB")
 
@@ -118,10 +118,7 @@ def _read(federation: Federation, rounds: int, ready_s: float, idle_mib: float) 
         what: [_when(e) for e in events if e["event"] == what]
         for what in ("enrolling", "round-started", "round-committed", "closed")
     }
-    legs: list[float] = []
-    for name in federation.stage.homes:
-        answered = [_when(e) for e in federation.log_of(name) if e["event"] == "answered"]
-        legs += [after - before for before, after in itertools.pairwise(answered)]
+    legs = [float(str(e["seconds"])) for e in events if e["event"] == "leg-ended"]
     said = (federation.coordinator / "superlink" / "submission.log").read_text()
     (end,) = [json.loads(row) for row in said.splitlines() if '"finished"' in row]
     parts = len(federation.stage.homes) * rounds * 1000
