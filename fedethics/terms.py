@@ -58,9 +58,17 @@ def term(
 def load_toml(path: Path, error: Callable[[str], Exception]) -> dict[str, Any]:
     """Parse `path` as TOML; what goes wrong is raised as `error(message)`."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except OSError as problem:
         raise error(f"{path} cannot be read: {problem.strerror}") from problem
+    return parse_toml(content, path, error)
+
+
+def parse_toml(content: bytes, path: Path, error: Callable[[str], Exception]) -> dict[str, Any]:
+    """Parse bytes that were read from `path`; what goes wrong is raised as `error(message)`."""
+    try:
+        # Line ends as a file opened as text would have them.
+        return tomllib.loads(content.decode("utf-8").replace("\r\n", "\n"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise error(f"{path} is not valid TOML: {problem}") from problem
 

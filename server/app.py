@@ -3,6 +3,7 @@
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from fedethics.flower.pulls import quicken_pulls
 from fedethics.privacy.plan import make_plan
 from fedethics.training.learner import Learner
 from server.closing import close
@@ -22,6 +23,7 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run one job, or what is left of it."""
+    quicken_pulls()
     settings = RunSettings.from_run_config(context.run_config)
     job = Job.open(settings)
     files, events = ProtocolFiles(job.path), EventLog(job.path)

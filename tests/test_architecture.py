@@ -18,6 +18,11 @@ def _sources(*folders: str) -> list[Path]:
     return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
+# Two data sets ship as pickles. This file reads them, by hash and against a short list of names,
+# when a data set is fetched; never when anything is run.
+UNPICKLES_AT_SET_UP = "frame_pickle.py"
+
+
 def test_imports_run_one_way():
     done = subprocess.run(
         [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"],
@@ -35,7 +40,7 @@ def test_a_library_file_is_short_and_holds_no_assert_and_no_pickle(path):
     assert text.count("\n") <= 300
     for node in ast.walk(ast.parse(text)):
         assert not isinstance(node, ast.Assert), f"assert in line {node.lineno}"
-        if isinstance(node, ast.Import):
+        if isinstance(node, ast.Import) and path.name != UNPICKLES_AT_SET_UP:
             assert not {a.name for a in node.names} & {"pickle", "dill", "cloudpickle"}
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1

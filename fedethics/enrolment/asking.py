@@ -15,6 +15,7 @@ from fedethics.policy.model import ANY, Policy
 from fedethics.privacy.plan import PrivacyPlan
 
 Row = tuple[str, str, str]
+_UNLIMITED = "policy.toml has no limit on it"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +29,12 @@ class Ask:
 
 def asks(charter: Charter, *, policy: Policy, plan: PrivacyPlan) -> tuple[Ask, ...]:
     """Return every term of `charter` that a policy speaks of, and the few others that matter."""
-    rows = (*_of_privacy(charter, policy, plan), *_of_work(charter, policy, plan))
+    rows = (
+        *_of_privacy(charter, policy, plan),
+        *_of_work(charter, policy, plan),
+        *_of_sums(charter, policy),
+        *_of_mitigation(charter),
+    )
     return tuple(Ask(term=term, asked=asked, allowed=allowed) for term, asked, allowed in rows)
 
 
@@ -55,6 +61,7 @@ def _of_privacy(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator
         _any_of(allow.evaluation_trust_modes),
     )
     yield "noise multiplier of a training step", noise, _noise(policy)
+    yield "how training noise is drawn", _drawn(charter), _UNLIMITED
 
 
 def _of_work(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator[Row]:
@@ -69,6 +76,41 @@ def _of_work(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator[Ro
     yield "rounds", steps, "as many as the caps on epsilon allow"
     yield "records in each part", "seen when the data are read", f"at least {minimum.records}"
     yield "this charter", plan.charter_hash[:16], listed
+
+
+def _of_sums(charter: Charter, policy: Policy) -> Iterator[Row]:
+    secagg = charter.secagg
+    honest = secagg.minimum_cohort - secagg.colluders
+    yield "sites supposed to collude with the coordinator", str(secagg.colluders), _UNLIMITED
+    yield (
+        "honest sites in any opened sum",
+        f"at least {honest}",
+        f"at least {policy.minimum.honest_sites}",
+    )
+    signed = "signed by the sites" if secagg.mode == "strict" else "not signed: as told"
+    yield "who is in a sum", f"{secagg.mode} ({signed})", _UNLIMITED
+    checked = "by the sites, in slices" if secagg.verify_slices else "not checked by the sites"
+    yield "whether a sum told is the true one", checked, _UNLIMITED
+
+
+def _of_mitigation(charter: Charter) -> Iterator[Row]:
+    terms = charter.mitigation
+    if terms.method == "none":
+        yield "training steered between groups", "none", _UNLIMITED
+        return
+    releases = 'only with "steering" among allow.releases'
+    yield "training steered between groups", f"{terms.method} by {terms.feature}", releases
+    spent = f"{terms.epsilon:g}, as a part of the epsilon of training"
+    yield "epsilon of the counts that steer", spent, "the caps on the epsilon of training"
+
+
+def _drawn(charter: Charter) -> str:
+    training = charter.privacy.training
+    if training.mechanism == "none":
+        return "not at all"
+    if training.noise == "strict" or training.trust_mode == "distributed":
+        return "strict (exact integers)"
+    return "fast (float64)"
 
 
 def _figure(value: float) -> str:

@@ -7,7 +7,7 @@ listens on loopback and a proxy shows sites the fleet path only.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from flwr.proto.control_pb2 import (
     RegisterNodeRequest,
     StartRunRequest,
     StopRunRequest,
+    UnregisterNodeRequest,
 )
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.supercore.constant import NodeStatus
@@ -71,11 +72,37 @@ class Control:
         """Admit the node whose public key lies in `key_file`, if it is not admitted already.
 
         Raises:
-            SetupError: not an elliptic-curve public key in OpenSSH's form.
+            SetupError: not an elliptic-curve public key in OpenSSH's form, or one that this job
+                admitted before and does not any more.
         """
         key = _node_key(key_file)
-        if key not in {node.public_key for node in self._nodes()}:
+        known = {node.public_key: node.status for node in self._nodes()}
+        if key not in known:
             self._client.RegisterNode(RegisterNodeRequest(public_key=key, name=name))
+        elif known[key] == NodeStatus.UNREGISTERED:
+            raise SetupError(
+                f"the node key of {name!r} was taken off this job, and a SuperLink never admits a "
+                "key again that it dropped. Change job.id in federation.toml for a new job, or let "
+                "the site ask with a new node key"
+            )
+
+    def unregister_others(self, key_files: Collection[Path]) -> tuple[str, ...]:
+        """Drop every admitted node whose key is in none of `key_files`; return their names.
+
+        Flower refuses their very next call.
+
+        Raises:
+            SetupError: not an elliptic-curve public key in OpenSSH's form.
+        """
+        kept = {_node_key(file) for file in key_files}
+        gone = [
+            node
+            for node in self._nodes()
+            if node.status != NodeStatus.UNREGISTERED and node.public_key not in kept
+        ]
+        for node in gone:
+            self._client.UnregisterNode(UnregisterNodeRequest(node_id=node.node_id))
+        return tuple(sorted(node.name for node in gone))
 
     def online(self) -> tuple[str, ...]:
         """Return the names of the admitted nodes that are connected."""

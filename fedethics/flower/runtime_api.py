@@ -46,6 +46,10 @@ class Job:
     bundle_sha256: str
 
 
+class TaskNotPulled(RuntimeError):
+    """A task's message could not be taken in, for a reason that is not one of FAILURES."""
+
+
 class SuperNodeQueue:
     """The tasks of the site's own SuperNode."""
 
@@ -123,6 +127,11 @@ class SuperNodeTask:
             self._pulled.set_result(Job(message, context, run.run_id, digest))
         except FAILURES as error:
             self._pulled.set_exception(error)
+        except Exception as error:
+            # Flower inflates what was sent, which may fail in ways that nobody listed. This thread
+            # has no caller: an outcome left unset would hold the site at this task for as long as
+            # it beats. The text may quote what was sent, so only the kind is told.
+            self._pulled.set_exception(TaskNotPulled(type(error).__name__))
 
     def _beat(self) -> None:
         """Beat, since the SuperNode gives a task up after a minute of silence.

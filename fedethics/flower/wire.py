@@ -6,11 +6,14 @@ record. A message of another protocol number, or with anything unexpected in it,
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
 from fedethics.errors import SecaggReject
 from fedethics.protocol import PROTOCOL, Action, Refusal, Reply, Request
+from fedethics.terms import NAME
 
 _HEADER = "fedethics"
 _PAYLOADS = "payloads"
@@ -55,6 +58,8 @@ def parse_request(message: Message) -> Request:
     charter_hash, run = header.get("charter-hash"), header.get("run")
     if not isinstance(charter_hash, str) or not isinstance(run, str):
         raise SecaggReject("request lacks charter-hash or run; nothing was done")
+    if re.fullmatch(NAME, run) is None:
+        raise SecaggReject("the run of the request is not the name of a run; nothing was done")
     return Request(
         action=Action(action), charter_hash=charter_hash, run=run, payloads=_payloads(message)
     )

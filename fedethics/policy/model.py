@@ -1,12 +1,14 @@
 """The site's policy: what this site allows, in a file that its privacy officer owns.
 
 Guarantee: the policy is read from the site's own disk and nothing received over the network can
-change it. A policy that is absent, unreadable, writable by anyone, wrong in any key, or short of
+change it. What is checked (mode, terms, signatures) are the same bytes, read once, so that no other
+file can be put in between. A policy that is absent, unreadable, writable by anyone, wrong in any key, or short of
 the officers' signatures it asks for is an error, and the site refuses all work.
 """
 
 from __future__ import annotations
 
+import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,11 +77,14 @@ class Minimum:
     Attributes:
         noise_multiplier: std over sensitivity of every single mechanism.
         cohort: sites in any sum that is opened.
+        honest_sites: of these, those that the charter does not count as colluding with the
+            coordinator: a site hides among them only, whatever the rest tell each other.
         records: records in each of the two partitions.
     """
 
     noise_multiplier: float = term(at_least=0)
     cohort: int = term(at_least=3)
+    honest_sites: int = term(default=2, at_least=2)
     records: int = term(at_least=1)
 
 
@@ -139,6 +144,15 @@ class Policy:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PolicyFile:
+    """A policy, and the very bytes that it was read from, over which officers sign."""
+
+    path: Path
+    content: bytes
+    policy: Policy
+
+
 def load_policy(path: Path) -> Policy:
     """Read a site's policy.
 
@@ -146,19 +160,24 @@ def load_policy(path: Path) -> Policy:
         PolicyError: absent, unreadable, writable by everyone, not a policy (every problem is
             listed with its key), or not signed as it asks.
     """
-    table = terms.load_toml(path, PolicyError)
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & (stat.S_IWOTH | stat.S_IWGRP):
-        raise PolicyError(
-            f"policy {path} has mode {mode:04o}: others than its owner could raise its caps, so "
-            f"the site refuses all work. Run: chmod go-w {path}"
-        )
+    return read_policy(path).policy
+
+
+def read_policy(path: Path) -> PolicyFile:
+    """Read a site's policy once, for whoever verifies further signatures over the same bytes.
+
+    Raises:
+        PolicyError: as for `load_policy`.
+    """
+    content = _read_once(path)
+    table = terms.parse_toml(content, path, PolicyError)
     problems: list[str] = []
     policy = terms.read(Policy, table, path="", problems=problems)
     if policy is not None and policy.officers.required_signatures:
         problems.extend(
             missing_signatures(
                 path,
+                content=content,
                 officers=policy.officers.public_keys,
                 required=policy.officers.required_signatures,
             )
@@ -166,4 +185,20 @@ def load_policy(path: Path) -> Policy:
     if problems or policy is None:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise PolicyError(f"{path} is not a valid policy; this site refuses all work:\n{listed}")
-    return policy
+    return PolicyFile(path=path, content=content, policy=policy)
+
+
+def _read_once(path: Path) -> bytes:
+    """Return the bytes of the file whose mode was checked: one file, opened once."""
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read()
+    except OSError as error:
+        raise PolicyError(f"{path} cannot be read: {error.strerror}") from error
+    if mode & (stat.S_IWOTH | stat.S_IWGRP):
+        raise PolicyError(
+            f"policy {path} has mode {mode:04o}: others than its owner could raise its caps, so "
+            f"the site refuses all work. Run: chmod go-w {path}"
+        )
+    return content

@@ -179,9 +179,17 @@ def _mechanisms(request: _Request) -> Iterator[str]:
 
 
 def _cohort(request: _Request) -> Iterator[str]:
-    floor, asked = request.policy.minimum.cohort, request.charter.secagg.minimum_cohort
-    if asked < floor:
-        yield f"secagg.minimum-cohort {asked} is below this site's minimum.cohort {floor}"
+    floor, secagg = request.policy.minimum, request.charter.secagg
+    asked = secagg.minimum_cohort
+    if asked < floor.cohort:
+        yield f"secagg.minimum-cohort {asked} is below this site's minimum.cohort {floor.cohort}"
+    honest = asked - secagg.colluders
+    if honest < floor.honest_sites:
+        yield (
+            f"secagg.minimum-cohort {asked} less secagg.colluders {secagg.colluders} leaves "
+            f"{honest} honest sites in a sum, below this site's minimum.honest-sites "
+            f"{floor.honest_sites}"
+        )
 
 
 def _records(request: _Request) -> Iterator[str]:

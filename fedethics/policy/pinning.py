@@ -7,26 +7,23 @@ officers have signed it, which pins the new ones.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fedethics.errors import PolicyError
-from fedethics.policy.model import Policy
+from fedethics.policy.model import PolicyFile
 from fedethics.policy.signatures import missing_signatures
 from fedethics.privacy.ledger import Ledger, PinnedOfficers
 
 
-def require_pinned_officers(policy: Policy, path: Path, ledger: Ledger) -> None:
+def require_pinned_officers(read: PolicyFile, ledger: Ledger) -> None:
     """Check a loaded policy against the officers that the ledger has pinned, and pin new ones.
 
     Args:
-        policy: as `load_policy` read it from `path`, so its own officers have signed it.
-        path: the policy file; its signatures stand beside it.
+        read: as `read_policy` returned it, so its own officers have signed these bytes.
         ledger: this site's.
 
     Raises:
         PolicyError: the pinned officers did not sign this policy; the site refuses all work.
     """
-    officers = policy.officers
+    officers = read.policy.officers
     stated = PinnedOfficers(
         public_keys=tuple(sorted(set(officers.public_keys))),
         required_signatures=officers.required_signatures,
@@ -36,12 +33,15 @@ def require_pinned_officers(policy: Policy, path: Path, ledger: Ledger) -> None:
         return
     if pinned is not None and pinned.required_signatures:
         missing = missing_signatures(
-            path, officers=pinned.public_keys, required=pinned.required_signatures
+            read.path,
+            content=read.content,
+            officers=pinned.public_keys,
+            required=pinned.required_signatures,
         )
         if missing:
             keys = ", ".join(key[:16] for key in pinned.public_keys)
             raise PolicyError(
-                f"{path} names other officers or fewer signatures than the ledger has pinned "
+                f"{read.path} names other officers or fewer signatures than the ledger has pinned "
                 f"({pinned.required_signatures} of {keys}); this site refuses all work until they "
                 f"sign the change: {missing[0]}"
             )

@@ -23,17 +23,26 @@ def signature_path(policy_path: Path) -> Path:
     return policy_path.with_name(policy_path.name + ".sig")
 
 
-def missing_signatures(policy_path: Path, *, officers: Sequence[str], required: int) -> list[str]:
-    """Return what is missing to `required` signatures by distinct officers; empty when enough."""
+def missing_signatures(
+    policy_path: Path, *, content: bytes, officers: Sequence[str], required: int
+) -> list[str]:
+    """Return what is missing to `required` signatures by distinct officers; empty when enough.
+
+    Args:
+        policy_path: the signatures stand beside it; the file itself is not read.
+        content: the bytes that the policy was read from. Reading the file anew would let whoever
+            may write it show the officers' copy here and obey another.
+        officers: whose signatures count.
+        required: how many of them.
+    """
     try:
         listed = _read(policy_path)
     except PolicyError as error:
         return [str(error)]
-    message = policy_path.read_bytes()
     signers = {
         key
         for key, signature in listed
-        if key in officers and verify(key, message, signature, purpose=PURPOSE)
+        if key in officers and verify(key, content, signature, purpose=PURPOSE)
     }
     if len(signers) >= required:
         return []

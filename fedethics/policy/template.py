@@ -50,6 +50,7 @@ require-signed-charter = false
 [minimum]
 noise-multiplier = {noise_multiplier} # std over sensitivity of every single mechanism
 cohort = {cohort}             # sites in any sum that is opened; at least 3
+honest-sites = {honest_sites}       # of these, less those that the charter supposes to collude
 records = {records}           # records in each of the two partitions
 
 [compute]
@@ -73,6 +74,7 @@ def policy_text(
     delta: float = 1e-4,
     noise_multiplier: float = 0.5,
     cohort: int = 3,
+    honest_sites: int = 2,
     records: int = 50,
     without_dp: bool = False,
     fixed_noise: bool = False,
@@ -88,5 +90,6 @@ def policy_text(
         fixed_noise=str(fixed_noise).lower(),
         noise_multiplier=float(noise_multiplier),
         cohort=cohort,
+        honest_sites=honest_sites,
         records=records,
     )

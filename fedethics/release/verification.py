@@ -113,7 +113,7 @@ def _ledger_heads(opened: Folder) -> Check:
 
 
 def _countersigned(opened: Folder) -> Check:
-    """Check who else holds every receipt, so that no ledger can be rolled back unseen."""
+    """Check who else holds every receipt: a ledger that was rolled back contradicts theirs."""
     found, roster = opened.evidence, {m.site: m.public_key for m in opened.charter.roster}
     signers = sorted({one.site for one in found.countersignatures})
     problems: tuple[str, ...] = ()

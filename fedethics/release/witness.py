@@ -1,8 +1,9 @@
 """Countersigned ledger heads: every site holds every other site's receipt, and says so.
 
 A receipt names the head of its site's ledger. Once the members of a run have each other's receipts
-and have signed the list of them, no site can put back an older ledger, and no coordinator can drop
-or exchange a receipt, without somebody else holding the proof.
+and have signed the list of them, a site that puts back an older ledger contradicts what others
+hold: at once while it is shorter or names another head, and for whoever compares it with a receipt
+(`fedethics ledger verify --receipt`) always.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from fedethics.identity import Identity, verify
 from fedethics.privacy.ledger import Receipt
 from fedethics.release.evidence import Countersignature, SignedReceipt
 from fedethics.release.receipts import genuine
-from fedethics.terms import KEY, term
+from fedethics.terms import KEY, NAME, term
 
 PURPOSE = "ledger-heads"
 
@@ -25,7 +26,7 @@ PURPOSE = "ledger-heads"
 class Heads:
     """The receipts of one run, as they are countersigned: all of them or none."""
 
-    run: str = term(nonempty=True)
+    run: str = term(pattern=NAME)
     charter_hash: str = term(pattern=KEY)
     receipts: tuple[SignedReceipt, ...] = term(nonempty=True)
 

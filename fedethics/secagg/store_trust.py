@@ -46,7 +46,8 @@ class TrustRecords:
         """Remember a version of a charter; return whether it revoked a key.
 
         A member whose key differs from that of the version before has changed it: the old key is
-        revoked. A member that left is merely absent.
+        revoked, unless the new version names it under another name: then the member was renamed. A
+        member that left is merely absent.
 
         Raises:
             CharterError: a later version was adopted before.
@@ -67,5 +68,10 @@ class TrustRecords:
             (name, version, canonical.encode(dict(members)).decode()),
         )
         reason = f"replaced in version {version} of charter {name!r}"
-        changed = [key for member, key in known.items() if members.get(member, key) != key]
+        named = set(members.values())
+        changed = [
+            key
+            for member, key in known.items()
+            if members.get(member, key) != key and key not in named
+        ]
         return any([self.revoke(key, at_s=int(now_s), reason=reason) for key in changed])

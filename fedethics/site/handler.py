@@ -101,7 +101,9 @@ class SiteHandler:
         require_form(session, adapter, opening)
         granted = session.permit(opening.run)
         question = session.question(opening)
-        vector = session.journal.find(question, model_hash=opening.model_hash)
+        vector = session.journal.find(
+            question, model_hash=opening.model_hash, audience=session.audience(opening)
+        )
         if vector is None:
             vector = self._draw(
                 session, granted, opening, self._mechanism(session, request, opening), adapter
@@ -129,7 +131,12 @@ class SiteHandler:
             self._self_test(session, opening)
         reservation = session.reserve(granted, opening)
         vector = mechanism(session, adapter, opening, session.noise(opening))
-        session.journal.keep(session.question(opening), vector, model_hash=opening.model_hash)
+        session.journal.keep(
+            session.question(opening),
+            vector,
+            model_hash=opening.model_hash,
+            audience=session.audience(opening),
+        )
         session.ledger.confirm(reservation, note="noised answer drawn")
         return vector
 

@@ -3,7 +3,8 @@
 A sum that fell through is asked for again, in the same run or after a restart. Drawing fresh noise
 would cost budget a second time and, averaged, weaken the noise; the same noised vector under fresh
 masks does neither, since it is one release however often it is sent. So a round of a task has one
-answer, to one model.
+answer, to one model. Under distributed trust it has one for each cohort: there the noise of an
+answer rests on the others in the sum, and two sums over disjoint others would leave less of it.
 
 Danger: an answer carries this site's share of the noise only. The file is mode 0600, never leaves
 the site, and an answer is deleted when its sum is opened.
@@ -28,7 +29,7 @@ from fedethics.privacy.ledger.receipt import Slices, SumSeen
 _TABLES = """
 CREATE TABLE IF NOT EXISTS answers (
     charter TEXT, run TEXT, task TEXT, round INTEGER, model TEXT NOT NULL, words BLOB NOT NULL,
-    PRIMARY KEY (charter, run, task, round));
+    audience TEXT NOT NULL DEFAULT '', PRIMARY KEY (charter, run, task, round));
 CREATE TABLE IF NOT EXISTS self_tests (charter TEXT, run TEXT, PRIMARY KEY (charter, run));
 CREATE TABLE IF NOT EXISTS sums (
     charter TEXT, run TEXT, task TEXT, round INTEGER, sha256 TEXT NOT NULL,
@@ -48,7 +49,7 @@ _SAID: dict[str, Slices] = {
     "passed": "passed",
     "failed": "failed",
 }
-_FIND = """SELECT model, words FROM answers
+_FIND = """SELECT model, words, audience FROM answers
     WHERE charter = ? AND run = ? AND task = ? AND round = ?"""
 _FORGET = "DELETE FROM answers WHERE charter = ? AND run = ? AND task = ? AND round = ?"
 
@@ -74,8 +75,16 @@ class Journal:
 
     path: Path
 
-    def find(self, question: Question, *, model_hash: str) -> NDArray[np.int64] | None:
+    def find(
+        self, question: Question, *, model_hash: str, audience: str = ""
+    ) -> NDArray[np.int64] | None:
         """Return the answer already drawn for `question`, shape (length,), or None.
+
+        Args:
+            question: which round of which task.
+            model_hash: what is asked about.
+            audience: names the sites whose noise the answer rests on besides its own; empty where
+                its own is enough. An answer drawn for others is not given.
 
         Raises:
             SecaggReject: it was drawn for another model; two models would be two releases.
@@ -89,14 +98,24 @@ class Journal:
                 f"{question.task} of round {question.round_number} was asked for with another "
                 "model before; a round has one answer. Nothing was computed"
             )
+        if row[2] != audience:
+            return None
         return np.frombuffer(row[1], dtype="<i8").astype(np.int64)
 
-    def keep(self, question: Question, vector: NDArray[np.int64], *, model_hash: str) -> None:
-        """Write an answer durably, before anything made of it leaves."""
+    def keep(
+        self,
+        question: Question,
+        vector: NDArray[np.int64],
+        *,
+        model_hash: str,
+        audience: str = "",
+    ) -> None:
+        """Write an answer durably, before anything made of it leaves; one for others is dropped."""
         words = vector.astype("<i8").tobytes()
         with self._open() as connection:
             connection.execute(
-                "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?)", (*question.key, model_hash, words)
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*question.key, model_hash, words, audience),
             )
 
     def opened(self, question: Question, *, sum_sha256: str) -> None:

@@ -10,7 +10,7 @@ from fedethics.charter.signing import standing
 from fedethics.enrolment.invitation import read_accepted
 from fedethics.errors import FedethicsError, PolicyRefusal
 from fedethics.identity import fingerprint
-from fedethics.policy.model import load_policy
+from fedethics.policy.model import load_policy, read_policy
 from fedethics.policy.permit import Permit, permit
 from fedethics.policy.signatures import missing_signatures
 from fedethics.privacy.accounting import epsilon
@@ -25,10 +25,11 @@ from fedethics.site.records import facts_of, site_records
 def policy(home: SiteHome) -> Iterator[Finding]:
     """Read the policy as the site would, officers' signatures included."""
     try:
-        load_policy(home.policy_path)
+        read = read_policy(home.policy_path)
         pinned = read_book(home.ledger_path).officers
         missing = missing_signatures(
-            home.policy_path,
+            read.path,
+            content=read.content,
             officers=pinned.public_keys if pinned else (),
             required=pinned.required_signatures if pinned else 0,
         )

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedethics import tasks
+from fedethics.canonical import sha256_hex
 from fedethics.charter.model import Charter
 from fedethics.errors import SecaggAbort, SumRefuted
 from fedethics.identity import Identity
-from fedethics.policy.model import Policy, load_policy
+from fedethics.policy.model import Policy, read_policy
 from fedethics.policy.permit import Permit, permit
 from fedethics.policy.pinning import require_pinned_officers
 from fedethics.privacy.events import Event, NonPrivate
@@ -65,9 +66,9 @@ class Session:
     @cached_property
     def policy(self) -> Policy:
         """What this site allows; absent or unreadable means that it refuses."""
-        policy = load_policy(self.home.policy_path)
-        require_pinned_officers(policy, self.home.policy_path, self.ledger)
-        return policy
+        read = read_policy(self.home.policy_path)
+        require_pinned_officers(read, self.ledger)
+        return read.policy
 
     @cached_property
     def workbench(self) -> Workbench:
@@ -103,6 +104,16 @@ class Session:
             task=asked.task,
             round_number=asked.round_number,
         )
+
+    def audience(self, opening: Opening) -> str:
+        """Name the sites whose noise an answer to `opening` rests on; empty for its own alone.
+
+        Count sums are over the whole roster or nothing, so they have one audience anyway.
+        """
+        shared = self.charter.privacy.training.trust_mode == "distributed"
+        if opening.task != tasks.UPDATE or not shared:
+            return ""
+        return sha256_hex("\x00".join(sorted(opening.cohort)).encode("utf-8"))
 
     @property
     def fixed_noise(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fedethics import canonical, terms
+from fedethics.canonical import sha256_hex
 from fedethics.errors import LedgerTampered
 from fedethics.privacy.ledger import Receipt
 from fedethics.release import durable
@@ -47,14 +48,17 @@ def witness(session: Session, run: str, data: bytes) -> bytes:
             "it was not countersigned"
         )
     folder = session.home.path / FOLDER
-    _require_forward(folder, receipts, roster)
+    _require_forward(folder, heads, receipts, roster)
     folder.mkdir(mode=0o700, exist_ok=True)
-    durable.write(folder / f"{run}.json", data)
+    # Named by content, never by what a message says: nothing kept is ever replaced.
+    durable.write(folder / f"{sha256_hex(data)}.json", data)
     signed = countersign(data, site=session.site, identity=session.identity)
     return canonical.encode(terms.document(signed))
 
 
-def _require_forward(folder: Path, receipts: dict[str, Receipt], roster: dict[str, str]) -> None:
+def _require_forward(
+    folder: Path, heads: Heads, receipts: dict[str, Receipt], roster: dict[str, str]
+) -> None:
     for earlier in _kept(folder):
         for signed in earlier.receipts:
             before = read_receipts(
@@ -63,12 +67,28 @@ def _require_forward(folder: Path, receipts: dict[str, Receipt], roster: dict[st
             )
             for site, receipt in before.items():
                 now = receipts.get(site)
-                if now is not None and now.ledger_entries < receipt.ledger_entries:
+                if now is None and earlier.run == heads.run:
                     raise LedgerTampered(
-                        f"the ledger of {site} has {now.ledger_entries} entries now and had "
-                        f"{receipt.ledger_entries} after run {earlier.run!r}: it was rolled back. "
-                        "Nothing was countersigned"
+                        f"the list of ledger heads of run {heads.run!r} held a receipt of {site} "
+                        "before and lacks it now. Nothing was countersigned"
                     )
+                if now is not None:
+                    _require_later(now, receipt, run=earlier.run)
+
+
+def _require_later(now: Receipt, before: Receipt, *, run: str) -> None:
+    if now.ledger_entries < before.ledger_entries:
+        raise LedgerTampered(
+            f"the ledger of {now.site} has {now.ledger_entries} entries now and had "
+            f"{before.ledger_entries} after run {run!r}: it was rolled back. Nothing was "
+            "countersigned"
+        )
+    same_length = now.ledger_entries == before.ledger_entries
+    if same_length and now.ledger_head != before.ledger_head:
+        raise LedgerTampered(
+            f"the ledger of {now.site} has {now.ledger_entries} entries as it had after run "
+            f"{run!r}, but another head: its history was changed. Nothing was countersigned"
+        )
 
 
 def _kept(folder: Path) -> list[Heads]:

@@ -25,6 +25,7 @@ from fedethics.training.per_sample import PerSampleGradients
 
 # Keeps a clipped gradient below the norm whatever float32 rounds up.
 _ROUNDING = 1e-6
+_LONGEST = 1e30
 
 
 # Sensitive: labels and units are the site's own.
@@ -142,7 +143,8 @@ def _bounded(
     if not bool(mask.all()):
         gradients = torch.where(mask.to(gradients.device), gradients, 0.0)
     norms = torch.linalg.vector_norm(gradients, dim=1, dtype=torch.float64)
-    finite = torch.isfinite(norms)
+    # Beyond this, the factor that clips it is a float32 of few bits, and would not clip.
+    finite = torch.isfinite(norms) & (norms < _LONGEST)
     if not bool(finite.all()):
         # Not a product with zero: that would keep a NaN, and the NaN would tell of the record.
         gradients = torch.where(finite[:, None], gradients, 0.0)

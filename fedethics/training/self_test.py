@@ -27,7 +27,9 @@ from fedethics.training.local_terms import LocalTerms
 from fedethics.training.per_sample import PerSampleGradients
 
 _RECORDS = 6
-_GRADIENT_TOLERANCE = 1e-4
+# Decoders hold a few states of 10^4, so that float32 itself is off by 1.3e-4 (measured against
+# float64 on SmolLM2); a coupled or misplaced gradient is off by more than a hundredth.
+_GRADIENT_TOLERANCE = 1e-3
 _NOISE_DRAWS = 20_000
 # A sound machine fails by chance about once in 10^9 self-tests.
 _NOISE_SIGMAS = 6.0

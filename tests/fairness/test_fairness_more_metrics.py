@@ -86,6 +86,8 @@ def test_rates_and_inequality_are_aif360s(data, from_records):
             theirs.between_all_groups_coefficient_of_variation()
         ),
     }.items():
+        if ours.endswith("coefficient_of_variation") and np.isnan(expected):
+            expected = 0.0  # AIF360 takes the root of an entropy that rounding made negative
         assert gap(ours) == pytest.approx(expected, abs=1e-9), ours
     for ours, expected in {
         "generalized_entropy_index": theirs.generalized_entropy_index(),

@@ -19,6 +19,7 @@ DEATHS = [("train", 3), ("query.forward", 2), ("query.proof", 3), ("query.result
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_coordinator_killed_at_every_kind_of_leg_in_turn_opens_the_same_sums(
     tmp_path, heart_data
 ):

@@ -87,7 +87,8 @@ def test_members_countersign_what_is_true_and_keep_it(members):
     heads = members.heads("run-1")
     signatures = [signed(members.ask(name, "run-1", heads)) for name in NAMES]
     assert countersignature_faults(heads, signatures, members.roster) == ()
-    assert parse((members.folder / "b" / FOLDER / "run-1.json").read_bytes()) == heads
+    (kept,) = (members.folder / "b" / FOLDER).iterdir()
+    assert parse(kept.read_bytes()) == heads
     fewer = dataclasses.replace(heads, receipts=heads.receipts[1:])
     assert len(countersignature_faults(fewer, signatures, members.roster)) == 3
 
@@ -108,7 +109,7 @@ def test_a_member_whose_ledger_was_rolled_back_is_not_vouched_for(members):
     heads = members.heads("run-3")  # every receipt genuine, and of the ledger as it now is
     with pytest.raises(LedgerTampered, match="has 3 entries now and had 4 after run 'run-2'"):
         members.ask("b", "run-3", heads)
-    assert not (members.folder / "b" / FOLDER / "run-3.json").exists()
+    assert len(list((members.folder / "b" / FOLDER).iterdir())) == 1
 
 
 def test_receipts_by_strangers_or_of_other_runs_or_not_ones_own_are_not_countersigned(members):
@@ -130,3 +131,33 @@ def test_receipts_by_strangers_or_of_other_runs_or_not_ones_own_are_not_counters
     with pytest.raises(LedgerTampered, match="its ledger does not hold"):
         members.ask("a", "run-1", heads)
     assert not (members.folder / "a" / FOLDER).exists()
+
+
+def test_what_was_witnessed_cannot_be_taken_back_by_a_shorter_list(members):
+    for name in NAMES:
+        members.charge(name, "run-1")
+    heads = members.heads("run-1")
+    members.ask("b", "run-1", heads)
+    without = dataclasses.replace(heads, receipts=heads.receipts[:2])
+    with pytest.raises(LedgerTampered, match="held a receipt of c before and lacks it now"):
+        members.ask("b", "run-1", without)
+    (kept,) = (members.folder / "b" / FOLDER).iterdir()
+    assert parse(kept.read_bytes()) == heads
+
+
+def test_another_history_of_the_same_length_is_not_vouched_for(members):
+    for name in NAMES:
+        members.charge(name, "run-1")
+    members.ask("b", "run-1", members.heads("run-1"))
+    for file in (members.folder / "c").iterdir():
+        file.unlink()
+    members.ledger("c", create=True)
+    for name in NAMES:
+        members.charge(name, "run-2")
+    with pytest.raises(LedgerTampered, match="but another head: its history was changed"):
+        members.ask("b", "run-2", members.heads("run-2"))
+
+
+def test_a_run_named_like_a_path_writes_nothing(members):
+    with pytest.raises(LedgerTampered, match="does not match"):
+        parse(encode(Heads(run="../charter", charter_hash="c" * 64, receipts=())))

@@ -55,7 +55,7 @@ class Receipt:
     """
 
     site: str = term(pattern=NAME)
-    run_id: str = term(nonempty=True)
+    run_id: str = term(pattern=NAME)
     charter_hash: str = term(pattern=KEY)
     issued: str = term(nonempty=True)
     unit: str = term(nonempty=True)
