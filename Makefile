@@ -8,7 +8,7 @@ export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all check format bundle gpu-check clean
+.PHONY: help setup demo test test-slow test-all test-exhaustive check format bundle gpu-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,7 +25,10 @@ test: setup ## the tests, under 5 minutes
 test-slow: setup ## the slow tests: real processes, Flower's own runtime
 	@$(PY) -m pytest -q -m slow
 
-test-all: test test-slow ## all tests
+test-all: test test-slow ## the fast and the slow tests, as CI runs them
+
+test-exhaustive: setup ## a crash at every single point, for an hour or so
+	@$(PY) -m pytest -q -m exhaustive
 
 check: setup ## style, types, architecture
 	@.venv/bin/ruff format --check .

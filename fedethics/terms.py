@@ -67,8 +67,7 @@ def load_toml(path: Path, error: Callable[[str], Exception]) -> dict[str, Any]:
 def parse_toml(content: bytes, path: Path, error: Callable[[str], Exception]) -> dict[str, Any]:
     """Parse bytes that were read from `path`; what goes wrong is raised as `error(message)`."""
     try:
-        # Line ends as a file opened as text would have them.
-        return tomllib.loads(content.decode("utf-8").replace("\r\n", "\n"))
+        return tomllib.loads(content.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise error(f"{path} is not valid TOML: {problem}") from problem
 

@@ -19,7 +19,6 @@ from fedethics.release import folder, gate
 from fedethics.release.decision import Decision, decided
 from fedethics.release.gate import GateReport
 from fedethics.release.rules.rule import Figure, Outcome
-from fedethics.release.verification import verify
 
 app = typer.Typer(
     help="Judge a run, approve it, write its reports again, verify a release.",
@@ -93,19 +92,32 @@ def rewrite(
 
 @app.command("verify")
 def verify_release(run: RunDir, as_json: AsJson = False) -> None:
-    """Check hashes, signatures, ledger heads, sums, verdict. Exit code: 0, or 6 if any is wrong."""
+    """Check hashes, signatures, ledger heads, sums, pages and verdict.
+
+    Exit code: 0, or 6 if any is wrong.
+    """
+    # It draws the pages again, to compare them.
+    from fedethics.release.verification import verify
+
     checks = verify(run)
     document = {
         "holds": not any(check.problems for check in checks),
         "checks": [
-            {"name": check.name, "problems": list(check.problems), "note": check.note}
+            {
+                "name": check.name,
+                "problems": list(check.problems),
+                "note": check.note,
+                "undecided": check.undecided,
+            }
             for check in checks
         ],
     }
 
     def render(console: Console) -> None:
         for check in checks:
-            sign, style = ("✗", "bold red") if check.problems else ("✓", "green")
+            outcome: Outcome = "cannot conclude" if check.undecided else "pass"
+            outcome = "fail" if check.problems else outcome
+            sign, style = _SIGNS[outcome], _STYLES[outcome]
             console.print(Text.assemble((sign, style), f" {check.name}"))
             for line in (*check.problems, *filter(None, (check.note,))):
                 console.print(Padding(Text(line), (0, 0, 0, 4)))

@@ -13,6 +13,7 @@ from fedethics.cli.output import AsJson, answer, table
 from fedethics.cli.questions import Home, Yes, agreed
 from fedethics.enrolment import files
 from fedethics.enrolment.joining import Proposal, install, propose
+from fedethics.enrolment.route import Route
 from fedethics.errors import PolicyRefusal
 from fedethics.site.home import SiteHome
 
@@ -32,7 +33,8 @@ def join(
 ) -> None:
     """Check an invitation, show what its charter asks and what the policy allows, and ask.
 
-    A refusal changes nothing. After a yes, the charter, the coordinator's address and its
+    Joining again under the same charter, address and authority asks nothing. A refusal changes
+    nothing. After a yes, the charter, the coordinator's address and its
     authority's certificate are installed.
     """
     site = SiteHome.open(home)
@@ -41,7 +43,10 @@ def join(
         _show(Console(), proposal)
     if proposal.refusals:
         raise PolicyRefusal(proposal.refusals)
-    question = f"Take part in {proposal.charter.name} under this charter?"
+    question = (
+        f"Take part in {proposal.charter.name} under this charter, by way of "
+        f"{proposal.invitation.superlink}?"
+    )
     agreed(question, yes=yes or proposal.again)
     install(site, proposal)
     answer(_document(proposal), lambda console: _joined(console, home, site), as_json=as_json)
@@ -54,7 +59,9 @@ def _show(console: Console, proposal: Proposal) -> None:
             f"{charter.name}, version {charter.charter.version}: {charter.ethics.purpose}\n"
             f"charter {proposal.charter_hash}\n"
             f"between {', '.join(charter.site_names)}\n"
-            f"who may be harmed: {charter.ethics.harmed}"
+            f"who may be harmed: {charter.ethics.harmed}\n"
+            f"coordinator's address: {proposal.invitation.superlink}\n"
+            f"its authority's certificate, SHA-256: {Route.invited(proposal.invitation).authority}"
         ),
         soft_wrap=True,
     )
@@ -66,7 +73,7 @@ def _show(console: Console, proposal: Proposal) -> None:
         heads_of_changes = ("term", "until now", "from now on", "what it means")
         console.print(table("What changes for this site", heads_of_changes, changed))
     elif proposal.again:
-        console.print(Text("This site holds exactly this charter already."))
+        console.print(Text("This site holds exactly this charter, address and authority already."))
     if proposal.unread:
         console.print(
             Text(
@@ -93,6 +100,7 @@ def _document(proposal: Proposal) -> dict[str, object]:
         "version": proposal.charter.charter.version,
         "charter-hash": proposal.charter_hash,
         "superlink": proposal.invitation.superlink,
+        "ca-sha256": Route.invited(proposal.invitation).authority,
         "asks": [
             {"term": ask.term, "asked": ask.asked, "allowed": ask.allowed} for ask in proposal.asks
         ],

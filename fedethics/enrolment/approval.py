@@ -16,7 +16,7 @@ from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.charter.roster import Member
 from fedethics.enrolment import coordinator, files
-from fedethics.enrolment.leaving import read_notice
+from fedethics.enrolment.leaving import Notice, read_notice
 from fedethics.enrolment.request import SiteRequest, read_request
 from fedethics.errors import EnrolmentError, EnrolmentForged
 from fedethics.identity import Identity
@@ -71,7 +71,8 @@ def remove(home: Path, paper: bytes) -> Enrolment:
     """Take the site that signed a notice of leaving off the roster.
 
     Raises:
-        EnrolmentError, EnrolmentForged: not a notice, or not by a site of the roster.
+        EnrolmentError, EnrolmentForged: not a notice, not by a site of the roster, or made before
+            the site was put on it; nothing was changed.
     """
     notice, key = read_notice(paper)
     members = {site: request for site, (_, request) in coordinator.approved(home).items()}
@@ -82,11 +83,37 @@ def remove(home: Path, paper: bytes) -> Enrolment:
             f"the notice of {notice.site!r} is signed by {key[:16]}, not by the key of the roster; "
             "nothing was changed"
         )
+    _check_present(home, notice, members[notice.site])
     left = [request for site, request in members.items() if site != notice.site]
     draft, charter = _charter(home, left)
-    (home / coordinator.ROSTER / f"{notice.site}.request").unlink()
-    (home / coordinator.NODES / f"{notice.site}.pub").unlink(missing_ok=True)
+    coordinator.take_off(home, notice.site)
     return _settle(home, left, draft, charter)
+
+
+def _check_present(home: Path, notice: Notice, member: SiteRequest) -> None:
+    """Refuse a notice of an earlier membership: anyone who kept it could send it again.
+
+    The charter that it withdraws from need not be the newest: a site that does not agree to the
+    newest leaves the one that it joined.
+    """
+    again = f"nothing was changed. If {notice.site!r} means to leave, let it make a new notice"
+    if notice.made < member.made:
+        raise EnrolmentError(
+            f"the notice of {notice.site!r} was made {notice.made}, before the request that was "
+            f"approved ({member.made}); {again}"
+        )
+    withdrawn = [
+        charter
+        for charter in coordinator.charters(home)
+        if document.hash_of(charter) == notice.charter_hash
+        and charter.member(notice.site)
+        and charter.charter.version > coordinator.left_at(home, notice.site)
+    ]
+    if not withdrawn:
+        raise EnrolmentError(
+            f"the notice of {notice.site!r} is for charter {notice.charter_hash[:16]}, under which "
+            f"it is not on the roster; {again}"
+        )
 
 
 def _check_successor(request: SiteRequest, earlier: bytes | None, *, replace: bool) -> None:

@@ -7,6 +7,7 @@ check afterwards who was enrolled on whose word. The rest of the home is told in
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -89,6 +90,37 @@ def approved(home: Path) -> dict[str, tuple[bytes, SiteRequest]]:
     return found
 
 
+def take_off(home: Path, site: str) -> None:
+    """Take a site off the roster; its request is kept as `NAME.VERSION.left`.
+
+    VERSION is the last one of a charter that was in force with it, so that a notice under that one
+    or an earlier one counts no more should the site come back. The renaming is the one step that
+    ends its membership; its node is dropped before.
+    """
+    (home / NODES / f"{site}.pub").unlink(missing_ok=True)
+    request = home / ROSTER / f"{site}.request"
+    try:
+        os.replace(request, request.with_name(f"{site}.{last_version(home)}.left"))
+    except OSError as error:
+        raise EnrolmentError(
+            f"{request} cannot be renamed: {error.strerror}; {site!r} is still on the roster"
+        ) from error
+
+
+def left_at(home: Path, site: str) -> int:
+    """Return the version that was in force when this site last left; 0 if it never did."""
+    kept = (home / ROSTER).glob(f"{site}.*.left")
+    versions = (path.name.split(".")[1] for path in kept)
+    return max((int(version) for version in versions if version.isdigit()), default=0)
+
+
+def charters(home: Path) -> tuple[Charter, ...]:
+    """Return every charter that is or was in force here."""
+    present = current_charter(home)
+    before = (document.load(path) for path in archived(home / CHARTER))
+    return tuple(one for one in (present, *before) if one is not None)
+
+
 def current_charter(home: Path) -> Charter | None:
     """Return the charter with its roster, or None before enough sites were approved."""
     path = home / CHARTER
@@ -97,6 +129,4 @@ def current_charter(home: Path) -> Charter | None:
 
 def last_version(home: Path) -> int:
     """Return the highest version of a charter that was ever in force here; 0 before the first."""
-    present = current_charter(home)
-    before = (document.load(path) for path in archived(home / CHARTER))
-    return max((one.charter.version for one in (present, *before) if one is not None), default=0)
+    return max((one.charter.version for one in charters(home)), default=0)

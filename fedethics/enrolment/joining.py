@@ -2,7 +2,8 @@
 
 Guarantee: `propose` writes nothing, and `install` is only to be called with what it returned. A
 proposal exists only if the coordinator's fingerprint is the one that was said, every signature
-holds, and the charter's roster names this site by the key that lies in this home.
+holds, the charter's roster names this site by the key that lies in this home, and the site never
+had a later version of the charter.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from fedethics.enrolment import files
 from fedethics.enrolment.asking import Ask, asks
 from fedethics.enrolment.invitation import Invitation, read_invitation
 from fedethics.enrolment.node_table import with_node_table
+from fedethics.enrolment.route import Route, route_changes
 from fedethics.errors import CharterError, DataError, EnrolmentError
 from fedethics.policy.model import load_policy
 from fedethics.policy.permit import DataFacts, refusals_before_joining
 from fedethics.privacy.ledger import Ledger
 from fedethics.privacy.plan import make_plan
-from fedethics.site.archive import archive_charter
+from fedethics.site.archive import archive_charter, archived
 from fedethics.site.home import SiteHome
 from fedethics.site.records import facts_of, site_records
 
@@ -37,8 +39,9 @@ class Proposal:
         asks: each term beside what the policy allows.
         refusals: every reason why this site's policy does not allow the charter.
         unread: why the records could not be judged yet; empty when they were.
-        changes: against the charter that the site holds now; empty where it holds none.
-        again: the site holds exactly this charter already.
+        changes: against the charter that the site holds now, and the coordinator's address and
+            authority; empty where it holds none.
+        again: the site holds exactly this charter already, and would dial and believe the same.
     """
 
     paper: bytes
@@ -62,7 +65,9 @@ def propose(home: SiteHome, paper: bytes, *, said: str) -> Proposal:
 
     Raises:
         EnrolmentForged: another signer than the one with this fingerprint, or a changed paper.
-        EnrolmentError: damaged, or the roster does not name this site with its key.
+        EnrolmentError: damaged, the roster does not name this site with its key, or the charter is
+            an earlier version than one that this site had.
+        CharterError: a charter that was kept here cannot be read.
         PolicyError: no valid policy.
         LedgerError, LedgerTampered: the ledger does not verify.
     """
@@ -70,6 +75,7 @@ def propose(home: SiteHome, paper: bytes, *, said: str) -> Proposal:
     charter = invitation.agreement
     identity = home.identity()
     _check_named(charter, site=home.settings.site, public_key=identity.public_key)
+    _check_not_older(home, charter)
     policy, plan = load_policy(home.policy_path), make_plan(charter)
     facts, unread = _records(home, charter)
     refusals = refusals_before_joining(
@@ -81,6 +87,7 @@ def propose(home: SiteHome, paper: bytes, *, said: str) -> Proposal:
         data=facts,
     )
     before = document.load(home.charter_path) if home.charter_path.exists() else None
+    installed, invited = Route.installed(home), Route.invited(invitation)
     return Proposal(
         paper=paper,
         invitation=invitation,
@@ -89,8 +96,11 @@ def propose(home: SiteHome, paper: bytes, *, said: str) -> Proposal:
         asks=asks(charter, policy=policy, plan=plan),
         refusals=refusals,
         unread=unread,
-        changes=differences(before, charter) if before else (),
-        again=before == charter,
+        changes=(
+            *(differences(before, charter) if before else ()),
+            *route_changes(installed, invited),
+        ),
+        again=before == charter and installed == invited,
     )
 
 
@@ -102,6 +112,7 @@ def install(home: SiteHome, proposal: Proposal) -> None:
 
     Raises:
         EnrolmentError: a file cannot be written.
+        CharterError: the charter before it cannot be read or kept.
     """
     settings = home.path / "site.toml"
     text = with_node_table(
@@ -109,7 +120,7 @@ def install(home: SiteHome, proposal: Proposal) -> None:
     )
     files.replace(home.path / CA, proposal.invitation.ca.encode("utf-8"))
     files.replace(settings, text.encode("utf-8"))
-    if home.charter_path.exists() and not proposal.again:
+    if home.charter_path.exists() and document.load(home.charter_path) != proposal.charter:
         archive_charter(home.charter_path)
     files.replace(home.path / INVITATION, proposal.paper)
     files.replace(home.charter_path, document.encode(proposal.charter))
@@ -131,6 +142,20 @@ def _check_named(charter: Charter, *, site: str, public_key: str) -> None:
         raise EnrolmentError(
             f"the charter names {site!r} by key {member.public_key[:16]}, but this home's key is "
             f"{public_key[:16]}; nothing was written. Send a new request from this home"
+        )
+
+
+def _check_not_older(home: SiteHome, charter: Charter) -> None:
+    """Refuse the replay of a genuine invitation that a later one replaced."""
+    present = (home.charter_path,) if home.charter_path.exists() else ()
+    held = (document.load(path) for path in (*present, *archived(home.charter_path)))
+    versions = (one.charter.version for one in held if one.name == charter.name)
+    latest, offered = max(versions, default=0), charter.charter.version
+    if offered < latest:
+        raise EnrolmentError(
+            f"the invitation is for version {offered} of charter {charter.name!r}, but this site "
+            f"has had version {latest}; nothing was written. Ask the coordinator for the latest "
+            "invitation. A federation founded anew needs another name or a higher version"
         )
 
 

@@ -59,17 +59,22 @@ def _submit(options: argparse.Namespace) -> bool:
 
 
 def _admit(control: Control, keys: Path, sites: list[str]) -> None:
+    """Let exactly these sites in: who left, or has another node key now, is dropped first."""
     deadline = time.monotonic() + _UP_S
-    for site in sites:
-        while True:
-            try:
-                control.register(site, keys / f"{site}.pub")
-                break
-            except FAILURES:
-                # The SuperLink is still starting.
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_POLL_S / 4)
+    files = {site: keys / f"{site}.pub" for site in sites}
+    while True:
+        try:
+            dropped = control.unregister_others(files.values())
+            for site, file in files.items():
+                control.register(site, file)
+            break
+        except FAILURES:
+            # The SuperLink is still starting.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_S / 4)
+    if dropped:
+        _say("dropped", sites=list(dropped))
     _say("admitted", sites=list(sites))
 
 

@@ -1,9 +1,9 @@
 """The site's policy: what this site allows, in a file that its privacy officer owns.
 
 Guarantee: the policy is read from the site's own disk and nothing received over the network can
-change it. What is checked (mode, terms, signatures) are the same bytes, read once, so that no other
-file can be put in between. A policy that is absent, unreadable, writable by anyone, wrong in any key, or short of
-the officers' signatures it asks for is an error, and the site refuses all work.
+change it. Mode, terms and signatures are checked on the same bytes, read once, so that no other
+file can be put in between. A policy that is absent, unreadable, writable by anyone, wrong in any
+key, or short of the officers' signatures it asks for is an error, and the site refuses all work.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ class Approval:
         despite_uncertainty: given although the gate could not conclude.
         manifest_sha256: of the manifest that the approval is for.
         pages: the reports and cards as they were written again with this approval in them.
+        renderer_sha256: of the code and packages that wrote them (`renderer`).
         signature: by `public_key` over all other fields; empty only while it is being made.
     """
 
@@ -46,6 +47,7 @@ class Approval:
     reason: str = term(nonempty=True)
     manifest_sha256: str = term(pattern=KEY)
     pages: tuple[FileHash, ...] = term(default=())
+    renderer_sha256: str = term(default="", pattern=f"({KEY})?")
     signature: str = term(default="", pattern=f"({SIGNATURE})?")
 
 

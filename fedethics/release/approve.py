@@ -19,6 +19,7 @@ from fedethics.release.decision import Decision, decide, decided, place
 from fedethics.release.file_hash import hash_bytes
 from fedethics.release.folder import MANIFEST, Folder, located
 from fedethics.release.gate import GateReport
+from fedethics.release.renderer import renderer_sha256
 from fedethics.release.verification import PLACEMENT, verify
 
 
@@ -54,6 +55,7 @@ def approve(
         despite_uncertainty=despite_uncertainty and judged.verdict == "cannot conclude",
         reason=" ".join(reason.split()),
         manifest_sha256=durable.file_sha256(run_dir / MANIFEST),
+        renderer_sha256=renderer_sha256(),
     )
     before, _ = decided(opened, judged.verdict)
     kept = tuple(one for one in before.approvals if one.public_key != made.public_key)

@@ -66,13 +66,17 @@ _STYLE: dict[Any, Any] = {
     "grid.color": RULE,
     "grid.linewidth": 0.8,
 }
+# Matplotlib's own defaults, so that a machine's matplotlibrc changes no byte.
+_DEFAULTS: dict[Any, Any] = {
+    key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")
+}
 
 
 @contextmanager
 def canvas(*, height: float) -> Iterator[tuple[Figure, Axes]]:
     """Give an empty figure of `WIDTH` x `height` units under the report's style."""
     # Style is read while drawing, so callers render inside the context.
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(_DEFAULTS | _STYLE):
         figure = Figure(figsize=(WIDTH / 72, height / 72))
         figure.patch.set_alpha(0)
         axes = figure.add_subplot()

@@ -1,7 +1,7 @@
 """The gate: may this release leave? Recomputed from charter and evidence, never from its own file.
 
-Guarantee: `examine` is a pure function of charter.json, evidence.json and the adapter's bytes, so
-anyone with the run directory gets the same verdict, offline. Nothing undecided passes.
+Guarantee: `examine` is a pure function of charter.json, evidence.json and the adapter's two
+files, so anyone with the run directory gets the same verdict, offline. Nothing undecided passes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """manifest.json: the hash of every file of a release, and of what it was made from.
 
 Guarantee: after `verify_manifest` returns no problem, each listed file has the bytes it had when
-the coordinator signed the manifest, but for the pages that an approval wrote again and vouches for.
+the coordinator signed the manifest, but for the pages that an approval wrote again and vouches for;
+and no other file lies with the adapter, where those who load it would run or read it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from fedethics.release.file_hash import FileHash, hash_file
 from fedethics.release.folder import (
     ADAPTER,
     ADAPTER_CONFIG,
+    ADAPTER_DIR,
+    CARD,
     CHARTER,
     COMPARISONS,
     EVIDENCE,
@@ -28,8 +31,10 @@ from fedethics.release.folder import (
     METRICS,
     PAGES,
     SIGNATURE,
+    WITHHELD,
     located,
 )
+from fedethics.release.renderer import renderer_sha256
 from fedethics.release.rules.rule import Outcome
 from fedethics.release.signed_file import sign_file, signature_fault
 from fedethics.terms import KEY, term
@@ -43,7 +48,11 @@ OPTIONAL = (*PAGES, COMPARISONS, METRICS)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """What a release consists of, and what it was made from, by hash."""
+    """What a release consists of, and what it was made from, by hash.
+
+    Attributes:
+        renderer_sha256: of the code and packages that wrote the pages (`renderer`).
+    """
 
     run_id: str = term(nonempty=True)
     finished: str = term(nonempty=True)
@@ -53,6 +62,7 @@ class Manifest:
     code_sha256: str = term(pattern=KEY)
     base_model_sha256: str = term(pattern=KEY)
     adapter_sha256: str = term(pattern=KEY)
+    renderer_sha256: str = term(pattern=KEY)
     versions: tuple[Package, ...] = term()
     files: tuple[FileHash, ...] = term(nonempty=True)
 
@@ -77,6 +87,7 @@ def write_manifest(run_dir: Path, coordinator: Identity) -> Manifest:
         code_sha256=found.code_hash,
         base_model_sha256=found.base_model_sha256,
         adapter_sha256=durable.file_sha256(located(run_dir, ADAPTER)),
+        renderer_sha256=renderer_sha256(),
         versions=found.versions,
         files=tuple(sorted(files, key=lambda file: file.path)),
     )
@@ -136,7 +147,21 @@ def verify_manifest(
     adapter = listed.get(ADAPTER)
     if adapter is not None and adapter.sha256 != manifest.adapter_sha256:
         problems.append("The manifest names two hashes for the adapter.")
-    return tuple(problems)
+    return (*problems, *_strangers(run_dir))
+
+
+def _strangers(run_dir: Path) -> list[str]:
+    """Return one sentence for each file beside the adapter that no release has there."""
+    # Sensitive: a weights file of another format, or a module, would be loaded by its name.
+    known = {located(run_dir, name) for name in (ADAPTER, ADAPTER_CONFIG, CARD)}
+    roots = (run_dir / ADAPTER_DIR, run_dir / WITHHELD)
+    found = [path for root in roots for path in (root, *sorted(root.rglob("*")))]
+    return [
+        f"{path.relative_to(run_dir).as_posix()} does not belong to the release; remove it."
+        for path in found
+        # A link shows other bytes tomorrow.
+        if path.is_symlink() or (path.exists() and not path.is_dir() and path not in known)
+    ]
 
 
 def _changed(run_dir: Path, file: FileHash) -> str:

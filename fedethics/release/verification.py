@@ -9,10 +9,11 @@ from fedethics import canonical, terms
 from fedethics.charter.signing import standing
 from fedethics.errors import LedgerError, LedgerTampered, ReleaseError
 from fedethics.privacy.ledger.verify import verify_files
-from fedethics.release import folder, gate, manifest
+from fedethics.release import durable, folder, gate, manifest, readers
 from fedethics.release.decision import Decision, decided, placement_fault
-from fedethics.release.folder import GATE, MANIFEST, Folder
+from fedethics.release.folder import GATE, MANIFEST, Folder, located
 from fedethics.release.gate import GateReport
+from fedethics.release.renderer import renderer_sha256
 from fedethics.release.rules.integrity import SUM_RULES
 from fedethics.release.rules.privacy import receipt_faults
 from fedethics.release.rules.signatures import SIMULATED, UNWATCHED
@@ -27,15 +28,17 @@ class Check:
 
     Attributes:
         note: what the check could not see, or what its holding means; may be empty.
+        undecided: whether it could not be carried out here; `note` says why.
     """
 
     name: str
     problems: tuple[str, ...]
     note: str = ""
+    undecided: bool = False
 
 
 def verify(run_dir: Path) -> tuple[Check, ...]:
-    """Check hashes, every signature, ledger heads, sums, and that the verdict follows.
+    """Check hashes, every signature, ledger heads, sums, pages, and that the verdict follows.
 
     Raises:
         ReleaseError: charter.json, evidence.json or approvals.json is missing or malformed.
@@ -48,6 +51,7 @@ def verify(run_dir: Path) -> tuple[Check, ...]:
         Check(name="manifest is signed by the coordinator", problems=_manifest_signature(opened)),
         Check(name="files are those of the manifest", problems=_files(run_dir, decision)),
         Check(name="manifest names what it was made from", problems=_sources(opened)),
+        _pages(opened, judged, decision),
         _charter_signatures(opened),
         Check(name="receipts are signed by the roster's keys", problems=receipt_faults(opened)),
         _ledger_heads(opened),
@@ -75,6 +79,42 @@ def _files(run_dir: Path, decision: Decision) -> tuple[str, ...]:
         return manifest.verify_manifest(run_dir, rewritten=rewritten)
     except ReleaseError as error:
         return (str(error),)
+
+
+def _pages(opened: Folder, judged: GateReport, decision: Decision) -> Check:
+    """Write the pages again, in memory: what people read must be what the evidence gives."""
+    name = "pages say what the evidence gives"
+    try:
+        wrote = _renderer(opened.path, decision)
+        rendered = readers.pages_of(opened, judged, decision)
+    except ReleaseError as error:
+        return Check(name=name, problems=(str(error),))
+    other = [page for page, data in rendered.items() if _bytes(opened.path, page) != data]
+    if not other or wrote == renderer_sha256():
+        problems = tuple(
+            f"{page} is not what the evidence gives: the same code and packages write it otherwise."
+            for page in other
+        )
+        return Check(name=name, problems=problems)
+    note = (
+        f"NOT CHECKED: {', '.join(other)} cannot be written again here byte for byte: another "
+        "version of fedethics, its packages or Python wrote them, it is said. Do not rely on their "
+        " words: `fedethics release gate` gives the verdict."
+    )
+    return Check(name=name, problems=(), note=note, undecided=True)
+
+
+def _renderer(run_dir: Path, decision: Decision) -> str:
+    if decision.approvals:
+        return decision.approvals[-1].renderer_sha256
+    return manifest.read_manifest(run_dir).renderer_sha256
+
+
+def _bytes(run_dir: Path, page: str) -> bytes | None:
+    try:
+        return durable.read(located(run_dir, page))
+    except ReleaseError:
+        return None
 
 
 def _charter_signatures(opened: Folder) -> Check:

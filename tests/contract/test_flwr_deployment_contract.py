@@ -133,11 +133,12 @@ def test_flowers_commands_have_the_options_that_we_give_them(command, options):
 
 def test_the_control_api_registers_lists_starts_and_stops():
     client = control_api.ControlHttpClient
-    for name in ("RegisterNode", "ListNodes", "StartRun", "ListRuns", "StopRun"):
+    for name in ("RegisterNode", "UnregisterNode", "ListNodes", "StartRun", "ListRuns", "StopRun"):
         assert callable(getattr(client, name))
     fields = control_api.NodeInfo.DESCRIPTOR.fields_by_name
-    assert {"public_key", "name", "status"} <= set(fields)
+    assert {"node_id", "public_key", "name", "status"} <= set(fields)
     assert control_api.NodeStatus.ONLINE == "online"
+    assert control_api.NodeStatus.UNREGISTERED == "unregistered"
 
 
 def test_a_runs_status_tells_its_end_and_its_bytes():

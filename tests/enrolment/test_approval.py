@@ -1,6 +1,7 @@
 """The roster: signed requests make it, the same ones change nothing, others are a new charter."""
 
 import dataclasses
+from datetime import UTC, datetime
 
 import pytest
 from cryptography.hazmat.primitives.serialization.ssh import load_ssh_public_key
@@ -143,8 +144,8 @@ def _notice(day, identity, **changes):
     content = Notice(
         site="gamma",
         public_key=identity.public_key,
-        charter_hash="ab" * 32,
-        made="2026-01-01T00:00:00+00:00",
+        charter_hash=hash_of(load_charter(day.coordinator / "charter.json")),
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
         ledger_entries=1,
         ledger_head="cd" * 32,
     )
@@ -176,3 +177,47 @@ def test_no_version_is_used_twice_even_after_a_time_without_a_charter(day):
     again = approve(day.coordinator, [day.request("delta")])
     assert again.charter.site_names == ("alpha", "beta", "delta")
     assert again.charter.charter.version == 2
+
+
+def _gamma(day):
+    return Identity.load(day.path / "gamma" / "identity.key")
+
+
+def _refused(day, notice, match):
+    before = everything(day.coordinator)
+    with pytest.raises(EnrolmentError, match=match):
+        remove(day.coordinator, notice)
+    assert everything(day.coordinator) == before
+
+
+def test_a_notice_does_not_count_again_once_the_site_came_back_with_the_same_key(day):
+    request = coordinator.approved(day.coordinator)["gamma"][0]
+    gone = _notice(day, _gamma(day))
+    remove(day.coordinator, gone)
+    # The very same request again, so that its time says nothing.
+    assert approve(day.coordinator, [request]).charter.charter.version == 2
+    _refused(day, gone, "under which it is not on the roster")
+    assert remove(day.coordinator, _notice(day, _gamma(day))).missing == 1
+
+
+def test_a_notice_made_before_the_request_that_was_approved_is_refused(day):
+    _refused(day, _notice(day, _gamma(day), made="2020-01-01T00:00:00+00:00"), "before the request")
+
+
+def test_a_notice_for_a_charter_that_never_was_in_force_is_refused(day):
+    _refused(day, _notice(day, _gamma(day), charter_hash="ab" * 32), "is for charter abababab")
+
+
+def test_a_site_that_does_not_agree_to_the_newest_charter_may_leave_the_one_it_joined(day):
+    notice = _notice(day, _gamma(day))
+    draft = day.coordinator / "draft.toml"
+    draft.write_text(draft.read_text().replace("rounds = 5", "rounds = 6"))
+    assert approve(day.coordinator, []).charter.charter.version == 2
+    assert [member.site for member in remove(day.coordinator, notice).members] == ["alpha", "beta"]
+
+
+def test_a_second_site_may_leave_while_there_is_no_charter(day):
+    beta = Identity.load(day.path / "beta" / "identity.key")
+    notice = _notice(day, beta, site="beta")
+    remove(day.coordinator, _notice(day, _gamma(day)))
+    assert remove(day.coordinator, notice).missing == 2

@@ -1,6 +1,8 @@
 """Joining: nothing is written before a person agreed, and only what was agreed to is installed."""
 
 import dataclasses
+import hashlib
+import ssl
 import stat
 import tomllib
 
@@ -8,14 +10,18 @@ import pytest
 
 from fedethics.charter.document import hash_of
 from fedethics.charter.document import load as load_charter
+from fedethics.charter.signing import add_signatures, load_signatures, sign, signatures_path
+from fedethics.deployment.certificates import make_certificates
 from fedethics.enrolment import files
 from fedethics.enrolment.approval import approve
+from fedethics.enrolment.invitation import make_invitation
 from fedethics.enrolment.joining import install
+from fedethics.enrolment.leaving import leave
 from fedethics.enrolment.node_table import with_node_table
 from fedethics.errors import EnrolmentError, EnrolmentForged
 from fedethics.identity import Identity
 from fedethics.site.archive import charter_of
-from tests.enrolment.a_day import everything
+from tests.enrolment.a_day import ADDRESS, everything
 
 
 def test_an_invitation_signed_by_another_key_is_refused_and_nothing_is_written(day):
@@ -187,3 +193,102 @@ def test_a_table_after_node_is_left_alone():
 def test_a_proposal_cannot_be_changed_after_it_was_shown(day):
     with pytest.raises(dataclasses.FrozenInstanceError):
         day.propose("alpha").refusals = ()
+
+
+def _rerouted(day, *, superlink=ADDRESS, ca=None):
+    """Return a genuine invitation with the same charter and another way to the coordinator."""
+    charter = load_charter(day.coordinator / "charter.json")
+    own = (day.coordinator / "tls" / "ca.crt").read_text()
+    return make_invitation(day.key, charter=charter, superlink=superlink, ca=ca or own)
+
+
+def test_another_address_under_the_same_charter_is_a_change_and_no_repetition(day):
+    day.join("alpha")
+    proposal = day.propose("alpha", _rerouted(day, superlink="elsewhere.example.org:443"))
+    assert not proposal.again
+    (change,) = proposal.changes
+    assert (change.key, change.old, change.new) == (
+        "node.superlink",
+        ADDRESS,
+        "elsewhere.example.org:443",
+    )
+
+
+def test_another_authority_under_the_same_charter_is_shown_by_its_fingerprint(day):
+    day.join("alpha")
+    make_certificates(day.path / "other", names=["elsewhere.example.org"])
+    other = (day.path / "other" / "ca.crt").read_text()
+    proposal = day.propose("alpha", _rerouted(day, ca=other))
+    assert not proposal.again
+    (change,) = proposal.changes
+    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(other)).hexdigest().upper()
+    assert change.key == "node.ca (SHA-256)"
+    assert change.new.replace(":", "") == digest != change.old.replace(":", "")
+
+
+def test_a_replayed_invitation_swaps_neither_address_nor_authority_without_a_yes(
+    day, fedethics, monkeypatch, tmp_path
+):
+    day.join("alpha")
+    make_certificates(day.path / "other", names=["elsewhere.example.org"])
+    paper = tmp_path / "old.invitation"
+    paper.write_bytes(_rerouted(day, ca=(day.path / "other" / "ca.crt").read_text()))
+    before = everything(day.path / "alpha")
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: False)
+    again = ("site", "join", "--home", day.path / "alpha", "--fingerprint", day.fingerprint)
+    refused = fedethics(*again, paper)
+    assert refused.exit_code == 5
+    assert "What changes for this site" in refused.out
+    assert everything(day.path / "alpha") == before
+    # The invitation that it holds already asks nothing.
+    paper.write_bytes(day.invitation())
+    assert fedethics(*again, paper).exit_code == 0
+    assert everything(day.path / "alpha") == before
+
+
+def test_a_new_address_leaves_the_signatures_over_the_unchanged_charter_in_place(day):
+    first = day.join("alpha")
+    home = day.home("alpha")
+    path = signatures_path(home.charter_path)
+    add_signatures(path, first.charter, [sign(first.charter, day.key, role="coordinator")])
+    signed = load_signatures(path)
+    install(home, day.propose("alpha", _rerouted(day, superlink="elsewhere.example.org:443")))
+    assert load_signatures(path) == signed
+    assert day.home("alpha").settings.node.superlink == "elsewhere.example.org:443"
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_an_invitation_to_an_earlier_version_is_refused_also_after_leaving(day, left):
+    replayed = day.invitation()
+    day.join("alpha")
+    draft = day.coordinator / "draft.toml"
+    draft.write_text(draft.read_text().replace("rounds = 5", "rounds = 6"))
+    approve(day.coordinator, [])
+    day.join("alpha")
+    if left:
+        leave(day.home("alpha"))
+    before = everything(day.path / "alpha")
+    with pytest.raises(EnrolmentError, match="has had version 2"):
+        day.propose("alpha", replayed)
+    assert everything(day.path / "alpha") == before
+    assert day.join("alpha").charter.charter.version == 2
+
+
+def test_the_table_shows_what_the_sums_and_the_steering_rest_on(day):
+    rows = {ask.term: (ask.asked, ask.allowed) for ask in day.propose("alpha").asks}
+    assert rows["sites supposed to collude with the coordinator"][0] == "1"
+    assert rows["honest sites in any opened sum"] == ("at least 2", "at least 2")
+    assert rows["who is in a sum"][0].startswith("strict")
+    assert rows["whether a sum told is the true one"][0] == "by the sites, in slices"
+    assert rows["how training noise is drawn"][0] == "fast (float64)"
+    assert rows["training steered between groups"][0] == "none"
+    draft = day.coordinator / "draft.toml"
+    text = draft.read_text().replace('mode = "strict"', 'mode = "fast"\nverify-slices = false')
+    text += '\n[mitigation]\nmethod = "dual-ascent"\nfeature = "sex"\nepsilon = 0.25\n'
+    draft.write_text(text)
+    approve(day.coordinator, [])
+    rows = {ask.term: (ask.asked, ask.allowed) for ask in day.propose("alpha").asks}
+    assert rows["who is in a sum"][0].startswith("fast")
+    assert rows["whether a sum told is the true one"][0] == "not checked by the sites"
+    assert rows["training steered between groups"][0] == "dual-ascent by sex"
+    assert rows["epsilon of the counts that steer"][0].startswith("0.25,")

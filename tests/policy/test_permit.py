@@ -299,3 +299,10 @@ def test_kinship_is_symmetric_transitive_and_outlives_a_later_denial(site):
     for account in (first, second, third, denied):
         assert site.ledger.spent(account, delta=1e-4) == epsilon([event] * 4, delta=1e-4)
     assert site.ledger.spent(stranger, delta=1e-4) == epsilon([event], delta=1e-4)
+
+
+def test_sites_that_may_collude_do_not_count_towards_the_floor_of_honest_ones(site):
+    site.ask(policy=site.policy_of(honest_sites=2))  # 3 sites, of which 1 may collude
+    (reason,) = site.reasons(policy=site.policy_of(honest_sites=3))
+    assert "3 less secagg.colluders 1 leaves 2 honest sites" in reason
+    assert "minimum.honest-sites 3" in reason

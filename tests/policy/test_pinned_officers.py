@@ -4,7 +4,7 @@ import pytest
 
 from fedethics.errors import PolicyError
 from fedethics.identity import Identity
-from fedethics.policy.model import load_policy
+from fedethics.policy.model import read_policy
 from fedethics.policy.pinning import require_pinned_officers
 from fedethics.policy.signatures import sign_policy
 from fedethics.policy.template import policy_text
@@ -28,9 +28,9 @@ class Site:
             sign_policy(self.path, officer)
 
     def obey(self):
-        policy = load_policy(self.path)
-        require_pinned_officers(policy, self.path, self.ledger)
-        return policy
+        read = read_policy(self.path)
+        require_pinned_officers(read, self.ledger)
+        return read.policy
 
 
 @pytest.fixture
@@ -73,3 +73,15 @@ def test_the_pin_is_an_entry_of_the_ledger_that_verifies_and_is_written_once(sit
     actions = [entry["action"] for entry in site.ledger.entries()]
     assert actions == ["open", "officers"]
     assert verify_files(site.path.with_name("ledger.db"), site.key.public_key).entries == 2
+
+
+def test_the_officers_own_copy_put_in_place_later_does_not_make_another_file_good(site):
+    first, second, _ = site.officers
+    site.write((first, second), 2, signed_by=(first, second))
+    site.obey()
+    good = site.path.read_bytes()
+    site.write((), 0, epsilon=1000.0)
+    read = read_policy(site.path)
+    site.path.write_bytes(good)  # as whoever may write the file would, after it was read
+    with pytest.raises(PolicyError, match="the ledger has pinned"):
+        require_pinned_officers(read, site.ledger)

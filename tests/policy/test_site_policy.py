@@ -1,6 +1,8 @@
 """The policy file: read strictly, owned by the site, signed where it asks for it."""
 
 import dataclasses
+import os
+from pathlib import Path
 
 import pytest
 
@@ -122,3 +124,58 @@ def test_a_dtype_that_is_not_known_is_refused_with_those_that_are(tmp_path):
     text = policy_text().replace('dtype = "float32"', 'dtype = "float16"')
     with pytest.raises(PolicyError, match="expected one of float32, bfloat16"):
         load_policy(write(tmp_path, text))
+
+
+def test_a_signed_copy_cannot_be_raced_in_behind_an_unsigned_policy(tmp_path, monkeypatch):
+    officer = Identity.generate()
+    text = (
+        policy_text()
+        .replace("public-keys = []", f'public-keys = ["{officer.public_key}"]')
+        .replace("required-signatures = 0", "required-signatures = 1")
+    )
+    path = write(tmp_path, text)
+    sign_policy(path, officer)
+    path.write_text(text.replace("epsilon-per-run = 3.0", "epsilon-per-run = 30.0"))
+    genuine, opened = Path.open, []
+
+    def racing(self, *args, **more):
+        file = genuine(self, *args, **more)
+        if self == path:
+            # The moment the policy is open, the copy that was signed takes its name.
+            opened.append(self)
+            copy = tmp_path / "copy"
+            copy.write_text(text)
+            os.replace(copy, path)
+        return file
+
+    monkeypatch.setattr(Path, "open", racing)
+    with pytest.raises(PolicyError, match="1 asked for, 0 valid"):
+        load_policy(path)
+    assert opened == [path]
+    monkeypatch.undo()
+    assert load_policy(path).caps.epsilon_per_run == 3.0
+
+
+def test_the_mode_that_counts_is_that_of_the_file_that_was_read(tmp_path, monkeypatch):
+    path = write(tmp_path, policy_text())
+    path.chmod(0o666)
+    genuine = Path.open
+
+    def racing(self, *args, **more):
+        file = genuine(self, *args, **more)
+        if self == path:
+            copy = tmp_path / "copy"
+            copy.touch(mode=0o600)
+            os.replace(copy, path)
+        return file
+
+    monkeypatch.setattr(Path, "open", racing)
+    with pytest.raises(PolicyError, match="mode 0666"):
+        load_policy(path)
+
+
+def test_a_policy_from_before_the_floor_of_honest_sites_asks_for_two(tmp_path):
+    lines = [line for line in policy_text().splitlines() if not line.startswith("honest-sites")]
+    assert load_policy(write(tmp_path, "\n".join(lines))).minimum.honest_sites == 2
+    with pytest.raises(PolicyError, match=r"minimum\.honest-sites: must be at least 2"):
+        load_policy(write(tmp_path, policy_text(honest_sites=1)))

@@ -6,6 +6,7 @@ The noise here comes from a seeded generator because these are tests; real runs 
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -269,14 +270,64 @@ def stage() -> Stage:
     return Stage(charter=charter, identities=identities, coordinator=coordinator)
 
 
+# Named as peft names them; the sizes are invented.
+TENSORS = {
+    "base_model.model.bert.encoder.layer.5.attention.self.query.lora_B.weight": np.ones(
+        (4, 2), np.float32
+    ),
+    "base_model.model.classifier.weight": np.ones((2, 4), np.float32),
+}
+
+
+def adapter_config(charter: Charter) -> dict[str, object]:
+    """What peft 0.21.2 writes for a classification with this charter, seen in a real run."""
+    off = (
+        "alora_invocation_tokens arrow_config auto_mapping corda_config eva_config exclude_modules "
+        "kasa_config layer_replication lora_ga_config megatron_config monteclora_config revision "
+        "target_parameters trainable_token_indices use_bdlora velora_config"
+    )
+    return dict.fromkeys(off.split()) | {
+        "alpha_pattern": {},
+        "base_model_name_or_path": charter.model.name,
+        "bias": "none",
+        "ensure_weight_tying": False,
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+        "init_lora_weights": True,
+        "layers_pattern": "layer",
+        "layers_to_transform": list(charter.adapter.layers),
+        "loftq_config": {},
+        "lora_alpha": charter.adapter.alpha,
+        "lora_bias": False,
+        "lora_dropout": 0.0,
+        "megatron_core": "megatron.core",
+        "modules_to_save": ["classifier", "classifier", "score"],
+        "peft_type": "LORA",
+        "peft_version": "0.21.2",
+        "qalora_group_size": 16,
+        "r": charter.adapter.rank,
+        "rank_pattern": {},
+        "target_modules": sorted(charter.adapter.targets),
+        "task_type": "SEQ_CLS",
+        "use_dora": False,
+        "use_qalora": False,
+        "use_rslora": False,
+    }
+
+
+def config_text(config: dict[str, object]) -> str:
+    """A configuration in the form in which training writes it."""
+    return json.dumps(config, indent=2, sort_keys=True) + "\n"
+
+
 def lay_out(folder: Path, stage: Stage, found: Evidence, *, compared: bool = False) -> Path:
     """Make a run directory from a stage and its evidence, bound to the adapter's real bytes."""
     run = folder / found.run_id
     shutil.rmtree(run, ignore_errors=True)
     held = run / "withheld" / "adapter"
     held.mkdir(parents=True)
-    save_file({"lora_B": np.ones((4, 2), np.float32)}, held / "adapter_model.safetensors")
-    (held / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    save_file(TENSORS, held / "adapter_model.safetensors")
+    (held / "adapter_config.json").write_text(config_text(adapter_config(stage.charter)))
     (run / "metrics.jsonl").write_text('{"round": 1}\n')
     durable.write(run / "charter.json", document.encode(stage.charter))
     actual = durable.file_sha256(held / "adapter_model.safetensors")

@@ -394,3 +394,21 @@ def test_a_store_of_version_1_keeps_what_was_opened_and_forgets_its_keys(tmp_pat
             federation.open(SPEC, 0).open_message, specs={SPEC.name: SPEC}
         )
     full_round(federation, 1)
+
+
+def test_a_member_that_was_renamed_keeps_its_key(tmp_path):
+    federation = Federation(tmp_path, 4, charter_name="heart", charter_version=1)
+    key = federation.identities["site-03"].public_key
+    # Its old name goes to somebody else, so that this name's key differs from the version before.
+    roster = {
+        **federation.terms.roster,
+        "site-03": Identity.generate().public_key,
+        "site-09": key,
+    }
+    versioned(federation, FIRST, replace(federation.terms, roster=roster, charter_version=2))
+    assert federation.stores[FIRST].revoked_keys() == {}
+    # In the next version nobody holds the key that site-03 had in between: that one is revoked.
+    between = roster["site-03"]
+    roster = {**roster, "site-03": Identity.generate().public_key}
+    versioned(federation, FIRST, replace(federation.terms, roster=roster, charter_version=3))
+    assert set(federation.stores[FIRST].revoked_keys()) == {between}

@@ -118,7 +118,7 @@ def test_a_coordinator_that_died_in_any_leg_or_commit_ends_as_if_it_had_not(quic
         assert_as_if_nothing_had_happened(quick, stage, whole, death.tap)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(3600)  # hundreds of jobs
 def test_a_coordinator_that_died_at_any_step_at_all_ends_as_if_it_had_not(quick, monkeypatch):
     recorder, whole = recorded(quick, monkeypatch, lambda *_: True)

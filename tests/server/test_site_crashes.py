@@ -129,7 +129,7 @@ def test_a_site_that_dies_once_at_any_kind_of_write_costs_at_most_its_part(quick
         _assert_whole(stage, tap)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(3600)  # hundreds of jobs
 def test_a_site_that_dies_once_at_any_write_at_all_costs_at_most_its_part(quick, monkeypatch):
     _, _, calm = _run(quick, monkeypatch, None)

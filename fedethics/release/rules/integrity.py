@@ -7,6 +7,7 @@ from fedethics.errors import ReleaseError
 from fedethics.release import durable
 from fedethics.release.evidence import OpenedSum, sum_sha256
 from fedethics.release.folder import ADAPTER, CHARTER, EVIDENCE, Folder, located
+from fedethics.release.rules.adapter_config import adapter_config
 from fedethics.release.rules.privacy import genuine_receipts
 from fedethics.release.rules.rule import Figure, Findings, Rule, Topic
 from fedethics.tasks import FAIRNESS, PROGRESS, STEERING, UPDATE
@@ -22,6 +23,7 @@ def examine(folder: Folder) -> tuple[Rule, ...]:
     return (
         _charter(folder),
         _adapter(folder),
+        adapter_config(folder),
         _base(folder),
         _self_tests(folder),
         _cohort(folder),

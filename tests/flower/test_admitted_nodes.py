@@ -1,0 +1,98 @@
+"""Which nodes a job admits, asked of the very state that Flower's SuperLink keeps in SQLite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
+from flwr.supercore.auth.typing import AccountInfo
+from flwr.superlink.servicer.control import control_handlers
+
+from fedethics.errors import SetupError
+from fedethics.flower import control_api, submission
+from fedethics.flower.control_api import Control
+
+ACCOUNT = AccountInfo(flwr_aid=NOOP_FLWR_AID, account_name=NOOP_ACCOUNT_NAME)
+
+
+class Client:
+    """The control client, less the network: each call goes to Flower's own handler."""
+
+    def __init__(self, state):
+        self._state = state
+
+    def RegisterNode(self, request):
+        return control_handlers.register_node(request, ACCOUNT, self._state)
+
+    def UnregisterNode(self, request):
+        return control_handlers.unregister_node(request, ACCOUNT, self._state)
+
+    def ListNodes(self, request):
+        return control_handlers.list_nodes(request, ACCOUNT, self._state)
+
+
+@pytest.fixture
+def state():
+    from flwr.server.superlink.linkstate.sql_linkstate import SqlLinkState
+    from flwr.supercore.object_store import ObjectStoreFactory
+    from flwr.superlink.federation.noop_federation_manager import NoOpFederationManager
+
+    state = SqlLinkState(":memory:", NoOpFederationManager(), ObjectStoreFactory().store())
+    state.initialize()
+    return state
+
+
+@pytest.fixture
+def control(state, monkeypatch):
+    monkeypatch.setattr(
+        control_api.ControlHttpClient, "from_server_address", lambda **_: Client(state)
+    )
+    return Control("127.0.0.1:1", ca=Path("unused"))
+
+
+def write_key(folder, site):
+    """Write a new node key over the site's old one; return it as Flower stores keys."""
+    public = ec.generate_private_key(ec.SECP384R1()).public_key()
+    line = public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    (folder / f"{site}.pub").write_text(f"{line} {site}\n")
+    return control_api.public_key_to_bytes(public)
+
+
+def test_a_site_that_left_and_a_replaced_key_are_not_admitted_any_more(
+    state, control, tmp_path, capsys
+):
+    keys = {site: write_key(tmp_path, site) for site in ("alpha", "beta", "gamma")}
+    submission._admit(control, tmp_path, ["alpha", "beta", "gamma"])
+    assert all(state.get_node_id_by_public_key(key) is not None for key in keys.values())
+    assert "dropped" not in capsys.readouterr().out
+    new = write_key(tmp_path, "beta")
+    (tmp_path / "gamma.pub").unlink()
+    submission._admit(control, tmp_path, ["alpha", "beta"])
+    # What Flower's fleet path asks at every call of a node.
+    admitted = {
+        name: state.get_node_id_by_public_key(key) is not None
+        for name, key in (*keys.items(), ("beta, new", new))
+    }
+    assert admitted == {"alpha": True, "beta": False, "gamma": False, "beta, new": True}
+    assert '"dropped", "sites": ["beta", "gamma"]' in capsys.readouterr().out
+
+
+def test_admitting_the_same_nodes_again_changes_nothing(state, control, tmp_path):
+    key = write_key(tmp_path, "alpha")
+    submission._admit(control, tmp_path, ["alpha"])
+    first = state.get_node_id_by_public_key(key)
+    submission._admit(control, tmp_path, ["alpha"])
+    assert state.get_node_id_by_public_key(key) == first is not None
+
+
+def test_a_key_that_was_dropped_is_refused_by_name_and_not_taken_for_admitted(
+    state, control, tmp_path
+):
+    write_key(tmp_path, "alpha")
+    submission._admit(control, tmp_path, ["alpha"])
+    assert control.unregister_others([]) == ("alpha",)
+    with pytest.raises(SetupError, match="'alpha' was taken off this job"):
+        submission._admit(control, tmp_path, ["alpha"])
