@@ -79,7 +79,11 @@ def compare_methods(
         for method in chosen
     ]
     objective = gap_objective(charter)
-    Console().print(table(lines, objective))
+    console = Console()
+    console.print(table(lines, objective))
+    for line in lines:
+        for note in line.notes:
+            console.print(f"{line.name} fell back to the plain threshold: {note}", markup=False)
     target = out / f"compare-{setup.name}-{datetime.now():%Y%m%d-%H%M%S}"
     target.mkdir(parents=True)
     figures = {

@@ -15,6 +15,7 @@ from fedethics.cli.output import table as terminal_table
 from fedethics.release.comparison_plots import Spot, scatter
 from fedethics.release.pages import stylesheet
 
+_SHORT = ("method", "eps", "accuracy", "gap", "ratio", "points")
 _HEAD = ("method", "epsilon", "accuracy", "AUC", "gap", "gap over none's", "accuracy less none's")
 _CAPTION = (
     "Exact figures on all held-out records, mean (least to most) over seeds, each with its own "
@@ -44,8 +45,20 @@ class Line:
 
 def table(lines: Sequence[Line], objective: Objective) -> Table:
     """Return the table for the terminal."""
-    title = f"{objective.metric} by {objective.feature} (bar {objective.bar:g}) and what it costs"
-    return terminal_table(title, _HEAD, [_row(line, lines) for line in lines])
+    title = (
+        f"Gap: {objective.metric} by {objective.feature}, bar {objective.bar:g}. Mean and half the "
+        "range over seeds; ratio of the gap to none's, points of accuracy less none's"
+    )
+    return terminal_table(title, _SHORT, [_short(line, lines) for line in lines])
+
+
+def _short(line: Line, lines: Sequence[Line]) -> tuple[str, ...]:
+    method, epsilon, _, _, _, ratio, cost = _row(line, lines)
+    around = (
+        f"{fmean(values):.3f} ± {(max(values) - min(values)) / 2:.3f}"
+        for values in (line.accuracy, line.gap)
+    )
+    return method, epsilon, *around, ratio, cost.removesuffix(" points")
 
 
 def page(lines: Sequence[Line], charter: Charter, objective: Objective) -> str:

@@ -23,7 +23,7 @@ from opacus.optimizers import DPOptimizer
 from opacus.optimizers.optimizer_fast_gradient_clipping import DPOptimizerFastGradientClipping
 from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClipping
 from torch import nn
-from training import labels_of, learner_of, least, plain_step, private_step, records
+from training import keep_memory, labels_of, learner_of, least, plain_step, private_step, records
 
 from fedethics.training.activations import Activations, Batch
 from fedethics.training.learner import Learner
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
+    keep_memory()
     warnings.filterwarnings("ignore", message="Full backward hook is firing")
     figures = measure(chosen.model, chosen.repeats)
     print(json.dumps(figures, indent=2) if chosen.json else _lines(figures))
