@@ -26,6 +26,7 @@ from fedethics.release.sections import (
     rounds,
     signed,
     spending,
+    steered,
 )
 from fedethics.release.sections.block import Block, Table
 
@@ -57,6 +58,8 @@ class Content:
     not_bounded: tuple[str, ...]
     progress: Block | None
     cohorts: Table
+    steered: Block | None
+    weights: Table | None
     signers: Table
     signing: str
     approvals: Table | None
@@ -98,6 +101,8 @@ def build(opened: Folder, verdict: GateReport, decision: Decision) -> Content:
         not_bounded=NOT_COVERED,
         progress=rounds.metrics(opened),
         cohorts=rounds.cohorts(opened),
+        steered=steered.over_time(opened),
+        weights=steered.weights(opened),
         signers=signed.signers(opened),
         signing=signed.summary(opened),
         approvals=signed.approvals(decision),

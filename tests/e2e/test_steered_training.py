@@ -58,6 +58,8 @@ def test_the_counts_are_charged_to_the_training_records_within_their_one_epsilon
         (tasks.STEERING, 2),
     ]
     assert [one.variance for one in found.steering] == [plan.steering_sum_variance] * 2
+    page = (run / "report.html").read_text()
+    assert "Gaps by sex over the rounds" in page and "Weights of the last round" in page
 
 
 def test_without_noise_the_counts_are_those_of_all_training_records_pooled(lab):
