@@ -13,13 +13,13 @@ export HF_HUB_OFFLINE := 1
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: ## .venv with pinned packages, the embedded encoder, the demo's data
+setup: ## .venv with pinned packages, the embedded models, the demo's data
 	@$(PYTHON) tools/setup.py
 
 demo: setup ## four real hospitals, end to end, under 4 minutes
 	@$(PY) -m simulations configs/heart.toml
 
-test: setup ## the tests, under 5 minutes
+test: setup ## the fast tests, some 5 to 9 minutes
 	@$(PY) -m pytest -q
 
 test-slow: setup ## the slow tests: real processes, Flower's own runtime
