@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 
+from fedethics.charter.model import Charter
 from fedethics.fairness import by_group, overall
 from fedethics.release.content import Content
 from fedethics.release.decision import Decision
@@ -47,6 +48,11 @@ def card_of(opened: Folder, found: Content) -> str:
     )
 
 
+def pipeline_of(charter: Charter) -> str:
+    """Return Hugging Face's name for what the model does."""
+    return "text-generation" if charter.model.task == "causal-lm" else "text-classification"
+
+
 def _front_matter(opened: Folder, decision: Decision) -> str:
     """Return YAML; its values are spelled as JSON, which YAML contains."""
     charter = opened.charter
@@ -59,7 +65,7 @@ def _front_matter(opened: Folder, decision: Decision) -> str:
     table = {
         "library_name": "peft",
         "base_model": charter.model.name,
-        "pipeline_tag": "text-classification",
+        "pipeline_tag": pipeline_of(charter),
         "tags": [
             "lora",
             "federated-learning",
@@ -74,7 +80,7 @@ def _front_matter(opened: Folder, decision: Decision) -> str:
                 "name": f"{charter.name}, run {opened.evidence.run_id}",
                 "results": [
                     {
-                        "task": {"type": "text-classification"},
+                        "task": {"type": pipeline_of(charter)},
                         "dataset": {"name": charter.data.source, "type": charter.name},
                         "metrics": results,
                     }

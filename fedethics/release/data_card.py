@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 
 from fedethics.charter.data_terms import Column
+from fedethics.release.card import pipeline_of
 from fedethics.release.content import Content
 from fedethics.release.folder import Folder
 from fedethics.release.pages import render
@@ -46,7 +47,7 @@ def _front_matter(found: Content) -> str:
     """Return YAML; its values are spelled as JSON, which YAML contains."""
     table = {
         "pretty_name": f"{found.charter.name}: the sites' records",
-        "task_categories": ["text-classification"],
+        "task_categories": [pipeline_of(found.charter)],
         "tags": ["federated-learning", "not-published", found.charter.charter.industry],
     }
     return "\n".join(
