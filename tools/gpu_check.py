@@ -1,6 +1,7 @@
 """The whole training engine on a GPU: self-test, step time and peak memory, for both tasks.
 
 `make gpu-check`. Skips by name where PyTorch sees no CUDA device. `--device cpu` tries the script.
+Both engines, both precisions, with and without gradient checkpointing, and the base in eight bits.
 Records are made up from the charters' columns.
 """
 
@@ -8,15 +9,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 import sys
 import time
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from fedethics.charter.document import load
 from fedethics.errors import FedethicsError
+from fedethics.policy.compute import Compute
 from fedethics.privacy.noise import NoiseSource
 from fedethics.training.dp_sgd import train_round
 from fedethics.training.learner import Learner
@@ -26,43 +28,65 @@ from fedethics.training.self_test import self_test
 
 ROOT = Path(__file__).resolve().parent.parent
 CHARTERS = ("heart", "heart-sft")
-DTYPES: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
-LINE = "{:12s} {:9s} {:>9s} {:>12s} {:>12s} {:>14s} {:>10s}"
+PLAIN = Compute()
+VARIANTS = {
+    "float32, Opacus": PLAIN,
+    "float32, tapped": Compute(gradients="tapped"),
+    "bfloat16, Opacus": Compute(dtype="bfloat16"),
+    "bfloat16, tapped": Compute(dtype="bfloat16", gradients="tapped"),
+    "float32, Opacus, checkpointing": Compute(checkpointing=True),
+    "bfloat16, tapped, checkpointing": Compute(
+        dtype="bfloat16", gradients="tapped", checkpointing=True
+    ),
+    "float32, Opacus, cache on disk": Compute(cache="disk"),
+    "float32, Opacus, int8 base": PLAIN,
+}
+LINE = "{:10s} {:32s} {:>6s} {:>10s} {:>10s} {:>9s} {:>9s} {:>7s}"
 
 
 def main() -> int:
-    """Check every charter in both precisions; return 1 if one fails."""
+    """Check every charter in every variant; return 1 if one fails."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--records", type=int, default=64)
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--only", default="", help="variants whose name holds this")
     chosen = parser.parse_args()
     if chosen.device == "cuda" and not torch.cuda.is_available():
         print("gpu-check: skipped, PyTorch sees no CUDA device on this machine")
         return 0
     where = torch.cuda.get_device_name() if chosen.device == "cuda" else "CPU"
     print(f"gpu-check on {where}, torch {torch.__version__}, {chosen.records} records a step")
-    print(
-        LINE.format("charter", "dtype", "cached", "ms a step", "peak MiB", "gradients off", "noise")
-    )
+    heads = ("charter", "variant", "cached", "ms a step", "peak MiB", "off loop", "apart", "noise")
+    print(LINE.format(*heads))
     failed = 0
     for name in CHARTERS:
-        for dtype in DTYPES:
+        for variant in VARIANTS:
+            if chosen.only not in variant:
+                continue
             try:
-                print(_line(name, dtype, chosen), flush=True)
-            except FedethicsError as error:
+                print(_line(name, variant, chosen), flush=True)
+            # What CUDA itself raises (out of memory, no kernel) is a RuntimeError.
+            except (FedethicsError, RuntimeError) as error:
                 failed = 1
-                print(f"{name:12s} {dtype:9s} FAILED [{error.code}] {error}")
+                print(f"{name:10s} {variant:32s} FAILED {type(error).__name__}: {error}")
+            gc.collect()
     return failed
 
 
-def _line(name: str, dtype: Literal["float32", "bfloat16"], chosen: argparse.Namespace) -> str:
+def _line(name: str, variant: str, chosen: argparse.Namespace) -> str:
     charter = load(ROOT / "configs" / f"{name}.charter.toml")
+    if "int8" in variant:
+        model = dataclasses.replace(charter.model, quantisation="int8")
+        charter = dataclasses.replace(charter, model=model)
     texts, labels = sample_records(charter.data, chosen.records)
     on_gpu = chosen.device == "cuda"
     if on_gpu:
+        # What the last variant left in the allocator is not this one's.
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    learner = Learner(charter, device=chosen.device, dtype=dtype)
+    compute = dataclasses.replace(VARIANTS[variant], device=chosen.device)
+    learner = Learner(charter, compute=compute)
     terms = dataclasses.replace(
         LocalTerms.of(
             charter, noise_multiplier=1.0, declared_records=chosen.records, round_number=1
@@ -82,8 +106,8 @@ def _line(name: str, dtype: Literal["float32", "bfloat16"], chosen: argparse.Nam
         seconds.append((time.perf_counter() - start) / chosen.steps)
     peak = f"{torch.cuda.max_memory_allocated() / 2**20:.0f}" if on_gpu else "-"
     return LINE.format(
-        name, dtype, "yes" if learner.cached else "no", f"{1e3 * min(seconds):.1f}", peak,
-        f"{tested.gradient_error:.1e}", f"{tested.noise_ratio:.3f}",
+        name, variant, "yes" if learner.cached else "no", f"{1e3 * min(seconds):.1f}", peak,
+        f"{tested.gradient_error:.1e}", f"{tested.engines_apart:.1e}", f"{tested.noise_ratio:.3f}",
     )  # fmt: skip
 
 

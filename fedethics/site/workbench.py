@@ -1,7 +1,8 @@
 """What a site computes with: its records, split, and the model with its cached activations.
 
 Everything here is a function of files whose hashes are checked, so it is kept for the life of the
-process and shared by sites that a simulation runs side by side. Nothing is written to disk.
+process and shared by sites that a simulation runs side by side. Nothing is written to disk, unless
+the policy's `compute.cache` says so.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from fedethics.canonical import sha256_hex
 from fedethics.charter.model import Charter
 from fedethics.data.records import Records
 from fedethics.data.split import Split
-from fedethics.policy.model import Compute
+from fedethics.policy.compute import Compute
 from fedethics.policy.permit import DataFacts
 from fedethics.site.records import facts_of, site_records
 from fedethics.training.activations import Activations
 from fedethics.training.learner import Learner
 
-# Sensitive: activations determine the text. Bounded, in memory only, gone with the process.
+# Sensitive: activations determine the text. Bounded, and gone with the process.
 _ACTIVATIONS: dict[tuple[str, str], Activations] = {}
 _MAX_CACHED = 32
 _ON_CPU = Compute()
@@ -69,4 +70,4 @@ def learner_for(charter: Charter, model_dir: Path | None, compute: Compute) -> L
 
 @lru_cache(maxsize=4)
 def _learner(charter: Charter, model_dir: Path | None, compute: Compute) -> Learner:
-    return Learner(charter, model_dir=model_dir, device=compute.device, dtype=compute.dtype)
+    return Learner(charter, model_dir=model_dir, compute=compute)

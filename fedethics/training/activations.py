@@ -1,4 +1,4 @@
-"""What the trained layers read of each record: kept in memory, batched by length.
+"""What the trained layers read of each record: computed once where it can be, batched by length.
 
 Where the layers below the first trained one can be split off, they never change and use no dropout,
 so their output for a text is a constant: it is computed once, and gradients from it equal those
@@ -89,6 +89,10 @@ class Padded:
         inputs = pad_sequence(list(sequences), batch_first=True, padding_value=filler)
         lengths = torch.tensor([len(one) for one in sequences], device=inputs.device)
         return cls(inputs, lengths)
+
+    def to(self, device: torch.device) -> Padded:
+        """Return the same on `device`."""
+        return Padded(self.inputs.to(device), self.lengths.to(device))
 
     @property
     def mask(self) -> Tensor:

@@ -7,8 +7,7 @@ here on purpose, on the very functions that a site runs. Nothing real is read.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,20 +19,17 @@ from torch import Tensor
 
 from fedethics.charter.model import Charter
 from fedethics.errors import FedethicsError, TrainingError
+from fedethics.policy.compute import Compute
 from fedethics.privacy.noise import NoiseSource
-from fedethics.privacy.plan import make_plan
-from fedethics.training.activations import Activations, Batch
-from fedethics.training.clipping import Site, clipped_sum
-from fedethics.training.dp_sgd import RoundResult, train_round
+from fedethics.training.accountants import cross_check
+from fedethics.training.activations import Batch
+from fedethics.training.check_bench import RECORDS, Bench
+from fedethics.training.engines import ENGINES
 from fedethics.training.guards import refuse_unsupported
 from fedethics.training.learner import Learner
-from fedethics.training.local_terms import LocalTerms
-from fedethics.training.per_sample import PerSampleGradients
-from fedethics.training.sample_records import sample_records
+from fedethics.training.per_sample import Gradients
 from fedethics.training.self_test import self_test
 
-RECORDS = 12
-_DECLARED = 100
 _NEVER = 1e-12
 # Sums of float32 gradients that were padded to other lengths, relative to the clipping norm.
 _TOLERANCE = 1e-3
@@ -52,82 +48,35 @@ def check_charter(
     charter: Charter,
     *,
     model_dir: Path | None = None,
-    device: str = "cpu",
+    device: Literal["cpu", "cuda"] = "cpu",
     dtype: Literal["float32", "bfloat16"] = "float32",
 ) -> tuple[Check, ...]:
-    """Return every check in order; when the model cannot be loaded, that one alone."""
+    """Return every check in order, each done with both engines.
+
+    When the model cannot be loaded, that check alone.
+    """
+    compute = Compute(device=device, dtype=dtype)
     try:
-        learner = Learner(charter, model_dir=model_dir, device=device, dtype=dtype)
+        learner = Learner(charter, model_dir=model_dir, compute=compute)
     except FedethicsError as error:
         return (Check(name="model and adapter", passed=False, detail=f"[{error.code}] {error}"),)
-    bench = _Bench.of(charter, learner)
+    bench = Bench.of(charter, learner)
     return tuple(_run(name, check, bench) for name, check in _CHECKS.items())
 
 
-@dataclass(frozen=True, slots=True)
-class _Bench:
-    """What the checks work on: a learner, made-up records, and a round's terms."""
-
-    learner: Learner
-    activations: Activations
-    labels: NDArray[np.int8]
-    terms: LocalTerms
-    vector: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, charter: Charter, learner: Learner) -> _Bench:
-        texts, labels = sample_records(charter.data, RECORDS)
-        sigma = make_plan(charter).noise_multiplier or 0.0
-        terms = LocalTerms.of(
-            charter, noise_multiplier=sigma, declared_records=_DECLARED, round_number=1
-        )
-        # Away from B = 0, where A has no gradient.
-        ripple = (0.02 * np.sin(np.arange(learner.size))).astype(np.float32)
-        vector = learner.initial_vector() + ripple
-        return cls(learner, learner.activations(texts), labels, terms, vector)
-
-    def train(
-        self,
-        source: NoiseSource,
-        labels: NDArray[np.int8] | None = None,
-        **changes: object,
-    ) -> RoundResult:
-        """Train one step with plain gradient descent, or as `changes` say."""
-        plain = {"steps": 1, "optimizer": "sgd", "momentum": 0.0, "learning_rate": 1.0}
-        return train_round(
-            self.learner,
-            vector=self.vector,
-            activations=self.activations,
-            labels=self.labels if labels is None else labels,
-            terms=dataclasses.replace(self.terms, **{**plain, **changes}),  # type: ignore[arg-type]
-            noise=source,
-            units=np.arange(RECORDS),
-        )
-
-    @contextmanager
-    def site(self) -> Iterator[Site]:
-        """Give what gradients are taken from, with the learner held."""
-        with self.learner.lock, PerSampleGradients(self.learner) as gradients:
-            self.learner.load(self.vector)
-            yield Site(
-                learner=self.learner,
-                gradients=gradients,
-                activations=self.activations,
-                labels=self.labels,
-                units=np.arange(RECORDS),
-            )
-
-    def total(self, site: Site, rows: NDArray[np.intp], **changes: object) -> Tensor:
-        """Return the sum of clipped gradients of `rows`."""
-        terms = dataclasses.replace(self.terms, **changes)  # type: ignore[arg-type]
-        return clipped_sum(site, rows, terms=terms).total
-
-
-def _run(name: str, check: Callable[[_Bench], str], bench: _Bench) -> Check:
-    try:
-        return Check(name=name, passed=True, detail=check(bench))
-    except FedethicsError as error:
-        return Check(name=name, passed=False, detail=f"[{error.code}] {error}")
+def _run(name: str, check: Callable[[Bench], str], bench: Bench) -> Check:
+    detail = ""
+    chosen = bench.learner.compute
+    for engine in ENGINES:
+        bench.learner.compute = dataclasses.replace(chosen, gradients=engine)
+        try:
+            measured = check(bench)
+        except FedethicsError as error:
+            return Check(name=name, passed=False, detail=f"[{error.code}] {engine}: {error}")
+        finally:
+            bench.learner.compute = chosen
+        detail = detail or measured
+    return Check(name=name, passed=True, detail=detail)
 
 
 def _require(holds: bool, otherwise: str) -> None:
@@ -135,19 +84,30 @@ def _require(holds: bool, otherwise: str) -> None:
         raise TrainingError(otherwise)
 
 
-def _model(bench: _Bench) -> str:
+def _model(bench: Bench) -> str:
     refuse_unsupported(bench.learner.model)
     cached = "frozen layers cached" if bench.learner.cached else "not cached: every layer runs"
     return f"{bench.learner.size} trained parameters; {cached}"
 
 
-def _self_test(bench: _Bench) -> str:
+def _self_test(bench: Bench) -> str:
     terms = dataclasses.replace(bench.terms, unit="record")
     found = self_test(bench.learner, bench.activations, bench.labels, terms)
-    return f"gradients off by {found.gradient_error:.1e}; noise {found.noise_ratio:.3f} of promised"
+    return (
+        f"gradients off by {found.gradient_error:.1e}, Opacus's and our own apart by "
+        f"{found.engines_apart:.1e}; noise {found.noise_ratio:.3f} of promised"
+    )
 
 
-def _unclipped(bench: _Bench) -> str:
+def _accountants(bench: Bench) -> str:
+    found = cross_check(bench.plan.training_events, delta=bench.plan.delta)
+    if found is None:
+        return "no private training step, so nothing to account for"
+    low = "none" if found.prv_lower is None else f"{found.prv_lower:.3f}"
+    return f"epsilon {found.pld:.3f}; Opacus: {low} (PRV, lower) to {found.rdp:.3f} (RDP)"
+
+
+def _unclipped(bench: Bench) -> str:
     # A loss stepped on by a plain trainer: its gradients lie in the parameters before the round.
     rows = np.arange(RECORDS)
     stray = Batch(rows=rows, hidden=bench.activations.hidden)
@@ -168,9 +128,9 @@ def _unclipped(bench: _Bench) -> str:
     return f"update {norm / bound:.2f} of the bound, with unclipped gradients left about"
 
 
-def _coupled(bench: _Bench) -> str:
+def _coupled(bench: Bench) -> str:
     rows = np.arange(RECORDS)
-    with bench.site() as site, bench.learner.full_precision():
+    with bench.site() as site, bench.learner.plainly():
         hidden = site.activations.hidden
         among, _ = site.gradients(Batch(rows=rows, hidden=hidden), site.labels)
         # The longest record left out: what is shared with it changes for all others.
@@ -186,13 +146,13 @@ def _coupled(bench: _Bench) -> str:
     return f"one record more moves the sum by {moved:.3f} clipping norms, others by {apart:.0e}"
 
 
-def _empty(bench: _Bench) -> str:
+def _empty(bench: Bench) -> str:
     result = bench.train(NoiseSource.from_os(), sampling_rate=_NEVER, steps=2)
     _require(result.stats.empty_steps == 2, "an empty sample was not a step")
     return "a step without records is taken, with noise alone"
 
 
-def _filled(bench: _Bench) -> str:
+def _filled(bench: Bench) -> str:
     first, other = (
         bench.train(NoiseSource.fixed(b"dp-check"), labels=labels, sampling_rate=_NEVER).update
         for labels in (bench.labels, (1 - bench.labels).astype(np.int8))
@@ -201,7 +161,7 @@ def _filled(bench: _Bench) -> str:
     return "an empty step is the same on other records, bit for bit"
 
 
-def _desynchronised(bench: _Bench) -> str:
+def _desynchronised(bench: Bench) -> str:
     one, all_at_once = (
         bench.train(
             NoiseSource.fixed(b"dp-check"),
@@ -219,7 +179,7 @@ def _desynchronised(bench: _Bench) -> str:
     return f"6 steps, {one.stats.empty_steps} of them empty; split batches differ by {apart:.1e}"
 
 
-def _first_empty(bench: _Bench) -> str:
+def _first_empty(bench: Bench) -> str:
     with bench.site() as site:
         nothing = bench.total(site, np.array([], dtype=np.intp))
         something = bench.total(site, np.arange(3))
@@ -227,7 +187,7 @@ def _first_empty(bench: _Bench) -> str:
     return f"an empty first sample is a zero of the right shape, {tuple(nothing.shape)}"
 
 
-def _non_finite(bench: _Bench) -> str:
+def _non_finite(bench: Bench) -> str:
     rows = np.arange(RECORDS)
     with bench.site() as site:
         honest = bench.total(site, rows[1:])
@@ -238,10 +198,10 @@ def _non_finite(bench: _Bench) -> str:
     return "a record whose gradient is not a number adds zero"
 
 
-class _Poisoned(PerSampleGradients):
-    """Gradients of which record 0's is not a number."""
+class _Poisoned:
+    """An engine's gradients, of which record 0's is not a number."""
 
-    def __init__(self, honest: PerSampleGradients) -> None:
+    def __init__(self, honest: Gradients) -> None:
         self._honest = honest
 
     @property
@@ -254,7 +214,7 @@ class _Poisoned(PerSampleGradients):
         return samples, losses
 
 
-def _shared_seed(bench: _Bench) -> str:
+def _shared_seed(bench: Bench) -> str:
     updates = []
     for _ in range(2):
         with torch.random.fork_rng(devices=[]):
@@ -267,7 +227,7 @@ def _shared_seed(bench: _Bench) -> str:
     return "two sites under one seed draw noise of their own"
 
 
-def _uncovered(bench: _Bench) -> str:
+def _uncovered(bench: Bench) -> str:
     learner = bench.learner
     trained = {name for name, p in learner.model.named_parameters() if p.requires_grad}
     stray = sorted(trained ^ set(learner.parameters))
@@ -279,9 +239,10 @@ def _uncovered(bench: _Bench) -> str:
     return f"all {len(trained)} trained tensors have a gradient for each record"
 
 
-_CHECKS: dict[str, Callable[[_Bench], str]] = {
+_CHECKS: dict[str, Callable[[Bench], str]] = {
     "model and adapter": _model,
     "mechanism self-test": _self_test,
+    "accountants": _accountants,
     "1 unclipped step": _unclipped,
     "2 loss that couples records": _coupled,
     "3 empty sample": _empty,

@@ -21,7 +21,7 @@ from fedethics.training.activations import Activations, Batch
 from fedethics.training.factors import trained_coordinates
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
-from fedethics.training.per_sample import PerSampleGradients
+from fedethics.training.per_sample import Gradients
 
 # Keeps a clipped gradient below the norm whatever float32 rounds up.
 _ROUNDING = 1e-6
@@ -35,7 +35,7 @@ class Site:
 
     Attributes:
         learner: the model; the caller holds its lock.
-        gradients: hooks on that model.
+        gradients: an engine on that model.
         activations: of the site's n training records.
         labels: shape (n,).
         units: which unit each record belongs to, int64, shape (n,), 0 to `unit_count` - 1.
@@ -44,7 +44,7 @@ class Site:
     """
 
     learner: Learner
-    gradients: PerSampleGradients
+    gradients: Gradients
     activations: Activations
     labels: NDArray[np.int8]
     units: NDArray[np.int64]

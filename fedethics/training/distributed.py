@@ -22,10 +22,10 @@ from fedethics.privacy.noise import NoiseSource
 from fedethics.training.activations import Activations
 from fedethics.training.clipping import integer_sum
 from fedethics.training.dp_sgd import poisson_sample, site_of
+from fedethics.training.engines import gradients_of
 from fedethics.training.factors import trained_coordinates
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
-from fedethics.training.per_sample import PerSampleGradients
 
 
 def gradient_share(
@@ -65,7 +65,7 @@ def gradient_share(
             "nothing was computed"
         )
     mask = trained_coordinates(learner, terms.frozen)
-    with learner.lock, PerSampleGradients(learner) as gradients:
+    with learner.lock, gradients_of(learner, activations, batch=1) as gradients:
         learner.load(vector)
         site = site_of(
             learner, gradients, activations, labels, units=units, weights=weights, terms=terms

@@ -33,12 +33,13 @@ from fedethics.privacy.gaussian_shares import NORM_STEPS, share_std
 from fedethics.privacy.noise import NoiseSource
 from fedethics.training.activations import Activations
 from fedethics.training.clipping import ClippedSum, Site, clipped_sum, integer_sum
+from fedethics.training.engines import gradients_of
 from fedethics.training.factors import trained_coordinates
 from fedethics.training.gaussian import gaussian
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
 from fedethics.training.optimizers import optimizer_of
-from fedethics.training.per_sample import PerSampleGradients
+from fedethics.training.per_sample import Gradients
 
 
 # Sensitive: these numbers carry no noise and stay at the site.
@@ -102,7 +103,7 @@ def train_round(
     with learner.lock:
         learner.load(vector)
         optimizer = optimizer_of(terms)
-        with PerSampleGradients(learner) as gradients:
+        with gradients_of(learner, activations, batch=terms.batch) as gradients:
             site = site_of(
                 learner, gradients, activations, labels, units=units, weights=weights, terms=terms
             )
@@ -122,7 +123,7 @@ def train_round(
 
 def site_of(
     learner: Learner,
-    gradients: PerSampleGradients,
+    gradients: Gradients,
     activations: Activations,
     labels: NDArray[np.int8],
     *,
@@ -174,8 +175,11 @@ def private_mean(total: Tensor, mask: Tensor, *, terms: LocalTerms, noise: Noise
         noise: the site's own source.
     """
     draws = _draws(int(mask.sum()), terms, noise)
-    noisy = total.clone()
-    noisy[mask] += torch.from_numpy(draws)
+    if bool(mask.all()):
+        noisy = total + torch.from_numpy(draws)
+    else:
+        noisy = total.clone()
+        noisy[mask] += torch.from_numpy(draws)
     unit = terms.grid_scale if terms.noise == "strict" else 1.0
     return (noisy.double() / (unit * terms.expected_batch)).float()
 

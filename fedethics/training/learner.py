@@ -6,34 +6,37 @@ The names and shapes are part of `basis_hash`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from peft import get_peft_model_state_dict
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from fedethics import canonical, terms
+from fedethics import canonical
 from fedethics.charter.model import Charter
 from fedethics.errors import ModelError
+from fedethics.policy.compute import Compute
 from fedethics.training.activations import Activations, Batch
 from fedethics.training.causal_lm import CausalLM
 from fedethics.training.classification import Classification
+from fedethics.training.hashes import basis_hash, prefix_hash
 from fedethics.training.loading import config_digest, load_base, load_tokenizer, tokenizer_digest
 from fedethics.training.locate import locate_model
 from fedethics.training.network import Network
+from fedethics.training.state_file import states_on_disk
 
 _SCORING_BATCH = 64
-# Above this, token ids are kept and the frozen prefix runs again in every step.
-_MOST_CACHED_BYTES = 4 << 30
+# Records whose frozen layers' output is computed before it is put away.
+_CHUNK = 256
+_ON_CPU = Compute()
 
 
 class Task(Protocol):
@@ -66,6 +69,7 @@ class Learner:
         flat: the vector as the network sees it, float32, shape (p,).
         lock: held while `flat` belongs to one caller.
         cached: whether activations are those of a frozen prefix, computed once.
+        compute: where and how it runs, by the site's own choice.
     """
 
     def __init__(
@@ -73,8 +77,7 @@ class Learner:
         charter: Charter,
         *,
         model_dir: Path | None = None,
-        device: str = "cpu",
-        dtype: Literal["float32", "bfloat16"] = "float32",
+        compute: Compute = _ON_CPU,
     ) -> None:
         """Load the model that `charter` names.
 
@@ -83,10 +86,10 @@ class Learner:
                 there is no such device.
             TrainingError: the model cannot be trained record by record.
         """
-        if device != "cpu" and not torch.cuda.is_available():
+        if compute.device != "cpu" and not torch.cuda.is_available():
             raise ModelError(
-                f"device {device!r} was asked for, but PyTorch sees no CUDA device here; set "
-                'compute.device = "cpu" in policy.toml or mend the driver'
+                f"device {compute.device!r} was asked for, but PyTorch sees no CUDA device here; "
+                'set compute.device = "cpu" in policy.toml or mend the driver'
             )
         base = locate_model(charter.model, model_dir=model_dir)
         tokenizer = load_tokenizer(base)
@@ -97,17 +100,25 @@ class Learner:
         }
         self._charter = charter
         self._network = Network(
-            loaded, charter.adapter, pad_id=tokenizer.pad_token_id, device=device
+            loaded,
+            charter.adapter,
+            pad_id=tokenizer.pad_token_id,
+            device=compute.device,
+            quantisation=charter.model.quantisation,
         )
-        self._network.bfloat16 = dtype == "bfloat16"
+        if self._network.quantised:
+            digests["quantised"] = self._network.quantised
+        self._network.bfloat16 = compute.dtype == "bfloat16"
+        self._network.checkpointing = compute.checkpointing
+        self.compute = compute
         self._task = _task(charter, self._network, tokenizer)
         self.model = self._network.model
         self.cached = self._network.prefix is not None
         self.parameters = _trainable(self.model)
         self.flat = _flatten(self.parameters)
         self._initial = self.flat.cpu().numpy().copy()
-        self.prefix_hash = _prefix_hash(charter, digests, self._network.first_layer)
-        self.basis_hash = _basis_hash(self.prefix_hash, self.model, self.parameters)
+        self.prefix_hash = prefix_hash(charter, digests, self._network.first_layer)
+        self.basis_hash = basis_hash(self.prefix_hash, self.model, self.parameters)
         self.lock = threading.RLock()
 
     @property
@@ -132,17 +143,28 @@ class Learner:
     def activations(self, texts: Sequence[str]) -> Activations:
         """Return what the frozen layers make of each text, float32, longer texts cut.
 
-        Token ids, where the model is not cut or the states would take more than 4 GiB.
+        In memory or on disk, as `compute` says. Token ids, where the model is not cut or the
+        states would take more than `compute.cache_gib`.
+
+        Raises:
+            TrainingError: there is no room on the disk.
         """
         entries = self.tokens(texts)
         width = int(self.model.config.hidden_size)
-        if not self.cached or 4 * width * sum(map(len, entries.hidden)) > _MOST_CACHED_BYTES:
+        lengths = [len(entry) for entry in entries.hidden]
+        if not self.cached or 4 * width * sum(lengths) > self.compute.cache_gib * 2**30:
             return entries
-        views = [self._task.views(entry) for entry in entries.hidden]
-        states = iter(self._below([view for several in views for view in several]))
-        return Activations(
-            tuple(self._task.join([next(states) for _ in several]) for several in views)
+        chunks = (
+            self._states(entries.hidden[start : start + _CHUNK])
+            for start in range(0, len(entries), _CHUNK)
         )
+        states = (state for chunk in chunks for state in chunk)
+        if self.compute.cache == "memory":
+            return Activations(tuple(states))
+        places = states_on_disk(lengths, width, Path(self.compute.cache_dir))
+        for place, state in zip(places, states, strict=True):
+            place.copy_(state)
+        return Activations(places)
 
     def scores(self, vector: NDArray[np.float32], activations: Activations) -> NDArray[np.float64]:
         """Return each record's probability of the positive label, float64, shape (n,)."""
@@ -170,13 +192,15 @@ class Learner:
         return self._task.losses(batch, targets.to(self._network.device))
 
     @contextmanager
-    def full_precision(self) -> Iterator[None]:
-        """Compute in float32 inside, whatever the site's policy chose."""
-        chosen, self._network.bfloat16 = self._network.bfloat16, False
+    def plainly(self, *, checkpointing: bool = False) -> Iterator[None]:
+        """Compute in float32 inside, and as `checkpointing` says, whatever the policy chose."""
+        network = self._network
+        chosen = network.bfloat16, network.checkpointing
+        network.bfloat16, network.checkpointing = False, checkpointing
         try:
             yield
         finally:
-            self._network.bfloat16 = chosen
+            network.bfloat16, network.checkpointing = chosen
 
     def load(self, vector: NDArray[np.float32]) -> None:
         """Put `vector` into the network. Hold `lock` for as long as it must stay there.
@@ -196,16 +220,26 @@ class Learner:
         give equal bytes; the base model is named by the charter, not by a path of this machine.
         """
         directory.mkdir(parents=True, exist_ok=True)
-        with self.lock:
-            self.load(vector)
-            tensors = get_peft_model_state_dict(self.model, save_embedding_layers=False)
-            copies = {name: value.detach().cpu().clone() for name, value in tensors.items()}
-        save_file(copies, directory / "adapter_model.safetensors", metadata={"format": "pt"})
+        (directory / "adapter_model.safetensors").write_bytes(self.adapter_bytes(vector))
         config = self.model.peft_config["default"].to_dict()
         config["base_model_name_or_path"] = self._charter.model.name
         config["inference_mode"] = True
         text = json.dumps(config, indent=2, sort_keys=True, default=sorted)
         (directory / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
+
+    def adapter_bytes(self, vector: NDArray[np.float32]) -> bytes:
+        """Return the adapter_model.safetensors of `vector`; equal vectors give equal bytes."""
+        with self.lock:
+            self.load(vector)
+            tensors = get_peft_model_state_dict(self.model, save_embedding_layers=False)
+            copies = {name: value.detach().cpu().clone() for name, value in tensors.items()}
+        return save(copies, metadata={"format": "pt"})
+
+    def _states(self, entries: Sequence[Tensor]) -> list[Tensor]:
+        """Return the frozen prefix's states of each entry of token ids."""
+        views = [self._task.views(entry) for entry in entries]
+        states = iter(self._below([view for several in views for view in several]))
+        return [self._task.join([next(states) for _ in several]) for several in views]
 
     def _below(self, sequences: list[Tensor]) -> list[Tensor]:
         """Return the frozen prefix's states of each sequence of ids."""
@@ -242,44 +276,3 @@ def _flatten(parameters: dict[str, nn.Parameter]) -> Tensor:
         parameter.data = flat[start:end].view(parameter.shape)
         start = end
     return flat
-
-
-def _prefix_hash(charter: Charter, digests: dict[str, str], first_layer: int) -> str:
-    label = charter.data.label
-    model = terms.document(charter.model)
-    return canonical.sha256_hex(
-        canonical.encode(
-            {
-                "model": model,
-                "labels": [label.negative_name, label.positive_name],
-                "first-layer": first_layer,
-                **digests,
-            }
-        )
-    )
-
-
-def _basis_hash(prefix_hash: str, model: Any, parameters: dict[str, nn.Parameter]) -> str:  # noqa: ANN401
-    adapter = get_peft_model_state_dict(model, save_embedding_layers=False)
-    trained = {_saved_name(name) for name in parameters}
-    frozen: dict[str, canonical.Json] = {
-        name: hashlib.sha256(value.cpu().numpy().astype("<f4").tobytes()).hexdigest()
-        for name, value in adapter.items()
-        if name not in trained
-    }
-    config = model.peft_config["default"]
-    return canonical.sha256_hex(
-        canonical.encode(
-            {
-                "prefix": prefix_hash,
-                "frozen": frozen,
-                "scaling": config.lora_alpha / config.r,
-                "vector": [[name, list(p.shape)] for name, p in parameters.items()],
-            }
-        )
-    )
-
-
-def _saved_name(name: str) -> str:
-    """Return the name under which peft saves a parameter."""
-    return name.replace(".modules_to_save.default", "").replace(".default", "")

@@ -112,6 +112,13 @@ class LocalTerms:
         return self.noise_multiplier * self.clipping_norm / math.sqrt(1.0 - share)
 
     @property
+    def batch(self) -> int:
+        """Records that are usually computed at once."""
+        if self.noise == "strict":
+            return 1
+        return min(self.physical_batch, math.ceil(self.expected_batch))
+
+    @property
     def grid_scale(self) -> float:
         """Grid steps in a unit of gradient, where gradients are integers."""
         return NORM_STEPS / self.clipping_norm

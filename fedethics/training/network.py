@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,9 +20,11 @@ from torch import Tensor, nn
 from fedethics.charter.training_terms import AdapterTerms
 from fedethics.errors import ModelError, TrainingError
 from fedethics.training.activations import Padded
+from fedethics.training.checkpointing import checkpoint_layers
 from fedethics.training.cut import DECODERS, ENCODERS, cut_prefix, keep_first_token_only
 from fedethics.training.guards import refuse_unsupported
 from fedethics.training.loading import Loaded, Quiet
+from fedethics.training.quantisation import quantise_base
 
 _FROZEN_FACTOR = ".lora_A."
 _HEAD = ".modules_to_save."
@@ -36,11 +38,21 @@ class Network:
         model: the peft model; its parameters with `requires_grad` are what is trained.
         prefix: embeddings and frozen lower layers, or None where the model is not cut.
         first_layer: number of layers in the prefix.
+        quantised: digest of the base's weights in eight bits; empty where they are as loaded.
         device: where it runs.
         bfloat16: whether matrix products of the trained part are computed in bfloat16.
+        checkpointing: whether the trained layers are computed again in the backward pass.
     """
 
-    def __init__(self, base: Loaded, terms: AdapterTerms, *, pad_id: int, device: str) -> None:
+    def __init__(
+        self,
+        base: Loaded,
+        terms: AdapterTerms,
+        *,
+        pad_id: int,
+        device: str,
+        quantisation: Literal["none", "int8"] = "none",
+    ) -> None:
         """Put the adapter on the base model.
 
         Raises:
@@ -50,6 +62,7 @@ class Network:
         with torch.random.fork_rng(devices=[]), Quiet():
             self.model = _with_adapter(base, terms)
         _initialise(self.model, base, terms)
+        self.quantised = quantise_base(self.model) if quantisation == "int8" else ""
         refuse_unsupported(self.model)
         self._inner = base.model
         self._inner.register_forward_pre_hook(_refuse_inner_loss, with_kwargs=True)
@@ -58,17 +71,20 @@ class Network:
         self._pad_id = pad_id
         self.device = torch.device(device)
         self.bfloat16 = False
+        self.checkpointing = False
         self.prefix = cut_prefix(self._body, min(terms.layers))
         self.first_layer = min(terms.layers) if self.prefix is not None else 0
         if self._type in ENCODERS:
             keep_first_token_only(self._body)
+        trained = _layer_list(self.model)[min(terms.layers) :]
+        checkpoint_layers(trained, active=lambda: self.checkpointing)
         self.model.eval().to(device)
         if self.prefix is not None:
             self.prefix.to(device)
 
     def pad(self, sequences: list[Tensor]) -> Padded:
-        """Pad sequences of ids or of hidden states to one batch."""
-        return Padded.of(sequences, pad_id=self._pad_id)
+        """Pad sequences of ids or of hidden states to one batch, where the model is."""
+        return Padded.of(sequences, pad_id=self._pad_id).to(self.device)
 
     def below(self, ids: Padded) -> Tensor:
         """Return what the frozen prefix makes of token ids, float32, shape (b, tokens, width)."""
@@ -156,9 +172,16 @@ def _stack(model: Any, terms: AdapterTerms) -> str:  # noqa: ANN401
             f"adapter.layers names layer {max(terms.layers)}, but the model has layers 0 to "
             f"{count - 1}"
         )
-    for name, module in model.named_modules():
+    found = _layer_list(model)
+    names: list[str] = [name for name, module in model.named_modules() if module is found]
+    return names[0].rpartition(".")[2]
+
+
+def _layer_list(model: Any) -> nn.ModuleList:  # noqa: ANN401
+    count = model.config.num_hidden_layers
+    for module in model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == count:
-            return str(name.rpartition(".")[2])
+            return module
     raise ModelError(
         f"a {model.config.model_type!r} model holds no list of its {count} layers (they may share "
         "weights), so adapter.layers cannot name them; this kind is not supported"

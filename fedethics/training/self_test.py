@@ -1,7 +1,8 @@
 """The start-up self-test: before a site trains, its own machine shows that DP-SGD is DP-SGD.
 
 It runs the real training path on a few of the site's records and on none, and refuses to train if
-clipping, coverage or noise is not what the terms say. Nothing it computes leaves the site but the
+clipping, coverage or noise is not what the terms say, or if two independent engines, Opacus's hooks
+and this package's own, do not give the same gradients. Nothing it computes leaves the site but the
 fact that it passed.
 """
 
@@ -21,15 +22,19 @@ from fedethics.privacy.noise import NoiseSource
 from fedethics.training.activations import Activations, Batch
 from fedethics.training.clipping import clipped_sum, integer_sum
 from fedethics.training.dp_sgd import private_mean, site_of, train_round
+from fedethics.training.engines import ENGINES, gradients_of
 from fedethics.training.factors import trained_coordinates
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
-from fedethics.training.per_sample import PerSampleGradients
 
 _RECORDS = 6
 # Decoders hold a few states of 10^4, so that float32 itself is off by 1.3e-4 (measured against
 # float64 on SmolLM2); a coupled or misplaced gradient is off by more than a hundredth.
 _GRADIENT_TOLERANCE = 1e-3
+# Two sums over tokens in another order. Bfloat16 rounds before both, on a CPU alike in both passes;
+# on a GPU attention's backward pass adds in any order, and its roundings may fall otherwise.
+_ENGINE_TOLERANCE = 1e-4
+_ROUNDED_ON_GPU = 3e-2
 _NOISE_DRAWS = 20_000
 # A sound machine fails by chance about once in 10^9 self-tests.
 _NOISE_SIGMAS = 6.0
@@ -41,8 +46,10 @@ class SelfTest:
 
     Attributes:
         records: records of the small batch.
-        gradient_error: largest difference between the engine's per-record gradients and a loop over
-            single records, relative to the largest entry.
+        gradient_error: largest difference between either engine's per-record gradients and a loop
+            over single records, relative to the largest entry.
+        engines_apart: largest difference between the two engines, Opacus's hooks and our own, on
+            one batch, in the precision that the site trains in as well.
         parameters: trainable tensors, all of them clipped and all of them moved by a step.
         noise_ratio: measured over promised standard deviation of a noise-only step; 1.0 with no
             noise promised and none found.
@@ -50,6 +57,7 @@ class SelfTest:
 
     records: int
     gradient_error: float
+    engines_apart: float
     parameters: int
     noise_ratio: float
 
@@ -67,13 +75,14 @@ def self_test(
     with learner.lock:
         learner.load(_away_from_zero(learner))
         _check_coverage(learner)
-        error = _check_gradients(learner, few, few_labels)
+        error, apart = _check_gradients(learner, few, few_labels)
         _check_clipping(learner, few, few_labels, terms)
         _check_movement(learner, few, few_labels, terms)
     ratio = _check_noise(learner.size, terms)
     return SelfTest(
         records=len(rows),
         gradient_error=error,
+        engines_apart=apart,
         parameters=len(learner.parameters),
         noise_ratio=ratio,
     )
@@ -93,22 +102,57 @@ def _check_coverage(learner: Learner) -> None:
         raise TrainingError(f"self-test: trainable but not in the clipped vector: {stray}")
 
 
-def _check_gradients(learner: Learner, activations: Activations, labels: NDArray[np.int8]) -> float:
-    # One batch, however unlike its records are: what couples records shows in company only. In
-    # float32, since rounding to bfloat16 would hide it.
-    together = Batch(rows=np.arange(len(labels)), hidden=activations.hidden)
-    with learner.full_precision():
+def _check_gradients(
+    learner: Learner, activations: Activations, labels: NDArray[np.int8]
+) -> tuple[float, float]:
+    """Return how far the engines are from a loop over records, and from each other."""
+    with learner.plainly():
         expected = _loop(learner, activations, labels)
-        with PerSampleGradients(learner) as gradients:
-            found = gradients(together, labels)[0].cpu()
-    scale = float(expected.abs().max())
-    error = float((found - expected).abs().max()) / scale if scale > 0 else math.inf
+    # In float32, since rounding to bfloat16 would hide what couples records; as the site's policy
+    # says in all else.
+    with learner.plainly(checkpointing=learner.compute.checkpointing):
+        found = _by_engine(learner, activations, labels)
+    error = max(_apart(samples, expected) for samples in found.values())
     if not error <= _GRADIENT_TOLERANCE:
         raise TrainingError(
             f"self-test: per-record gradients differ from a loop over records by {error:.1e} "
             f"(allowed {_GRADIENT_TOLERANCE:g}); clipping would bound the wrong numbers"
         )
-    return error
+    # Then once more in the site's own precision, which both engines round alike.
+    as_set = _by_engine(learner, activations, labels)
+    rounded = learner.compute.dtype == "bfloat16" and learner.compute.device == "cuda"
+    return error, max(
+        _require_alike(found, allowed=_ENGINE_TOLERANCE),
+        _require_alike(as_set, allowed=_ROUNDED_ON_GPU if rounded else _ENGINE_TOLERANCE),
+    )
+
+
+def _require_alike(found: dict[str, Tensor], *, allowed: float) -> float:
+    apart = _apart(found["tapped"], found["opacus"])
+    if not apart <= allowed:
+        raise TrainingError(
+            f"self-test: Opacus's gradients and this package's own differ by {apart:.1e} (allowed "
+            f"{allowed:g}); one of them is wrong on this machine, so neither is used"
+        )
+    return apart
+
+
+def _by_engine(
+    learner: Learner, activations: Activations, labels: NDArray[np.int8]
+) -> dict[str, Tensor]:
+    # One batch, however unlike its records are: what couples records shows in company only.
+    together = Batch(rows=np.arange(len(labels)), hidden=activations.hidden)
+    found: dict[str, Tensor] = {}
+    for name, engine in ENGINES.items():
+        with engine(learner) as gradients:
+            found[name] = gradients(together, labels)[0].cpu()
+    return found
+
+
+def _apart(found: Tensor, expected: Tensor) -> float:
+    """Return the largest difference, relative to the largest expected entry."""
+    scale = float(expected.abs().max())
+    return float((found - expected).abs().max()) / scale if scale > 0 else math.inf
 
 
 def _loop(learner: Learner, activations: Activations, labels: NDArray[np.int8]) -> Tensor:
@@ -129,7 +173,7 @@ def _check_clipping(
     tight = dataclasses.replace(terms, clipping_norm=1e-3, unit="record")
     add, unit = (integer_sum, tight.grid_scale) if terms.noise == "strict" else (clipped_sum, 1.0)
     everyone = np.arange(len(labels))
-    with PerSampleGradients(learner) as gradients:
+    with gradients_of(learner, activations, batch=terms.batch) as gradients:
         for units in (everyone, np.zeros_like(everyone)):
             site = site_of(learner, gradients, activations, labels, units=units, terms=tight)
             for sampled in {tuple(set(units)), *((one,) for one in set(units))}:

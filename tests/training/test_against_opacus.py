@@ -1,14 +1,17 @@
-"""The engine's gradients against Opacus's hooks on the same batch, and what bfloat16 may change."""
+"""Both engines' gradients against plain Opacus on the same batch, and what bfloat16 may change."""
 
 import numpy as np
 import pytest
 import torch
 from opacus.grad_sample import GradSampleHooks
+from opacus.grad_sample.linear import compute_linear_grad_sample
 from torch import nn
 
+from fedethics.policy.compute import Compute
+from fedethics.training.activations import Activations
 from fedethics.training.dp_sgd import train_round
+from fedethics.training.engines import ENGINES, engine_for, gradients_of
 from fedethics.training.learner import Learner
-from fedethics.training.per_sample import PerSampleGradients
 from fedethics.training.self_test import self_test
 from tests.training.tiny_models import charter_for, save_tiny
 
@@ -25,20 +28,22 @@ def pair(request, tmp_path_factory):
     folder = save_tiny(tmp_path_factory.mktemp("opacus"), family, task=task)
     charter = charter_for(folder, family, task=task)
     return tuple(
-        Learner(charter, model_dir=folder, dtype=dtype) for dtype in ("float32", "bfloat16")
+        Learner(charter, model_dir=folder, compute=Compute(dtype=dtype))
+        for dtype in ("float32", "bfloat16")
     )
 
 
-def ours(learner, vector, batch, labels):
-    with learner.lock, PerSampleGradients(learner) as gradients:
+def by(engine, learner, vector, batch, labels):
+    with learner.lock, ENGINES[engine](learner) as gradients:
         learner.load(vector)
         return gradients(batch, labels)[0]
 
 
-def test_gradients_equal_those_of_opacus_hooks(pair, texts, labels, moved):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_gradients_equal_those_of_opacus_as_its_users_set_it_up(engine, pair, texts, labels, moved):
     learner = pair[0]
     (batch, *_) = learner.activations(texts).batches(np.arange(12), 12)
-    found = ours(learner, moved(learner), batch, labels)
+    found = by(engine, learner, moved(learner), batch, labels)
 
     for module in learner.model.modules():
         if isinstance(module, nn.Dropout):
@@ -49,17 +54,33 @@ def test_gradients_equal_those_of_opacus_hooks(pair, texts, labels, moved):
     theirs = [p.grad_sample.flatten(1) for p in learner.parameters.values()]
     hooks.cleanup()
     learner.model.eval()
+    for parameter in learner.parameters.values():
+        parameter.grad = None
     assert found.abs().max() > 1e-3
     torch.testing.assert_close(found, torch.cat(theirs, dim=1), rtol=1e-5, atol=1e-7)
 
 
-def test_bfloat16_rounds_products_and_nothing_else(pair, texts, labels, moved):
+def test_the_table_of_samplers_that_everybody_else_sees_is_opacus_own(pair):
+    with ENGINES["opacus"](pair[0]):
+        assert GradSampleHooks.GRAD_SAMPLERS[nn.Linear] is compute_linear_grad_sample
+
+
+def test_both_engines_round_alike_under_bfloat16(pair, texts, labels, moved):
+    half = pair[1]
+    (batch, *_) = half.activations(texts).batches(np.arange(12), 12)
+    one, other = (by(name, half, moved(half), batch, labels) for name in ENGINES)
+    assert one.dtype == other.dtype == torch.float32
+    assert float((one - other).abs().max()) <= 1e-6 * float(one.abs().max())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_bfloat16_rounds_products_and_nothing_else(engine, pair, texts, labels, moved):
     full, half = pair
     assert half.basis_hash == full.basis_hash  # a site's own choice, not a term of the charter
     assert {p.dtype for p in half.model.parameters()} == {torch.float32}
     (batch, *_) = full.activations(texts).batches(np.arange(12), 12)
-    exact = ours(full, moved(full), batch, labels)
-    rounded = ours(half, moved(half), batch, labels)
+    exact = by(engine, full, moved(full), batch, labels)
+    rounded = by(engine, half, moved(half), batch, labels)
     assert rounded.dtype == torch.float32
     off = (rounded - exact).norm(dim=1) / exact.norm(dim=1)
     assert 0 < float(off.max()) < 0.1
@@ -83,3 +104,21 @@ def test_under_bfloat16_each_record_is_clipped_and_the_self_test_passes(
         assert np.linalg.norm(one.update) == pytest.approx(1e-3, rel=1e-3)
     private = terms(noise_multiplier=1.0, optimizer="adam", learning_rate=0.01)
     assert self_test(half, activations, labels, private).gradient_error < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("chosen", "tokens", "batch", "taken"),
+    [
+        ("auto", 40, 64, "opacus"), ("auto", 40, 8, "tapped"), ("auto", 40, 1, "tapped"),
+        ("opacus", 40, 1, "opacus"), ("tapped", 40, 64, "tapped"),
+    ],
+)  # fmt: skip
+def test_a_site_chooses_the_engine_and_auto_takes_our_own_for_small_batches(
+    chosen, tokens, batch, taken, tiny_charter, tiny_folder
+):
+    compute = Compute(gradients=chosen)
+    learner = Learner(tiny_charter(), model_dir=tiny_folder, compute=compute)
+    activations = Activations(tuple(torch.zeros(tokens, 32) for _ in range(3)))
+    assert engine_for(learner, activations, batch=batch) == taken
+    with gradients_of(learner, activations, batch=batch) as gradients:
+        assert type(gradients) is ENGINES[taken]

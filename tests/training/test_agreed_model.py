@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from fedethics.charter.document import encode
 from fedethics.errors import ModelError
+from fedethics.policy.compute import Compute
 from fedethics.training import locate
 from fedethics.training.learner import Learner
 from fedethics.training.locate import locate_model
@@ -201,4 +202,4 @@ def test_a_saved_adapter_is_the_same_bytes_and_names_no_path(tiny, moved, tmp_pa
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_gpu_that_is_not_there_is_one_clear_error(tiny_charter, tiny_folder):
     with pytest.raises(ModelError, match="no CUDA device"):
-        Learner(tiny_charter(), model_dir=tiny_folder, device="cuda")
+        Learner(tiny_charter(), model_dir=tiny_folder, compute=Compute(device="cuda"))

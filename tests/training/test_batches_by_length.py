@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedethics.training import learner as learner_module
+from fedethics.policy.compute import Compute
 from fedethics.training.activations import Activations, Padded
+from fedethics.training.learner import Learner
 
 
 @settings(deadline=None, max_examples=60)
@@ -31,11 +32,13 @@ def test_padding_is_marked_for_ids_and_for_states():
     assert states.inputs[0].tolist() == [[1.0, 1.0], [0.0, 0.0]]
 
 
-def test_states_that_would_take_too_much_memory_are_not_kept(tiny, texts, moved, monkeypatch):
+def test_states_that_would_take_too_much_memory_are_not_kept(
+    tiny, tiny_charter, tiny_folder, texts, moved
+):
     learner = tiny()
     vector = moved(learner)
     kept = learner.scores(vector, learner.activations(texts))
-    monkeypatch.setattr(learner_module, "_MOST_CACHED_BYTES", 0)
-    entries = learner.activations(texts)
+    small = Learner(tiny_charter(), model_dir=tiny_folder, compute=Compute(cache_gib=1e-9))
+    entries = small.activations(texts)
     assert not entries.hidden[0].is_floating_point()
-    np.testing.assert_allclose(learner.scores(vector, entries), kept, atol=1e-6)
+    np.testing.assert_allclose(small.scores(vector, entries), kept, atol=1e-6)

@@ -18,7 +18,7 @@ from fedethics.privacy.plan import make_plan
 from fedethics.training.clipping import clipped_sum, grid_steps, integer_sum
 from fedethics.training.distributed import gradient_share
 from fedethics.training.dp_sgd import private_mean, site_of, train_round
-from fedethics.training.per_sample import PerSampleGradients
+from fedethics.training.opacus_hooks import OpacusGradients
 from fedethics.training.self_test import self_test
 from fedethics.training.server_step import gradient_step, server_step
 
@@ -42,7 +42,7 @@ def share(site, terms, noise, rows=slice(None), *, std=100.0, limit=1 << 40, uni
 
 def sums(site, terms, add, *row_sets):
     learner, vector, activations, labels = site
-    with learner.lock, PerSampleGradients(learner) as gradients:
+    with learner.lock, OpacusGradients(learner) as gradients:
         learner.load(vector)
         built = site_of(learner, gradients, activations, labels, units=None, terms=terms)
         return [add(built, np.array(rows, int), terms=terms).total for rows in row_sets]

@@ -18,7 +18,7 @@ from fedethics.training.activations import Activations, Batch
 from fedethics.training.clipping import clipped_sum
 from fedethics.training.dp_sgd import poisson_sample, site_of, train_round
 from fedethics.training.gaussian import gaussian
-from fedethics.training.per_sample import PerSampleGradients
+from fedethics.training.opacus_hooks import OpacusGradients
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def run(site, terms, noise, *, activations=None, labels=None):
 
 def sums(site, terms, *row_sets):
     learner, vector, activations, labels = site
-    with learner.lock, PerSampleGradients(learner) as gradients:
+    with learner.lock, OpacusGradients(learner) as gradients:
         learner.load(vector)
         return [
             clipped_sum(

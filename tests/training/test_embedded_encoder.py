@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fedethics.charter.document import load
+from fedethics.policy.compute import Compute
 from fedethics.privacy.noise import NoiseSource
 from fedethics.training.dp_sgd import train_round
 from fedethics.training.learner import Learner
@@ -65,7 +66,7 @@ def test_the_self_test_passes_and_a_round_moves_the_scores(minilm, terms):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 def test_a_gpu_computes_the_same_update_as_the_cpu(heart, minilm, terms):
-    gpu = Learner(heart, device="cuda")
+    gpu = Learner(heart, compute=Compute(device="cuda"))
     updates = []
     for learner in (minilm, gpu):
         result = train_round(

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from fedethics.policy.compute import Compute
 from fedethics.privacy.noise import NoiseSource
 from fedethics.training.dp_sgd import train_round
+from fedethics.training.engines import ENGINES
 from fedethics.training.learner import Learner
 from fedethics.training.self_test import self_test
 from tests.training.tiny_models import charter_for, save_tiny
@@ -20,16 +22,21 @@ KINDS = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_a_round_on_the_gpu_is_the_round_on_the_cpu(
-    kind, dtype, tmp_path, texts, labels, terms, moved
+    kind, dtype, engine, tmp_path, texts, labels, terms, moved
 ):
     family, task = kind
     charter = charter_for(save_tiny(tmp_path, family, task=task), family, task=task)
     updates = []
     for device in ("cpu", "cuda"):
-        learner = Learner(charter, model_dir=tmp_path, device=device, dtype=dtype)
+        learner = Learner(
+            charter,
+            model_dir=tmp_path,
+            compute=Compute(device=device, dtype=dtype, gradients=engine),
+        )
         activations = learner.activations(texts)
         private = terms(steps=2, noise_multiplier=1.0)
         self_test(learner, activations, labels, private)

@@ -17,8 +17,8 @@ from transformers import (
 )
 
 from fedethics.errors import ModelError
+from fedethics.training.engines import ENGINES
 from fedethics.training.learner import Learner
-from fedethics.training.per_sample import PerSampleGradients
 from tests.training.tiny_models import CONFIGS, CUT, DECODERS, charter_for, save_tiny
 
 CASES = [
@@ -85,10 +85,10 @@ class Case:
             found.append(torch.cat([part.reshape(-1) for part in parts]))
         return torch.stack(found)
 
-    def gradients(self, activations, size):
+    def gradients(self, activations, size, engine):
         found = torch.empty(len(self.texts), self.learner.size)
         self.learner.load(self.vector)
-        with PerSampleGradients(self.learner) as gradients:
+        with ENGINES[engine](self.learner) as gradients:
             for batch in activations.batches(np.arange(len(self.texts)), size):
                 found[torch.from_numpy(batch.rows)] = gradients(batch, self.labels)[0]
         return found
@@ -100,12 +100,13 @@ def case(request, tmp_path_factory, texts, labels):
     return Case(folder, *request.param, texts, labels)
 
 
-def test_gradients_equal_a_loop_over_records_of_the_plain_model(case):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_gradients_equal_a_loop_over_records_of_the_plain_model(case, engine):
     expected = case.expected()
     assert expected.abs().amax(dim=1).min() > 1e-4
     activations = case.learner.activations(case.texts)
     for size in (5, 12):
-        found = case.gradients(activations, size)
+        found = case.gradients(activations, size, engine)
         torch.testing.assert_close(found, expected, rtol=2e-4, atol=5e-6)
 
 
@@ -115,7 +116,7 @@ def test_the_cache_changes_neither_gradients_nor_scores(case):
     assert cached.hidden[0].is_floating_point() == case.learner.cached
     assert not ids.hidden[0].is_floating_point()
     torch.testing.assert_close(
-        case.gradients(cached, 5), case.gradients(ids, 5), rtol=2e-4, atol=5e-6
+        case.gradients(cached, 5, "opacus"), case.gradients(ids, 5, "opacus"), rtol=2e-4, atol=5e-6
     )
     np.testing.assert_allclose(
         case.learner.scores(case.vector, cached), case.learner.scores(case.vector, ids), atol=1e-5

@@ -1,6 +1,7 @@
-"""Nine ways in which DP training breaks silently elsewhere, one test each, for both tasks.
+"""Nine ways in which DP training breaks silently elsewhere, one test each.
 
-Each was measured on the libraries underneath; here it must end in the right numbers or an error.
+Each was measured on the libraries underneath; here, on both tasks and with both engines, it must
+end in the right numbers or an error.
 """
 
 import numpy as np
@@ -9,25 +10,33 @@ import torch
 from torch import nn
 
 from fedethics.errors import TrainingError
+from fedethics.policy.compute import Compute
 from fedethics.privacy.noise import NoiseSource
 from fedethics.training import dp_sgd
 from fedethics.training.activations import Activations
 from fedethics.training.dp_sgd import train_round
+from fedethics.training.engines import ENGINES, gradients_of
 from fedethics.training.learner import Learner
-from fedethics.training.per_sample import PerSampleGradients
 from fedethics.training.self_test import self_test
 from tests.training.tiny_models import charter_for, save_tiny
 
 
 @pytest.fixture(
-    scope="module", params=[("bert", "classification"), ("llama", "causal-lm")], ids=str
+    scope="module",
+    params=[
+        (family, task, engine)
+        for family, task in (("bert", "classification"), ("llama", "causal-lm"))
+        for engine in ENGINES
+    ],
+    ids=str,
 )
 def fresh(request, tmp_path_factory):
     """Build a learner of its own, which a test may break."""
-    family, task = request.param
+    family, task, engine = request.param
     folder = save_tiny(tmp_path_factory.mktemp("traps"), family, task=task)
     charter = charter_for(folder, family, task=task)
-    return lambda: Learner(charter, model_dir=folder)
+    compute = Compute(gradients=engine)
+    return lambda: Learner(charter, model_dir=folder, compute=compute)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +87,7 @@ def test_2_a_loss_that_couples_records_is_refused(
 ):
     activations = learner.activations(texts)
     honest = Learner.losses
-    with learner.lock, PerSampleGradients(learner) as gradients:
+    with learner.lock, gradients_of(learner, activations, batch=12) as gradients:
         (batch, *_) = activations.batches(np.arange(12), 12)
         monkeypatch.setattr(Learner, "losses", lambda *given: honest(*given).mean())
         with pytest.raises(TrainingError, match="one number for each record"):
@@ -183,3 +192,30 @@ def test_9_a_trained_parameter_that_is_not_clipped_stops_the_round(
 
 def test_the_tests_above_train_with_a_clipping_norm_that_bites(train):
     assert train(clipping_norm=1e-3).stats.clipped_fraction == 1.0
+
+
+def test_a_stray_forward_pass_in_a_round_changes_no_gradient(learner, texts, labels, moved):
+    activations = learner.activations(texts)
+    (batch, *_) = activations.batches(np.arange(12), 12)
+    (few, *_) = activations.batches(np.arange(3), 3)
+    with learner.lock, gradients_of(learner, activations, batch=12) as gradients:
+        learner.load(moved(learner))
+        expected, _ = gradients(batch, labels)
+        stray = learner.losses(few, labels)  # and no backward
+        found, _ = gradients(batch, labels)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    assert stray.requires_grad
+
+
+def test_after_a_pass_that_failed_the_next_one_is_right(learner, texts, labels, moved, monkeypatch):
+    activations = learner.activations(texts)
+    (batch, *_) = activations.batches(np.arange(12), 12)
+    with learner.lock, gradients_of(learner, activations, batch=12) as gradients:
+        learner.load(moved(learner))
+        expected, _ = gradients(batch, labels)
+        with monkeypatch.context() as broken:
+            broken.setattr(torch.autograd, "grad", lambda *_, **__: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                gradients(batch, labels)
+        found, _ = gradients(batch, labels)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)

@@ -20,8 +20,11 @@ from fedethics.training import dp_sgd
 from fedethics.training.dp_sgd import private_mean, train_round
 from fedethics.training.local_terms import LocalTerms
 from fedethics.training.per_sample import PerSampleGradients
+from tests.privacy.charters import UNAUDITED, with_terms
 
-CHARTER = load(Path(__file__).parents[2] / "configs" / "heart.charter.toml")
+CHARTER = with_terms(
+    load(Path(__file__).parents[2] / "configs" / "heart.charter.toml"), audit=UNAUDITED
+)
 
 
 @pytest.fixture

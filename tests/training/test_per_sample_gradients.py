@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel
+from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from fedethics.training.per_sample import PerSampleGradients
+from fedethics.training.engines import ENGINES
 
 FORMS = [
     {"layers": (2,), "form": "ffa"},
@@ -26,9 +27,10 @@ def whole_model(learner, vector, folder, tmp_path):
     return model, AutoTokenizer.from_pretrained(folder)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_gradients_from_the_cache_equal_a_loop_over_records_of_the_whole_network(
-    form, tiny, tiny_folder, texts, labels, moved, tmp_path
+    form, engine, tiny, tiny_folder, texts, labels, moved, tmp_path
 ):
     learner = tiny(**form)
     vector = moved(learner)
@@ -44,7 +46,7 @@ def test_gradients_from_the_cache_equal_a_loop_over_records_of_the_whole_network
     activations = learner.activations(texts)
     found = torch.empty(len(texts), learner.size)
     learner.load(vector)
-    with PerSampleGradients(learner) as gradients:
+    with ENGINES[engine](learner) as gradients:
         for batch in activations.batches(np.arange(len(texts)), 5):
             found[torch.from_numpy(batch.rows)] = gradients(batch, labels)[0]
     expected = torch.stack(expected)
@@ -69,15 +71,20 @@ def test_a_saved_adapter_loads_in_plain_peft_and_scores_the_same(
     np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
-def test_hooks_are_gone_after_a_round_and_scoring_is_unchanged(tiny, texts, labels, moved):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_hooks_are_gone_after_a_round_and_scoring_is_unchanged(engine, tiny, texts, labels, moved):
     learner = tiny()
     activations = learner.activations(texts)
     vector = moved(learner)
     before = learner.scores(vector, activations)
     learner.load(vector)
-    with PerSampleGradients(learner) as gradients:
+    with ENGINES[engine](learner) as gradients:
         for batch in activations.batches(np.arange(4), 4):
             gradients(batch, labels)
     assert not hasattr(learner.model, "autograd_grad_sample_hooks")
-    assert all(getattr(p, "grad_sample", None) is None for p in learner.parameters.values())
+    assert all(not hasattr(p, "grad_sample") for p in learner.parameters.values())
+    for module in learner.model.modules():
+        assert not module.training
+        assert not hasattr(module, "activations")  # they determine the text
+        assert type(module) is not nn.Linear or "forward" not in vars(module)
     np.testing.assert_array_equal(learner.scores(vector, activations), before)

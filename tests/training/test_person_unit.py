@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fedethics.errors import TrainingError
 from fedethics.training.clipping import clipped_sum, integer_sum
 from fedethics.training.dp_sgd import poisson_sample, site_of, train_round
+from fedethics.training.opacus_hooks import OpacusGradients
 from fedethics.training.per_sample import PerSampleGradients
 
 # Twelve records of five persons, out of order.
@@ -25,7 +26,7 @@ def site(tiny, texts, labels, moved):
 
 def total(site, terms, sampled, *, units=PERSONS, add=clipped_sum):
     learner, vector, activations, labels = site
-    with learner.lock, PerSampleGradients(learner) as gradients:
+    with learner.lock, OpacusGradients(learner) as gradients:
         learner.load(vector)
         built = site_of(learner, gradients, activations, labels, units=units, terms=terms)
         return add(built, np.array(sorted(sampled), dtype=int), terms=terms).total

@@ -4,11 +4,16 @@ import dataclasses
 
 import numpy as np
 import pytest
+from opacus.grad_sample.linear import compute_linear_grad_sample
+from torch import nn
 
 from fedethics.errors import TrainingError
-from fedethics.training import clipping, dp_sgd, optimizers, per_sample
+from fedethics.policy.compute import Compute
+from fedethics.training import clipping, dp_sgd, opacus_hooks, optimizers
+from fedethics.training.engines import ENGINES
 from fedethics.training.learner import Learner
 from fedethics.training.self_test import self_test
+from fedethics.training.tapped import TappedGradients
 
 
 @pytest.fixture
@@ -28,6 +33,7 @@ def test_a_sound_machine_passes_and_says_what_was_measured(check):
     assert result.records == 6
     assert result.parameters == 10
     assert result.gradient_error < 1e-5
+    assert result.engines_apart < 1e-6
     assert result.noise_ratio == pytest.approx(1.0, abs=0.05)
 
 
@@ -54,16 +60,46 @@ def test_noise_where_none_is_promised_is_caught(check, monkeypatch):
         check(noise_multiplier=0.0)
 
 
-def test_per_record_gradients_that_are_scaled_or_mixed_are_caught(check, monkeypatch):
-    honest = per_sample.PerSampleGradients._collect
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
+def test_per_record_gradients_that_are_scaled_or_mixed_are_caught(check, monkeypatch, engine):
+    honest = engine._collect
     for broken in (
-        lambda self: honest(self) * 1.01,
-        lambda self: honest(self).roll(1, dims=0),
-        lambda self: (lambda each: each.mean(dim=0, keepdim=True).expand(each.shape))(honest(self)),
+        lambda self, n: honest(self, n) * 1.01,
+        lambda self, n: honest(self, n).roll(1, dims=0),
+        lambda self, n: (lambda each: each.mean(dim=0, keepdim=True).expand(each.shape))(
+            honest(self, n)
+        ),
     ):
-        monkeypatch.setattr(per_sample.PerSampleGradients, "_collect", broken)
+        monkeypatch.setattr(engine, "_collect", broken)
         with pytest.raises(TrainingError, match="differ from a loop"):
             check()
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
+def test_two_engines_that_disagree_are_both_refused(check, monkeypatch, engine):
+    honest = engine._collect
+    # Within what float32 may be off against a loop; two engines on one batch agree better.
+    monkeypatch.setattr(engine, "_collect", lambda self, n: honest(self, n) * 1.0005)
+    with pytest.raises(TrainingError, match=r"this package's own differ by 5\.0e-04"):
+        check()
+
+
+def test_engines_that_disagree_in_the_sites_own_precision_are_refused(
+    tiny_charter, tiny_folder, texts, labels, terms, monkeypatch
+):
+    learner = Learner(tiny_charter(), model_dir=tiny_folder, compute=Compute(dtype="bfloat16"))
+    honest = opacus_hooks._in_float32
+
+    def as_the_hooks_do_by_themselves(layer, activations, backprops):
+        return compute_linear_grad_sample(layer, activations, backprops)
+
+    self_test(learner, learner.activations(texts), labels, terms())
+    table = {**opacus_hooks._Hooks.GRAD_SAMPLERS}
+    assert table[nn.Linear] is honest
+    table[nn.Linear] = as_the_hooks_do_by_themselves
+    monkeypatch.setattr(opacus_hooks._Hooks, "GRAD_SAMPLERS", table)
+    with pytest.raises(TrainingError, match="this package's own differ by"):
+        self_test(learner, learner.activations(texts), labels, terms())
 
 
 def test_clipping_that_does_not_clip_is_caught(check, monkeypatch):
@@ -82,18 +118,24 @@ def test_a_trainable_tensor_outside_the_clipped_vector_is_caught(
         self_test(learner, activations, labels, terms())
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_layer_without_per_record_gradients_is_refused_by_name(
-    tiny_charter, tiny_folder, texts, labels, terms, noise, monkeypatch
+    engine, tiny_charter, tiny_folder, texts, labels, terms, noise, monkeypatch
 ):
-    learner = Learner(tiny_charter(), model_dir=tiny_folder)
+    learner = Learner(tiny_charter(), model_dir=tiny_folder, compute=Compute(gradients=engine))
     name = next(iter(learner.parameters))
+    tap, keep = TappedGradients._add, opacus_hooks._Hooks.capture_backprops_hook
 
     def forget(self, parameter, gradients):
         if parameter is not learner.parameters[name]:
-            honest(self, parameter, gradients)
+            tap(self, parameter, gradients)
 
-    honest = per_sample.PerSampleGradients._add
-    monkeypatch.setattr(per_sample.PerSampleGradients, "_add", forget)
+    def deaf(self, module, *given, **named):
+        if module.weight is not learner.parameters[name]:
+            keep(self, module, *given, **named)
+
+    monkeypatch.setattr(TappedGradients, "_add", forget)
+    monkeypatch.setattr(opacus_hooks._Hooks, "capture_backprops_hook", deaf)
     with pytest.raises(TrainingError, match=f"parameter {name} has no gradient for each record"):
         dp_sgd.train_round(
             learner,

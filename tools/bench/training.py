@@ -23,27 +23,31 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from fedethics.charter.document import load
+from fedethics.data.reading import read_records
 from fedethics.privacy.noise import NoiseSource
 from fedethics.training.activations import Activations, Batch
 from fedethics.training.dp_sgd import train_round
+from fedethics.training.engines import Engine
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
+from simulations.scenario import load as load_scenario
 
 ROOT = Path(__file__).resolve().parents[2]
 VOCABULARY = (1000, 20_000)
+_STEPS = 10
 
 
 def main() -> None:
     """Print seconds and ratios, as lines or as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--only", choices=("short", "encoder", "decoder"), default=None)
+    parser.add_argument("--only", choices=tuple(MEASURES), default=None)
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     keep_memory()
     figures: dict[str, float] = {}
-    for name, measure in (("short", short), ("encoder", encoder), ("decoder", decoder)):
+    for name, measure in MEASURES.items():
         if chosen.only in (None, name):
             figures |= measure(chosen.repeats)
     if chosen.json:
@@ -88,11 +92,19 @@ def states_of(learner: Learner, ids: Activations) -> Activations:
     return Activations(tuple(learner._below(list(ids.hidden))))
 
 
-def private_step(learner: Learner, activations: Activations, *, physical: int) -> None:
-    """Take one private step on all records: sample, clip, sum, noise, update."""
+def private_step(
+    learner: Learner,
+    activations: Activations,
+    *,
+    physical: int,
+    engine: Engine = "opacus",
+    steps: int = 1,
+) -> None:
+    """Take private steps on all records: sample, clip, sum, noise, update."""
     count = len(activations)
+    learner.compute = dataclasses.replace(learner.compute, gradients=engine)
     terms = LocalTerms(
-        steps=1, sampling_rate=1.0, clipping_norm=1.0, noise_multiplier=1.0,
+        steps=steps, sampling_rate=1.0, clipping_norm=1.0, noise_multiplier=1.0,
         expected_batch=float(count), optimizer="sgd", learning_rate=0.0, physical_batch=physical,
     )  # fmt: skip
     train_round(
@@ -142,15 +154,48 @@ def short(repeats: int) -> dict[str, float]:
     figures = {}
     for count, tokens in ((16, 5), (64, 7), (64, 12), (64, 22), (64, 42)):
         states = states_of(learner, records([tokens] * count))
-        seconds = least(
-            {
-                "private": lambda s=states, n=count: private_step(learner, s, physical=n),  # type: ignore[misc]
-                "plain": lambda s=states: plain_step(learner, s),  # type: ignore[misc]
-            },
-            4 * repeats,
-        )
-        ratio = seconds["private"] / seconds["plain"]
-        figures[f"private over plain, cached, {count} x {tokens} tokens"] = ratio
+        figures |= beside_plain(learner, states, f"cached, {count} x {tokens} tokens", repeats)
+    return figures
+
+
+def beside_plain(
+    learner: Learner, activations: Activations, name: str, repeats: int
+) -> dict[str, float]:
+    """Return what a private step costs with each engine, over the plain step.
+
+    A round has ten steps here, so that what a round does once weighs as it does in training.
+    """
+
+    def private(engine: Engine) -> None:
+        private_step(learner, activations, physical=len(activations), engine=engine, steps=_STEPS)
+
+    def plain() -> None:
+        for _ in range(_STEPS):
+            plain_step(learner, activations)
+
+    seconds = least(
+        {"plain": plain, "opacus": lambda: private("opacus"), "tapped": lambda: private("tapped")},
+        repeats,
+    )
+    plain_s = seconds.pop("plain")
+    return {
+        f"CPU ms a plain step, {name}": 1e3 * plain_s / _STEPS,
+        **{f"{engine} over plain, {name}": value / plain_s for engine, value in seconds.items()},
+    }
+
+
+def texts(repeats: int) -> dict[str, float]:
+    """Real texts as the presets word them, the presets' own adapter, 64 records of one site."""
+    figures: dict[str, float] = {}
+    for preset, file in (("heart", "cleveland.csv"), ("adult", "all.csv")):
+        scenario, charter = load_scenario(ROOT / "configs" / f"{preset}.toml")
+        data = ROOT / ".data" / scenario.dataset / file
+        read = read_records(data, charter.data).take(list(range(64)))
+        learner = Learner(charter)
+        activations = learner.activations(read.texts)
+        tokens = round(sum(map(len, activations.hidden)) / 64)
+        name = f"{preset}, 64 texts of some {tokens} tokens"
+        figures |= beside_plain(learner, activations, name, repeats)
     return figures
 
 
@@ -225,6 +270,8 @@ def least(variants: dict[str, Callable[[], object]], repeats: int) -> dict[str, 
                 taken[name].append(time.process_time() - start)
     return {name: min(times) for name, times in taken.items()}
 
+
+MEASURES = {"texts": texts, "short": short, "encoder": encoder, "decoder": decoder}
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""One private LoRA step beside the same step without privacy and beside three modes of Opacus.
+"""One private LoRA step by both engines, beside the plain step and three modes of Opacus.
 
 All variants take the gradients of the same records in one padded batch and update the same
 parameters, interleaved in one process on one thread; figures are the least CPU seconds of
@@ -23,10 +23,18 @@ from opacus.optimizers import DPOptimizer
 from opacus.optimizers.optimizer_fast_gradient_clipping import DPOptimizerFastGradientClipping
 from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClipping
 from torch import nn
-from training import keep_memory, labels_of, learner_of, least, plain_step, private_step, records
 
 from fedethics.training.activations import Activations, Batch
 from fedethics.training.learner import Learner
+from tools.bench.training import (
+    keep_memory,
+    labels_of,
+    learner_of,
+    least,
+    plain_step,
+    private_step,
+    records,
+)
 
 NORM = 1.0
 
@@ -36,16 +44,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", choices=("minilm", "minilm-short", "smollm2"))
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", default="", help='variants with this word, such as "engine"')
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     keep_memory()
     warnings.filterwarnings("ignore", message="Full backward hook is firing")
-    figures = measure(chosen.model, chosen.repeats)
+    figures = measure(chosen.model, chosen.repeats, chosen.only)
     print(json.dumps(figures, indent=2) if chosen.json else _lines(figures))
 
 
-def measure(model: str, repeats: int) -> dict[str, float]:
+def measure(model: str, repeats: int, only: str) -> dict[str, float]:
     """Return seconds and ratios: every layer's query and value adapted, rank 8."""
     charter, layers, count, tokens = {
         "minilm": ("heart", 6, 32, 128),
@@ -58,12 +67,14 @@ def measure(model: str, repeats: int) -> dict[str, float]:
         if isinstance(module, nn.Dropout):
             module.p = 0.0  # Opacus wants train mode
     variants: dict[str, Callable[[], object]] = {
-        "non-private": lambda: plain_step(learner, batch),
-        "ours": lambda: private_step(learner, batch, physical=count),
+        "engine opacus": lambda: private_step(learner, batch, physical=count, engine="opacus"),
+        "engine tapped": lambda: private_step(learner, batch, physical=count, engine="tapped"),
         "Opacus hooks": lambda: hooks_step(learner, batch, functorch=False),
         "Opacus functorch": lambda: hooks_step(learner, batch, functorch=True),
         "Opacus ghost": lambda: ghost_step(learner, batch),
     }
+    variants = {name: run for name, run in variants.items() if only in ("", *name.split())}
+    variants["non-private"] = lambda: plain_step(learner, batch)
     variants = {name: functools.partial(_training, learner, run) for name, run in variants.items()}
     seconds = least(variants, repeats)
     plain = seconds["non-private"]

@@ -1,0 +1,67 @@
+"""Before a run, Opacus's accountants are held against the accountant of record."""
+
+import dataclasses
+import math
+
+import pytest
+
+from fedethics.charter.document import load
+from fedethics.errors import TrainingError
+from fedethics.privacy.events import SampledGaussian, SkellamRelease
+from fedethics.privacy.plan import make_plan
+from fedethics.training import accountants
+from fedethics.training.accountants import cross_check
+from tests.training.conftest import HEART
+
+GRID = [(0.8, 0.05, 40), (1.5, 0.1, 100), (2.9, 0.5, 20), (1.1, 1.0, 3), (10.0, 1.0, 20)]
+
+
+@pytest.mark.parametrize("step", GRID, ids=str)
+def test_ours_lies_between_prv_from_below_and_renyi_from_above(step):
+    found = cross_check((SampledGaussian(*step),), delta=1e-5)
+    assert found is not None
+    assert found.prv_lower is not None
+    assert found.prv_lower <= found.pld <= found.rdp
+    assert found.pld - found.prv_lower < 0.05
+
+
+def test_steps_of_several_kinds_are_composed_and_other_releases_left_out():
+    one, other = SampledGaussian(2.0, 0.1, 30), SampledGaussian(1.5, 0.2, 10)
+    found = cross_check((one, SkellamRelease(5.0), other), delta=1e-5)
+    assert found == cross_check((one, other), delta=1e-5)
+    assert found is not None
+    assert found.pld > cross_check((one,), delta=1e-5).pld
+    assert cross_check((SkellamRelease(5.0),), delta=1e-5) is None
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.3])
+def test_an_accountant_that_reports_too_little_or_too_much_is_caught(monkeypatch, factor):
+    honest = accountants.epsilon
+    monkeypatch.setattr(
+        accountants, "epsilon", lambda events, *, delta: factor * honest(events, delta=delta)
+    )
+    with pytest.raises(TrainingError, match="accountants disagree"):
+        cross_check((SampledGaussian(2.9, 0.5, 20),), delta=1e-5)
+
+
+def test_where_prv_computes_nothing_renyi_still_bounds(monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("Cannot compute epsilon")
+
+    monkeypatch.setattr(accountants.PRVAccountant, "get_epsilon", broken)
+    found = cross_check((SampledGaussian(1.5, 0.1, 100),), delta=1e-5)
+    assert found is not None
+    assert found.prv_lower is None
+
+
+def test_the_demos_plan_passes_and_a_plan_without_noise_has_nothing_to_check():
+    charter = load(HEART)
+    plan = make_plan(charter)
+    found = cross_check(plan.training_events, delta=plan.delta)
+    assert found is not None
+    assert 0 < found.pld <= plan.training_epsilon  # with what else training records answer
+    local = dataclasses.replace(charter.privacy.training, mechanism="none")
+    privacy = dataclasses.replace(charter.privacy, training=local)
+    bare = make_plan(dataclasses.replace(charter, privacy=privacy))
+    assert math.isinf(bare.training_epsilon)
+    assert cross_check(bare.training_events, delta=plan.delta) is None
