@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from fedethics.charter.data_terms import DataTerms
-from fedethics.data.cells import CellProblem, Value, parse_cell, wording
+from fedethics.data.cells import CellProblem, Value, parse_cell
 from fedethics.data.groups import group_index
 from fedethics.data.records import Records, fingerprint, person_hash, row_hash
+from fedethics.data.telling import tell, told_columns
 from fedethics.errors import DataError
 
 MAX_PROBLEMS = 10
@@ -130,8 +131,9 @@ class _Reading:
         if not self.values:
             reasons = "; ".join(f"{count} rows: {why}" for why, count in self.dropped.items())
             raise DataError(f"data file {path} holds no usable record ({reasons or 'no rows'})")
+        told = told_columns(self.terms)
         return Records(
-            texts=tuple(self._text(values) for values in self.values),
+            texts=tuple(tell(values, told) for values in self.values),
             labels=np.array(self.labels, dtype=np.int8),
             groups=np.array(self.groups, dtype=np.int64),
             values=tuple(self.values),
@@ -183,10 +185,6 @@ class _Reading:
             self.values.append(values)
             self.hashes.append(digest)
             self.persons.append(person)
-
-    def _text(self, values: Mapping[str, Value]) -> str:
-        shown = (c for c in self.terms.columns if c.phrase)
-        return ", ".join(wording(values[column.name], column) for column in shown)
 
     def _problem(self, line: int, column: str, problem: CellProblem) -> None:
         self.problems.append(f"line {line}, column {column}: {problem}")

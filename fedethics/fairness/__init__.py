@@ -6,6 +6,8 @@ every metric, interval and verdict here is post-processing of those sums.
 
 from fedethics.fairness.calibration import Reliability, reliability
 from fedethics.fairness.estimate import Estimate, GroupEstimate
+from fedethics.fairness.explained import Explained
+from fedethics.fairness.importance import importance, importance_by_group, importance_gaps
 from fedethics.fairness.judge import judge
 from fedethics.fairness.layout import Layout, SensitiveFeature
 from fedethics.fairness.measure import aggregate, by_group, overall
@@ -16,10 +18,12 @@ from fedethics.fairness.roc import RocCurve, roc
 from fedethics.fairness.suppression import MINIMUM_CELL
 from fedethics.fairness.tables import Tables
 from fedethics.fairness.tabulate import tabulate, tabulate_progress
+from fedethics.fairness.tabulate_explanation import tabulate_explanation
 
 __all__ = [
     "MINIMUM_CELL",
     "Estimate",
+    "Explained",
     "GroupEstimate",
     "Layout",
     "Metric",
@@ -33,6 +37,9 @@ __all__ = [
     "aggregate",
     "by_group",
     "find_metric",
+    "importance",
+    "importance_by_group",
+    "importance_gaps",
     "judge",
     "metric_names",
     "overall",
@@ -40,5 +47,6 @@ __all__ = [
     "reliability",
     "roc",
     "tabulate",
+    "tabulate_explanation",
     "tabulate_progress",
 ]

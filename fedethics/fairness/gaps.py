@@ -61,6 +61,8 @@ def gap(partition: Partition, metric: Metric, *, confidence: float) -> Gap:
     """
     if metric.combine == "between":
         return _between(partition, metric, confidence)
+    if metric.combine == "pooled":
+        return _pooled(partition, metric, confidence)
     combine = metric.combine or "difference"
     parts = [
         _over_groups(partition, base, combine, confidence, share=len(metric.bases))
@@ -128,13 +130,36 @@ def _between(partition: Partition, metric: Metric, confidence: float) -> Gap:
     return Gap(value=value, low=max(low, 0.0), high=high, undefined=(), remark="")
 
 
+def _pooled(partition: Partition, metric: Metric, confidence: float) -> Gap:
+    """Return a rate over all groups together: one whose base is the group itself."""
+    (base,) = metric.bases
+    if not partition.groups:
+        return replace(_no_value((), "no group is shown"), compared=False)
+    found = group_bands(partition.together(), base, z=two_sided(confidence))
+    value, low, high = (float(side[0]) for side in found)
+    if np.isnan(value):
+        return _no_value((), "no records")
+    each = group_bands(partition, base, z=1.0).value
+    remark = "" if np.isnan(each).any() else _extremes(partition, base, each)
+    most = find_metric(base).high
+    return Gap(value=value, low=max(low, 0.0), high=min(high, most), undefined=(), remark=remark)
+
+
 def _no_value(undefined: tuple[str, ...], why: str) -> Gap:
     return Gap(value=float("nan"), low=0.0, high=1.0, undefined=undefined, remark=why)
 
 
-def _difference(
+def largest_difference(
     bands: Callable[..., Bands], groups: int, confidence: float, split: float
 ) -> tuple[float, float, float]:
+    """Return the largest difference between groups with its limits.
+
+    Args:
+        bands: limits of each group at a critical value `z`, arrays of shape (groups,).
+        groups: how many there are.
+        confidence: of the upper limit.
+        split: of the lower limit, which must hold for all pairs at once.
+    """
     plain, joint = bands(z=two_sided(confidence)), bands(z=all_pairs(groups, split))
     value = plain.value.max() - plain.value.min()
     low = differences(joint, joint).low[_pairs(groups)].max()
@@ -168,11 +193,11 @@ def _highest(
 
 
 _COMBINERS: dict[Combine, Callable[..., tuple[float, float, float]]] = {
-    "difference": _difference,
+    "difference": largest_difference,
     "ratio": _ratio,
     "group_min": _lowest,
     "group_max": _highest,
-    "mean_difference": _difference,
+    "mean_difference": largest_difference,
 }
 
 

@@ -14,6 +14,7 @@ from fedethics.fairness.partition import Partition, everyone
 from fedethics.fairness.settle import Limits, what_would_settle
 from fedethics.fairness.suppression import MINIMUM_CELL
 from fedethics.fairness.tables import Tables
+from fedethics.fairness.vacuous import one_answer
 
 
 def judge(tables: Tables, objective: Objective, *, minimum_cell: int = MINIMUM_CELL) -> Verdict:
@@ -22,8 +23,9 @@ def judge(tables: Tables, objective: Objective, *, minimum_cell: int = MINIMUM_C
     Guarantee: `holds` only if the whole interval lies on the good side of the bar (touching it
     counts as good), `fails` only if the whole interval lies on the bad side. A declared group for
     which the metric has no value makes `holds` impossible, since nothing is known of it; it cannot
-    undo `fails`, which one more group would only make worse. Withheld small groups are left out,
-    and the sentence says so.
+    undo `fails`, which one more group would only make worse. A gap between groups does not hold
+    where the model may give all but everyone the same answer (vacuous.py). Withheld small groups
+    are left out, and the sentence says so.
 
     Raises:
         FairnessError: the objective's feature is not in the tables' layout.
@@ -46,7 +48,10 @@ def judge(tables: Tables, objective: Objective, *, minimum_cell: int = MINIMUM_C
     if outcome == "holds" and undefined:
         outcome = "cannot conclude"
     settle = ""
-    if outcome == "cannot conclude":
+    if outcome == "holds":
+        settle = one_answer(everyone(tables), metric, confidence=objective.confidence)
+        outcome = "cannot conclude" if settle else outcome
+    elif outcome == "cannot conclude":
         settle = _settle(objective, metric, shown, estimate, undefined)
     return Verdict(
         objective=objective,

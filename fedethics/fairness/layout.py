@@ -6,46 +6,26 @@ import math
 from dataclasses import dataclass
 
 from fedethics.errors import FairnessError
+from fedethics.fairness.explained import NOTHING_EXPLAINED, Explained
+from fedethics.fairness.sensitive import INTERSECTION, SensitiveFeature
+
+__all__ = ["INTERSECTION", "MINIMUM_BINS", "Layout", "SensitiveFeature"]
 
 MINIMUM_BINS = 64
-INTERSECTION = "*"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SensitiveFeature:
-    """One sensitive feature and the group values that the charter declares for it.
-
-    Raises:
-        FairnessError: no name, no groups, repeated groups, or a `*` (it joins intersections).
-    """
-
-    name: str
-    groups: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if not self.groups or len(set(self.groups)) != len(self.groups):
-            raise FairnessError(
-                f"sensitive feature {self.name!r} needs distinct group values, got {self.groups!r}"
-            )
-        for word in (self.name, *self.groups):
-            if not word.strip() or INTERSECTION in word:
-                raise FairnessError(
-                    f"{word!r} cannot name a sensitive feature or a group: it is empty or holds "
-                    f"{INTERSECTION!r}, which joins the features of an intersection"
-                )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
-    """The shape of the released integer vector: `counts` first, then `histogram`.
+    """The shape of the released integer vector: `counts`, `histogram`, then what is explained.
 
     `counts[cell, y, yhat]` and `histogram[cell, y, bin]` are flattened in C order. A cell is one
     combination of group values, the last feature varying fastest. The histogram may be crossed
     with fewer features than the counts: noise is drawn for each of its many entries, so on few
     records a finer histogram says less about everyone.
 
-    Guarantee: a record touches exactly one entry of each block, so that adding or removing one
-    record changes each block by 1 (L1 and L2 sensitivity 1).
+    Guarantee: a record touches exactly one entry of counts and of histogram, so that adding or
+    removing one record changes each of the two by 1 (L1 and L2 sensitivity 1). `Explained` says
+    what it changes in the rest.
 
     Attributes:
         features: the sensitive features, at least one.
@@ -53,6 +33,7 @@ class Layout:
         threshold: a record is predicted positive when its score >= threshold.
         histogram_by: names of the features that the histogram is crossed with; None for all, and
             empty for one histogram over everyone.
+        explained: which changes of scores are summed besides; nothing by default.
 
     Raises:
         FairnessError: no features, a repeated or unknown feature, too few bins, threshold outside
@@ -63,6 +44,7 @@ class Layout:
     bins: int = MINIMUM_BINS
     threshold: float = 0.5
     histogram_by: tuple[str, ...] | None = None
+    explained: Explained = NOTHING_EXPLAINED
 
     def __post_init__(self) -> None:
         names = [feature.name for feature in self.features]
@@ -77,6 +59,8 @@ class Layout:
             raise FairnessError(f"threshold {self.threshold!r} is outside [0, 1]")
         for name in self.histogram_by or ():
             self.feature(name)
+        for used in (*self.explained.swaps, *filter(None, [self.explained.by])):
+            self.feature(used.name)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -114,9 +98,14 @@ class Layout:
         return self.histogram_cells * 2 * self.bins
 
     @property
+    def tables_length(self) -> int:
+        """Entries of counts and histogram together."""
+        return self.counts_length + self.histogram_length
+
+    @property
     def length(self) -> int:
         """Entries of the whole vector."""
-        return self.counts_length + self.histogram_length
+        return self.tables_length + self.explained.length
 
     @property
     def progress_length(self) -> int:

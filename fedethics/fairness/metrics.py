@@ -17,7 +17,7 @@ from fedethics.errors import FairnessError
 
 Kind: TypeAlias = Literal["rate", "aggregate"]
 Combine: TypeAlias = Literal[
-    "difference", "ratio", "group_min", "group_max", "mean_difference", "between"
+    "difference", "ratio", "group_min", "group_max", "mean_difference", "between", "pooled"
 ]
 
 # Entries of counts[y, yhat].
@@ -45,6 +45,7 @@ class Metric:
         bases: for an aggregate, the rates whose worst value over them counts.
         combine: for an aggregate, how groups are put together.
         binned: whether it needs the score histograms.
+        swapped: whether it needs scores with the feature's word swapped.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Metric:
     bases: tuple[str, ...] = ()
     combine: Combine | None = None
     binned: bool = False
+    swapped: bool = False
 
 
 FRACTIONS = {
@@ -105,6 +107,16 @@ _BINNED = {
     "mean_squared_error": "mean squared distance of score and label (Brier score)",
     "expected_calibration_error": "expected calibration error",
 }
+_SWAPPED = {
+    "flip_rate": "share whose decision changes when their group's word is swapped",
+    "flip_to_positive_rate": "share not selected who would be with another group's word",
+    "flip_to_negative_rate": "share selected who would not be with another group's word",
+    "swap_shift": "mean change of the score when the group's word is swapped",
+    "swap_fall": "mean fall of the score when the group's word is swapped",
+    "swap_rise": "mean rise of the score when the group's word is swapped",
+}
+# Over everyone whose word was swapped, by the name that the literature knows it by.
+_POOLED = {"counterfactual_flip_rate": "flip_rate", "counterfactual_score_shift": "swap_shift"}
 UNBOUNDED = ("generalized_entropy_index", "theil_index", "coefficient_of_variation")
 BETWEEN = "between_all_groups_"
 _COMBINED: dict[Combine, str] = {
@@ -114,8 +126,10 @@ _COMBINED: dict[Combine, str] = {
     "group_max": "highest group's {}",
     "mean_difference": "mean of the largest differences in the true and false positive rates",
     "between": "{}, each person taken at their group's mean,",
+    "pooled": "{}",
 }
 _FOR_EVERY_RATE: tuple[Combine, ...] = ("difference", "ratio", "group_min", "group_max")
+_FOR_SWAPS: tuple[Combine, ...] = ("difference", "group_max")
 _NAMED: dict[str, tuple[tuple[str, ...], Combine, str]] = {
     "demographic_parity": (("selection_rate",), "difference", "share predicted positive"),
     "equal_opportunity": (("true_positive_rate",), "difference", "true positive rate"),
@@ -128,9 +142,18 @@ _NAMED: dict[str, tuple[tuple[str, ...], Combine, str]] = {
 _NO_BOUND = ("log_loss", "r2_score", "mean_pinball_loss")
 
 
-def metric_names(kind: Kind | None = None) -> tuple[str, ...]:
-    """Return the supported metrics, or those of one kind, in alphabetical order."""
-    return tuple(sorted(name for name, metric in _REGISTRY.items() if kind in (None, metric.kind)))
+def metric_names(kind: Kind | None = None, *, swapped: bool = False) -> tuple[str, ...]:
+    """Return the supported metrics, or those of one kind, in alphabetical order.
+
+    Those of the group tables, or those that need scores with a word `swapped`.
+    """
+    return tuple(
+        sorted(
+            name
+            for name, metric in _REGISTRY.items()
+            if kind in (None, metric.kind) and metric.swapped == swapped
+        )
+    )
 
 
 def find_metric(name: str, *, kind: Kind | None = None) -> Metric:
@@ -154,7 +177,8 @@ def find_metric(name: str, *, kind: Kind | None = None) -> Metric:
         why = "has no bound that score bins could certify"
     else:
         why = "is not a metric of this version"
-    near = get_close_matches(name, metric_names(kind), n=4, cutoff=0.4)
+    known = (*metric_names(kind), *metric_names(kind, swapped=True))
+    near = get_close_matches(name, known, n=4, cutoff=0.4)
     raise FairnessError(
         f"{name!r} {why}. {'Nearest: ' + ', '.join(near) + '. ' if near else ''}"
         f"Rates: {', '.join(metric_names('rate'))}; over groups each with _difference, _ratio, "
@@ -180,6 +204,12 @@ def _build() -> dict[str, Metric]:
     for stem, (bases, _, meaning) in _NAMED.items():
         _add(registry, f"{stem}_difference", bases, "difference", meaning)
         _add(registry, f"{stem}_ratio", bases, "ratio", meaning)
+    for base, meaning in _SWAPPED.items():
+        registry[base] = Metric(name=base, kind="rate", meaning=meaning, swapped=True)
+        for combine in _FOR_SWAPS:
+            _add(registry, f"{base}_{combine}", (base,), combine, meaning)
+    for name, base in _POOLED.items():
+        _add(registry, name, (base,), "pooled", _SWAPPED[base])
     _add(
         registry,
         "four_fifths",
@@ -205,6 +235,7 @@ def _add(
         bases=bases,
         combine=combine,
         binned=any(registry[base].binned for base in bases),
+        swapped=any(registry[base].swapped for base in bases),
     )
 
 

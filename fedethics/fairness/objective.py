@@ -19,6 +19,7 @@ _SENSE: dict[str, Direction] = {
     "group_min": "at-least",
     "mean_difference": "at-most",
     "between": "at-most",
+    "pooled": "at-most",
 }
 
 
@@ -50,6 +51,10 @@ class Objective:
 
     def __post_init__(self) -> None:
         found = find_metric(self.metric, kind="rate" if self.feature is None else "aggregate")
+        if found.swapped and self.feature is None:
+            raise FairnessError(
+                f"{self.metric} needs a sensitive feature: the one whose word is swapped"
+            )
         checked_confidence(self.confidence)
         if self.direction not in ("at-most", "at-least"):
             raise FairnessError(f"direction {self.direction!r} must be 'at-most' or 'at-least'")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedethics.errors import FairnessError
+from fedethics.fairness.explained import SwapSums
 from fedethics.fairness.layout import INTERSECTION, Layout
 from fedethics.fairness.tables import Tables
 
@@ -32,6 +33,7 @@ class Partition:
         histogram_variance: the same for `histogram`.
         contributors: how many sites have records of each group, by their own declarations, shape
             (G,); None where that is not known.
+        swap: what swapping the feature's word changed; None where it was not swapped.
     """
 
     groups: tuple[str, ...]
@@ -41,6 +43,7 @@ class Partition:
     counts_variance: float
     histogram_variance: float
     contributors: NDArray[np.int64] | None = None
+    swap: SwapSums | None = None
 
     @property
     def scores(self) -> FloatArray:
@@ -75,6 +78,7 @@ class Partition:
             histogram=None if self.histogram is None else self.histogram * records,
             counts_variance=self.counts_variance * noise**2,
             histogram_variance=self.histogram_variance * noise**2,
+            swap=self.swap and self.swap.scaled(records=records, noise=noise),
         )
 
     def kept(self, keep: BoolArray) -> Partition:
@@ -87,6 +91,19 @@ class Partition:
             counts=self.counts[keep],
             histogram=None if self.histogram is None else self.histogram[keep],
             contributors=None if self.contributors is None else self.contributors[keep],
+            swap=self.swap and self.swap.kept(keep),
+        )
+
+    def together(self) -> Partition:
+        """Return all groups as one, with the noise of all; without score histograms."""
+        return Partition(
+            groups=("all",),
+            shape=(1,),
+            counts=self.counts.sum(axis=0, keepdims=True),
+            histogram=None,
+            counts_variance=self.counts_variance * len(self.groups),
+            histogram_variance=0.0,
+            swap=self.swap and self.swap.together(),
         )
 
 
@@ -111,7 +128,9 @@ def by_feature(tables: Tables, feature: str) -> Partition:
         tables.contributors(frozenset(zip(names, words, strict=True))) for words in combinations
     ]
     axes = tuple(tables.layout.features.index(each) for each in features)
-    return _summed(tables, axes, groups, np.array(contributors))
+    found = _summed(tables, axes, groups, np.array(contributors))
+    explanation = tables.explanation
+    return replace(found, swap=explanation.swaps.get(feature) if explanation else None)
 
 
 def _summed(

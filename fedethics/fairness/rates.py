@@ -14,6 +14,7 @@ from fedethics.fairness.metrics import FRACTIONS, JACCARD, Fraction
 from fedethics.fairness.partition import FloatArray, Partition
 from fedethics.fairness.score_means import MEANS, mean_bands
 from fedethics.fairness.subgroup_auc import crossed_area_bands
+from fedethics.fairness.swaps import SWAPS, swap_bands
 
 
 def group_bands(partition: Partition, metric: str, *, z: float) -> Bands:
@@ -28,6 +29,8 @@ def group_bands(partition: Partition, metric: str, *, z: float) -> Bands:
         return mean_bands(partition, metric, z=z)
     if metric in INDICES:
         return inequality_bands(partition, metric, z=z)
+    if metric in SWAPS:
+        return swap_bands(partition, metric, z=z)
     return _OTHERS[metric](partition, z)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fedethics.errors import FairnessError
+from fedethics.fairness.explained import Explanation
 from fedethics.fairness.layout import Layout
 
 
@@ -25,6 +26,7 @@ class Tables:
         sites: number of sites in the sum.
         absent: for each site in the sum, the groups that it declares to have hardly anybody of, as
             (feature, group); what sites published, not what was counted.
+        explanation: summed changes of scores, where the layout has any.
     """
 
     layout: Layout
@@ -34,6 +36,7 @@ class Tables:
     histogram_variance: float
     sites: int
     absent: tuple[frozenset[tuple[str, str]], ...] = ()
+    explanation: Explanation | None = None
 
     @classmethod
     def from_vector(
@@ -45,6 +48,8 @@ class Tables:
         histogram_variance: float,
         sites: int,
         absent: tuple[frozenset[tuple[str, str]], ...] = (),
+        effects_variance: float = 0.0,
+        flips_variance: float = 0.0,
     ) -> Tables:
         """Cut an opened sum, shape (layout.length,), into its blocks.
 
@@ -58,17 +63,22 @@ class Tables:
                 f"opened sum has shape {flat.shape} and type {flat.dtype}; this layout needs "
                 f"({layout.length},) integers"
             )
-        if not all(math.isfinite(v) and v >= 0 for v in (counts_variance, histogram_variance)):
-            raise FairnessError(
-                f"noise variances {counts_variance!r} and {histogram_variance!r} must be finite "
-                "and not negative"
-            )
+        variances = (counts_variance, histogram_variance, effects_variance, flips_variance)
+        if not all(math.isfinite(v) and v >= 0 for v in variances):
+            raise FairnessError(f"noise variances {variances!r} must be finite and not negative")
         if sites < 1:
             raise FairnessError(f"a sum over {sites} sites is not a sum")
         whole = flat.astype(np.int64)
         counts = whole[: layout.counts_length].reshape(layout.num_cells, 2, 2)
-        histogram = whole[layout.counts_length :].reshape(-1, 2, layout.bins)
+        histogram = whole[layout.counts_length : layout.tables_length].reshape(-1, 2, layout.bins)
         _refuse_impossible(layout, counts, histogram, counts_variance, histogram_variance)
+        explained = layout.explained
+        explanation = Explanation.of(
+            whole[layout.tables_length :],
+            layout=explained,
+            effects=effects_variance,
+            flips=flips_variance,
+        )
         counts.setflags(write=False)
         histogram.setflags(write=False)
         return cls(
@@ -79,6 +89,7 @@ class Tables:
             histogram_variance=float(histogram_variance),
             sites=sites,
             absent=absent,
+            explanation=explanation if explained.length else None,
         )
 
     def contributors(self, group: frozenset[tuple[str, str]]) -> int:

@@ -18,7 +18,7 @@ from fedethics.fairness.layout import Layout
 def tabulate(
     layout: Layout, *, groups: ArrayLike, labels: ArrayLike, scores: ArrayLike
 ) -> NDArray[np.int64]:
-    """Return one site's vector, shape (layout.length,), counts first.
+    """Return one site's counts and histogram, shape (layout.tables_length,), counts first.
 
     Guarantee: adding or removing one record changes one entry of each block by 1.
 

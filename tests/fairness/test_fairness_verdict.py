@@ -35,6 +35,29 @@ def test_the_whole_interval_must_lie_on_one_side(rates, outcome, from_counts):
     assert "\n" not in verdict.sentence
 
 
+@pytest.mark.parametrize("rates", [(0.0, 0.0), (1.0, 1.0), (0.004, 0.002)])
+@pytest.mark.parametrize(
+    "metric", ["demographic_parity_difference", "equalized_odds_difference", "four_fifths"]
+)
+def test_groups_that_fare_alike_because_nothing_is_decided_do_not_hold(rates, metric, from_counts):
+    below = metric == "four_fifths"
+    ask = replace(
+        GAP, metric=metric, bar=0.0 if below else 1.0, direction="at-least" if below else "at-most"
+    )
+    verdict = judge(from_counts(groups(*rates)), ask)
+    assert verdict.outcome == "cannot conclude"
+    if verdict.estimate.value == verdict.estimate.value:
+        assert "same answer" in verdict.settle
+    assert judge(from_counts(groups(0.3, 0.3)), ask).outcome == "holds"
+
+
+def test_a_floor_on_accuracy_may_hold_though_nobody_is_selected(from_counts):
+    floor = Objective(
+        metric="accuracy_score_group_min", feature="feature", bar=0.4, direction="at-least"
+    )
+    assert judge(from_counts(groups(0.0, 0.0)), floor).outcome == "holds"
+
+
 def test_a_bar_from_below_turns_the_sides_around(from_counts):
     tables = from_counts(groups(0.5, 0.5))
     ask = Objective(metric="four_fifths", feature="feature", bar=0.8, direction="at-least")

@@ -1,0 +1,147 @@
+"""`fedethics explain`: what single predictions hang on, at the site and for its own eyes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from fedethics.charter.document import load
+from fedethics.cli.output import AsJson, answer, table
+from fedethics.errors import EXIT_BAD_INPUT, RunError
+from fedethics.site.home import SiteHome
+
+_LIMITS = (
+    "An effect is how this model's score changes when the phrase is left out of the text. It is no "
+    "cause in the world and no advice; the model may never have seen a text with the phrase "
+    "missing; phrases that say the same can each look unimportant. A swapped word changes nothing "
+    "that goes with it in life, so no flip does not mean fair treatment.",
+    "This tells of single records: show it to nobody who may not see them. Nothing was sent, "
+    "written or charged.",
+)
+
+
+def explain(
+    adapter: Annotated[
+        Path, typer.Option(help="Directory with adapter_model.safetensors, as a release has it.")
+    ],
+    record: Annotated[
+        list[int], typer.Option(help="Line of the site's file; the header is line 1. May repeat.")
+    ],
+    home: Annotated[
+        Path | None, typer.Option("--home", help="The site's home: its charter, file and model.")
+    ] = None,
+    charter: Annotated[
+        Path | None, typer.Option("--charter", "-c", help="Without --home: the charter.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Without --home: the CSV file.")
+    ] = None,
+    model_dir: Annotated[
+        Path | None, typer.Option("--model-dir", help="Without --home: the base model's directory.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Explain predictions for a few of this site's own records; nothing leaves the machine.
+
+    For each: score and decision, what each column's phrase adds, what another group's word would
+    change, and whether this explanation beats random ones.
+    """
+    asked = _question(home, charter=charter, data=data, model_dir=model_dir)
+    asked |= {"adapter": str(adapter), "lines": record}
+    agreed = load(Path(asked["charter"]))
+    threshold, label = agreed.privacy.evaluation.threshold, agreed.data.label
+    found = [
+        one | {"decision": label.positive_name if one["positive"] else label.negative_name}
+        for one in _answers(asked)
+    ]
+    document = {"threshold": threshold, "records": found, "limits": list(_LIMITS)}
+
+    def render(console: Console) -> None:
+        for one in found:
+            _show(console, one, threshold)
+        for words in _LIMITS:
+            console.print(Text(words))
+
+    answer(document, render, as_json=as_json)
+
+
+def _question(
+    home: Path | None, *, charter: Path | None, data: Path | None, model_dir: Path | None
+) -> dict[str, Any]:
+    if home is not None and (charter or data or model_dir):
+        raise typer.BadParameter("--home says charter, file and model itself; give it alone")
+    if home is not None:
+        site = SiteHome.open(home)
+        charter, data, model_dir = site.charter_path, site.data_path, site.model_dir
+    if charter is None or data is None:
+        raise typer.BadParameter("give --home, or --charter and --data")
+    return {
+        "charter": str(charter),
+        "data": str(data),
+        "model_dir": str(model_dir) if model_dir else None,
+    }
+
+
+def _answers(asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    command = [sys.executable, "-m", "fedethics.site.explain_process"]
+    done = subprocess.run(
+        command, input=json.dumps(asked), stdout=subprocess.PIPE, text=True, check=False
+    )
+    for line in done.stdout.splitlines():
+        if not line.startswith("{"):
+            continue
+        said = json.loads(line)
+        if "why" in said:
+            typer.echo(f"fedethics: [{said['code']}] {said['why']}", err=True)
+            raise typer.Exit(int(said.get("exit", EXIT_BAD_INPUT)))
+        explained = said["record"].pop("explained")
+        explained["faithfulness"]["better_than_chance"] = said["better_than_chance"]
+        yield said["record"] | explained
+    if done.returncode:
+        raise RunError(
+            f"the process that explains ended with {done.returncode}; its own words are above"
+        )
+
+
+def _show(console: Console, one: Mapping[str, Any], threshold: float) -> None:
+    side = "at or above" if one["positive"] else "below"
+    title = (
+        f"Line {one['line']} ({one['part']}): score {one['score']:.3f}, {side} {threshold:g}: "
+        f"{one['decision']}"
+    )
+    effects = sorted(one["effects"], key=lambda effect: -abs(effect["change"]))
+    rows = [(e["column"], e["phrase"], f"{e['change']:+.3f}") for e in effects]
+    console.print(table(title, ("column", "phrase", "adds to the score"), rows))
+    for swap in one["swaps"]:
+        verdict = "the decision flips" if swap["flips"] else "the decision stays"
+        console.print(
+            Text(
+                f"{swap['feature']} told as {swap['other']} instead of {swap['own']}: score "
+                f"{swap['score']:.3f}, {verdict}."
+            )
+        )
+    console.print(Text(_judged(one["faithfulness"])))
+
+
+def _judged(found: Mapping[str, Any]) -> str:
+    verdict = (
+        "better than chance"
+        if found["better_than_chance"]
+        else "not clearly better than chance: do not rely on this order"
+    )
+    return (
+        "Is this order faithful? Leaving out its first columns lowers the model's confidence by "
+        f"{found['comprehensiveness']:.3f} on average (random orders: "
+        f"{found['random_comprehensiveness']:.3f}, {100 * found['as_comprehensive']:.0f} % of them "
+        f"do as well); keeping only them, by {found['sufficiency']:.3f} (random orders: "
+        f"{found['random_sufficiency']:.3f}, {100 * found['as_sufficient']:.0f} % do as well): "
+        f"{verdict}."
+    )

@@ -1,0 +1,49 @@
+"""A row as the text that the model reads, and the same row with one thing told otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fedethics.charter.data_terms import Column, DataTerms
+from fedethics.charter.explanation_terms import stand_ins
+from fedethics.data.cells import Value, wording
+
+Row = Mapping[str, Value]
+
+
+def told_columns(terms: DataTerms) -> tuple[Column, ...]:
+    """Return the columns that the text tells, in its order."""
+    return tuple(column for column in terms.columns if column.phrase)
+
+
+def tell(row: Row, columns: Sequence[Column]) -> str:
+    """Return the text of a row: the phrases of `columns` in their order."""
+    return ", ".join(wording(row[column.name], column) for column in columns)
+
+
+def without(row: Row, terms: DataTerms, *names: str) -> str:
+    """Return the text of a row with the phrases of the columns `names` left out."""
+    return tell(row, [column for column in told_columns(terms) if column.name not in names])
+
+
+def swapped(row: Row, terms: DataTerms, feature: str, *, group: int) -> dict[str, str]:
+    """Return the row's text for each other group: its word in place of the record's own.
+
+    One word is changed and nothing that goes with it in life; this is no answer to what a person
+    of the other group would have been like.
+
+    Args:
+        row: parsed values by column.
+        terms: the schema; `feature` is one whose word the text tells.
+        feature: name of the sensitive feature.
+        group: index of the record's own group.
+    """
+    declared = next(one for one in terms.sensitive if one.name == feature)
+    column = next(one for one in terms.columns if one.name == declared.column)
+    words = stand_ins(declared, column)
+    columns = told_columns(terms)
+    return {
+        other: tell({**row, column.name: words[other]}, columns)
+        for index, other in enumerate(declared.groups)
+        if index != group
+    }

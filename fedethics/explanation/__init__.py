@@ -1,0 +1,1 @@
+"""Explanations of single predictions, at a site and for the site's own eyes."""

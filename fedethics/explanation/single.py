@@ -1,0 +1,153 @@
+"""One record's score, and what it hangs on: each phrase left out, each other group's word put in.
+
+Occlusion asks the model about a text that it may never have seen: one with a phrase missing. What
+comes back is how this model reacts, near this record, to that change. It is no cause in the world,
+no advice on what the person could do, and two phrases that say the same can each look unimportant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedethics.charter.data_terms import DataTerms
+from fedethics.charter.explanation_terms import ExplanationTerms as Terms
+from fedethics.charter.explanation_terms import explanation_problems
+from fedethics.data.cells import Value, wording
+from fedethics.data.rescoring import Scorer
+from fedethics.data.telling import swapped, told_columns, without
+from fedethics.errors import DataError
+from fedethics.explanation.faithfulness import Faithfulness, faithfulness
+
+
+# Sensitive: every field tells of one record. Made at the site, shown there, never sent.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Effect:
+    """What leaving one column's phrase out does.
+
+    Attributes:
+        phrase: as the model reads it.
+        change: score with the phrase less score without it: above 0, the phrase raises the score.
+    """
+
+    column: str
+    phrase: str
+    change: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Swap:
+    """What another group's word does: score and decision with that word in place of the own."""
+
+    feature: str
+    own: str
+    other: str
+    score: float
+    flips: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explained:
+    """One record explained.
+
+    Attributes:
+        positive: whether the score is at or above the charter's threshold.
+        effects: of each told column, in the order of the text.
+        swaps: of each sensitive feature whose word the text tells, for each other group.
+        faithfulness: whether the effects' order is worth anything, for this record.
+    """
+
+    score: float
+    positive: bool
+    effects: tuple[Effect, ...]
+    swaps: tuple[Swap, ...]
+    faithfulness: Faithfulness
+
+
+def explain_record(
+    score: Scorer,
+    row: Mapping[str, Value],
+    groups: Sequence[int],
+    *,
+    terms: DataTerms,
+    threshold: float,
+) -> Explained:
+    """Explain one record.
+
+    Args:
+        score: the model, texts in, scores in [0, 1] out.
+        row: the record's parsed values by column.
+        groups: index of its group for each sensitive feature, in the charter's order.
+        terms: the charter's schema.
+        threshold: of the decision.
+
+    Raises:
+        DataError: the text is one column only; nothing could be left out.
+    """
+    columns = told_columns(terms)
+    if len(columns) < 2:
+        raise DataError(
+            f"the text of a record is its column {', '.join(c.name for c in columns)} alone; "
+            "leaving it out leaves nothing. Explanations of free text by its words are not built"
+        )
+    left_out = _LeftOut(score, row, terms)
+    names = tuple(column.name for column in columns)
+    whole, *without_one = left_out(frozenset(), *(frozenset({name}) for name in names))
+    positive = whole >= threshold
+    effects = tuple(
+        Effect(column=column.name, phrase=wording(row[column.name], column), change=whole - changed)
+        for column, changed in zip(columns, without_one, strict=True)
+    )
+    return Explained(
+        score=whole,
+        positive=positive,
+        effects=effects,
+        swaps=_swaps(score, row, groups, terms=terms, threshold=threshold, positive=positive),
+        faithfulness=faithfulness(
+            left_out, {one.column: one.change for one in effects}, positive=positive
+        ),
+    )
+
+
+class _LeftOut:
+    """Scores of one record with sets of columns left out; each set is scored once."""
+
+    def __init__(self, score: Scorer, row: Mapping[str, Value], terms: DataTerms) -> None:
+        self._score, self._row, self._terms = score, row, terms
+        self._known: dict[frozenset[str], float] = {}
+
+    def __call__(self, *subsets: frozenset[str]) -> list[float]:
+        new = sorted(set(subsets) - set(self._known), key=sorted)
+        texts = [without(self._row, self._terms, *names) for names in new]
+        scores = self._score(texts) if texts else np.zeros(0)
+        self._known.update(zip(new, map(float, scores), strict=True))
+        return [self._known[names] for names in subsets]
+
+
+def _swaps(
+    score: Scorer,
+    row: Mapping[str, Value],
+    groups: Sequence[int],
+    *,
+    terms: DataTerms,
+    threshold: float,
+    positive: bool,
+) -> tuple[Swap, ...]:
+    found: list[Swap] = []
+    for place, feature in enumerate(terms.sensitive):
+        if any(explanation_problems(Terms(swap=(feature.name,)), terms)):
+            continue  # the text has no word for it
+        told = swapped(row, terms, feature.name, group=groups[place])
+        for other, changed in zip(told, score(list(told.values())), strict=True):
+            found.append(
+                Swap(
+                    feature=feature.name,
+                    own=feature.groups[groups[place]],
+                    other=other,
+                    score=float(changed),
+                    flips=bool((changed >= threshold) != positive),
+                )
+            )
+    return tuple(found)

@@ -1,0 +1,160 @@
+"""How much the score leans on each column: the mean change when its phrase is left out.
+
+Occlusion (Zeiler and Fergus 2014, section 4.2; for text Li et al. 2016, "Understanding Neural
+Networks through Representation Erasure"). It says what this model reacts to when a phrase is
+missing, which it may never have seen missing; two columns that say the same can each look
+unimportant; and it is no cause in the world.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+
+from fedethics.errors import FairnessError
+from fedethics.fairness.bounded_mean import bounded_mean
+from fedethics.fairness.estimate import Estimate, checked_confidence
+from fedethics.fairness.explained import Explanation
+from fedethics.fairness.gaps import largest_difference
+from fedethics.fairness.intervals import Bands, two_sided
+from fedethics.fairness.partition import BoolArray, Partition, by_feature, everyone
+from fedethics.fairness.suppression import MINIMUM_CELL, suppressed_groups, suppression_reason
+from fedethics.fairness.tables import Tables
+
+
+def importance(tables: Tables, *, confidence: float = 0.95) -> dict[str, Estimate]:
+    """Return each column's importance over everyone, in the order of the text.
+
+    Raises:
+        FairnessError: no columns were left out; invalid confidence.
+    """
+    found = _effects(tables)
+    groups = found.effects.shape[1]
+    whole, z = everyone(tables), two_sided(checked_confidence(confidence))
+    bands = bounded_mean(
+        found.effects.sum(axis=1),
+        np.broadcast_to(whole.sizes, len(found.effects)).copy(),
+        total_noise=found.effects_variance * groups,
+        people_noise=whole.size_variance,
+        most=found.layout.largest_change,
+        z=z,
+    )
+    return {
+        column: _estimate(bands, index, found, confidence)
+        for index, column in enumerate(found.layout.columns)
+    }
+
+
+def importance_by_group(
+    tables: Tables, *, confidence: float = 0.95, minimum_cell: int = MINIMUM_CELL
+) -> dict[str, dict[str, Estimate]]:
+    """Return each column's importance in each group of the feature that it was summed by.
+
+    Empty where the sums are of everyone together. A group too small to show has no value; the note
+    says so.
+
+    Raises:
+        FairnessError: no columns were left out; invalid confidence.
+    """
+    found = _effects(tables)
+    if found.layout.by is None:
+        return {}
+    partition, hidden = _groups(tables, found, minimum_cell)
+    z = two_sided(checked_confidence(confidence))
+    result = {}
+    for index, column in enumerate(found.layout.columns):
+        bands = _bands(partition, found, index, z=z)
+        result[column] = {
+            group: _withheld(found, confidence, minimum_cell)
+            if hidden[place]
+            else _estimate(bands, place, found, confidence)
+            for place, group in enumerate(partition.groups)
+        }
+    return result
+
+
+def importance_gaps(
+    tables: Tables, *, confidence: float = 0.95, minimum_cell: int = MINIMUM_CELL
+) -> dict[str, Estimate]:
+    """Return, for each column, the largest difference of its importance between shown groups.
+
+    Raises:
+        FairnessError: no columns were left out; invalid confidence.
+    """
+    found = _effects(tables)
+    if found.layout.by is None:
+        return {}
+    partition, hidden = _groups(tables, found, minimum_cell)
+    checked_confidence(confidence)
+    shown = ~hidden & (partition.sizes > 0)
+    result = {}
+    for index, column in enumerate(found.layout.columns):
+        value, low, high = math.nan, 0.0, found.layout.largest_change
+        if shown.sum() >= 2:
+            bands = partial(_bands, partition, found, index, keep=shown)
+            value, low, high = largest_difference(bands, int(shown.sum()), confidence, confidence)
+        result[column] = Estimate(
+            value=value,
+            low=max(low, 0.0),
+            high=min(high, found.layout.largest_change),
+            confidence=confidence,
+            note="" if shown.sum() >= 2 else "too few groups are shown to compare",
+        )
+    return result
+
+
+def _effects(tables: Tables) -> Explanation:
+    found = tables.explanation
+    if found is None or not found.layout.columns:
+        raise FairnessError(
+            "no columns were left out in this run; ethics.explanation.columns of the charter names "
+            "those that are"
+        )
+    return found
+
+
+def _groups(tables: Tables, found: Explanation, minimum_cell: int) -> tuple[Partition, BoolArray]:
+    feature = found.layout.by.name if found.layout.by else ""
+    partition = by_feature(tables, feature)
+    return partition, suppressed_groups(partition, minimum_cell=minimum_cell)
+
+
+def _bands(
+    partition: Partition,
+    found: Explanation,
+    column: int,
+    *,
+    z: float,
+    keep: BoolArray | None = None,
+) -> Bands:
+    chosen = np.ones(len(partition.groups), dtype=bool) if keep is None else keep
+    return bounded_mean(
+        found.effects[column][chosen],
+        partition.sizes[chosen],
+        total_noise=found.effects_variance,
+        people_noise=partition.size_variance,
+        most=found.layout.largest_change,
+        z=z,
+    )
+
+
+def _estimate(bands: Bands, index: int, found: Explanation, confidence: float) -> Estimate:
+    return Estimate(
+        value=float(bands.value[index]),
+        low=max(0.0, float(bands.low[index])),
+        high=min(found.layout.largest_change, float(bands.high[index])),
+        confidence=confidence,
+        note="" if bands.value[index] >= 0 else "no value: no records",
+    )
+
+
+def _withheld(found: Explanation, confidence: float, minimum_cell: int) -> Estimate:
+    return Estimate(
+        value=math.nan,
+        low=0.0,
+        high=found.layout.largest_change,
+        confidence=confidence,
+        note=suppression_reason(minimum_cell),
+    )
