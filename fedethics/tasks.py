@@ -9,18 +9,21 @@ from __future__ import annotations
 import math
 from typing import Final, Literal
 
+from fedethics.charter.explanation_terms import STEPS
 from fedethics.charter.model import Charter
+from fedethics.fairness.explained import Explained
 from fedethics.fairness.layout import INTERSECTION, Layout, SensitiveFeature
 from fedethics.privacy import wide_gaussian
 from fedethics.privacy.gaussian_shares import NORM_STEPS, share_std
 from fedethics.privacy.plan import PrivacyPlan, make_plan
 from fedethics.secagg import SecaggTerms, TaskSpec
 
-Kind = Literal["update", "progress", "fairness", "steering"]
+Kind = Literal["update", "progress", "fairness", "steering", "audit"]
 UPDATE: Final = "update"
 PROGRESS: Final = "progress"
 FAIRNESS: Final = "fairness"
 STEERING: Final = "steering"
+AUDIT: Final = "audit"
 
 # A site's count plus its noise stays far below this; 64-bit words carry 2**23 sites of it.
 _COUNT_BOUND = 2**40
@@ -35,7 +38,7 @@ def task_specs(charter: Charter, *, vector_length: int) -> dict[str, TaskSpec]:
     """
     layout = layout_of(charter)
     terms = charter.secagg
-    steered = charter.mitigation.method != "none"
+    steered, audit = charter.mitigation.method != "none", charter.privacy.audit
     return {
         UPDATE: TaskSpec(
             name=UPDATE,
@@ -47,20 +50,29 @@ def task_specs(charter: Charter, *, vector_length: int) -> dict[str, TaskSpec]:
         PROGRESS: _count_task(PROGRESS, layout.progress_length),
         FAIRNESS: _count_task(FAIRNESS, layout.length),
         **({STEERING: _count_task(STEERING, 4 * steering_groups(charter))} if steered else {}),
+        **({AUDIT: _count_task(AUDIT, 2 * audit.bins)} if audit.asked else {}),
     }
 
 
 def layout_of(charter: Charter) -> Layout:
     """Return the layout of the charter's fairness tables."""
-    evaluation = charter.privacy.evaluation
+    evaluation, explanation = charter.privacy.evaluation, charter.ethics.explanation
+    features = {
+        feature.name: SensitiveFeature(name=feature.name, groups=feature.groups)
+        for feature in charter.data.sensitive
+    }
     return Layout(
-        features=tuple(
-            SensitiveFeature(name=feature.name, groups=feature.groups)
-            for feature in charter.data.sensitive
-        ),
+        features=tuple(features.values()),
         bins=evaluation.bins,
         threshold=evaluation.threshold,
         histogram_by=evaluation.histogram_by,
+        explained=Explained(
+            columns=explanation.occluded(charter.data),
+            by=features.get(explanation.by),
+            swaps=tuple(features[name] for name in explanation.swap),
+            largest_change=explanation.largest_change,
+            steps=STEPS,
+        ),
     )
 
 

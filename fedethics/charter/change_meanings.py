@@ -107,6 +107,10 @@ def _items(value: Json) -> set[str]:
 _SAME_EPSILON = (
     "The guarantee stays what its epsilon says; the noise is computed anew, and so is the model."
 )
+_OTHER_ATTACK = "How closely the attack looks; what it costs comes out of the same epsilons."
+_EVALUATED_ANEW = (
+    "The guarantee stays what its epsilon says; the noise on all held-out figures is computed anew."
+)
 _OTHER_SPLIT = (
     "The same people are cut into trained and held out otherwise; sites refuse that, since it "
     "would give them a second budget."
@@ -114,6 +118,11 @@ _OTHER_SPLIT = (
 _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
     (r"privacy\.training\.epsilon", _epsilon("Records that are trained on")),
     (r"privacy\.evaluation\.epsilon", _epsilon("Held-out records")),
+    (
+        r"privacy\.audit\.attack",
+        _fixed("Whether the finished adapter is attacked before its release."),
+    ),
+    (r"privacy\.audit\.(epsilon|bins)", _fixed(_OTHER_ATTACK)),
     (
         r"privacy\.delta",
         _grows(
@@ -158,6 +167,9 @@ _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
     (r"ethics\.stakeholders\[.*\]\.public-key", _fixed("Another key signs in this name.")),
     (r"ethics\.not-measured", _shorter("left unmeasured on purpose")),
     (r"ethics\.allowed-mitigation", _mitigation),
+    (r"ethics\.explanation\.columns", _shorter("asked whether the score leans on it")),
+    (r"ethics\.explanation\.swap", _shorter("asked whether its word decides")),
+    (r"ethics\.explanation\.(by|largest-change|.*-ratio)", _fixed(_EVALUATED_ANEW)),
     (r"ethics\.reference-population", _fixed("The figures speak of other people.")),
     (
         r"data\.sensitive\[.*\]",

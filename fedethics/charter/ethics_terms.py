@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from fedethics.charter.explanation_terms import ExplanationTerms
 from fedethics.errors import FairnessError
 from fedethics.terms import KEY, term
 
@@ -67,6 +68,13 @@ class Objective:
 
         return find_metric(self.metric).binned
 
+    @property
+    def needs_swap(self) -> bool:
+        """Whether the metric needs `ethics.explanation.swap` to list its feature."""
+        from fedethics.fairness.metrics import find_metric
+
+        return find_metric(self.metric).swapped
+
     def problems(self) -> list[str]:
         """Refuse what could never be judged: a bar outside the metric's range, and the like."""
         from fedethics.fairness import objective  # here: as above
@@ -108,6 +116,7 @@ class EthicsTerms:
         stakeholders: who signs besides the sites and the coordinator.
         approval_by: roles of which each must approve the release; empty: any one party that the
             charter names a key of (a stakeholder, if there are any).
+        explanation: which of the model's reasons are measured.
     """
 
     purpose: str = term(nonempty=True)
@@ -120,6 +129,7 @@ class EthicsTerms:
     )
     stakeholders: tuple[Stakeholder, ...] = term(default=())
     approval_by: tuple[StakeholderRole, ...] = term(default=())
+    explanation: ExplanationTerms = term(default=ExplanationTerms())
 
     def problems(self) -> list[str]:
         """Check what spans stakeholders."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.ethics_terms import EthicsTerms, mitigation_problems
+from fedethics.charter.explanation_terms import explanation_problems
 from fedethics.charter.mechanism_rules import (
     adaptive_clipping_rule,
     distributed_training_rule,
@@ -134,6 +135,17 @@ def _binned_rule(ethics: EthicsTerms, privacy: PrivacyTerms) -> Iterator[str]:
             )
 
 
+def _explanation_rule(ethics: EthicsTerms, data: DataTerms) -> Iterator[str]:
+    for problem in explanation_problems(ethics.explanation, data):
+        yield f"ethics.explanation.{problem}"
+    for index, objective in enumerate(ethics.objectives):
+        if objective.needs_swap and objective.feature not in ethics.explanation.swap:
+            yield (
+                f"ethics.objectives[{index}]: {objective.metric} needs the words of "
+                f"{objective.feature!r} swapped, which ethics.explanation.swap does not list"
+            )
+
+
 def _absent_rule(roster: tuple[Member, ...], data: DataTerms) -> Iterator[str]:
     known = {f"{feature.name}={group}" for feature in data.sensitive for group in feature.groups}
     for member in roster:
@@ -186,6 +198,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[str]]], ...] = (
     (("privacy", "training"), adaptive_clipping_rule),
     (("ethics", "data"), _objective_rule),
     (("ethics", "privacy"), _binned_rule),
+    (("ethics", "data"), _explanation_rule),
     (("roster", "data"), _absent_rule),
     (("charter", "ethics"), _mitigation_rule),
     (("mitigation", "ethics", "data", "privacy"), _steering_rule),

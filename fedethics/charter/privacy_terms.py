@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from fedethics.charter.audit_terms import AuditTerms
 from fedethics.terms import term
 
 
@@ -97,6 +98,7 @@ class PrivacyTerms:
 
     Attributes:
         unit: "record", or "person": all rows with the same id in the column `data.person`.
+        audit: whether the finished adapter is attacked before its release.
     """
 
     unit: Literal["record", "person"] = term()
@@ -104,3 +106,21 @@ class PrivacyTerms:
     delta: float = term(above=0, below=1)
     training: TrainingPrivacy = term()
     evaluation: EvaluationPrivacy = term()
+    audit: AuditTerms = term(default=AuditTerms())
+
+    def problems(self) -> list[str]:
+        """Check that an audit has noise, and leaves some of each budget to what it audits."""
+        if not self.audit.asked:
+            return []
+        found = [
+            f"audit.epsilon {self.audit.epsilon:g} leaves nothing of privacy.{name}.epsilon "
+            f"{terms.epsilon:g}"
+            for name, terms in (("training", self.training), ("evaluation", self.evaluation))
+            if terms.mechanism != "none" and self.audit.epsilon >= terms.epsilon
+        ]
+        if self.training.mechanism != "none" and self.evaluation.mechanism == "none":
+            found.append(
+                "audit counts trained units with the noise of privacy.evaluation.mechanism, which "
+                'is "none": the training would not be differentially private'
+            )
+        return found

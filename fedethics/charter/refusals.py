@@ -16,8 +16,8 @@ _METHOD = {
     "gradient for each record",
 }
 _QUANTISED = (
-    "quantised weights under an adapter are not built: gradients for each record were not shown to "
-    "be true there"
+    "quantised weights are a term of the model here, so that every site computes the same: "
+    'model.quantisation = "int8". Other schemes are not built'
 )
 _GHOST = (
     "ghost clipping was measured to be 1.5 to 1.8 times slower for LoRA, and silently unclipped "
@@ -43,8 +43,8 @@ _REFUSED: Mapping[str, Mapping[str, str]] = {
     "secure-mode": {"*": _SECURE},
     "accountant": {"gdp": _GDP},
     "gradient-checkpointing": {
-        "*": "layers would run twice a step, and a gradient for each record must be taken once; "
-        "the non-reentrant form fails outright"
+        "*": "it is each site's own choice (compute.checkpointing in its policy) and changes no "
+        "result; the reentrant form fails outright"
     },
     "rand-on-empty": {
         "*": "a random record in place of an empty sample is no Poisson sampling, and no "

@@ -17,6 +17,9 @@ class ModelTerms:
         sha256: of model.safetensors or the .gguf file. For weights in several parts: of the lines
             that `sha256sum model-*.safetensors` prints, the part's name without its folder.
         max_tokens: longer texts are cut at their end.
+        quantisation: "int8" keeps the weights of the frozen linear layers in eight bits, one scale
+            a row; every site makes them from the weights of this hash and gets the same ones. It is
+            another model: whoever uses the adapter must quantise its base alike.
         task: "classification": a two-way head on the model's reading of the text;
             "causal-lm": the model is asked with `prompt` and trained to give the answer.
         prompt: of "causal-lm": what the model reads before it answers, with one `{text}`. Nothing
@@ -28,6 +31,7 @@ class ModelTerms:
     name: str = term(nonempty=True)
     sha256: str = term(pattern=KEY)
     max_tokens: int = term(at_least=8, at_most=4096)
+    quantisation: Literal["none", "int8"] = term(default="none")
     task: Literal["classification", "causal-lm"] = term(default="classification")
     prompt: str = term(default="")
     answer: str = term(default="")

@@ -177,6 +177,7 @@ class Plan:
             (name, f"std {std:.4g} guarantees, {math.sqrt(plan.sum_variance(std)):.4g} in the sum")
             for name, std in _stds(plan)
         ]
+        rows += [(f"audit, {name}", words) for name, words in _audit(plan)]
         rounds = ", ".join(map(str, plan.progress_rounds)) or "none"
         rows.append(("progress after rounds", rounds))
         return rows
@@ -237,7 +238,19 @@ def _outlooks(
 
 def _stds(plan: PrivacyPlan) -> list[tuple[str, float]]:
     named = [("counts", plan.counts_std), ("histogram", plan.histogram_std)]
+    explained = [("score changes (in steps)", plan.effects_std), ("flips", plan.flips_std)]
+    named += [(name, std) for name, std in explained if std]
     return [("progress", plan.progress_std), *named] if plan.progress_rounds else named
+
+
+def _audit(plan: PrivacyPlan) -> list[tuple[str, str]]:
+    if plan.audit is None:
+        return []
+    halves = (("trained", plan.audit.members), ("held-out", plan.audit.non_members))
+    return [
+        (name, f"std {half.std:.4g} guarantees, {math.sqrt(half.sum_variance):.4g} in the sum")
+        for name, half in halves
+    ]
 
 
 def _site_row(site: SiteOutlook) -> tuple[str, str, str, str, str]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+
 import typer
 
 from fedethics.cli import (
+    audit,
     budget,
     charter,
     data,
     doctor,
     dp_check,
+    explain,
     federation,
     key,
     ledger,
@@ -17,7 +21,7 @@ from fedethics.cli import (
     release,
     site,
 )
-from fedethics.errors import EXIT_UNEXPECTED, FedethicsError
+from fedethics.errors import EXIT_UNEXPECTED, FedethicsError, RunError
 
 app = typer.Typer(
     help="Federated, private and fair fine-tuning across institutions: the tools of its officers.",
@@ -32,10 +36,12 @@ app.add_typer(charter.app, name="charter")
 app.add_typer(data.app, name="data")
 app.add_typer(key.app, name="key")
 app.add_typer(release.app, name="release")
+app.add_typer(audit.app, name="audit")
 app.add_typer(site.app, name="site")
 app.add_typer(federation.app, name="federation")
 app.command("doctor")(doctor.doctor)
 app.command("dp-check")(dp_check.dp_check)
+app.command("explain")(explain.explain)
 
 
 def main() -> None:
@@ -48,6 +54,15 @@ def main() -> None:
     except BrokenPipeError:
         # The reader of our output went away, as `head` does.
         raise SystemExit(EXIT_UNEXPECTED) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        typer.echo(
+            f"fedethics: [{RunError.code}] the disk is full ({error.filename or error.strerror}). "
+            "What was committed or reserved stands; make room and run the command again",
+            err=True,
+        )
+        raise SystemExit(RunError.exit_code) from None
 
 
 if __name__ == "__main__":

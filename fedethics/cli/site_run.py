@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,7 +56,7 @@ def run(
             try:
                 while not told.wait(_LOOK_S):
                     node.tend()
-                    for entry in watch.look(note=node.words):
+                    for entry in watch.look(note=node.note):
                         show.say(entry)
                     show.status(watch.status)
             except FedethicsError as error:
@@ -93,9 +93,9 @@ class _Screen:
     def say(self, entry: dict[str, Any]) -> None:
         """Show one entry of the site's log."""
         if self._as_json:
-            typer.echo(json.dumps({"time": datetime.now(UTC).isoformat(), **entry}))
+            _print(json.dumps({"time": datetime.now(UTC).isoformat(), **entry}))
         elif self._live is None and entry.get("event") != "answered":
-            typer.echo(_plain(entry))
+            _print(_plain(entry))
 
     def status(self, status: SiteStatus) -> None:
         """Show the status: always when live, and otherwise when it has changed or grown old."""
@@ -107,7 +107,7 @@ class _Screen:
         if self._as_json or (mark == self._shown[0] and now - self._shown[1] < _PLAIN_S):
             return
         self._shown = (mark, now)
-        typer.echo(line(status))
+        _print(line(status))
 
 
 @contextmanager
@@ -117,6 +117,12 @@ def _screen(as_json: bool) -> Iterator[_Screen]:
         return
     with Live(Text("starting"), console=Console(), refresh_per_second=4) as live:
         yield _Screen(as_json=False, live=live)
+
+
+def _print(text: str) -> None:
+    # Where the output is a file on a full disk, the node goes on without words.
+    with suppress(OSError):
+        typer.echo(text)
 
 
 def _plain(entry: dict[str, Any]) -> str:

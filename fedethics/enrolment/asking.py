@@ -34,6 +34,7 @@ def asks(charter: Charter, *, policy: Policy, plan: PrivacyPlan) -> tuple[Ask, .
         *_of_work(charter, policy, plan),
         *_of_sums(charter, policy),
         *_of_mitigation(charter),
+        *_of_audit(charter),
     )
     return tuple(Ask(term=term, asked=asked, allowed=allowed) for term, asked, allowed in rows)
 
@@ -67,11 +68,17 @@ def _of_privacy(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator
 def _of_work(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator[Row]:
     training, minimum = charter.training, policy.minimum
     optional = (("progress", plan.progress_rounds), ("steering", plan.steering_rounds))
-    sums = ["update", *(kind for kind, rounds in optional if rounds), "fairness"]
+    audit = ["audit"] if plan.audit is not None else []
+    sums = ["update", *(kind for kind, rounds in optional if rounds), *audit, "fairness"]
     cohort = f"at least {charter.secagg.minimum_cohort} of {len(charter.roster)}"
     steps = f"{training.rounds}, of {training.local_steps} steps each"
     listed = "any charter" if ANY in policy.allow.charters else "those listed by hash"
     yield "sums that leave", ", ".join(sums), _any_of(policy.allow.releases)
+    explanation = charter.ethics.explanation
+    if explanation.asked:
+        told = f"{len(explanation.occluded(charter.data))} columns left out, one at a time; "
+        told += f"{len(explanation.swap)} words swapped"
+        yield "score changes in the fairness sum", told, "within the caps on epsilon"
     yield "sites in any opened sum", cohort, f"at least {minimum.cohort}"
     yield "rounds", steps, "as many as the caps on epsilon allow"
     yield "records in each part", "seen when the data are read", f"at least {minimum.records}"
@@ -102,6 +109,17 @@ def _of_mitigation(charter: Charter) -> Iterator[Row]:
     yield "training steered between groups", f"{terms.method} by {terms.feature}", releases
     spent = f"{terms.epsilon:g}, as a part of the epsilon of training"
     yield "epsilon of the counts that steer", spent, "the caps on the epsilon of training"
+
+
+def _of_audit(charter: Charter) -> Iterator[Row]:
+    terms = charter.privacy.audit
+    if not terms.asked:
+        yield "attack on the finished adapter", "none", _UNLIMITED
+        return
+    releases = 'only with "audit" among allow.releases'
+    yield "attack on the finished adapter", f"by the {terms.attack}, from counts", releases
+    spent = f"{terms.epsilon:g}, as a part of both epsilons"
+    yield "epsilon of the attack's counts", spent, "the caps on both epsilons"
 
 
 def _drawn(charter: Charter) -> str:

@@ -16,6 +16,7 @@ from typing import Literal
 
 from fedethics import terms
 from fedethics.errors import PolicyError
+from fedethics.policy.compute import Compute
 from fedethics.policy.signatures import missing_signatures
 from fedethics.privacy.ledger.model import Cap
 from fedethics.terms import KEY, term
@@ -61,7 +62,7 @@ class Allowed:
     units: tuple[Literal["record", "person"], ...] = term(nonempty=True)
     training_trust_modes: tuple[Literal["local", "distributed"], ...] = term(nonempty=True)
     evaluation_trust_modes: tuple[Literal["local", "distributed"], ...] = term(nonempty=True)
-    releases: tuple[Literal["update", "progress", "fairness", "steering"], ...] = term(
+    releases: tuple[Literal["update", "progress", "fairness", "steering", "audit"], ...] = term(
         nonempty=True
     )
     without_dp: bool = term(default=False)
@@ -86,19 +87,6 @@ class Minimum:
     cohort: int = term(at_least=3)
     honest_sites: int = term(default=2, at_least=2)
     records: int = term(at_least=1)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Compute:
-    """Where and how training runs; not a privacy term.
-
-    Attributes:
-        dtype: "bfloat16" computes the trained layers' matrix products in bfloat16. Parameters,
-            gradients of records, their norms, sums and noise keep their own precision.
-    """
-
-    device: Literal["cpu", "cuda"] = term(default="cpu")
-    dtype: Literal["float32", "bfloat16"] = term(default="float32")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -154,6 +154,8 @@ def _releases(request: _Request) -> Iterator[str]:
     plan = request.plan
     optional = (("progress", plan.progress_rounds), ("steering", plan.steering_rounds))
     asked = ["update", "fairness", *(kind for kind, rounds in optional if rounds)]
+    if plan.audit is not None:
+        asked.append("audit")
     for kind in asked:
         if kind not in request.policy.allow.releases:
             yield f"the charter asks for {kind!r} releases, which allow.releases does not list"
@@ -272,7 +274,14 @@ def _single_mechanisms(plan: PrivacyPlan) -> Iterator[tuple[str, Event]]:
         yield "a progress table", plan.progress_event
     if plan.steering_rounds:
         yield "a count of training records", plan.steering_event
-    yield from zip(("the counts", "the histogram"), plan.fairness_events, strict=True)
+    if plan.audit is not None:
+        yield "a histogram of trained units", plan.audit.members.event
+        yield "a histogram of held-out units", plan.audit.non_members.event
+    names = ["the counts", "the histogram"]
+    names += ["a sum of score changes"] if plan.effects_std else []
+    names += ["a count of flips"] if plan.flips_std else []
+    # Without noise, what is explained adds nothing that is not refused already.
+    yield from zip(names, plan.fairness_events, strict=False)
 
 
 def _multiplier(event: Event) -> float | None:

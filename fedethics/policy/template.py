@@ -34,9 +34,10 @@ units = ["record"]
 # "distributed": protection of the fairness tables rests on the other honest sites' noise too.
 training-trust-modes = ["local"]
 evaluation-trust-modes = ["local", "distributed"]
-# Kinds of sums that may leave: model updates, progress counts, fairness tables. Add "steering" to
-# let charters count training records by group, label and prediction, to close gaps between groups.
-releases = ["update", "progress", "fairness"]
+# Kinds of sums that may leave: model updates, progress counts, fairness tables, and the histograms
+# by which the finished adapter is attacked ("audit"). Add "steering" to let charters count training
+# records by group, label and prediction, to close gaps between groups.
+releases = ["update", "progress", "audit", "fairness"]
 without-dp = {without_dp}     # true lets a charter train or count without noise: epsilon infinite
 fixed-noise = {fixed_noise}    # true lets noise come from a seed: for tests on public data only
 # A data file that changed (a row, a column): "link" gives it accounts of its own, on which all
@@ -56,6 +57,12 @@ records = {records}           # records in each of the two partitions
 [compute]
 device = "cpu"         # or "cuda"
 dtype = "float32"      # or "bfloat16": matrix products only; gradients and noise stay as they are
+gradients = "opacus"   # each record's gradient from Opacus's hooks; "tapped": from this package's
+                       # own layer; "auto": whichever is faster. Each run holds them together first.
+checkpointing = false  # true takes less memory and more time
+cache = "memory"       # of the frozen layers' output; "disk": in a file without a name, gone with
+cache-dir = "/var/tmp" # the process; put this on an encrypted disk
+cache-gib = 4.0        # the most for one part of a data set; above it, layers run in every step
 
 # Officers who must sign this file before the site obeys it (policy.toml.sig). To sign:
 # fedethics policy sign policy.toml --key officer.key

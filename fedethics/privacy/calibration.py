@@ -39,7 +39,11 @@ def noise_multiplier(*, epsilon: float, delta: float, sampling_rate: float, step
 
 
 def smallest_scale(
-    events_at: Callable[[float], Sequence[Event]], *, epsilon: float, delta: float
+    events_at: Callable[[float], Sequence[Event]],
+    *,
+    epsilon: float,
+    delta: float,
+    largest: float = LARGEST,
 ) -> float:
     """Return the smallest scale, to four significant digits, whose events cost at most `epsilon`.
 
@@ -47,9 +51,10 @@ def smallest_scale(
         events_at: events of a run whose noise has this scale; more scale must cost less.
         epsilon: budget of the whole run.
         delta: the delta it is stated at.
+        largest: scale beyond which nothing is looked for, at most 10,000.
 
     Raises:
-        AccountingError: no scale between 0.01 and 10,000 fits.
+        AccountingError: no scale between 0.01 and `largest` fits.
     """
     if not (math.isfinite(epsilon) and epsilon > 0):
         raise AccountingError(f"epsilon {epsilon!r} is not finite and above 0")
@@ -57,20 +62,20 @@ def smallest_scale(
     def cost(index: int) -> float:
         return epsilon_of(events_at(_value(index)), delta=delta)
 
-    if cost(_index(LARGEST)) > epsilon:
+    if cost(_index(largest)) > epsilon:
         raise AccountingError(
-            f"no noise up to {LARGEST:g} times the sensitivity keeps epsilon at {epsilon:g} "
+            f"no noise up to {largest:g} times the sensitivity keeps epsilon at {epsilon:g} "
             f"(delta={delta:g}); ask for fewer releases or a larger epsilon"
         )
-    return _value(_smallest_index(cost, _near(cost, epsilon), epsilon))
+    return _value(_smallest_index(cost, _near(cost, epsilon, largest), epsilon, largest))
 
 
-def _near(cost: Callable[[int], float], target: float) -> int:
+def _near(cost: Callable[[int], float], target: float, most: float) -> int:
     """Return an index near the answer: secant steps, epsilon against scale on logarithms."""
     known, slope = (0.0, _log_cost(cost(0))), -1.0
     for _ in range(4):
         position = known[0] + (math.log(target) - known[1]) / slope
-        index = _index(math.exp(min(max(position, math.log(SMALLEST)), math.log(LARGEST))))
+        index = _index(math.exp(min(max(position, math.log(SMALLEST)), math.log(most))))
         found = (math.log(_value(index)), _log_cost(cost(index)))
         if abs(found[0] - known[0]) < 1e-3:
             break
@@ -84,9 +89,9 @@ def _log_cost(cost: float) -> float:
     return math.log(min(max(cost, 1e-9), 1e9))
 
 
-def _smallest_index(cost: Callable[[int], float], near: int, target: float) -> int:
+def _smallest_index(cost: Callable[[int], float], near: int, target: float, most: float) -> int:
     """Return the first index that costs at most `target`, by growing steps and halving."""
-    smallest, largest = _index(SMALLEST), _index(LARGEST)
+    smallest, largest = _index(SMALLEST), _index(most)
     step, fits = 1, cost(near) <= target
     low, high = (near, near)
     while fits and low > smallest and cost(low) <= target:

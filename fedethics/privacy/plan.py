@@ -14,11 +14,13 @@ from fedethics.charter.document import hash_of
 from fedethics.charter.model import Charter
 from fedethics.charter.privacy_terms import EvaluationPrivacy
 from fedethics.privacy.accounting import epsilon
+from fedethics.privacy.audit_plan import AuditPlan, audit_plan, held_out_events, trained_events
 from fedethics.privacy.calibration import noise_multiplier, smallest_scale
 from fedethics.privacy.count_noise import CountMechanism, release_event
 from fedethics.privacy.events import Event, NonPrivate, SampledGaussian
+from fedethics.privacy.explanation_noise import explanation_noise, largest_base
 
-ReleaseKind = Literal["update", "progress", "fairness", "steering"]
+ReleaseKind = Literal["update", "progress", "fairness", "steering", "audit"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +41,10 @@ class PrivacyPlan:
         progress_std, counts_std, histogram_std: standard deviations on which the guarantee of
             each table rests; 0.0 without DP.
         progress_event: what one progress evaluation costs.
-        fairness_events: what the one final release (counts and histogram) costs.
+        effects_std, flips_std: the same for the sums of score changes, in the steps that they are
+            counted in, and for the counts of flips; 0.0 where nothing is explained.
+        fairness_events: what the one final release (counts, histogram and what the charter asks to
+            have explained) costs.
         evaluation_events: all evaluations of the run.
         evaluation_epsilon: their epsilon; infinite without DP.
         progress_rounds: rounds, counted from 1, after which a progress evaluation is taken; the
@@ -56,6 +61,7 @@ class PrivacyPlan:
         steering_std: standard deviation on which the guarantee of such a table rests.
         steering_event: what one such table costs.
         steering_shares: sites whose noise together carries it; as trusted as the training.
+        audit: noise and cost of the membership audit's histograms; None without.
     """
 
     charter_hash: str
@@ -67,6 +73,8 @@ class PrivacyPlan:
     progress_std: float
     counts_std: float
     histogram_std: float
+    effects_std: float
+    flips_std: float
     progress_event: Event
     fairness_events: tuple[Event, ...]
     evaluation_events: tuple[Event, ...]
@@ -83,6 +91,7 @@ class PrivacyPlan:
     steering_std: float
     steering_event: Event
     steering_shares: int
+    audit: AuditPlan | None = None
 
     @property
     def steering_site_variance(self) -> float:
@@ -112,6 +121,8 @@ class PrivacyPlan:
             return (self.round_event,)
         if kind == "steering":
             return (self.steering_event,)
+        if kind == "audit":  # of held-out units; trained ones pay `audit.members.event`
+            return held_out_events(self.audit)
         return (self.progress_event,) if kind == "progress" else self.fairness_events
 
 
@@ -126,10 +137,13 @@ def make_plan(charter: Charter) -> PrivacyPlan:
         AccountingError: no noise makes the run fit the charter's epsilon.
     """
     steering = _steering(charter)
-    sigma = _noise_multiplier(charter, steering)
+    audit = audit_plan(charter)
+    tables = (*(steering.event for _ in steering.rounds), *trained_events(audit))
+    sigma = _noise_multiplier(charter, tables)
     evaluation = charter.privacy.evaluation
     progress_rounds = _progress_rounds(charter)
-    base = _base_std(charter, progress=len(progress_rounds))
+    audited = held_out_events(audit)
+    base = _base_std(charter, progress=len(progress_rounds), audited=audited)
     mechanism = None if evaluation.mechanism == "none" else evaluation.mechanism
     noise_shares, rows = _noise_shares(charter), charter.data.max_rows_per_person
     progress, counts, histogram = (
@@ -138,11 +152,10 @@ def make_plan(charter: Charter) -> PrivacyPlan:
         else release_event(mechanism, std=ratio * base, shares=noise_shares, sensitivity=rows)
         for ratio in _ratios(evaluation)
     )
-    training_events = (
-        _training(charter, sigma, rounds=charter.training.rounds),
-        *(steering.event for _ in steering.rounds),
-    )
-    evaluation_events = (*(progress for _ in progress_rounds), counts, histogram)
+    training_events = (_training(charter, sigma, rounds=charter.training.rounds), *tables)
+    explained = explanation_noise(charter, base, shares=noise_shares)
+    fairness_events = (counts, histogram, *explained.events)
+    evaluation_events = (*(progress for _ in progress_rounds), *audited, *fairness_events)
     delta = charter.privacy.delta
     return PrivacyPlan(
         charter_hash=hash_of(charter),
@@ -154,8 +167,10 @@ def make_plan(charter: Charter) -> PrivacyPlan:
         progress_std=evaluation.progress_ratio * base,
         counts_std=evaluation.counts_ratio * base,
         histogram_std=evaluation.histogram_ratio * base,
+        effects_std=explained.effects_std,
+        flips_std=explained.flips_std,
         progress_event=progress,
-        fairness_events=(counts, histogram),
+        fairness_events=fairness_events,
         evaluation_events=evaluation_events,
         evaluation_epsilon=epsilon(evaluation_events, delta=delta),
         progress_rounds=progress_rounds,
@@ -170,6 +185,7 @@ def make_plan(charter: Charter) -> PrivacyPlan:
         steering_std=steering.std,
         steering_event=steering.event,
         steering_shares=steering.shares,
+        audit=audit,
     )
 
 
@@ -219,14 +235,13 @@ def _training_shares(charter: Charter) -> int:
     return charter.secagg.minimum_cohort - charter.secagg.colluders if distributed else 1
 
 
-def _noise_multiplier(charter: Charter, steering: _Steering) -> float | None:
+def _noise_multiplier(charter: Charter, tables: tuple[Event, ...]) -> float | None:
     terms = charter.privacy.training
     if terms.mechanism == "none":
         return None
-    counts = tuple(steering.event for _ in steering.rounds)
-    if counts:
+    if tables:
         return smallest_scale(
-            lambda sigma: (_training(charter, sigma, rounds=charter.training.rounds), *counts),
+            lambda sigma: (_training(charter, sigma, rounds=charter.training.rounds), *tables),
             epsilon=terms.epsilon,
             delta=charter.privacy.delta,
         )
@@ -254,7 +269,7 @@ def _ratios(evaluation: EvaluationPrivacy) -> tuple[float, float, float]:
     return evaluation.progress_ratio, evaluation.counts_ratio, evaluation.histogram_ratio
 
 
-def _base_std(charter: Charter, *, progress: int) -> float:
+def _base_std(charter: Charter, *, progress: int, audited: tuple[Event, ...]) -> float:
     evaluation = charter.privacy.evaluation
     mechanism, shares = evaluation.mechanism, _noise_shares(charter)
     rows = charter.data.max_rows_per_person
@@ -264,12 +279,18 @@ def _base_std(charter: Charter, *, progress: int) -> float:
 
     def events_at(base: float) -> tuple[Event, ...]:
         releases = [(counts_ratio, 1), (histogram_ratio, 1), (progress_ratio, progress)]
-        return tuple(
+        tables = tuple(
             release_event(
                 mechanism, std=ratio * base, shares=shares, releases=count, sensitivity=rows
             )
             for ratio, count in releases
             if count
         )
+        return (*audited, *tables, *explanation_noise(charter, base, shares=shares).events)
 
-    return smallest_scale(events_at, epsilon=evaluation.epsilon, delta=charter.privacy.delta)
+    return smallest_scale(
+        events_at,
+        epsilon=evaluation.epsilon,
+        delta=charter.privacy.delta,
+        largest=largest_base(charter.ethics.explanation),
+    )

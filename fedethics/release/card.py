@@ -43,7 +43,9 @@ def card_of(opened: Folder, found: Content) -> str:
             "overall": markdown(_overall(opened)),
             "by_group": markdown(_by_group(opened)),
             "gaps": markdown(found.gaps),
+            "explained": _explained(found),
             "receipts": markdown(found.receipts),
+            "audited": found.audited,
         },
     )
 
@@ -112,3 +114,9 @@ def _by_group(opened: Folder) -> Table:
             ]
     head = ("Feature", "Group", "Metric", "Value", "95 % interval")
     return Table(head=head, rows=tuple(rows))
+
+
+def _explained(found: Content) -> tuple[tuple[str, str, str], ...]:
+    """Return title, caption and numbers of each figure on what the model looks at."""
+    blocks = found.explained.blocks if found.explained else ()
+    return tuple((block.title, block.caption, markdown(block.table)) for block in blocks)

@@ -16,8 +16,10 @@ from fedethics.release.evidence import Evidence
 from fedethics.release.folder import COMPARISONS, Folder
 from fedethics.release.gate import GateReport
 from fedethics.release.sections import (
+    audited,
     calibrated,
     compared,
+    explained,
     groups,
     mapping,
     people,
@@ -47,6 +49,7 @@ class Content:
     calibrations: tuple[Block, ...]
     gaps: Table
     withheld: tuple[str, ...]
+    explained: explained.WhatItLooksAt | None
     tradeoff: Block | None
     compared: Block | None
     notes: tuple[str, ...]
@@ -55,6 +58,7 @@ class Content:
     releases: Table
     mechanisms: Table
     bound: str
+    audited: audited.Audited
     not_bounded: tuple[str, ...]
     progress: Block | None
     cohorts: Table
@@ -90,6 +94,7 @@ def build(opened: Folder, verdict: GateReport, decision: Decision) -> Content:
         calibrations=calibrated.build(opened),
         gaps=groups.gaps(opened),
         withheld=groups.withheld(opened),
+        explained=explained.build(opened),
         tradeoff=compared.tradeoff(found) if found else None,
         compared=compared.build(found) if found else None,
         notes=found.notes if found else (),
@@ -98,6 +103,7 @@ def build(opened: Folder, verdict: GateReport, decision: Decision) -> Content:
         releases=released.build(opened),
         mechanisms=spending.facts(opened),
         bound=spending.bound(opened),
+        audited=audited.build(opened, verdict),
         not_bounded=NOT_COVERED,
         progress=rounds.metrics(opened),
         cohorts=rounds.cohorts(opened),

@@ -18,7 +18,7 @@ from fedethics.errors import ReleaseError
 from fedethics.release import durable
 from fedethics.terms import KEY, NAME, SIGNATURE, TIME, term
 
-SUM = Literal["update", "progress", "fairness", "steering"]
+SUM = Literal["update", "progress", "fairness", "steering", "audit"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +49,7 @@ class Plan:
             absent means infinite, that is, no guarantee at all.
         counts_std, histogram_std, progress_std: std of the noise on each integer of the opened
             sum; 0 without noise.
+        effects_std, flips_std: the same for what the charter asks to have explained.
     """
 
     unit: str = term(nonempty=True)
@@ -62,6 +63,8 @@ class Plan:
     counts_std: float = term(at_least=0)
     histogram_std: float = term(at_least=0)
     progress_std: float = term(at_least=0)
+    effects_std: float = term(default=0.0, at_least=0)
+    flips_std: float = term(default=0.0, at_least=0)
     training_trust_mode: str = term(nonempty=True)
     evaluation_trust_mode: str = term(nonempty=True)
 
@@ -111,8 +114,9 @@ class OpenedSum:
     """One sum that secure aggregation opened.
 
     Attributes:
-        kind: "update" (model), "progress" (four counts), "fairness" (group tables) or "steering"
-            (counts of training records by group, before a round).
+        kind: "update" (model), "progress" (four counts), "fairness" (group tables), "steering"
+            (counts of training records by group, before a round) or "audit" (histograms of the
+            membership audit).
         cohort: sites asked; survivors: sites whose vectors are in the sum.
         sum_sha256: of the opened integers, see the function of that name.
     """
@@ -163,7 +167,12 @@ class Evidence:
         test_mode: noise was fixed by a seed; then nothing here is private.
         partition: whether the sites are natural or simulated, in words.
         counts, histogram: the opened sums, flat, in the order of the charter's layout.
+        explanation: the opened sums of score changes and flips, flat, as `fairness.explained` lays
+            them out; empty where the charter asks for none.
         counts_variance, histogram_variance: of the noise on each integer of them.
+        effects_variance, flips_variance: of the noise on each integer of `explanation`.
+        audit: the opened histograms of the membership audit, flat: trained units by the adapter's
+            probability of their true label, then held-out ones; empty where there was none.
         server_saw: the exhaustive list of what the coordinator saw, one sentence each.
         countersignatures: of members who hold all these receipts (`fedethics.release.witness`).
         charter_signatures: as they lay beside the charter when the run began.
@@ -184,10 +193,14 @@ class Evidence:
     plan: Plan = term()
     counts: tuple[int, ...] = term(nonempty=True)
     histogram: tuple[int, ...] = term(nonempty=True)
+    explanation: tuple[int, ...] = term(default=())
     counts_variance: float = term(at_least=0)
     histogram_variance: float = term(at_least=0)
+    effects_variance: float = term(default=0.0, at_least=0)
+    flips_variance: float = term(default=0.0, at_least=0)
     progress: tuple[Progress, ...] = term(default=())
     steering: tuple[Steering, ...] = term(default=())
+    audit: tuple[int, ...] = term(default=())
     rounds: tuple[OpenedSum, ...] = term()
     receipts: tuple[SignedReceipt, ...] = term(default=())
     countersignatures: tuple[Countersignature, ...] = term(default=())

@@ -109,12 +109,14 @@ def _tables(charter: Charter, found: Evidence) -> Tables:
         )
     try:
         return Tables.from_vector(
-            np.array([*found.counts, *found.histogram], dtype=np.int64),
+            np.array([*found.counts, *found.histogram, *found.explanation], dtype=np.int64),
             layout=layout,
             counts_variance=found.counts_variance,
             histogram_variance=found.histogram_variance,
             sites=len(members),
             absent=tuple(_declared_absent(member) for member in members),
+            effects_variance=found.effects_variance,
+            flips_variance=found.flips_variance,
         )
     except FairnessError as error:
         raise ReleaseError(f"{EVIDENCE}: the tables do not fit the charter: {error}") from error

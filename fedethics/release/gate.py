@@ -13,7 +13,7 @@ from fedethics import canonical, terms
 from fedethics.errors import EXIT_CANNOT_CONCLUDE, EXIT_GATE_FAILED, EXIT_OK, ReleaseError
 from fedethics.release import durable, folder
 from fedethics.release.folder import GATE, Folder
-from fedethics.release.rules import integrity, objectives, privacy, signatures
+from fedethics.release.rules import audit, integrity, objectives, privacy, signatures
 from fedethics.release.rules.rule import Outcome, Rule, overall
 from fedethics.terms import KEY, term
 
@@ -25,8 +25,6 @@ EXIT_CODES: dict[Outcome, int] = {
 NOT_COVERED = (
     "whether the model should be used at all: a passing gate is not that decision; people take "
     "it, and their approval is recorded apart",
-    "an empirical privacy audit (attacks on this adapter): not run; epsilon rests on the proof and "
-    "on the self-tests",
     "a false sum in slices that only sites in league with the coordinator recomputed: each site "
     "checks its share of the slices and one drawn at random",
     "that the adapter file is the model that the figures are about: the gate checks that the file "
@@ -72,6 +70,7 @@ def judge(opened: Folder) -> GateReport:
     rules = (
         *objectives.examine(opened),
         *privacy.examine(opened),
+        *audit.examine(opened),
         *signatures.examine(opened),
         *integrity.examine(opened),
     )
@@ -81,7 +80,7 @@ def judge(opened: Folder) -> GateReport:
         evidence_sha256=opened.evidence_sha256,
         verdict=overall(rules),
         rules=rules,
-        not_covered=NOT_COVERED,
+        not_covered=(NOT_COVERED[0], audit.not_covered(opened), *NOT_COVERED[1:]),
     )
 
 

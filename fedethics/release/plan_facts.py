@@ -33,6 +33,8 @@ def plan_facts(charter: Charter) -> Plan:
         counts_std=_sum_std(plan, plan.counts_std),
         histogram_std=_sum_std(plan, plan.histogram_std),
         progress_std=_sum_std(plan, plan.progress_std),
+        effects_std=_sum_std(plan, plan.effects_std),
+        flips_std=_sum_std(plan, plan.flips_std),
         training_trust_mode=privacy.training.trust_mode,
         evaluation_trust_mode=privacy.evaluation.trust_mode,
     )

@@ -70,8 +70,10 @@ class Line:
     high: tuple[float, ...] = ()
 
 
-def intervals(sections: Sequence[Section], *, name: str, title: str, description: str) -> Markup:
-    """Draw rates or gaps with their intervals on a common axis from 0 to 1."""
+def intervals(
+    sections: Sequence[Section], *, name: str, title: str, description: str, top: float = 1.0
+) -> Markup:
+    """Draw rates or gaps with their intervals on a common axis from 0 to `top`."""
     rows = sum(len(section.marks) + 1 + 0.6 * _extra_lines(section) for section in sections)
     height = 27.0 * rows + 40.0
     with canvas(height=height) as (figure, axes):
@@ -89,7 +91,7 @@ def intervals(sections: Sequence[Section], *, name: str, title: str, description
                 _interval(axes, row, mark, left=14 - left)
             row += 1
         axes.set_ylim(row - 0.3, -0.5)
-        _unit_axis(axes)
+        _unit_axis(axes, top=top)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         return inline(figure, name=name, title=title, description=description)
@@ -251,9 +253,10 @@ def unit_axes(axes: Axes) -> None:
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], labels=["0", ".25", ".5", ".75", "1"])
 
 
-def _unit_axis(axes: Axes) -> None:
-    axes.set_xlim(-0.01, 1.01)
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], labels=["0", ".25", ".5", ".75", "1"])
+def _unit_axis(axes: Axes, *, top: float = 1.0) -> None:
+    ticks = [0, top / 4, top / 2, 3 * top / 4, top]
+    axes.set_xlim(-0.01 * top, 1.01 * top)
+    axes.set_xticks(ticks, labels=[f"{tick:.3g}".removeprefix("0") or "0" for tick in ticks])
     axes.grid(alpha=0.6)
     axes.set_axisbelow(True)
 

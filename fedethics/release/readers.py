@@ -35,8 +35,10 @@ _EVERY_TOPIC: dict[Topic, str] = {
 _TITLES = {
     "gate": "The gate, rule by rule",
     "groups": "Groups",
+    "explained": "What the model looks at",
     "compared": "Comparisons",
     "privacy": "Privacy",
+    "audit": "Attack on the adapter",
     "releases": "What left the sites",
     "rounds": "Rounds",
     "signed": "Who signed, who approved",
@@ -69,15 +71,15 @@ READERS = (
         title="Report for the ethics officer",
         reader="This page is for those who answer for what the model does to people.",
         sections=(
-            "gate", "groups", "compared", "privacy", "rounds", "signed", "saw", "not-measured",
-            "verify",
+            "gate", "groups", "explained", "compared", "privacy", "audit", "rounds", "signed",
+            "saw", "not-measured", "verify",
         ),
     ),
     Page(
         file=REPORT_PRIVACY,
         title="Report for the privacy officer",
         reader="This page is for those who answer for the people in the data.",
-        sections=("privacy", "releases", "saw", "gate", "rounds", "signed", "verify"),
+        sections=("privacy", "audit", "releases", "saw", "gate", "rounds", "signed", "verify"),
         topics=("privacy", "integrity"),
     ),
     Page(
@@ -85,7 +87,8 @@ READERS = (
         title="Annex for the regulator",
         reader="This page is for those who examine from outside.",
         sections=(
-            "annex", "measure", "gate", "groups", "privacy", "signed", "not-measured", "verify",
+            "annex", "measure", "gate", "groups", "explained", "privacy", "audit", "signed",
+            "not-measured", "verify",
         ),
     ),
 )  # fmt: skip
@@ -104,7 +107,9 @@ def pages_of(opened: Folder, verdict: GateReport, decision: Decision) -> dict[st
 def html(page: Page, found: Content) -> str:
     """Return one reader's page."""
     contents = {
-        name: _TITLES[name] for name in page.sections if name != "compared" or found.compared
+        name: _TITLES[name]
+        for name in page.sections
+        if name not in {"compared", "explained"} or getattr(found, name)
     }
     context: dict[str, object] = {
         field.name: getattr(found, field.name) for field in dataclasses.fields(Content)

@@ -2,8 +2,7 @@
 
 A receipt names the head of its site's ledger. Once the members of a run have each other's receipts
 and have signed the list of them, a site that puts back an older ledger contradicts what others
-hold: at once while it is shorter or names another head, and for whoever compares it with a receipt
-(`fedethics ledger verify --receipt`) always.
+hold, however far it has grown since: every receipt names those given before it.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from fedethics.policy.permit import Permit
 from fedethics.privacy.noise import NoiseSource
 from fedethics.protocol import Action, Reply, Request
 from fedethics.secagg import Opening, SiteStore
+from fedethics.site.audit import count_losses
 from fedethics.site.home import SiteHome
 from fedethics.site.log import SiteLog
 from fedethics.site.mechanisms import measure, require_form, train
@@ -30,6 +31,7 @@ from fedethics.site.openings import check_agreed
 from fedethics.site.session import Session
 from fedethics.site.steering import weights_of_round
 from fedethics.site.witness import witness
+from fedethics.training.accountants import cross_check
 from fedethics.training.self_test import self_test
 
 Mechanism = Callable[[Session, NDArray[np.float32], Opening, NoiseSource], NDArray[np.int64]]
@@ -79,7 +81,7 @@ class SiteHandler:
         return Reply(payloads=payloads)
 
     def _announce(self, session: Session, request: Request) -> dict[str, bytes]:
-        epoch = _payload(request, "epoch").decode("utf-8")
+        epoch = _payload(request, "epoch").decode("utf-8", "replace")
         if epoch.rpartition("/")[0] != request.run:
             raise SecaggReject(f"epoch {epoch!r} is not of run {request.run!r}; nothing was done")
         session.permit(request.run)
@@ -101,6 +103,8 @@ class SiteHandler:
         require_form(session, adapter, opening)
         granted = session.permit(opening.run)
         question = session.question(opening)
+        if opening.task != tasks.UPDATE:
+            session.note_adapter(question, adapter)
         vector = session.journal.find(
             question, model_hash=opening.model_hash, audience=session.audience(opening)
         )
@@ -113,6 +117,8 @@ class SiteHandler:
 
     def _mechanism(self, session: Session, request: Request, opening: Opening) -> Mechanism:
         """Return what the opening asks for, with all that can refuse it done before it costs."""
+        if opening.task == tasks.AUDIT:
+            return count_losses
         if opening.task != tasks.UPDATE:
             return measure
         sums = request.payloads.get("steering", b"")
@@ -129,7 +135,7 @@ class SiteHandler:
         """Reserve the budget, compute with noise, and keep the answer. Sensitive until masked."""
         if opening.task == tasks.UPDATE:
             self._self_test(session, opening)
-        reservation = session.reserve(granted, opening)
+        reserved = session.reserve(granted, opening)
         vector = mechanism(session, adapter, opening, session.noise(opening))
         session.journal.keep(
             session.question(opening),
@@ -137,7 +143,8 @@ class SiteHandler:
             model_hash=opening.model_hash,
             audience=session.audience(opening),
         )
-        session.ledger.confirm(reservation, note="noised answer drawn")
+        for reservation in reserved:
+            session.ledger.confirm(reservation, note="noised answer drawn")
         return vector
 
     def _self_test(self, session: Session, opening: Opening) -> None:
@@ -147,6 +154,7 @@ class SiteHandler:
         part = session.workbench.records.train
         activations = session.workbench.activations(part)
         terms = session.local_terms(opening.round_number)
+        cross_check(session.plan.training_events, delta=session.plan.delta)
         self_test(session.workbench.learner, activations, part.labels, terms)
         session.journal.record_self_test(charter_hash=session.charter_hash, run=run)
         self.log.write("self-test passed", run=run)

@@ -37,9 +37,13 @@ CREATE TABLE IF NOT EXISTS sums (
 CREATE TABLE IF NOT EXISTS checks (
     charter TEXT, run TEXT, task TEXT, round INTEGER, session TEXT NOT NULL, state TEXT NOT NULL,
     PRIMARY KEY (charter, run, task, round));
+CREATE TABLE IF NOT EXISTS adapters (
+    charter TEXT, run TEXT, task TEXT, round INTEGER, sha256 TEXT NOT NULL,
+    PRIMARY KEY (charter, run, task, round));
 """
-_SUMS = """SELECT task, round, sha256, coalesce(state, 'asked') FROM sums
+_SUMS = """SELECT task, round, sums.sha256, coalesce(state, 'asked'), adapters.sha256 FROM sums
     LEFT JOIN checks USING (charter, run, task, round)
+    LEFT JOIN adapters USING (charter, run, task, round)
     WHERE charter = ? AND run = ? ORDER BY round, task"""
 _CHECK = "UPDATE checks SET state = ? WHERE session = ? AND state IN (?, ?)"
 # A check that began and never ended proved nothing.
@@ -118,6 +122,14 @@ class Journal:
                 (*question.key, model_hash, words, audience),
             )
 
+    def examined(self, question: Question, *, adapter_sha256: str) -> None:
+        """Note which adapter, as a file, the answer to `question` is about."""
+        with self._open() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO adapters VALUES (?, ?, ?, ?, ?)",
+                (*question.key, adapter_sha256),
+            )
+
     def opened(self, question: Question, *, sum_sha256: str) -> None:
         """Note the sum that was opened for `question` and delete the answer to it."""
         with self._open() as connection:
@@ -131,8 +143,8 @@ class Journal:
         with self._open() as connection:
             rows = connection.execute(_SUMS, (charter_hash, run)).fetchall()
         return tuple(
-            SumSeen(kind=task, round=number, sha256=sha, slices=_SAID[state])
-            for task, number, sha, state in rows
+            SumSeen(kind=task, round=number, sha256=sha, slices=_SAID[state], adapter=adapter)
+            for task, number, sha, state, adapter in rows
         )
 
     def ask_for_check(self, question: Question, *, session_id: str) -> None:

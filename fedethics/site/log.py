@@ -7,9 +7,14 @@ secret is ever a field.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
+
+from fedethics.errors import RunError
 
 
 def _now() -> datetime:
@@ -24,9 +29,33 @@ class SiteLog:
         self._clock = clock
 
     def write(self, event: str, **fields: str | int | float | bool) -> None:
-        """Append one event with its time (UTC)."""
+        """Append one event with its time (UTC).
+
+        Raises:
+            RunError: it cannot be written, as when the disk is full. What cannot be logged is not
+                answered either.
+        """
         line = json.dumps({"time": self._clock().isoformat(), "event": event, **fields})
-        if not self._path.exists():
-            self._path.touch(mode=0o600)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        try:
+            if not self._path.exists():
+                self._path.touch(mode=0o600)
+            with self._path.open("ab+") as file:
+                # A full disk may have torn the last line; this one stands by itself.
+                torn = file.tell() and _last_byte(file) != b"\n"
+                file.write((("\n" if torn else "") + line + "\n").encode("utf-8"))
+        except OSError as error:
+            raise RunError(
+                f"{self._path} cannot be written ({error.strerror}); nothing is answered that the "
+                "site's log cannot hold. Make room, and it goes on"
+            ) from error
+
+
+def write_if_possible(log: SiteLog, event: str, **fields: str | int | float | bool) -> None:
+    """Append an event on which nothing rests: a refusal, or that a process has started."""
+    with suppress(RunError):
+        log.write(event, **fields)
+
+
+def _last_byte(file: BinaryIO) -> bytes:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1)

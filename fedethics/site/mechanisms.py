@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedethics import tasks
+from fedethics.fairness.layout import Layout
 from fedethics.fairness.tabulate import tabulate, tabulate_progress
 from fedethics.privacy.count_noise import draw_share
 from fedethics.privacy.noise import NoiseSource
 from fedethics.secagg import Opening, Quantiser
+from fedethics.site.explanation import explain
 from fedethics.site.session import Session
 from fedethics.steering import count_groups
 from fedethics.training.distributed import gradient_share
@@ -87,20 +89,30 @@ def measure(
         table = tabulate_progress(layout, labels=part.labels, scores=scores)
         share = _share(session, plan.site_variance(plan.progress_std), table.size, noise)
         return np.asarray(table + share, dtype=np.int64)
-    table = tabulate(layout, groups=part.groups, labels=part.labels, scores=scores)
-    counts = _share(
-        session,
-        plan.site_variance(plan.counts_std),
-        layout.counts_length,
-        noise.derive("counts"),
+    table = np.concatenate(
+        [
+            tabulate(layout, groups=part.groups, labels=part.labels, scores=scores),
+            explain(session, adapter, scores),
+        ]
     )
-    histogram = _share(
-        session,
-        plan.site_variance(plan.histogram_std),
-        layout.histogram_length,
-        noise.derive("histogram"),
+    return np.asarray(table + _fairness_share(session, layout, noise), dtype=np.int64)
+
+
+def _fairness_share(session: Session, layout: Layout, noise: NoiseSource) -> NDArray[np.int64]:
+    """Return this site's noise on the whole vector of the fairness release."""
+    plan, explained = session.plan, layout.explained
+    blocks = (
+        ("counts", plan.counts_std, layout.counts_length),
+        ("histogram", plan.histogram_std, layout.histogram_length),
+        ("effects", plan.effects_std, explained.effects_length),
+        ("flips", plan.flips_std, explained.flips_length),
     )
-    return np.asarray(table + np.concatenate([counts, histogram]), dtype=np.int64)
+    return np.concatenate(
+        [
+            _share(session, plan.site_variance(std), length, noise.derive(name))
+            for name, std, length in blocks
+        ]
+    )
 
 
 def require_form(session: Session, adapter: NDArray[np.float32], opening: Opening) -> None:

@@ -19,8 +19,9 @@ from fedethics.identity import Identity
 from fedethics.policy.model import Policy, read_policy
 from fedethics.policy.permit import Permit, permit
 from fedethics.policy.pinning import require_pinned_officers
+from fedethics.privacy.audit_plan import trained_events
 from fedethics.privacy.events import Event, NonPrivate
-from fedethics.privacy.ledger import Ledger, Reservation
+from fedethics.privacy.ledger import Cap, DataSet, Ledger, Reservation
 from fedethics.privacy.noise import NoiseSource
 from fedethics.privacy.plan import PrivacyPlan, make_plan
 from fedethics.secagg import Opening, Result, SiteSecagg, SiteStore, TaskSpec
@@ -157,12 +158,45 @@ class Session:
                 "site could single out its records. Nothing was computed"
             )
 
-    def reserve(self, granted: Permit, opening: Opening) -> Reservation:
-        """Charge the ledger for the work that `opening` asks for, durably, before it is done."""
+    def note_adapter(self, question: Question, adapter: NDArray[np.float32]) -> None:
+        """Note which file the counts of `question` are about: the receipt says it to the gate."""
+        data = self.workbench.learner.adapter_bytes(adapter)
+        self.journal.examined(question, adapter_sha256=sha256_hex(data))
+
+    def reserve(self, granted: Permit, opening: Opening) -> tuple[Reservation, ...]:
+        """Charge the ledger for the work that `opening` asks for, durably, before it is done.
+
+        An audit is charged to both accounts: trained units first, then held-out ones. If the second
+        is refused, the first stays charged: nothing that may have been used is given back.
+        """
         kind = cast(tasks.Kind, opening.task)
         account, cap = granted.account(kind)
-        events: tuple[Event, ...] = self.plan.demand(kind)
+        charges = [(account, cap, self.plan.demand(kind))]
+        if kind == tasks.AUDIT:
+            events = trained_events(self.plan.audit)
+            charges.insert(0, (granted.data.train, granted.train_cap, events))
+        return tuple(
+            self._charge(opening, *charge, whole_run=self._whole_run(granted, charge[0]))
+            for charge in charges
+        )
+
+    def _whole_run(self, granted: Permit, account: DataSet) -> tuple[Event, ...]:
+        """Return all that a run asks of an account: a run begins only where it can end."""
+        plan = self.plan
+        trained = account == granted.data.train
+        return plan.training_events if trained else plan.evaluation_events
+
+    def _charge(
+        self,
+        opening: Opening,
+        account: DataSet,
+        cap: Cap,
+        events: tuple[Event, ...],
+        *,
+        whole_run: tuple[Event, ...],
+    ) -> Reservation:
         if self.fixed_noise:
+            whole_run = ()
             # Whoever knows the seed can subtract the noise, so the books must not call it private.
             events = (NonPrivate("noise fixed by test-noise-seed"),)
             cap = dataclasses.replace(cap, epsilon=math.inf, per_run=None, per_year=None)
@@ -170,10 +204,11 @@ class Session:
             data_set=account,
             run=opening.run,
             round_number=opening.round_number,
-            kind=kind,
+            kind=cast(tasks.Kind, opening.task),
             events=events,
             charter_hash=self.charter_hash,
             cap=cap,
+            whole_run=whole_run,
         )
 
     def noise(self, opening: Opening) -> NoiseSource:

@@ -1,7 +1,7 @@
 """A site as witness: it keeps the other members' receipts and countersigns the list of them.
 
-Guarantee: what is countersigned names this site's own ledger as it is, and no member's ledger with
-fewer entries than this site has seen before.
+Guarantee: what is countersigned names this site's own ledger as it is, and no member's ledger that
+does not continue the one this site has seen before.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def witness(session: Session, run: str, data: bytes) -> bytes:
 
     Raises:
         LedgerTampered: a receipt is not genuine, this site's own is not of its ledger, or a
-            member's ledger has fewer entries than it had: rolled back. Nothing was countersigned.
+            member's ledger does not continue what it was: rolled back. Nothing was countersigned.
     """
     heads = parse(data)
     roster = {member.site: member.public_key for member in session.charter.roster}
@@ -82,6 +82,12 @@ def _require_later(now: Receipt, before: Receipt, *, run: str) -> None:
             f"the ledger of {now.site} has {now.ledger_entries} entries now and had "
             f"{before.ledger_entries} after run {run!r}: it was rolled back. Nothing was "
             "countersigned"
+        )
+    grown = now.ledger_entries > before.ledger_entries
+    if grown and before.ledger_head not in now.earlier:
+        raise LedgerTampered(
+            f"the ledger of {now.site} does not hold the receipt that it gave after run {run!r}: "
+            "an older copy was put back and has grown since. Nothing was countersigned"
         )
     same_length = now.ledger_entries == before.ledger_entries
     if same_length and now.ledger_head != before.ledger_head:

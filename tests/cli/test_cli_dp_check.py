@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from fedethics.charter.document import encode
 from fedethics.cli.main import app
 from fedethics.errors import EXIT_INTEGRITY
-from fedethics.training import check, dp_sgd
+from fedethics.training import check, check_bench, dp_sgd
 from fedethics.training.learner import Learner
-from fedethics.training.per_sample import PerSampleGradients
+from fedethics.training.tapped import TappedGradients
 from tests.training.tiny_models import charter_for, save_tiny
 
 
@@ -44,7 +44,7 @@ def failed(tiny):
 def test_a_sound_engine_passes_every_check_in_both_precisions(tiny):
     code, output = run(tiny, "--json")
     answer = json.loads(output)
-    assert (code, answer["sound"], len(answer["checks"])) == (0, True, 11)
+    assert (code, answer["sound"], len(answer["checks"])) == (0, True, 12)
     code, output = run(tiny, "--dtype", "bfloat16")
     assert code == 0
     assert "FAILED" not in output
@@ -91,7 +91,7 @@ def test_a_sample_that_is_never_empty_is_named(tiny, monkeypatch):
 
 
 def test_clipping_that_lets_nan_through_or_forgets_a_record_is_named(tiny, monkeypatch):
-    honest = check.clipped_sum
+    honest = check_bench.clipped_sum
 
     def open_minded(site, rows, *, terms):
         found = honest(site, rows, terms=terms)
@@ -99,18 +99,18 @@ def test_clipping_that_lets_nan_through_or_forgets_a_record_is_named(tiny, monke
             found.total += float("nan")
         return found
 
-    monkeypatch.setattr(check, "clipped_sum", open_minded)
+    monkeypatch.setattr(check_bench, "clipped_sum", open_minded)
     assert set(failed(tiny)) == {"7"}
 
 
 def test_a_parameter_without_gradients_is_named(tiny, monkeypatch):
-    honest = PerSampleGradients._collect
+    honest = TappedGradients._collect
 
-    def forgetful(self):
+    def forgetful(self, count):
         self._seen.discard(id(next(iter(self._learner.parameters.values()))))
-        return honest(self)
+        return honest(self, count)
 
-    monkeypatch.setattr(PerSampleGradients, "_collect", forgetful)
+    monkeypatch.setattr(TappedGradients, "_collect", forgetful)
     assert "9" in failed(tiny)
 
 

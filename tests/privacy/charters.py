@@ -3,8 +3,11 @@
 import dataclasses
 from pathlib import Path
 
+from fedethics.charter.audit_terms import AuditTerms
 from fedethics.charter.model import Charter
 
+# In the demo's charter the adapter is audited; where a test is not about that, it is left out.
+UNAUDITED = AuditTerms()
 HEART = Path(__file__).parents[2] / "configs" / "heart.charter.toml"
 
 

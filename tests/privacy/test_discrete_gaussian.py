@@ -25,7 +25,7 @@ from fedethics.privacy.events import (
 )
 from fedethics.privacy.noise import NoiseSource
 from fedethics.privacy.plan import make_plan
-from tests.privacy.charters import HEART, with_terms
+from tests.privacy.charters import HEART, UNAUDITED, with_terms
 
 FIXED = NoiseSource.fixed(b"tests of the discrete Gaussian")
 DELTA = 1e-6
@@ -260,7 +260,8 @@ def test_noise_of_the_honest_sites_alone_carries_the_guarantee():
 
 
 def test_without_noise_it_still_costs_infinity():
-    plan = make_plan(with_terms(load_heart(), evaluation={"mechanism": "none"}))
+    terms = {"evaluation": {"mechanism": "none"}, "audit": UNAUDITED}
+    plan = make_plan(with_terms(load_heart(), **terms))
     assert plan.count_mechanism is None
     assert all(isinstance(event, NonPrivate) for event in plan.evaluation_events)
 

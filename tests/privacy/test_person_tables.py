@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedethics.charter.document import encode, load, parse
+from fedethics.charter.explanation_terms import ExplanationTerms
 from fedethics.errors import CharterError
 from fedethics.fairness.layout import Layout, SensitiveFeature
 from fedethics.fairness.tabulate import tabulate, tabulate_progress
@@ -17,6 +18,7 @@ from fedethics.privacy import discrete_gaussian, skellam
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.events import DiscreteGaussianRelease, SkellamRelease
 from fedethics.privacy.plan import make_plan
+from tests.privacy.charters import UNAUDITED
 
 HEART = Path(__file__).parents[2] / "configs" / "heart.charter.toml"
 LAYOUT = Layout(features=(SensitiveFeature(name="sex", groups=("f", "m")),), bins=64, threshold=0.5)
@@ -26,8 +28,9 @@ def heart(rows: int, *, unit: str = "person"):
     charter = load(HEART)
     person = "patient" if unit == "person" else ""
     data = dataclasses.replace(charter.data, person=person, max_rows_per_person=rows)
-    privacy = dataclasses.replace(charter.privacy, unit=unit)
-    return dataclasses.replace(charter, data=data, privacy=privacy)
+    privacy = dataclasses.replace(charter.privacy, unit=unit, audit=UNAUDITED)
+    ethics = dataclasses.replace(charter.ethics, explanation=ExplanationTerms())
+    return dataclasses.replace(charter, data=data, privacy=privacy, ethics=ethics)
 
 
 def hockey_stick(mass, shifts, eps):

@@ -6,6 +6,7 @@ The noise here comes from a seeded generator because these are tests; real runs 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from fedethics.charter import document
 from fedethics.charter.model import Charter
@@ -46,6 +47,15 @@ from fedethics.tasks import layout_of
 SITES = ("cleveland", "hungary", "switzerland", "va-long-beach")
 RUN = "heart-synthetic-0001"
 DRAFT = Path(__file__).parents[2] / "configs" / "heart.charter.toml"
+
+# Named as peft names them; the sizes are invented.
+TENSORS = {
+    "base_model.model.bert.encoder.layer.5.attention.self.query.lora_B.weight": np.ones(
+        (4, 2), np.float32
+    ),
+    "base_model.model.classifier.weight": np.ones((2, 4), np.float32),
+}
+ADAPTER_SHA256 = hashlib.sha256(save(TENSORS)).hexdigest()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,9 +107,18 @@ class Stage:
         return self.receipt(site, training_rounds=rounds, training_epsilon=spent)
 
     def evidence(
-        self, *, records: int = 262, skill: float = 2.6, unfair: float = 0.0, noise: bool = True
+        self,
+        *,
+        records: int = 262,
+        skill: float = 2.6,
+        unfair: float = 0.0,
+        noise: bool = True,
+        memory: float = 0.0,
     ) -> Evidence:
-        """Evidence of a run whose model has this skill, and sees `unfair` less in women."""
+        """Evidence of a run whose model has this skill, and sees `unfair` less in women.
+
+        `memory` is how much surer it is of what it was trained on, where an audit is asked for.
+        """
         charter, plan = self.charter, make_plan(self.charter)
         rng = np.random.default_rng(20260102)
         table = _table(charter, rng, records=records, skill=skill, unfair=unfair)
@@ -109,18 +128,20 @@ class Stage:
             table[:cut] += _skellam(rng, variances[0], cut)
             table[cut:] += _skellam(rng, variances[1], table.size - cut)
         counts, histogram = tuple(map(int, table[:cut])), tuple(map(int, table[cut:]))
+        changes, changes_variances = _changes(charter, records=records, noise=noise)
         progress = tuple(
             _progress(rng, number, records, plan.sum_variance(plan.progress_std) if noise else 0.0)
             for number in plan.progress_rounds
         )
-        rounds = _sums(charter, progress, counts + histogram)
+        audit = _audit(self.charter, records=records, memory=memory)
+        rounds = _sums(charter, progress, counts + histogram + changes, audit)
         return Evidence(
             run_id=RUN,
             started="2026-01-02T03:04:05Z",
             finished="2026-01-02T03:09:05Z",
             charter_hash=document.hash_of(charter),
             charter_signatures=self.signatures(),
-            model_hash="00" * 32,
+            model_hash=ADAPTER_SHA256,
             base_model_sha256=charter.model.sha256,
             schema_hash=document.schema_hash(charter),
             code_hash="cd" * 32,
@@ -136,7 +157,11 @@ class Stage:
             histogram=histogram,
             counts_variance=variances[0] if noise else 0.0,
             histogram_variance=variances[1] if noise else 0.0,
+            explanation=changes,
+            effects_variance=changes_variances[0],
+            flips_variance=changes_variances[1],
             progress=progress,
+            audit=audit,
             rounds=rounds,
             receipts=tuple(self.receipt(site, sums=_seen(rounds, site)) for site in SITES),
             self_tests=tuple(SelfTest(site=site, passed=True) for site in SITES),
@@ -152,7 +177,13 @@ class Stage:
 
 def _seen(rounds: tuple[OpenedSum, ...], site: str) -> tuple[SumSeen, ...]:
     return tuple(
-        SumSeen(kind=entry.kind, round=entry.round, sha256=entry.sum_sha256, slices="passed")
+        SumSeen(
+            kind=entry.kind,
+            round=entry.round,
+            sha256=entry.sum_sha256,
+            slices="passed",
+            adapter=None if entry.kind == "update" else ADAPTER_SHA256,
+        )
         for entry in rounds
         if site in entry.survivors
     )
@@ -175,8 +206,41 @@ def _table(
     ).astype(np.int64)
 
 
+def _changes(
+    charter: Charter, *, records: int, noise: bool
+) -> tuple[tuple[int, ...], tuple[float, float]]:
+    """Sums of a model that leans on its first columns most, and flips one woman in ten."""
+    explained, plan = layout_of(charter).explained, make_plan(charter)
+    rng = np.random.default_rng(20260104)
+    columns = len(explained.columns) * explained.groups
+    effects = np.zeros(explained.effects_length, dtype=np.int64)
+    effects[:columns] = records * explained.steps * 0.5 / (1 + np.arange(columns))
+    flips = np.zeros(explained.flips_length, dtype=np.int64)
+    flips[:1] = records // 40
+    variances = [plan.sum_variance(std) for std in (plan.effects_std, plan.flips_std)]
+    if not noise or not explained.length:
+        return (*map(int, effects), *map(int, flips)), (0.0, 0.0)
+    for block, variance in zip((effects, flips), variances, strict=True):
+        block += _skellam(rng, variance, block.size)
+    return (*map(int, effects), *map(int, flips)), (variances[0], variances[1])
+
+
 def _skellam(rng: np.random.Generator, variance: float, size: int) -> np.ndarray:
     return rng.poisson(variance / 2, size) - rng.poisson(variance / 2, size)
+
+
+def _audit(charter: Charter, *, records: int, memory: float) -> tuple[int, ...]:
+    plan = make_plan(charter).audit
+    if plan is None:
+        return ()
+    rng = np.random.default_rng(20260103)
+    halves = ((2 * records, memory, plan.members), (records, 0.0, plan.non_members))
+    found: list[int] = []
+    for count, surer, half in halves:
+        right = 1 / (1 + np.exp(-rng.normal(1.0 + surer, 1.2, count)))
+        table = np.histogram(right, bins=plan.bins, range=(0, 1))[0]
+        found += (table + _skellam(rng, half.sum_variance, plan.bins)).tolist()
+    return tuple(found)
 
 
 def _progress(rng: np.random.Generator, number: int, records: int, variance: float) -> Progress:
@@ -189,7 +253,10 @@ def _progress(rng: np.random.Generator, number: int, records: int, variance: flo
 
 
 def _sums(
-    charter: Charter, progress: tuple[Progress, ...], final: tuple[int, ...]
+    charter: Charter,
+    progress: tuple[Progress, ...],
+    final: tuple[int, ...],
+    audit: tuple[int, ...],
 ) -> tuple[OpenedSum, ...]:
     light = {entry.round: entry for entry in progress}
     found: list[OpenedSum] = []
@@ -208,6 +275,8 @@ def _sums(
         if number in light:
             digest = sum_sha256(light[number].counts)
             found.append(_whole(number, "progress", digest))
+    if audit:
+        found.append(_whole(charter.training.rounds, "audit", sum_sha256(audit)))
     found.append(_whole(charter.training.rounds, "fairness", sum_sha256(final)))
     return tuple(found)
 
@@ -270,15 +339,6 @@ def stage() -> Stage:
     return Stage(charter=charter, identities=identities, coordinator=coordinator)
 
 
-# Named as peft names them; the sizes are invented.
-TENSORS = {
-    "base_model.model.bert.encoder.layer.5.attention.self.query.lora_B.weight": np.ones(
-        (4, 2), np.float32
-    ),
-    "base_model.model.classifier.weight": np.ones((2, 4), np.float32),
-}
-
-
 def adapter_config(charter: Charter) -> dict[str, object]:
     """What peft 0.21.2 writes for a classification with this charter, seen in a real run."""
     off = (
@@ -321,18 +381,15 @@ def config_text(config: dict[str, object]) -> str:
 
 
 def lay_out(folder: Path, stage: Stage, found: Evidence, *, compared: bool = False) -> Path:
-    """Make a run directory from a stage and its evidence, bound to the adapter's real bytes."""
+    """Make a run directory from a stage and its evidence."""
     run = folder / found.run_id
     shutil.rmtree(run, ignore_errors=True)
     held = run / "withheld" / "adapter"
     held.mkdir(parents=True)
-    save_file(TENSORS, held / "adapter_model.safetensors")
+    (held / "adapter_model.safetensors").write_bytes(save(TENSORS))
     (held / "adapter_config.json").write_text(config_text(adapter_config(stage.charter)))
     (run / "metrics.jsonl").write_text('{"round": 1}\n')
     durable.write(run / "charter.json", document.encode(stage.charter))
-    actual = durable.file_sha256(held / "adapter_model.safetensors")
-    if found.model_hash == "00" * 32:
-        found = dataclasses.replace(found, model_hash=actual)
     evidence.write(found, run / "evidence.json")
     if compared:
         comparisons.write(COMPARISONS, run / "comparisons.json")

@@ -8,8 +8,7 @@ from json import loads as read
 
 import numpy as np
 
-from fedethics.privacy.ledger.receipt import SumSeen
-from fedethics.release import gate
+from fedethics.release import gate, receipts
 from fedethics.release.evidence import OpenedSum, SelfTest, sum_sha256
 
 OBJECTIVES = 4
@@ -134,15 +133,33 @@ def test_a_sum_is_hashed_as_numpy_lays_out_int64():
     assert sum_sha256(opened) == expected
 
 
-def _told(stage, heart, site, slices):
-    """The evidence, with what one site's receipt says of its checks replaced."""
-    sums = tuple(
-        SumSeen(kind=entry.kind, round=entry.round, sha256=entry.sum_sha256, slices=slices)
-        for entry in heart.rounds
-        if site in entry.survivors
+def _told(stage, heart, site, **said):
+    """The evidence, with what one site's receipt says of every sum replaced."""
+    (receipt,) = (
+        found for signed in heart.receipts if (found := _receipt(stage, signed)).site == site
     )
+    sums = tuple(dataclasses.replace(told, **said) for told in receipt.sums)
     others = tuple(signed for signed in heart.receipts if read(signed.body)["site"] != site)
     return dataclasses.replace(heart, receipts=(*others, stage.receipt(site, sums=sums)))
+
+
+def _receipt(stage, signed):
+    roster = {member.site: member.public_key for member in stage.charter.roster}
+    return receipts.genuine(signed, roster_key=roster[read(signed.body)["site"]])
+
+
+def test_group_tables_of_another_adapter_fail(stage, heart, lay):
+    report = gate.examine(lay(stage, _told(stage, heart, "cleveland", adapter="ab" * 32)))
+    found = _rule(report, "the adapter that was evaluated")
+    assert found.verdict == "fail"
+    assert "tables of cleveland are of another adapter" in found.sentence
+
+
+def test_a_site_that_does_not_say_which_adapter_it_counted_leaves_it_open(stage, heart, lay):
+    report = gate.examine(lay(stage, _told(stage, heart, "cleveland", adapter=None)))
+    found = _rule(report, "the adapter that was evaluated")
+    assert found.verdict == "cannot conclude"
+    assert "cleveland" in found.sentence
 
 
 def test_sums_that_every_site_recomputed_pass(stage, heart, lay):
@@ -151,14 +168,14 @@ def test_sums_that_every_site_recomputed_pass(stage, heart, lay):
 
 
 def test_a_sum_that_one_site_found_false_fails(stage, heart, lay):
-    report = gate.examine(lay(stage, _told(stage, heart, "cleveland", "failed")))
+    report = gate.examine(lay(stage, _told(stage, heart, "cleveland", slices="failed")))
     found = _rule(report, "sums that the sites recomputed")
     assert found.verdict == "fail"
     assert "false, by the check of cleveland" in found.sentence
 
 
 def test_a_sum_that_one_site_did_not_check_cannot_conclude(stage, heart, lay):
-    report = gate.examine(lay(stage, _told(stage, heart, "cleveland", "unchecked")))
+    report = gate.examine(lay(stage, _told(stage, heart, "cleveland", slices="unchecked")))
     found = _rule(report, "sums that the sites recomputed")
     assert found.verdict == "cannot conclude"
     assert "cleveland did not check the update sum of round 1" in found.sentence

@@ -11,7 +11,8 @@ from fedethics.charter.document import hash_of, load
 from fedethics.charter.roster import Member
 from fedethics.errors import LedgerTampered
 from fedethics.identity import Identity
-from fedethics.privacy.ledger import Cap, DataSet, Ledger
+from fedethics.privacy.ledger import Cap, DataSet, Ledger, read_receipt, verify_files
+from fedethics.privacy.ledger.receipt import sign_receipt
 from fedethics.privacy.plan import make_plan
 from fedethics.release.evidence import Countersignature
 from fedethics.release.receipts import from_envelope
@@ -107,9 +108,52 @@ def test_a_member_whose_ledger_was_rolled_back_is_not_vouched_for(members):
     for name in NAMES:
         members.charge(name, "run-3")
     heads = members.heads("run-3")  # every receipt genuine, and of the ledger as it now is
-    with pytest.raises(LedgerTampered, match="has 3 entries now and had 4 after run 'run-2'"):
+    with pytest.raises(LedgerTampered, match="has 4 entries now and had 5 after run 'run-2'"):
         members.ask("b", "run-3", heads)
     assert len(list((members.folder / "b" / FOLDER).iterdir())) == 1
+
+
+def test_a_ledger_that_was_rolled_back_is_found_however_far_it_has_grown_since(members):
+    for name in NAMES:
+        members.charge(name, "run-1")
+    kept = members.folder / "kept"
+    shutil.copytree(members.folder / "a", kept)
+    for name in NAMES:
+        members.charge(name, "run-2")
+    members.ask("b", "run-2", members.heads("run-2"))
+    given = members.ledger("a").receipt(site="a", run="run-2", charter=members.charter)
+    shutil.rmtree(members.folder / "a")
+    shutil.copytree(kept, members.folder / "a")
+    for _ in range(5):
+        for name in NAMES:
+            members.charge(name, "run-3")
+    with pytest.raises(LedgerTampered, match="an older copy was put back and has grown since"):
+        members.ask("b", "run-3", members.heads("run-3"))
+    path = members.folder / "a" / "ledger.db"
+    with pytest.raises(LedgerTampered, match="rolled back or rewritten"):
+        verify_files(path, members.roster["a"], receipts=[given])
+
+
+def test_an_honest_ledger_that_grows_is_vouched_for_run_after_run(members):
+    for run in ("run-1", "run-2", "run-3"):
+        for name in NAMES:
+            members.charge(name, run)
+        heads = members.heads(run)
+        signatures = [signed(members.ask(name, run, heads)) for name in NAMES]
+        assert countersignature_faults(heads, signatures, members.roster) == ()
+
+
+def test_a_receipt_that_names_others_than_the_ledger_gave_does_not_verify(members):
+    members.charge("a", "run-1")
+    ledger = members.ledger("a")
+    data = ledger.receipt(site="a", run="run-1", charter=members.charter)
+    false = dataclasses.replace(
+        read_receipt(data, public_key=members.roster["a"]), earlier=("ab" * 32,)
+    )
+    path = members.folder / "a" / "ledger.db"
+    assert verify_files(path, members.roster["a"], receipts=[data]).receipts == 1
+    with pytest.raises(LedgerTampered, match="names receipts given before it"):
+        verify_files(path, members.roster["a"], receipts=[sign_receipt(false, members.keys["a"])])
 
 
 def test_receipts_by_strangers_or_of_other_runs_or_not_ones_own_are_not_countersigned(members):

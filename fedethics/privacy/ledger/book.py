@@ -43,6 +43,7 @@ class Book:
         self.charges: dict[int, Charge] = {}
         self.last_time: datetime | None = None
         self.officers: PinnedOfficers | None = None
+        self.receipts: list[str] = []
 
     @property
     def length(self) -> int:
@@ -78,6 +79,8 @@ class Book:
                 "file as evidence and compare it with a backup and with the receipts others hold"
             ) from error
         self.entries.append(sealed)
+        if sealed.body["action"] == "receipt":
+            self.receipts.append(sealed.sha256)
         self._sha256 = sealed.sha256
         self.last_time = time
 
@@ -195,7 +198,7 @@ class Book:
                 public_keys=tuple(map(str, body["public-keys"])),
                 required_signatures=int(body["required-signatures"]),
             )
-        else:
+        elif action != "receipt":
             raise ValueError(f"unknown action {action!r}")
 
     def _settle(self, index: int, *, confirmed: bool) -> None:

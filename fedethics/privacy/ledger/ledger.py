@@ -28,7 +28,7 @@ from fedethics.privacy.ledger.model import (
     Reservation,
     epsilon_document,
 )
-from fedethics.privacy.ledger.receipt import SumSeen, make_receipt, sign_receipt
+from fedethics.privacy.ledger.receipt import SumSeen, charges_of, make_receipt, sign_receipt
 from fedethics.privacy.plan import ReleaseKind
 
 # A clock that time synchronisation nudges back is not one that was turned back.
@@ -106,12 +106,15 @@ class Ledger:
         events: Sequence[Event],
         charter_hash: str,
         cap: Cap,
+        whole_run: Sequence[Event] = (),
     ) -> Reservation:
         """Charge `events` to a data set, durably, before the mechanism may run.
 
         Guarantee: when this returns, the charge is on disk and everything ever charged to the data
         set composes to at most the cap; when it raises BudgetExceeded, nothing was written. Two
         processes cannot both spend the last of a budget. The same round again is a new charge.
+        With `whole_run`, all that the run will ever ask of the data set, two runs that were both
+        permitted cannot both begin where only one could end.
 
         Raises:
             BudgetExceeded: over the life of the data set, within the run, or within the year.
@@ -122,6 +125,10 @@ class Ledger:
             book = self._journal.book
             now = self._honest_time()
             overruns = book.overruns(data_set, run=run, events=events, cap=cap, now=now)
+            if whole_run and not overruns:
+                overruns = book.overruns(
+                    data_set, run=run, events=whole_run, cap=cap, now=now, whole_run=True
+                )
             if overruns:
                 raise BudgetExceeded(
                     f"{kind} of round {round_number} on {data_set.label!r}: "
@@ -202,19 +209,28 @@ class Ledger:
     ) -> bytes:
         """Return a signed receipt for a run: canonical bytes, see `receipt.Receipt`.
 
+        That it was given is an entry of its own, which every later receipt names: a ledger that was
+        put back to before it cannot name it, however many entries it has by then.
+
         Raises:
             LedgerError: the run was never charged here, or under another charter.
         """
-        receipt = make_receipt(
-            self._journal.refresh(),
-            site=site,
-            run=run,
-            charter=charter,
-            now=self._clock(),
-            self_test_passed=self_test_passed,
-            fixed_noise=fixed_noise,
-            sums=sums,
-        )
+        charges_of(self._journal.refresh(), run=run, charter=charter)
+        with self._journal.exclusive() as append:
+            book = self._journal.book
+            newest = book.entries[-1].body
+            if (newest["action"], newest.get("run")) != ("receipt", run):
+                append({"action": "receipt", "run": run}, self._time())
+            receipt = make_receipt(
+                book,
+                site=site,
+                run=run,
+                charter=charter,
+                now=self._clock(),
+                self_test_passed=self_test_passed,
+                fixed_noise=fixed_noise,
+                sums=sums,
+            )
         return sign_receipt(receipt, self._identity)
 
     def _settle(self, reservation: Reservation, action: str, words: dict[str, Json]) -> None:

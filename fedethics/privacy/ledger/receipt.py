@@ -1,8 +1,9 @@
 """A signed receipt for one run: what others may know of it, and nothing more.
 
-A receipt names the ledger's head, so that whoever holds it can later prove that the ledger was
-rolled back or rewritten. It holds no fingerprint, no record count, no cap, and of other runs
-nothing but that the ledger has so many entries.
+A receipt names the ledger's head and the entries of all receipts given before, so that whoever
+holds an older one sees at once whether the ledger was rolled back or rewritten since. It holds no
+fingerprint, no record count, no cap, and of other runs nothing but that the ledger has so many
+entries and gave so many receipts.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from fedethics.errors import LedgerError, LedgerTampered
 from fedethics.identity import Identity, verify
 from fedethics.privacy.ledger.book import Book
 from fedethics.privacy.ledger.model import RECEIPT_PURPOSE, Charge
+from fedethics.privacy.plan import ReleaseKind
 from fedethics.terms import KEY, NAME, term
 
 Slices = Literal["unchecked", "passed", "failed"]
@@ -31,12 +33,15 @@ class SumSeen:
 
     Attributes:
         slices: whether it passed this site's check of its slices; "unchecked" where there was none.
+        adapter: SHA-256 of the adapter_model.safetensors that this site computed its part on, for
+            sums of counts; None where the sum is of updates.
     """
 
     kind: str = term(nonempty=True)
     round: int = term(at_least=0)
     sha256: str = term(pattern=KEY)
     slices: Slices = term(default="unchecked")
+    adapter: str | None = term(default=None, pattern=KEY)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +57,7 @@ class Receipt:
         fixed_noise: noise came from a seed (a test): nothing was private.
         sums: the opened sums as the coordinator told them to this site.
         ledger_entries, ledger_head: length of the chain and hash of its newest entry.
+        earlier: hashes of the entries that record each receipt given before, oldest first.
     """
 
     site: str = term(pattern=NAME)
@@ -70,6 +76,24 @@ class Receipt:
     sums: tuple[SumSeen, ...] = term(default=())
     ledger_entries: int = term(at_least=1)
     ledger_head: str = term(pattern=KEY)
+    earlier: tuple[str, ...] = term(default=(), pattern=KEY)
+
+
+def charges_of(book: Book, *, run: str, charter: Charter) -> list[Charge]:
+    """Return what a run was charged under `charter`.
+
+    Raises:
+        LedgerError: nothing, or under another charter.
+    """
+    charges = list(book.counted(run=run))
+    charter_hash = hash_of(charter)
+    others = sorted({charge.charter_hash for charge in charges} - {charter_hash})
+    if others or not charges:
+        raise LedgerError(
+            f"no receipt for run {run!r} under charter {charter_hash[:12]}: the ledger charged it "
+            + (f"under {', '.join(h[:12] for h in others)}" if others else "nothing")
+        )
+    return charges
 
 
 def make_receipt(
@@ -88,17 +112,14 @@ def make_receipt(
     Raises:
         LedgerError: the run was never charged here, or under another charter.
     """
-    charges = list(book.counted(run=run))
+    charges = charges_of(book, run=run, charter=charter)
     charter_hash = hash_of(charter)
-    others = sorted({charge.charter_hash for charge in charges} - {charter_hash})
-    if others or not charges:
-        raise LedgerError(
-            f"no receipt for run {run!r} under charter {charter_hash[:12]}: the ledger charged it "
-            + (f"under {', '.join(h[:12] for h in others)}" if others else "nothing")
-        )
     delta = charter.privacy.delta
-    training = [charge for charge in charges if charge.kind == "update"]
-    evaluation = [charge for charge in charges if charge.kind not in ("update", "steering")]
+    trained = {
+        charge.data_set.fingerprint for charge in charges if charge.kind in ("update", "steering")
+    }
+    training = [charge for charge in charges if charge.data_set.fingerprint in trained]
+    evaluation = [charge for charge in charges if charge.data_set.fingerprint not in trained]
     return Receipt(
         site=site,
         run_id=run,
@@ -107,15 +128,16 @@ def make_receipt(
         unit=charter.privacy.unit,
         neighbouring=charter.privacy.neighbouring,
         delta=delta,
-        training_rounds=tuple(charge.round_number for charge in training),
+        training_rounds=_rounds(training, "update"),
         training_epsilon=_worst(book, training, delta),
-        evaluation_rounds=tuple(charge.round_number for charge in evaluation),
+        evaluation_rounds=_rounds(evaluation, "progress", "fairness"),
         evaluation_epsilon=_worst(book, evaluation, delta),
         self_test_passed=self_test_passed,
         fixed_noise=fixed_noise,
         sums=sums,
         ledger_entries=book.length,
         ledger_head=book.head.sha256,
+        earlier=tuple(digest for digest in book.receipts if digest != book.head.sha256),
     )
 
 
@@ -152,6 +174,10 @@ def read_receipt(data: bytes, *, public_key: str) -> Receipt:
     if not verify(public_key, body, signature, purpose=RECEIPT_PURPOSE):
         raise LedgerTampered(f"the receipt of {receipt.site} is not signed by key {public_key}")
     return receipt
+
+
+def _rounds(charges: Iterable[Charge], *kinds: ReleaseKind) -> tuple[int, ...]:
+    return tuple(charge.round_number for charge in charges if charge.kind in kinds)
 
 
 def _worst(book: Book, charges: Iterable[Charge], delta: float) -> float | None:

@@ -127,3 +127,8 @@ def _check_receipt(book: Book, data: bytes, public_key: str) -> None:
             f"a signed receipt for run {receipt.run_id!r} names entry {index} with hash "
             f"{sha256[:12]}, which this ledger does not hold: it was rolled back or rewritten"
         )
+    if not set(receipt.earlier) <= set(book.receipts):
+        raise LedgerTampered(
+            f"a signed receipt for run {receipt.run_id!r} names receipts given before it that this "
+            "ledger does not hold: it was rolled back or rewritten"
+        )

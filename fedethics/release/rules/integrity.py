@@ -55,6 +55,7 @@ def _charter(folder: Folder) -> Rule:
 
 def _adapter(folder: Folder) -> Rule:
     faults: list[str] = []
+    gaps: tuple[str, ...] = ()
     try:
         actual = durable.file_sha256(located(folder.path, ADAPTER))
     except ReleaseError as error:
@@ -65,13 +66,38 @@ def _adapter(folder: Folder) -> Rule:
                 f"{ADAPTER} hashes to {actual[:12]}, but the one that was evaluated is "
                 f"{folder.evidence.model_hash[:12]}."
             )
-    findings = Findings(faults=tuple(faults))
+        others, silent = _other_adapters(folder, actual)
+        faults += others
+        gaps = silent
+    findings = Findings(faults=tuple(faults), gaps=gaps)
     return findings.rule(
         "the adapter that was evaluated",
         topic=_TOPIC,
         holds=f"The adapter of this run, {folder.evidence.model_hash[:12]}, is the one that the "
-        "coordinator says the figures are about.",
+        "group tables are about, by each counted site's signed receipt.",
         evidence=ADAPTER,
+    )
+
+
+def _other_adapters(folder: Folder, actual: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return who counted the groups of another adapter than this file, and who does not say."""
+    counted = {
+        site: told.adapter
+        for site, receipt in genuine_receipts(folder).items()
+        for told in receipt.sums
+        if told.kind == FAIRNESS
+    }
+    sites = [
+        site
+        for entry in folder.evidence.rounds
+        if entry.kind == FAIRNESS
+        for site in entry.survivors
+    ]
+    others = [site for site in sites if counted.get(site) not in {None, actual}]
+    silent = [site for site in sites if counted.get(site) is None]
+    return (
+        (f"The group tables of {', '.join(others)} are of another adapter.",) if others else (),
+        (f"No receipt of {', '.join(silent)} says which adapter was counted.",) if silent else (),
     )
 
 
@@ -150,7 +176,8 @@ def _sums(folder: Folder) -> Rule:
     tables = [entry for entry in found.rounds if entry.kind == FAIRNESS]
     if len(tables) > 1:
         faults.append("Fairness tables were opened more than once; the plan pays for one.")
-    if tables and tables[-1].sum_sha256 != sum_sha256(found.counts + found.histogram):
+    whole = found.counts + found.histogram + found.explanation
+    if tables and tables[-1].sum_sha256 != sum_sha256(whole):
         faults.append("The group tables are not the sum that was opened.")
     gaps = () if tables else ("No opened sum of group tables is on record.",)
     findings = Findings(faults=tuple(faults), gaps=gaps)

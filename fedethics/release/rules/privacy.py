@@ -204,6 +204,8 @@ def _differences(folder: Folder) -> tuple[str, ...]:
     }
     pairs["counts_variance"] = (found.counts_variance, planned.counts_std**2)
     pairs["histogram_variance"] = (found.histogram_variance, planned.histogram_std**2)
+    pairs["effects_variance"] = (found.effects_variance, planned.effects_std**2)
+    pairs["flips_variance"] = (found.flips_variance, planned.flips_std**2)
     for entry in found.progress:
         label = f"progress variance of round {entry.round}"
         pairs[label] = (entry.variance, planned.progress_std**2)

@@ -13,6 +13,17 @@ from fedethics.release.sections.block import Table
 HERE, PARTLY, ABSENT = "yes", "in part", "no"
 _HEAD = ("Item", "What it asks for", "Answered?", "Where, or what is missing")
 
+_PRIVACY = (
+    "Unit, epsilon at every site by signed receipt, every release. An attack on the adapter: "
+)
+_EXPLAINED = (
+    "What the model looks at: columns left out, words swapped, over all sites. Single predictions: "
+    "each site for itself, with `fedethics explain`."
+)
+_UNEXPLAINED = (
+    "The charter asks for no explanation over all sites. Single predictions: each site for itself, "
+    "with `fedethics explain`."
+)
 _ANNEX_IV = (
     ("1 (a)", "intended purpose, provider, version", PARTLY,
      "Purpose and version: first screen, charter. The provider: not recorded."),
@@ -78,11 +89,9 @@ _MEASURE = (
      "Intervals hold chance and noise. Other sites and later years: not measured."),
     ("MEASURE 2.8", "accountability and transparency", HERE,
      "Signatures, approvals, what the coordinator saw, verification offline."),
-    ("MEASURE 2.9", "the model is explained and validated", ABSENT,
-     "No explanation of single predictions."),
+    ("MEASURE 2.9", "the model is explained and validated", "{explaining}", "{explained}"),
     ("MEASURE 2.10", "privacy risk is examined and documented", PARTLY,
-     "Unit, epsilon at every site by signed receipt, every release. An attack on the adapter: "
-     "not run."),
+     "{audit}"),
     ("MEASURE 2.11 (a)", "kinds of harm and the people harmed are named", HERE,
      "First screen; charter: harmed."),
     ("MEASURE 2.11 (b)", "harms are measured across, within and between groups, and for "
@@ -121,7 +130,16 @@ def _filled(
         if people
         else "The charter names no stakeholder besides the sites."
     )
-    words = {"{signers}": signers, "{decision}": decision.sentence}
+    attacked = "made, with its ROC" if folder.evidence.audit else "not run"
+    explained = folder.tables.explanation is not None
+    words = {
+        "{signers}": signers,
+        "{decision}": decision.sentence,
+        "{audit}": _PRIVACY + attacked,
+        "{explaining}": PARTLY if explained else ABSENT,
+        "{explained}": _EXPLAINED if explained else _UNEXPLAINED,
+    }
     return tuple(
-        (item, asks, answered, words.get(where, where)) for item, asks, answered, where in items
+        (item, asks, words.get(answered, answered), words.get(where, where))
+        for item, asks, answered, where in items
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+from fedethics.charter.explanation_terms import STEPS
 from fedethics.privacy.plan import make_plan
 from fedethics.release.folder import Folder
 from fedethics.release.sections.block import NARROW, Table, number
-from fedethics.tasks import FAIRNESS, PROGRESS, STEERING, UPDATE
+from fedethics.tasks import AUDIT, FAIRNESS, PROGRESS, STEERING, UPDATE
 
 
 def build(folder: Folder) -> Table:
@@ -34,7 +35,7 @@ def build(folder: Folder) -> Table:
             "counts by group, label and prediction; histograms of scores",
             "held out",
             f"{privacy.evaluation.mechanism}: std {number(facts.counts_std, 2)} on each count, "
-            f"{number(facts.histogram_std, 2)} on each bin of the sum",
+            f"{number(facts.histogram_std, 2)} on each bin of the sum{_explained(folder)}",
         ),
         STEERING: (
             f"counts by {charter.mitigation.feature}, label and prediction, before the round",
@@ -43,6 +44,19 @@ def build(folder: Folder) -> Table:
             f"{number(math.sqrt(plan.steering_sum_variance), 2)} on each count of the sum",
         ),
     }
+    if plan.audit is not None:
+        stds = [
+            number(math.sqrt(half.sum_variance), 2)
+            for half in (plan.audit.members, plan.audit.non_members)
+        ]
+        rows[AUDIT] = (
+            "histograms of the adapter's certainty, trained and held-out apart",
+            "trained; held out",
+            f"{privacy.evaluation.mechanism}: std {stds[0]} and {stds[1]} on each bin of the sum",
+        )
+    if charter.ethics.explanation.asked:
+        what, whose, how = rows[FAIRNESS]
+        rows[FAIRNESS] = (f"{what}; sums of score changes and counts of flips", whose, how)
     return Table(
         head=("After", "What left, as a sum", "Records that paid", "Mechanism", "Sites in the sum"),
         rows=tuple(
@@ -53,4 +67,15 @@ def build(folder: Folder) -> Table:
             )
             for entry in folder.evidence.rounds
         ),
+    )
+
+
+def _explained(folder: Folder) -> str:
+    terms, facts = folder.charter.ethics.explanation, folder.evidence.plan
+    if not terms.asked:
+        return ""
+    change = facts.effects_std * terms.largest_change / STEPS
+    return (
+        f"; {number(change, 2)} on each sum of score changes, {number(facts.flips_std, 2)} on each "
+        "count of flips"
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+from fedethics.charter.explanation_terms import STEPS
 from fedethics.charter.model import Charter
 from fedethics.errors import AccountingError
 from fedethics.privacy.accounting import epsilon
+from fedethics.privacy.audit_plan import AuditPlan
 from fedethics.privacy.events import Event
 from fedethics.privacy.ledger.receipt import Receipt
 from fedethics.privacy.meaning import attack_sentence
@@ -62,7 +64,8 @@ def over_time(folder: Folder) -> Block | None:
     """Return epsilon growing over the charges of each site; None where nothing bounds it."""
     charter, found = folder.charter, genuine_receipts(folder)
     try:
-        lines = _lines(charter, make_plan(charter), found)
+        plan = make_plan(charter)
+        lines = _lines(charter, plan, found, plan.audit if folder.evidence.audit else None)
     except AccountingError:
         return None
     if not lines or not all(math.isfinite(value) for line in lines for value in line.y):
@@ -94,7 +97,9 @@ def over_time(folder: Folder) -> Block | None:
     )
 
 
-def _lines(charter: Charter, plan: PrivacyPlan, found: dict[str, Receipt]) -> list[Line]:
+def _lines(
+    charter: Charter, plan: PrivacyPlan, found: dict[str, Receipt], audit: AuditPlan | None
+) -> list[Line]:
     def cost(kind: str, after: int) -> tuple[Event, ...]:
         if kind == TRAINED:
             return (plan.round_event,)
@@ -108,6 +113,9 @@ def _lines(charter: Charter, plan: PrivacyPlan, found: dict[str, Receipt]) -> li
     for (kind, rounds), sites in sorted(charged.items(), reverse=True):
         who = listed(tuple(sites)) if len(sites) < len(charter.roster) else "every site"
         steps = [(after, cost(kind, after)) for after in rounds]
+        if steps and audit is not None and rounds[-1] == charter.training.rounds:
+            half = audit.members if kind == TRAINED else audit.non_members
+            steps[-1] = (rounds[-1], (*steps[-1][1], half.event))
         if steps:
             lines.append(_cumulative(steps, f"{kind}: {who}", charter.privacy.delta))
     return lines
@@ -161,8 +169,20 @@ def facts(folder: Folder) -> Table:
         ("Noise on each summed count (std)", number(plan.counts_std, 2)),
         ("Noise on each summed histogram bin (std)", number(plan.histogram_std, 2)),
         ("Noise on each summed progress count (std)", number(plan.progress_std, 2)),
+        *_explained(folder),
     )
     return Table(head=("Term", "Value"), rows=rows)
+
+
+def _explained(folder: Folder) -> tuple[tuple[str, str], ...]:
+    plan, terms = folder.evidence.plan, folder.charter.ethics.explanation
+    if not terms.asked:
+        return ()
+    change = plan.effects_std * terms.largest_change / STEPS
+    return (
+        ("Noise on each summed change of scores (std)", number(change, 2)),
+        ("Noise on each summed count of flips (std)", number(plan.flips_std, 2)),
+    )
 
 
 def _trust(folder: Folder, mode: str) -> str:

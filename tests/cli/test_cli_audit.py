@@ -1,0 +1,42 @@
+"""`fedethics audit mechanism`: a sound mechanism passes, half its noise is named."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from fedethics.charter.document import encode
+from fedethics.cli.main import app
+from fedethics.errors import EXIT_INTEGRITY
+from fedethics.training import dp_sgd
+from tests.training.tiny_models import charter_for, save_tiny
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    folder = save_tiny(tmp_path_factory.mktemp("tiny"), "llama", task="causal-lm")
+    path = tmp_path_factory.mktemp("charter") / "charter.json"
+    path.write_bytes(encode(charter_for(folder, "llama", task="causal-lm")))
+    return ["audit", "mechanism", str(path), "--model-dir", str(folder)]
+
+
+def test_a_sound_mechanism_is_shown_as_a_table_and_as_json(asked):
+    shown = CliRunner().invoke(app, asked)
+    assert shown.exit_code == 0 and "noise of one step" in shown.output
+    assert "CONTRADICTED" not in shown.output and "never prove one" in " ".join(
+        shown.output.split()
+    )
+    found = json.loads(CliRunner().invoke(app, [*asked, "--json"]).output)
+    assert found["sound"] and len(found["figures"]) == 7
+    assert found["figures"][5]["measured"] < found["promised-epsilon"]
+
+
+def test_half_the_noise_ends_with_its_own_exit_code(asked, monkeypatch):
+    honest = dp_sgd.gaussian
+    monkeypatch.setattr(
+        dp_sgd, "gaussian", lambda noise, size, std: honest(noise, size=size, std=std / 2)
+    )
+    done = CliRunner().invoke(app, [*asked, "--json"])
+    found = json.loads(done.output)
+    assert (done.exit_code, found["sound"]) == (EXIT_INTEGRITY, False)
+    assert not found["figures"][0]["passed"]
