@@ -3,9 +3,11 @@
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from fedethics.flower.pin import end_with_coordinator
 from fedethics.flower.pulls import quicken_pulls
 from fedethics.privacy.plan import make_plan
 from fedethics.training.learner import Learner
+from server.alone import alone
 from server.closing import close
 from server.enrolment import Enrolment
 from server.events import EventLog
@@ -23,8 +25,14 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run one job, or what is left of it."""
+    end_with_coordinator()
     quicken_pulls()
     settings = RunSettings.from_run_config(context.run_config)
+    with alone(settings.job_path):
+        _run(grid, settings)
+
+
+def _run(grid: Grid, settings: RunSettings) -> None:
     job = Job.open(settings)
     files, events = ProtocolFiles(job.path), EventLog(job.path)
     work_timeout_s, relay_timeout_s = settings.leg_timeout_s, settings.relay_timeout_s

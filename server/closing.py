@@ -42,7 +42,9 @@ SERVER_SAW = (
     "shares that open the sum over the survivors, and nothing else",
     "for each sum: which slices of it each site asked to check",
     "the opened sums: the weighted update with every site's noise in it, and the noised counts, of "
-    "held-out records and, where the charter steers training between groups, of training records",
+    "held-out records and, where the charter steers training between groups or asks for a "
+    "membership audit, of training records; "
+    "where the charter asks for explanations, noised sums of score changes of held-out records too",
     "which sites answered, refused (as a code) or fell silent, and when",
     "a signed receipt a site: epsilon spent on this run, rounds charged, whether its self-test "
     "passed, whether noise was fixed for tests, hashes of the sums it was told and whether they "
@@ -143,11 +145,15 @@ def _evidence(
         partition=charter.data.source,
         plan=plan_facts(charter),
         counts=opened[: layout.counts_length],
-        histogram=opened[layout.counts_length :],
+        histogram=opened[layout.counts_length : layout.tables_length],
+        explanation=opened[layout.tables_length :],
         counts_variance=plan.sum_variance(plan.counts_std),
         histogram_variance=plan.sum_variance(plan.histogram_std),
+        effects_variance=plan.sum_variance(plan.effects_std),
+        flips_variance=plan.sum_variance(plan.flips_std),
         progress=job.state.progress,
         steering=job.state.steering,
+        audit=job.state.audit,
         rounds=job.state.sums,
         receipts=tuple(signed for signed, _ in taken),
         countersignatures=witnesses,

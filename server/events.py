@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fedethics.canonical import Json
+from fedethics.errors import RunError
 from fedethics.release.run_log import EVENTS, read_events
 
 __all__ = ["EVENTS", "EventLog", "read_events"]
@@ -26,7 +27,17 @@ class EventLog:
                 file.write("\n")  # a crash tore the last line; the next one stands by itself
 
     def write(self, event: str, **fields: Json) -> None:
-        """Append one event with its time (UTC)."""
+        """Append one event with its time (UTC).
+
+        Raises:
+            RunError: it cannot be written, as when the disk is full.
+        """
         line = json.dumps({"time": datetime.now(UTC).isoformat(), "event": event, **fields})
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise RunError(
+                f"{self._path} cannot be written ({error.strerror}). What was committed is kept; "
+                "make room, then resume the job"
+            ) from error

@@ -21,6 +21,8 @@ Payloads = Mapping[str, bytes]
 Take = Callable[[bytes], object]
 About = Mapping[str, Json]
 
+_LOOK_S = 1.0
+
 
 def untaken(_data: bytes) -> None:
     """Take an answer that says nothing but that it came."""
@@ -58,6 +60,23 @@ class Federation:
     def keep(self, sites: Collection[str]) -> None:
         """Go on with these of the enrolled sites."""
         self._node_of = {site: node for site, node in self._node_of.items() if site in sites}
+
+    def await_connected(self, *, enough: int) -> None:
+        """Wait until `enough` of the enrolled sites are connected again.
+
+        A site that has lost its connection is waited for as long as one that works, no longer; who
+        went for good is missed by what comes next.
+        """
+        deadline, told = time.monotonic() + self.exchange.work_timeout_s, False
+        while True:
+            here = set(self.exchange.nodes())
+            away: list[Json] = [site for site in self.sites if self._node_of[site] not in here]
+            if len(self._node_of) - len(away) >= enough or time.monotonic() > deadline:
+                return
+            if not told:
+                told = True
+                self.events.write("waiting", sites=away, timeout_s=self.exchange.work_timeout_s)
+            time.sleep(_LOOK_S)
 
     def leg(
         self,

@@ -18,7 +18,7 @@ from fedethics import canonical, terms
 from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.charter.signing import CharterSignature, load_signatures, signatures_path
-from fedethics.errors import RunError
+from fedethics.errors import ReleaseError, RunError
 from fedethics.identity import Identity
 from fedethics.release import durable
 from fedethics.release.evidence import OpenedSum, Progress, Steering
@@ -40,6 +40,7 @@ class JobState:
         progress: opened light evaluations.
         fairness: opened fairness tables; empty until the final evaluation.
         steering: opened counts of training records, oldest first, each one flat table.
+        audit: opened histograms of the membership audit; empty until then, or without.
     """
 
     started: str = term()
@@ -49,6 +50,7 @@ class JobState:
     progress: tuple[Progress, ...] = term(default=())
     fairness: tuple[int, ...] = term(default=())
     steering: tuple[Steering, ...] = term(default=())
+    audit: tuple[int, ...] = term(default=())
 
 
 @dataclass(slots=True)
@@ -87,9 +89,13 @@ class Job:
         return job
 
     def commit(self, **changes: object) -> None:
-        """Change the state and make it durable."""
+        """Change the state and make it durable.
+
+        Raises:
+            RunError: it cannot be written, as when the disk is full; what was committed stands.
+        """
         self.state = dataclasses.replace(self.state, **changes)  # type: ignore[arg-type]
-        durable.write(self.path / STATE, canonical.encode(terms.document(self.state)))
+        _write(self.path / STATE, canonical.encode(terms.document(self.state)))
 
     def begin_epoch(self) -> None:
         """Use up the next epoch's number, before its members are told of each other."""
@@ -110,11 +116,20 @@ class Job:
         self, number: int, adapter: NDArray[np.float32], sums: tuple[OpenedSum, ...]
     ) -> None:
         """Make round `number` durable: first its adapter, then the state that points to it."""
-        durable.write(self._adapter_path(number), adapter.astype("<f4").tobytes())
+        _write(self._adapter_path(number), adapter.astype("<f4").tobytes())
         self.commit(committed_round=number, sums=sums)
 
     def _adapter_path(self, number: int) -> Path:
         return self.path / "rounds" / f"adapter-{number:04d}.f32"
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        durable.write(path, data)
+    except ReleaseError as error:
+        raise RunError(
+            f"{error}. What was committed is kept; make room, then resume the job"
+        ) from error
 
 
 def _fresh(path: Path) -> JobState:

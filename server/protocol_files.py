@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import cast
 
 from fedethics.errors import RunError
-from fedethics.tasks import FAIRNESS, PROGRESS, STEERING, UPDATE, Kind
+from fedethics.tasks import AUDIT, FAIRNESS, PROGRESS, STEERING, UPDATE, Kind
 
 FOLDER = "protocol"
-_TASKS = (UPDATE, PROGRESS, FAIRNESS, STEERING)
+_TASKS = (UPDATE, PROGRESS, FAIRNESS, STEERING, AUDIT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,8 @@ class Rounds:
                 self._train(number)
             if number in self.plan.progress_rounds and not job.is_committed(tasks.PROGRESS, number):
                 self._progress(number)
+        if self.plan.audit is not None and not job.is_committed(tasks.AUDIT, rounds):
+            self._audit(rounds)
         if not job.state.fairness:
             self._fairness(rounds)
         return self._adapter(after=rounds)
@@ -93,6 +95,13 @@ class Rounds:
             # resumed run fills.
             self.events.write("progress-skipped", round=number, why=str(error))
             return
+        self._commit(session)
+        self.sums.settle(session)
+
+    def _audit(self, number: int) -> None:
+        self.enrolment.complete()
+        self.events.write("audit-started", round=number)
+        session = self.sums.open(tasks.AUDIT, number, self._adapter(after=number))
         self._commit(session)
         self.sums.settle(session)
 
@@ -142,6 +151,9 @@ class Rounds:
             counted = Steering(round=number, counts=counts, variance=variance)
             self.job.commit(sums=sums, steering=(*self.job.state.steering, counted))
             self.events.write("training-steered", round=number)
+        elif session.task == tasks.AUDIT:
+            self.job.commit(sums=sums, audit=counts)
+            self.events.write("audit-committed", round=number)
         else:
             self.job.commit(sums=sums, fairness=counts)
             self.events.write("fairness-committed", round=number)

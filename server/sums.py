@@ -81,7 +81,9 @@ class Sums:
                 `UnfinishedOpeningError`) the opening is to be finished when the job is resumed.
         """
         reason = ""
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                self._await_sites(task)
             try:
                 session = self._masked(task, number, adapter, steering)
             except SecaggAbort as error:
@@ -163,6 +165,15 @@ class Sums:
             session.proof()
         return session
 
+    def _await_sites(self, task: tasks.Kind) -> None:
+        """Let sites that lost their connection come back, where the job could not go on without."""
+        everyone = len(self.federation.sites)
+        if task == tasks.UPDATE:
+            terms = tasks.secagg_terms(self.job.charter, charter_hash=self.job.charter_hash)
+            self.federation.await_connected(enough=terms.smallest_sum(everyone))
+        elif task != tasks.PROGRESS:
+            self.federation.await_connected(enough=everyone)
+
     def _begin(self, task: tasks.Kind, number: int, model_hash: str) -> CoordinatorRound:
         job, epoch = self.job, self.federation.epoch
         if epoch is None:
@@ -187,7 +198,9 @@ class Sums:
     def _reveal(self, session: CoordinatorRound, *, anyone: bool = False) -> None:
         """Ask for shares until the sum opens; the same request each time, for the same answer."""
         reason, about = "", _about(session)
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                self.federation.await_connected(enough=len(self.federation.sites))
             asked = _each("proof", session.unrevealed())
             if anyone and asked:
                 content = next(iter(asked.values()))

@@ -21,11 +21,13 @@ from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.deployment.certificates import require_valid
 from fedethics.deployment.children import Child, installed, python
+from fedethics.deployment.disk import shortage
 from fedethics.deployment.locking import locked, write_secret
 from fedethics.deployment.settings import FederationHome
 from fedethics.deployment.tail import Tail
 from fedethics.errors import RunError
 
+_STARTED_BY = "FEDETHICS_STARTED_BY"  # fedethics.flower.pin, which this room does not import
 _GRACE_S = 20.0
 # It would wait for the sites' open connections; its state is in SQLite and needs no good-bye.
 _LINK_GRACE_S = 4.0
@@ -47,6 +49,7 @@ class Coordinator:
     _superexec: Child | None = None
     _submission: Child | None = None
     _said: Tail | None = None
+    _short: bool = False
 
     @contextmanager
     def running(self) -> Iterator[Coordinator]:
@@ -81,7 +84,16 @@ class Coordinator:
         for child in (self._superlink, self._superexec):
             if child is not None and not child.alive:
                 child.start()
-        return self._said.new() if self._said else []
+        said = self._said.new() if self._said else []
+        return [*self._disk(), *said]
+
+    def _disk(self) -> list[dict[str, Any]]:
+        """Tell once that the disk is all but full, and once that it no longer is."""
+        why = shortage(self.home.path)
+        if bool(why) == self._short:
+            return []
+        self._short = bool(why)
+        return [{"event": "disk-full", "why": why} if why else {"event": "disk-has-room"}]
 
     @property
     def exit_code(self) -> int | None:
@@ -161,7 +173,9 @@ def _superexec(home: FederationHome, secret: Path) -> Child:
         *("--superexec-auth-secret-file", str(secret)),
         *("--parent-pid", str(os.getpid())),
     )
-    return Child("superexec", command, folder / "serverapp.log", folder, _flower_home(home))
+    # The launcher hands its environment on to the ServerApp, which ends with this process.
+    own = _flower_home(home) | {_STARTED_BY: str(os.getpid())}
+    return Child("superexec", command, folder / "serverapp.log", folder, own)
 
 
 def _submission(home: FederationHome, charter: Charter, config: dict[str, Any]) -> Child:

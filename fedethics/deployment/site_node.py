@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedethics.deployment.children import Child, python
+from fedethics.deployment.disk import shortage
 from fedethics.deployment.locking import locked, write_secret
 from fedethics.deployment.refusals import Refused, why_it_ended
 from fedethics.errors import RunError
@@ -67,6 +68,11 @@ class SiteNode:
     def contact(self) -> Path:
         """The file whose age is the time of last contact."""
         return self.folder / "contact"
+
+    @property
+    def note(self) -> str:
+        """What keeps the node from working, for its operator; empty when nothing does."""
+        return self.words or shortage(self.home.path)
 
     @contextmanager
     def running(self) -> Iterator[SiteNode]:

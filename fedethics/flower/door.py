@@ -18,8 +18,10 @@ from fedethics.errors import FedethicsError, RunError
 from fedethics.flower.wire import parse_request, reply_message
 from fedethics.protocol import UNEXPECTED, Reply, refuse
 from fedethics.site.handler import SiteHandler
+from fedethics.site.log import write_if_possible
 
 SITES_DIRECTORY = "FEDETHICS_SITES"
+_LONGEST_REASON = 4000
 
 
 def answer(message: Message, context: Context) -> Message:
@@ -39,14 +41,20 @@ def _reply(message: Message, context: Context) -> Reply:
     try:
         return handler.handle(parse_request(message))
     except FedethicsError as error:
-        handler.log.write("refused", code=error.code, reason=str(error))
+        write_if_possible(handler.log, "refused", code=error.code, reason=_short(str(error)))
         return Reply(refusal=refuse(error))
     except Exception as error:  # see the module's docstring: no text may reach the coordinator
         # Not its text either, which may quote a record: the log holds names and places only.
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
-        handler.log.write("unexpected", kind=type(error).__name__, where=where)
+        kind, code = type(error).__name__, UNEXPECTED.code
+        write_if_possible(handler.log, "unexpected", code=code, kind=kind, where=where)
         return Reply(refusal=UNEXPECTED)
+
+
+def _short(reason: str) -> str:
+    """Cut a reason that quotes what was sent at length: the sender does not fill this disk."""
+    return reason if len(reason) <= _LONGEST_REASON else reason[:_LONGEST_REASON] + "..."
 
 
 def site_home(context: Context) -> Path:

@@ -17,22 +17,24 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flwr.app import Context
+from flwr.app import Context, Message
 
 from fedethics.charter import document
-from fedethics.errors import FedethicsError
+from fedethics.errors import FedethicsError, RunError
 from fedethics.flower.door import answer
 from fedethics.flower.pace import Pace
 from fedethics.flower.pin import end_with_parent, require_flower
 from fedethics.flower.pulls import quicken_pulls
 from fedethics.flower.runtime_api import FAILURES, Job, SuperNodeQueue, SuperNodeTask
+from fedethics.flower.wire import reply_message
+from fedethics.protocol import UNEXPECTED, Reply, refuse
 from fedethics.secagg import SiteStore
 from fedethics.site.home import SiteHome
-from fedethics.site.log import SiteLog
+from fedethics.site.log import SiteLog, write_if_possible
 from fedethics.site.session import Session
 
 _WAIT_S = 0.5
@@ -75,7 +77,8 @@ class Executor:
         if self.working is None:
             yield
             return
-        self.working.touch(mode=0o600)
+        with suppress(OSError):  # for watchers only
+            self.working.touch(mode=0o600)
         try:
             yield
         finally:
@@ -98,13 +101,11 @@ class Executor:
             if job is None:
                 lost = "stopping"
                 return
-            self._note_bundle(job.run_id, job.bundle_sha256)
-            reply = answer(job.message, self._own(job.context))
-            task.push(reply, job.context)
+            task.push(self._reply(job), job.context)
         except FAILURES as error:
             # Its text may quote what was sent; the log holds the kind only.
             lost = type(error).__name__
-            self.log.write("task-lost", kind=lost)
+            write_if_possible(self.log, "task-lost", code=UNEXPECTED.code, kind=lost)
         finally:
             task.end(why=lost)
 
@@ -121,9 +122,17 @@ class Executor:
             newer = self._acquire()
             if newer is not None:
                 task.end(why="superseded")
-                self.log.write("task-superseded")
+                write_if_possible(self.log, "task-superseded")
                 task = newer
         return task, None
+
+    def _reply(self, job: Job) -> Message:
+        try:
+            self._note_bundle(job.run_id, job.bundle_sha256)
+        except RunError as error:
+            # The log cannot be written: what no log can hold is not begun.
+            return reply_message(Reply(refusal=refuse(error)), to=job.message)
+        return answer(job.message, self._own(job.context))
 
     def _own(self, context: Context) -> Context:
         """Return the context with this site's home, whatever came with the message."""
@@ -137,8 +146,8 @@ class Executor:
 
     def _note_bundle(self, run_id: int, sha256: str) -> None:
         if (run_id, sha256) not in self._bundles:
-            self._bundles.add((run_id, sha256))
             self.log.write("bundle", flower_run=str(run_id), sha256=sha256, executed=False)
+            self._bundles.add((run_id, sha256))
 
 
 def preload(home: Path) -> None:
@@ -168,12 +177,12 @@ def main() -> None:
     executor = Executor(options.home, queue, log, working=working)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: executor.stopping.set())
-    log.write("executor-started")
+    write_if_possible(log, "executor-started")
     if not options.no_preload:
         _preload(options.home, log)
-    log.write("ready")
+    write_if_possible(log, "ready")
     executor.run()
-    log.write("executor-stopped")
+    write_if_possible(log, "executor-stopped")
     sys.exit(0)
 
 
@@ -182,9 +191,9 @@ def _preload(home: Path, log: SiteLog) -> None:
     try:
         preload(home)
     except FedethicsError as error:
-        log.write("not-preloaded", code=error.code, reason=str(error))
+        write_if_possible(log, "not-preloaded", code=error.code, reason=str(error))
         return
-    log.write("preloaded", seconds=round(time.monotonic() - began, 1))
+    write_if_possible(log, "preloaded", seconds=round(time.monotonic() - began, 1))
 
 
 def _options() -> argparse.Namespace:

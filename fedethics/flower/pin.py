@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 
 from fedethics.errors import SetupError
 
 SERIES = "1.41."
+STARTED_BY = "FEDETHICS_STARTED_BY"
 _CHECK_S = 1.0
 
 
@@ -33,9 +35,33 @@ def require_flower() -> None:
 def end_with_parent() -> None:
     """End this process when the one that started it is gone, even if that one was killed."""
     parent = os.getppid()
+    _end_unless(lambda: os.getppid() == parent)
 
+
+def end_with_coordinator() -> None:
+    """End this process when the `federation start` that it belongs to is gone.
+
+    A ServerApp has Flower's launcher for a parent, which it outlives. Without `federation start`,
+    as in a simulation, nothing is watched.
+    """
+    coordinator = os.environ.get(STARTED_BY, "")
+    if coordinator.isdigit():
+        _end_unless(lambda: _runs(int(coordinator)))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return False  # the number belongs to somebody else by now
+    return True
+
+
+def _end_unless(holds: Callable[[], bool]) -> None:
     def watch() -> None:
-        while os.getppid() == parent:
+        while holds():
             time.sleep(_CHECK_S)
         os._exit(0)
 

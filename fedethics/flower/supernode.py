@@ -1,18 +1,23 @@
 """`python -m fedethics.flower.supernode ...`: Flower's own SuperNode, asking at a better pace.
 
 Everything is Flower's `flower-supernode` with its own options; only the two fixed pauses of its
-loop (3 s between questions, 0.5 s for the reply) follow `Pace`. The process ends with its parent.
+loop (3 s between questions, 0.5 s for the reply) follow `Pace`, and what ends it is in `endurance`.
+The process ends with its parent.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import time
+import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from flwr.supernode import start_client_internal
 from flwr.supernode.cli import flower_supernode
 
+from fedethics.flower import endurance
 from fedethics.flower.pace import Pace
 from fedethics.flower.pin import end_with_parent, require_flower
 from fedethics.flower.pulls import quicken_pulls
@@ -35,7 +40,8 @@ class PacedTime:
         if seconds >= FLOWER_IDLE_S:
             # Flower comes here only after the SuperLink said that it has no message.
             if self._contact is not None:
-                self._contact.touch(mode=0o600)
+                with suppress(OSError):  # for watchers only
+                    self._contact.touch(mode=0o600)
             time.sleep(self._pace.pause_s())
             return
         # Shorter pauses are only made while a message is being answered.
@@ -56,7 +62,13 @@ def main() -> None:
     contact = os.environ.get(CONTACT_FILE)
     pace = Pace(fastest_s=0.1, slowest_s=FLOWER_IDLE_S)
     install(PacedTime(pace, contact=Path(contact) if contact else None))
-    flower_supernode()
+    endurance.install()
+    try:
+        flower_supernode()
+    except Exception:  # whatever it was, the thread that serves the executor would go on without it
+        traceback.print_exc()
+    # Flower's loop has ended; it would leave a process without a connection.
+    signal.raise_signal(signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,11 @@ from fedethics.terms import NAME
 _HEADER = "fedethics"
 _PAYLOADS = "payloads"
 MAX_PAYLOAD_BYTES = 2**31
+_NPY_START = 10  # magic, version 1.0, and two bytes that say how long the header is
+_NPY_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00(?s:..)\{'descr': '\|u1', 'fortran_order': (?:True|False), "
+    rb"'shape': \((\d{1,19}),\), \} *\n"
+)
 
 
 def request_message(request: Request, *, node_id: int, ttl_s: float, group: str) -> Message:
@@ -47,7 +52,7 @@ def parse_request(message: Message) -> Request:
     """
     header = _header(message)
     protocol = header.get("protocol")
-    if protocol != PROTOCOL:
+    if type(protocol) is not int or protocol != PROTOCOL:  # True and 1.0 are equal to 1
         raise SecaggReject(
             f"request speaks protocol {protocol!r}, this site speaks {PROTOCOL}; nothing was done"
         )
@@ -109,5 +114,18 @@ def _payloads(message: Message) -> dict[str, bytes]:
     for name, array in record.items():
         if array.dtype != "uint8" or len(array.data) > MAX_PAYLOAD_BYTES:
             raise SecaggReject(f"payload {name!r} is not a byte array of allowed size")
-        payloads[name] = array.numpy().tobytes()
+        payloads[name] = _unpacked(name, array.data)
     return payloads
+
+
+def _unpacked(name: str, data: bytes) -> bytes:
+    """Return the bytes of a one-dimensional uint8 array in numpy's file format, version 1.
+
+    numpy's own reader would evaluate the header, and first make room for as much as it claims.
+    """
+    end = _NPY_START + int.from_bytes(data[_NPY_START - 2 : _NPY_START], "little")
+    header = _NPY_HEADER.fullmatch(data[:end])
+    body = data[end:]
+    if header is None or int(header[1]) != len(body):
+        raise SecaggReject(f"payload {name!r} is not the byte array it claims; nothing was done")
+    return body

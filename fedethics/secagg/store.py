@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedethics.errors import PolicyError
+from fedethics.errors import LedgerError, PolicyError
 from fedethics.secagg.store_transaction import StoreTransaction
 
 _SCHEMA_VERSION = 2
@@ -87,6 +87,7 @@ class SiteStore:
 
         Raises:
             PolicyError: others may read the file or its folder, or another version wrote it.
+            LedgerError: it cannot be made, as when the disk is full.
         """
         self._path = Path(path)
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -94,7 +95,7 @@ class SiteStore:
         if not self._path.exists():
             self._create()
         _refuse_if_shared(self._path, remedy="600")
-        with closing(self._connect()) as connection:
+        with self._connected() as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version == 1:
                 version = _SCHEMA_VERSION
@@ -107,13 +108,19 @@ class SiteStore:
 
     @contextmanager
     def transaction(self) -> Iterator[StoreTransaction]:
-        """Run one step: all of it is durable on a clean exit, none of it on an exception."""
-        with closing(self._connect()) as connection:
+        """Run one step: all of it is durable on a clean exit, none of it on an exception.
+
+        Raises:
+            LedgerError: the file cannot be read or written, as when the disk is full.
+        """
+        with self._connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield StoreTransaction(connection)
             except BaseException:
-                connection.execute("ROLLBACK")
+                # SQLite has rolled back by itself where it was the disk that failed.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
 
@@ -133,7 +140,7 @@ class SiteStore:
     def evidence(self) -> tuple[Evidence, ...]:
         """Return every lie caught so far, oldest first."""
         columns = "at_s, charter, signer, reason, message, earlier"
-        with closing(self._connect()) as connection:
+        with self._connected() as connection:
             rows = connection.execute(f"SELECT {columns} FROM evidence ORDER BY ordinal")  # noqa: S608
             return tuple(
                 Evidence(
@@ -152,12 +159,23 @@ class SiteStore:
             os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:
             return  # another process of this site was first
-        with closing(self._connect()) as connection:
+        with self._connected() as connection:
             connection.executescript(
                 f"PRAGMA page_size = {_PAGE_BYTES}; "
                 f"BEGIN IMMEDIATE; {_EPOCHS_AND_TRUST} {_SCHEMA} "
                 f"PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
             )
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(self._connect()) as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise LedgerError(
+                f"{self._path} cannot be used ({error}); nothing was sent. Make room on the disk "
+                "or free the file, and the same step can be taken again"
+            ) from error
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=_LOCK_TIMEOUT_S, isolation_level=None)

@@ -94,7 +94,7 @@ def test_nothing_of_an_error_leaves_the_door_even_when_the_log_cannot_be_written
     context = Context(2, 2, {"site-home": str(home)}, RecordDict(), {})
     refusal = parse_reply(answer(message, context)).refusal
     assert refusal is not None
-    assert refusal.code == "FE000"
+    assert refusal.code == "FE101"
     assert str(home) not in refusal.sentence and "secret" not in refusal.sentence
 
 

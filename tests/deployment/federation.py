@@ -24,6 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from fedethics.charter.audit_terms import AuditTerms
+from fedethics.charter.explanation_terms import ExplanationTerms
 from fedethics.deployment.certificates import make_certificates
 from fedethics.deployment.site_node import free_port
 from simulations import staging
@@ -36,12 +38,17 @@ DATA = ROOT / ".data" / "heart"
 SEED = "7"
 
 
-def stage(folder: Path, *, rounds: int = 1, copies: int = 1) -> Stage:
-    """Stage the four hospitals, each `copies` times, with fixed noise: 1 local step a round."""
+def stage(folder: Path, *, rounds: int = 1, copies: int = 1, most: int | None = None) -> Stage:
+    """Stage the four hospitals, each `copies` times, with fixed noise: 1 local step a round.
+
+    With `most`, only so many of these sites.
+    """
     heart.fetch(DATA)
     scenario, draft = load(ROOT / "configs" / "heart.toml")
     training = dataclasses.replace(draft.training, rounds=rounds, local_steps=1)
-    draft = dataclasses.replace(draft, training=training)
+    ethics = dataclasses.replace(draft.ethics, explanation=ExplanationTerms())  # for speed
+    privacy = dataclasses.replace(draft.privacy, audit=AuditTerms())  # likewise
+    draft = dataclasses.replace(draft, training=training, ethics=ethics, privacy=privacy)
     policy = (ROOT / "configs" / "policy.hospital.toml").read_text()
     folder.mkdir(parents=True)
     (folder / "policy.toml").write_text(
@@ -52,7 +59,7 @@ def stage(folder: Path, *, rounds: int = 1, copies: int = 1) -> Stage:
         for suffix in ("", *(f"-{number}" for number in range(2, copies + 1)))
         for site in scenario.sites
     )
-    scenario = dataclasses.replace(scenario, sites=sites, test_noise_seed=SEED)
+    scenario = dataclasses.replace(scenario, sites=sites[:most], test_noise_seed=SEED)
     return staging.build(scenario, draft, base=folder, data_dir=DATA, run_dir=folder / "run")
 
 
@@ -63,6 +70,7 @@ class Federation:
     stage: Stage
     port: int
     started: list[subprocess.Popen[bytes]] = dataclasses.field(default_factory=list)
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def coordinator(self) -> Path:
@@ -79,7 +87,7 @@ class Federation:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self.stage.run_dir,
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
+                env=os.environ | {"OMP_NUM_THREADS": "1"} | self.environment,
             )
         self.started.append(process)
         return process
@@ -155,14 +163,20 @@ def node_key(home: Path) -> bytes:
     return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
 
 
-def deploy(made: Stage, *, now: datetime | None = None, wait_s: float = 120.0) -> Federation:
+def deploy(
+    made: Stage,
+    *,
+    now: datetime | None = None,
+    wait_s: float = 120.0,
+    leg_timeout_s: float = 120.0,
+) -> Federation:
     """Give a staged federation certificates, node keys and addresses."""
     port = free_port()
     tls = made.coordinator / "tls"
     make_certificates(tls, names=["127.0.0.1", "localhost"], now=now)
     settings = {
         "superlink": {"listen": f"127.0.0.1:{port}"},
-        "job": {"id": "run", "leg-timeout-s": 120.0, "wait-s": wait_s},
+        "job": {"id": "run", "leg-timeout-s": leg_timeout_s, "wait-s": wait_s},
     }
     (made.coordinator / "federation.toml").write_text(tomli_w.dumps(settings))
     (made.coordinator / "nodes").mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import http.server
+import json
 import re
 import shutil
 import ssl
@@ -12,10 +13,13 @@ import threading
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 import tomli_w
+import typer
 import yaml
 
+from fedethics.cli.main import app
 from fedethics.deployment.site_node import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,18 +51,25 @@ CLOSED = (
     "/v1/fleet/..%2fcontrol%2fstart-run",
     "/v1/fleet//pull-messages",
     "/v1/fleet/pull-messages/x",
+    "/v1/fleet/pull-messages\n",
     "/v1/control/start-run?x=/v1/fleet/pull-messages",
 )
 
 
 def _rule() -> re.Pattern[str]:
     (found,) = re.findall(r"location ~ (\^/v1/fleet\S+)", NGINX)
-    return re.compile(found)
+    return re.compile(_in_python(found))
+
+
+def _in_python(rule: str) -> str:
+    """Spell the end of the text as Python does; $ would let a newline through."""
+    assert rule.endswith(r"\z") and "$" not in rule
+    return rule.removesuffix(r"\z") + r"\Z"
 
 
 def test_both_proxies_hold_the_same_one_rule():
     (caddy,) = re.findall(r"path_regexp (\S+)", CADDY)
-    assert caddy == _rule().pattern
+    assert _in_python(caddy) == _rule().pattern
 
 
 def test_the_rule_takes_flowers_own_fleet_paths_and_no_other():
@@ -147,6 +158,50 @@ def test_the_sites_container_listens_to_nobody_and_only_the_proxy_reaches_the_su
     server = yaml.safe_load((ROOT / "server" / "kit" / "compose.yaml").read_text())
     assert "ports" not in server["services"]["coordinator"]
     assert server["networks"][server["services"]["coordinator"]["networks"][0]]["internal"] is True
+
+
+def _commands() -> list[tuple[str, list[str]]]:
+    """Return every `fedethics` command line of the kits, with the file that holds it."""
+    found: list[tuple[str, list[str]]] = []
+    for unit in UNITS:
+        for line in re.findall(r"^Exec\w+=\S*/fedethics (.*)$", unit.read_text(), re.MULTILINE):
+            found.append((unit.name, line.split()))
+    for side in ("server", "clients"):
+        text = (ROOT / side / "kit" / "Containerfile").read_text()
+        (entry,), (words,) = (re.findall(rf"^{key} (.*)$", text, re.M) for key in _RUN_BY)
+        assert json.loads(entry) == ["fedethics"]
+        found.append((f"{side}/Containerfile", json.loads(words)))
+    return found
+
+
+_RUN_BY = ("ENTRYPOINT", "CMD")
+
+
+def test_every_command_of_the_kits_is_one_that_fedethics_takes():
+    commands = _commands()
+    assert len(commands) == 5
+    for where, words in commands:
+        command = typer.main.get_command(app)
+        context = click.Context(command)
+        while isinstance(command, click.Group):
+            command = command.commands[words.pop(0)]
+            context = click.Context(command, parent=context)
+        told, rest, _ = command.make_parser(context).parse_args(list(words))
+        assert rest == [], where
+        assert told["home"] == "/var/lib/fedethics", where
+
+
+@pytest.mark.parametrize("side", ["server", "clients"])
+def test_what_a_containerfile_copies_is_there(side):
+    text = (ROOT / side / "kit" / "Containerfile").read_text()
+    copied = re.findall(r"^COPY (--from=bundle )?(.+) \S+$", text, re.MULTILINE)
+    mounted = re.findall(r"from=bundle,source=(\S+?),", text)
+    bundle = (ROOT / "tools" / "offline_bundle.py").read_text()
+    for name in (*mounted, *(names for from_bundle, names in copied if from_bundle)):
+        assert f'bundle / "{name}"' in bundle
+    for from_bundle, names in copied:
+        for name in () if from_bundle else names.split():
+            assert (ROOT / name).exists(), name
 
 
 class _Proxy(http.server.BaseHTTPRequestHandler):

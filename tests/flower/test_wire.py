@@ -69,3 +69,41 @@ def test_a_message_without_header_or_with_a_foreign_array_is_refused():
     message.content["payloads"] = ArrayRecord({"open": Array(np.zeros(2, dtype=np.float32))})
     with pytest.raises(SecaggReject, match="not a byte array"):
         parse_request(message)
+
+
+@pytest.mark.parametrize("protocol", [True, 1.0, "1"])
+def test_what_only_equals_the_protocol_number_is_refused(protocol):
+    with pytest.raises(SecaggReject, match="speaks protocol"):
+        parse_request(_sent(protocol=protocol))
+
+
+def _npy(header: str, body: bytes) -> bytes:
+    padded = header.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded + body
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"no array at all",
+        _npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1099511627776,), }", b"x"),
+        _npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1,), }", b"xx"),
+        _npy("{'descr': '|u1', 'fortran_order': False, 'shape': (-1,), }", b"x"),
+        _npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1, 1), }", b"x"),
+        _npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1,), }", bytes(8)),
+        _npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", b"cos\nsystem\n."),
+        _npy("__import__('os').system('true')", b"x"),
+        _npy("(" * 100, b"x"),
+        b"\x93NUMPY\x02\x00",
+    ],
+)
+def test_an_array_that_lies_about_itself_is_refused_by_site_and_coordinator_alike(data):
+    request = _sent()
+    request.content["payloads"] = ArrayRecord({"open": Array("uint8", (1,), "numpy.ndarray", data)})
+    with pytest.raises(SecaggReject, match="payload 'open'"):
+        parse_request(request)
+    reply = reply_message(Reply(payloads={"share": b"x"}), to=_sent())
+    reply.content["payloads"] = request.content["payloads"]
+    with pytest.raises(SecaggReject, match="payload 'open'"):
+        parse_reply(wire_copy(reply, message_id="r"))

@@ -7,6 +7,7 @@ set aside at every step, and the job is resumed from each.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -33,19 +34,33 @@ class Death:
 
 
 class Recorder:
-    """Sets aside what lies on the disk at each step of a job."""
+    """Sets aside what lies on the disk at each step of a job, unless it lay there before.
+
+    What a resumed job does follows from the disk, so two steps that left the same are one death.
+    """
 
     def __init__(self, stage, folder: Path, wanted) -> None:
         self.stage, self.folder, self.wanted = stage, folder, wanted
         self.tap, self.deaths, self.seen = Tap(), [], {}
+        self.disks: set[str] = set()
 
     def step(self, name: str) -> None:
         self.seen[name] = self.seen.get(name, 0) + 1
         numbered = f"{name} #{self.seen[name]}"
-        if self.wanted(name, self.seen[name]):
+        if self.wanted(name, self.seen[name]) and self._is_new():
             kept = self.folder / str(len(self.deaths)) / "run"
             shutil.copytree(self.stage.run_dir, kept)
             self.deaths.append(Death(numbered, kept, self.tap.copy()))
+
+    def _is_new(self) -> bool:
+        lies = hashlib.sha256()
+        for file in sorted(self.stage.run_dir.rglob("*")):
+            if file.is_file():
+                lies.update(f"{file.relative_to(self.stage.run_dir)}\0".encode())
+                lies.update(hashlib.sha256(file.read_bytes()).digest())
+        before = len(self.disks)
+        self.disks.add(lies.hexdigest())
+        return len(self.disks) > before
 
     def around(self, monkeypatch, owner, method: str, name: str) -> None:
         real = getattr(owner, method)
