@@ -1,6 +1,8 @@
 # One front door. `make` lists what there is; each target sets up what it needs.
 PY := .venv/bin/python
 PYTHON ?= python3
+# A test process for each core, up to four; tests of real processes have the machine to themselves.
+SPREAD := -n auto --maxprocesses 4 --dist loadfile
 # Never phone home, never install anything while running.
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
@@ -20,10 +22,11 @@ demo: setup ## four real hospitals, end to end, under 4 minutes
 	@$(PY) -m simulations configs/heart.toml
 
 test: setup ## the fast tests, some 5 to 9 minutes
-	@$(PY) -m pytest -q
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -q $(SPREAD)
 
 test-slow: setup ## the slow tests: real processes, Flower's own runtime
-	@$(PY) -m pytest -q -m slow
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -q -m slow $(SPREAD) --ignore tests/deployment
+	@$(PY) -m pytest -q -m slow tests/deployment
 
 test-all: test test-slow ## the fast and the slow tests, as CI runs them
 

@@ -111,6 +111,10 @@ class Bench:
             training = dataclasses.replace(privacy.training, mechanism="none")
         else:
             training = dataclasses.replace(privacy.training, mechanism="dp-sgd", epsilon=epsilon)
+            # A smaller budget leaves the audit the same part of it.
+            part = min(1.0, epsilon / privacy.training.epsilon)
+            audit = dataclasses.replace(privacy.audit, epsilon=privacy.audit.epsilon * part)
+            privacy = dataclasses.replace(privacy, audit=audit)
         privacy = dataclasses.replace(privacy, training=training)
         return make_plan(dataclasses.replace(self.charter, privacy=privacy))
 

@@ -30,7 +30,6 @@ def simulate(
 ) -> None:
     """Run the real apps over an in-process grid and show what came out."""
     from simulations import staging
-    from simulations.play import play
     from simulations.scenario import data_folder, load
 
     setup, draft = load(scenario)
@@ -45,6 +44,9 @@ def simulate(
             data_dir=data_folder(setup, data),
             run_dir=out / name,
         )
+    # Late: it takes seconds to import torch, and a wrong file is answered at once.
+    from simulations.play import play
+
     try:
         play(
             Console(),

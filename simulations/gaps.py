@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,6 +12,7 @@ from fedethics.charter.ethics_terms import Objective
 from fedethics.charter.model import Charter
 from fedethics.data.split import Split
 from fedethics.fairness import Tables, aggregate, tabulate
+from fedethics.fairness.explained import NOTHING_EXPLAINED
 from fedethics.tasks import layout_of
 
 
@@ -20,7 +22,10 @@ def chosen_gap(charter: Charter) -> Objective | None:
         (
             one
             for one in charter.ethics.objectives
-            if one.feature and one.metric.endswith("_difference") and one.direction == "at-most"
+            if one.feature
+            and one.metric.endswith("_difference")
+            and one.direction == "at-most"
+            and not one.needs_swap
         ),
         None,
     )
@@ -36,7 +41,7 @@ def pooled_gap(
     objective = chosen_gap(charter)
     if objective is None:
         return None
-    layout = layout_of(charter)
+    layout = dataclasses.replace(layout_of(charter), explained=NOTHING_EXPLAINED)
     summed = sum(
         tabulate(
             layout,

@@ -19,6 +19,7 @@ from fedethics.charter.mitigation_terms import MitigationTerms
 from fedethics.charter.model import Charter
 from fedethics.errors import FairnessError, RunError
 from fedethics.fairness import Tables, tabulate
+from fedethics.fairness.explained import NOTHING_EXPLAINED
 from fedethics.fairness.mitigation import ThresholdPlan, group_thresholds
 from fedethics.privacy.count_noise import draw_share
 from fedethics.privacy.noise import NoiseSource
@@ -174,7 +175,9 @@ def _tables(
 ) -> Tables:
     """Return the fairness tables of the chosen records, with the noise of the charter's plan."""
     charter = bench.charter
-    plan, layout = bench.plan(charter.privacy.training.epsilon), layout_of(charter)
+    plan = bench.plan(charter.privacy.training.epsilon)
+    # Thresholds are compared by their decisions; nothing is explained here.
+    layout = dataclasses.replace(layout_of(charter), explained=NOTHING_EXPLAINED)
     total = np.zeros(layout.length, dtype=np.int64)
     for site, split in bench.records.items():
         part, mask = split.held_out, chosen[site]

@@ -282,6 +282,7 @@ def test_the_table_shows_what_the_sums_and_the_steering_rest_on(day):
     assert rows["whether a sum told is the true one"][0] == "by the sites, in slices"
     assert rows["how training noise is drawn"][0] == "fast (float64)"
     assert rows["training steered between groups"][0] == "none"
+    assert rows["attack on the finished adapter"][1] == 'only with "audit" among allow.releases'
     draft = day.coordinator / "draft.toml"
     text = draft.read_text().replace('mode = "strict"', 'mode = "fast"\nverify-slices = false')
     text += '\n[mitigation]\nmethod = "dual-ascent"\nfeature = "sex"\nepsilon = 0.25\n'
