@@ -75,6 +75,11 @@ class Objective:
 
         return find_metric(self.metric).swapped
 
+    @property
+    def needs_whole_shifts(self) -> bool:
+        """Whether the metric is a change of score, which must not be cut before it is judged."""
+        return self.needs_swap and "flip" not in self.metric
+
     def problems(self) -> list[str]:
         """Refuse what could never be judged: a bar outside the metric's range, and the like."""
         from fedethics.fairness import objective  # here: as above

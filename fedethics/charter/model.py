@@ -144,6 +144,12 @@ def _explanation_rule(ethics: EthicsTerms, data: DataTerms) -> Iterator[str]:
                 f"ethics.objectives[{index}]: {objective.metric} needs the words of "
                 f"{objective.feature!r} swapped, which ethics.explanation.swap does not list"
             )
+        if objective.needs_whole_shifts and ethics.explanation.largest_change < 1:
+            yield (
+                f"ethics.objectives[{index}]: {objective.metric} would be judged on changes cut at "
+                f"ethics.explanation.largest-change {ethics.explanation.largest_change:g}; set it "
+                "to 1, or ask for a flip rate"
+            )
 
 
 def _absent_rule(roster: tuple[Member, ...], data: DataTerms) -> Iterator[str]:

@@ -93,6 +93,7 @@ class SwapSums:
         shifts: (G, 2), summed changes of the score, [group, fell or rose], both counted positive.
         flips_variance, shifts_variance: noise variance of each entry.
         most: the largest change that counts.
+        step: what each change was rounded to.
     """
 
     flips: FloatArray
@@ -100,6 +101,7 @@ class SwapSums:
     flips_variance: float
     shifts_variance: float
     most: float
+    step: float
 
     def scaled(self, *, records: float, noise: float) -> SwapSums:
         """Return the same rates with `records` times as many people, `noise` times the std."""
@@ -180,6 +182,7 @@ class Explanation:
                 flips_variance=flips,
                 shifts_variance=effects * unit**2,
                 most=layout.largest_change,
+                step=unit,
             )
             place = end
         return cls(

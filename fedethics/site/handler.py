@@ -103,8 +103,6 @@ class SiteHandler:
         require_form(session, adapter, opening)
         granted = session.permit(opening.run)
         question = session.question(opening)
-        if opening.task != tasks.UPDATE:
-            session.note_adapter(question, adapter)
         vector = session.journal.find(
             question, model_hash=opening.model_hash, audience=session.audience(opening)
         )
@@ -142,6 +140,7 @@ class SiteHandler:
             vector,
             model_hash=opening.model_hash,
             audience=session.audience(opening),
+            adapter_sha256=session.adapter_sha256(opening, adapter),
         )
         for reservation in reserved:
             session.ledger.confirm(reservation, note="noised answer drawn")

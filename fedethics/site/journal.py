@@ -113,22 +113,24 @@ class Journal:
         *,
         model_hash: str,
         audience: str = "",
+        adapter_sha256: str = "",
     ) -> None:
-        """Write an answer durably, before anything made of it leaves; one for others is dropped."""
+        """Write an answer durably, before anything made of it leaves; one for others is dropped.
+
+        With it stays, for good, which adapter the answer is about (as a file; empty for updates).
+        """
         words = vector.astype("<i8").tobytes()
         with self._open() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (*question.key, model_hash, words, audience),
             )
-
-    def examined(self, question: Question, *, adapter_sha256: str) -> None:
-        """Note which adapter, as a file, the answer to `question` is about."""
-        with self._open() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO adapters VALUES (?, ?, ?, ?, ?)",
-                (*question.key, adapter_sha256),
-            )
+            if adapter_sha256:
+                # The first stays: a later opening that names another adapter is refused.
+                connection.execute(
+                    "INSERT OR IGNORE INTO adapters VALUES (?, ?, ?, ?, ?)",
+                    (*question.key, adapter_sha256),
+                )
 
     def opened(self, question: Question, *, sum_sha256: str) -> None:
         """Note the sum that was opened for `question` and delete the answer to it."""

@@ -158,10 +158,11 @@ class Session:
                 "site could single out its records. Nothing was computed"
             )
 
-    def note_adapter(self, question: Question, adapter: NDArray[np.float32]) -> None:
-        """Note which file the counts of `question` are about: the receipt says it to the gate."""
-        data = self.workbench.learner.adapter_bytes(adapter)
-        self.journal.examined(question, adapter_sha256=sha256_hex(data))
+    def adapter_sha256(self, opening: Opening, adapter: NDArray[np.float32]) -> str:
+        """Name the file that counts are about, for the gate; empty where updates are asked for."""
+        if opening.task == tasks.UPDATE:
+            return ""
+        return sha256_hex(self.workbench.learner.adapter_bytes(adapter))
 
     def reserve(self, granted: Permit, opening: Opening) -> tuple[Reservation, ...]:
         """Charge the ledger for the work that `opening` asks for, durably, before it is done.

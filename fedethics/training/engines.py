@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from fedethics.training.activations import Activations
 from fedethics.training.learner import Learner
 from fedethics.training.opacus_hooks import OpacusGradients
 from fedethics.training.per_sample import PerSampleGradients
@@ -20,20 +19,21 @@ ENGINES: Mapping[Engine, Callable[[Learner], PerSampleGradients]] = {
 _SHORT_TOKENS = 2048
 
 
-def engine_for(learner: Learner, activations: Activations, *, batch: int) -> Engine:
-    """Return the engine that the site chose; for "auto", the faster one on batches like this.
+def engine_for(learner: Learner, *, batch: int) -> Engine:
+    """Return the engine that the site chose; for "auto", the likely faster one.
+
+    Guarantee: it follows from public numbers alone. Were it the lengths of the site's texts, one
+    record could change the last bits of all others' gradients.
 
     Args:
-        learner: whose compute settings are read.
-        activations: what is trained on.
+        learner: whose compute settings and longest text are read.
         batch: records computed at once.
     """
     if learner.compute.gradients != "auto":
         return learner.compute.gradients
-    tokens = sum(map(len, activations.hidden)) / max(1, len(activations))
-    return "tapped" if tokens * batch < _SHORT_TOKENS else "opacus"
+    return "tapped" if learner.max_tokens * batch < _SHORT_TOKENS else "opacus"
 
 
-def gradients_of(learner: Learner, activations: Activations, *, batch: int) -> PerSampleGradients:
+def gradients_of(learner: Learner, *, batch: int) -> PerSampleGradients:
     """Return the chosen engine on the learner's model, to be used as a context; hold its lock."""
-    return ENGINES[engine_for(learner, activations, batch=batch)](learner)
+    return ENGINES[engine_for(learner, batch=batch)](learner)

@@ -122,6 +122,11 @@ class Learner:
         self.lock = threading.RLock()
 
     @property
+    def max_tokens(self) -> int:
+        """Tokens to which a longer text is cut, by the charter."""
+        return self._charter.model.max_tokens
+
+    @property
     def size(self) -> int:
         """Number of trainable parameters, p."""
         return self._initial.size

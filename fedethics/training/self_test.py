@@ -173,7 +173,7 @@ def _check_clipping(
     tight = dataclasses.replace(terms, clipping_norm=1e-3, unit="record")
     add, unit = (integer_sum, tight.grid_scale) if terms.noise == "strict" else (clipped_sum, 1.0)
     everyone = np.arange(len(labels))
-    with gradients_of(learner, activations, batch=terms.batch) as gradients:
+    with gradients_of(learner, batch=terms.batch) as gradients:
         for units in (everyone, np.zeros_like(everyone)):
             site = site_of(learner, gradients, activations, labels, units=units, terms=tight)
             for sampled in {tuple(set(units)), *((one,) for one in set(units))}:

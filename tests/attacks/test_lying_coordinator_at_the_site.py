@@ -11,13 +11,14 @@ import pytest
 from flwr.app import Context, RecordDict
 
 from fedethics import tasks
+from fedethics.canonical import sha256_hex
 from fedethics.errors import LedgerError, LedgerTampered, SecaggReject
 from fedethics.flower.door import answer
 from fedethics.flower.inprocess import enter_task, wire_copy
 from fedethics.flower.wire import parse_reply, request_message
 from fedethics.identity import Identity
 from fedethics.privacy.accounting import epsilon
-from fedethics.privacy.ledger import Ledger, read_book
+from fedethics.privacy.ledger import Ledger, read_book, read_receipt
 from fedethics.protocol import Action, Request
 from fedethics.release import evidence, folder, gate
 from fedethics.site.workbench import open_workbench
@@ -166,3 +167,33 @@ def _site_json(home: Path) -> str:
     import tomllib
 
     return json.dumps(tomllib.loads((home / "site.toml").read_text()))
+
+
+def test_a_second_opening_with_another_adapter_does_not_change_what_a_receipt_says_was_counted(
+    liar,
+):
+    liar.enrol()
+    last = liar.stage.charter.training.rounds
+    counted, other = liar.adapter, liar.adapter + np.float32(0.5)
+    opened = liar.open(tasks.FAIRNESS, last)
+    for site in liar.handlers:
+        work = {"open": opened.open_message, "adapter": counted.astype("<f4").tobytes()}
+        opened.add_share(liar.ask(site, Action.EVALUATE, **work)["share"])
+    for site in liar.handlers:
+        refused = liar.work(site, tasks.FAIRNESS, last, adapter=other)
+        assert "with another model before" in str(refused)
+    for site, message in opened.forward().items():
+        opened.add_masked(liar.ask(site, Action.FORWARD, forward=message)["masked"])
+    for site, message in opened.survivors().items():
+        opened.add_confirm(liar.ask(site, Action.SURVIVORS, survivors=message)["confirm"])
+    opened.proof()
+    for site, message in opened.unrevealed().items():
+        opened.add_reveal(liar.ask(site, Action.PROOF, proof=message)["reveal"])
+    told = opened.result().message
+    expected = sha256_hex(liar.learner.adapter_bytes(counted))
+    for site in liar.handlers:
+        liar.ask(site, Action.RESULT, result=told)
+        data = liar.ask(site, Action.RECEIPT)["receipt"]
+        public_key = liar.stage.charter.member(site).public_key
+        (said,) = read_receipt(data, public_key=public_key).sums
+        assert said.adapter == expected

@@ -106,6 +106,15 @@ def test_an_objective_may_name_the_flip_rate_of_a_swapped_feature(tmp_path):
     assert charter.ethics.objectives[0].needs_swap
 
 
+def test_a_change_of_score_that_is_cut_cannot_be_an_objective(tmp_path):
+    objective = OBJECTIVE.format(feature="sex", bar=0.06, direction="at-most")
+    objective = objective.replace("counterfactual_flip_rate", "counterfactual_score_shift")
+    cut = 'swap = ["sex"]\nlargest-change = 0.05'
+    with pytest.raises(CharterError, match="judged on changes cut at"):
+        charter_with(tmp_path, cut, objective=objective)
+    charter_with(tmp_path, 'swap = ["sex"]\nlargest-change = 1.0', objective=objective)
+
+
 @pytest.mark.parametrize(
     ("feature", "bar", "direction", "why"),
     [

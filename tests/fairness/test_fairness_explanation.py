@@ -315,3 +315,28 @@ def test_blocks_do_not_overlap():
             *itertools.chain(*((s.flips, s.shifts) for s in found.swaps.values())),
         ]
         assert sum(np.count_nonzero(block) for block in sums) == 1
+
+
+def test_changes_below_half_a_step_are_not_called_none():
+    # Each of 20,000 scores moves by 0.0038, which rounds to no step of 1/128.
+    layout = Layout(features=(SEX,), explained=Explained(swaps=(SEX,), largest_change=0.5))
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 2, (20_000, 1))
+    scores = rng.uniform(0.2, 0.4, 20_000)
+    vector = np.concatenate(
+        [
+            tabulate(layout, groups=groups, labels=(scores > 0.3).astype(np.int8), scores=scores),
+            tabulate_explanation(
+                layout,
+                groups=groups,
+                scores=scores,
+                occluded={},
+                swapped={SEX.name: scores[:, None] + 0.0038},
+            ),
+        ]
+    )
+    tables = Tables.from_vector(
+        vector, layout=layout, counts_variance=0.0, histogram_variance=0.0, sites=4
+    )
+    shift = aggregate(tables, "counterfactual_score_shift", feature=SEX.name)
+    assert shift.low <= 0.0038 <= shift.high

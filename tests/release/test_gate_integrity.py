@@ -155,6 +155,23 @@ def test_group_tables_of_another_adapter_fail(stage, heart, lay):
     assert "tables of cleveland are of another adapter" in found.sentence
 
 
+def test_a_site_cannot_be_struck_from_the_evidence_to_hide_what_it_counted(stage, heart, lay):
+    found = _told(stage, heart, "cleveland", adapter="ab" * 32)
+    rounds = tuple(
+        entry
+        if entry.kind == "update"
+        else dataclasses.replace(
+            entry,
+            cohort=tuple(site for site in entry.cohort if site != "cleveland"),
+            survivors=tuple(site for site in entry.survivors if site != "cleveland"),
+        )
+        for entry in found.rounds
+    )
+    report = gate.examine(lay(stage, dataclasses.replace(found, rounds=rounds)))
+    assert _rule(report, "the adapter that was evaluated").verdict == "fail"
+    assert "without the whole cohort" in _rule(report, "sums over enough sites").sentence
+
+
 def test_a_site_that_does_not_say_which_adapter_it_counted_leaves_it_open(stage, heart, lay):
     report = gate.examine(lay(stage, _told(stage, heart, "cleveland", adapter=None)))
     found = _rule(report, "the adapter that was evaluated")

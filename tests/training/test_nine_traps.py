@@ -87,7 +87,7 @@ def test_2_a_loss_that_couples_records_is_refused(
 ):
     activations = learner.activations(texts)
     honest = Learner.losses
-    with learner.lock, gradients_of(learner, activations, batch=12) as gradients:
+    with learner.lock, gradients_of(learner, batch=12) as gradients:
         (batch, *_) = activations.batches(np.arange(12), 12)
         monkeypatch.setattr(Learner, "losses", lambda *given: honest(*given).mean())
         with pytest.raises(TrainingError, match="one number for each record"):
@@ -198,7 +198,7 @@ def test_a_stray_forward_pass_in_a_round_changes_no_gradient(learner, texts, lab
     activations = learner.activations(texts)
     (batch, *_) = activations.batches(np.arange(12), 12)
     (few, *_) = activations.batches(np.arange(3), 3)
-    with learner.lock, gradients_of(learner, activations, batch=12) as gradients:
+    with learner.lock, gradients_of(learner, batch=12) as gradients:
         learner.load(moved(learner))
         expected, _ = gradients(batch, labels)
         stray = learner.losses(few, labels)  # and no backward
@@ -210,7 +210,7 @@ def test_a_stray_forward_pass_in_a_round_changes_no_gradient(learner, texts, lab
 def test_after_a_pass_that_failed_the_next_one_is_right(learner, texts, labels, moved, monkeypatch):
     activations = learner.activations(texts)
     (batch, *_) = activations.batches(np.arange(12), 12)
-    with learner.lock, gradients_of(learner, activations, batch=12) as gradients:
+    with learner.lock, gradients_of(learner, batch=12) as gradients:
         learner.load(moved(learner))
         expected, _ = gradients(batch, labels)
         with monkeypatch.context() as broken:

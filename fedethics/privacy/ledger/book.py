@@ -114,6 +114,15 @@ class Book:
             if wanted and charge.state != "released" and run in (None, charge.run):
                 yield charge
 
+    def runs_given_last(self) -> set[str]:
+        """Return the runs of which a receipt was given since anything else was written."""
+        found: set[str] = set()
+        for sealed in reversed(self.entries):
+            if sealed.body["action"] != "receipt":
+                break
+            found.add(str(sealed.body["run"]))
+        return found
+
     def newest_charge(self, data_set: DataSet) -> Charge:
         """Return the newest charge of an account that has any, released or not."""
         return [

@@ -113,8 +113,8 @@ class Ledger:
         Guarantee: when this returns, the charge is on disk and everything ever charged to the data
         set composes to at most the cap; when it raises BudgetExceeded, nothing was written. Two
         processes cannot both spend the last of a budget. The same round again is a new charge.
-        With `whole_run`, all that the run will ever ask of the data set, two runs that were both
-        permitted cannot both begin where only one could end.
+        With `whole_run`, all that the run will ever ask of the data set, a run does not begin where
+        what others were charged so far leaves no room for all of it.
 
         Raises:
             BudgetExceeded: over the life of the data set, within the run, or within the year.
@@ -218,8 +218,7 @@ class Ledger:
         charges_of(self._journal.refresh(), run=run, charter=charter)
         with self._journal.exclusive() as append:
             book = self._journal.book
-            newest = book.entries[-1].body
-            if (newest["action"], newest.get("run")) != ("receipt", run):
+            if run not in book.runs_given_last():
                 append({"action": "receipt", "run": run}, self._time())
             receipt = make_receipt(
                 book,

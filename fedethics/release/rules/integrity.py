@@ -93,7 +93,8 @@ def _other_adapters(folder: Folder, actual: str) -> tuple[tuple[str, ...], tuple
         if entry.kind == FAIRNESS
         for site in entry.survivors
     ]
-    others = [site for site in sites if counted.get(site) not in {None, actual}]
+    # Of all receipts, not only those of whom the coordinator lists as counted.
+    others = [site for site, told in counted.items() if told not in {None, actual}]
     silent = [site for site in sites if counted.get(site) is None]
     return (
         (f"The group tables of {', '.join(others)} are of another adapter.",) if others else (),
@@ -254,6 +255,6 @@ def _sum_faults(folder: Folder, entry: OpenedSum) -> list[str]:
         faults.append(f"{where} names a site that is not on the roster.")
     if survivors | dropped != cohort or survivors & dropped:
         faults.append(f"{where} does not account for every site asked.")
-    if entry.kind != UPDATE and survivors != cohort:
+    if entry.kind != UPDATE and not survivors == cohort == set(folder.charter.site_names):
         faults.append(f"{where} was opened without the whole cohort.")
     return faults
