@@ -8,8 +8,7 @@ import signal
 import psutil
 import pytest
 
-from fedethics.privacy.ledger.verify import read_book
-from fedethics.release import evidence
+from tests.deployment.books import check_books, seen
 from tests.deployment.federation import Federation
 
 pytestmark = pytest.mark.slow
@@ -27,13 +26,6 @@ def _kill(parent: int, word: str) -> int:
     return found[0].pid
 
 
-def _seen(federation: Federation, event: str, **fields: object) -> bool:
-    return any(
-        entry["event"] == event and all(entry.get(key) == value for key, value in fields.items())
-        for entry in federation.events()
-    )
-
-
 def _finish(federation: Federation, coordinator, *, resumes: int) -> None:
     """Wait for the run's end; resume it at most `resumes` times; it must end well."""
     code = coordinator.wait(timeout=280)
@@ -44,28 +36,16 @@ def _finish(federation: Federation, coordinator, *, resumes: int) -> None:
     assert code == 0, federation.told()
 
 
-def _check_books(federation: Federation) -> None:
-    """No sum was opened twice, and each site was charged for every sum that it is in."""
-    sums = evidence.load(federation.job / "evidence.json").rounds
-    assert len({(entry.round, entry.kind) for entry in sums}) == len(sums)
-    for site, home in federation.stage.homes.items():
-        charged = {
-            (charge.round_number, charge.kind) for charge in read_book(home / "ledger.db").counted()
-        }
-        owed = {(entry.round, entry.kind) for entry in sums if site in entry.survivors}
-        assert owed <= charged, site
-
-
 def test_a_job_outlives_its_superlink_and_is_resumed_when_its_server_app_is_killed(deployed):
     federation = deployed(rounds=2)
     sites = federation.sites()
     coordinator = federation.coordinate()
     federation.until(
-        lambda: _seen(federation, "round-started", round=1), timeout_s=150, what="round 1"
+        lambda: seen(federation, "round-started", round=1), timeout_s=150, what="round 1"
     )
     _kill(coordinator.pid, "fedethics.flower.superlink")
     federation.until(
-        lambda: _seen(federation, "round-started", round=2), timeout_s=150, what="round 2"
+        lambda: seen(federation, "round-started", round=2), timeout_s=150, what="round 2"
     )
     _kill(coordinator.pid, "flwr-serverapp")
     stopped = federation.command(
@@ -77,7 +57,7 @@ def test_a_job_outlives_its_superlink_and_is_resumed_when_its_server_app_is_kill
     assert "federation resume" in federation.said(federation.coordinator)
     _finish(federation, federation.coordinate("resume"), resumes=0)
     assert all(process.poll() is None for process in sites.values()), federation.told()
-    _check_books(federation)
+    check_books(federation)
 
 
 def test_a_site_that_is_killed_while_it_trains_comes_back_and_the_job_ends(deployed):
@@ -98,4 +78,4 @@ def test_a_site_that_is_killed_while_it_trains_comes_back_and_the_job_ends(deplo
     children = {process.pid for process in psutil.Process(sites[name].pid).children()}
     assert len(children) == 2
     assert not children & killed
-    _check_books(federation)
+    check_books(federation)
