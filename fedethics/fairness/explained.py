@@ -136,12 +136,14 @@ class Explanation:
         layout: which changes these are.
         effects: (columns, groups), summed changes, counted positive; noise may make them negative.
         effects_variance: noise variance of each of them.
+        step: what each change was rounded to.
         swaps: by feature.
     """
 
     layout: Explained
     effects: FloatArray
     effects_variance: float
+    step: float
     swaps: dict[str, SwapSums]
 
     @classmethod
@@ -189,5 +191,6 @@ class Explanation:
             layout=layout,
             effects=whole[:start].reshape(columns, layout.groups) * unit,
             effects_variance=effects * unit**2,
+            step=unit,
             swaps=swaps,
         )

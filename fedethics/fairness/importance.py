@@ -40,6 +40,7 @@ def importance(tables: Tables, *, confidence: float = 0.95) -> dict[str, Estimat
         people_noise=whole.size_variance,
         most=found.layout.largest_change,
         z=z,
+        step=found.step,
     )
     return {
         column: _estimate(bands, index, found, confidence)
@@ -137,6 +138,7 @@ def _bands(
         people_noise=partition.size_variance,
         most=found.layout.largest_change,
         z=z,
+        step=found.step,
     )
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from fedethics.errors import FairnessError
 from fedethics.fairness.bounded_mean import bounded_mean
 from fedethics.fairness.explained import SwapSums
@@ -53,21 +51,12 @@ def swap_bands(partition: Partition, metric: str, *, z: float) -> Bands:
         if entries.flips
         else (sums.shifts, sums.shifts_variance, sums.most)
     )
-    bands = bounded_mean(
+    return bounded_mean(
         block[:, list(entries.columns)].sum(axis=1),
         partition.sizes,
         total_noise=noise * len(entries.columns),
         people_noise=partition.size_variance,
         most=most,
         z=z,
-    )
-    if entries.flips:
-        return bands
-    # Each change was rounded to a step, so that a mean of them may be off by half of one.
-    half = sums.step / 2
-    low, high = np.maximum(bands.low - half, 0.0), np.minimum(bands.high + half, most)
-    return Bands(
-        bands.value,
-        np.where(np.isneginf(bands.low), bands.low, low),
-        np.where(np.isposinf(bands.high), bands.high, high),
+        step=0.0 if entries.flips else sums.step,
     )
