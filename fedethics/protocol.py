@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from fedethics.errors import FedethicsError
 
-PROTOCOL = 1
+PROTOCOL = 2
 
 
 class Action(StrEnum):

@@ -1,12 +1,15 @@
 """Requests and replies as Flower messages, and back.
 
-Every payload is an array of bytes (uint8), so that Flower chunks it; scalars stand in one config
-record. A message of another protocol number, or with anything unexpected in it, is refused.
+Flower sends, stores and fetches every record, array and chunk of a message by itself, at a request
+each. So a message of up to `WHOLE_BYTES` is one config record that holds scalars and payloads; a
+larger one has its payloads beside it as arrays of bytes (uint8), which Flower sends in chunks. A
+message of another protocol number, or with anything unexpected in it, is refused.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
@@ -16,7 +19,9 @@ from fedethics.protocol import PROTOCOL, Action, Refusal, Reply, Request
 from fedethics.terms import NAME
 
 _HEADER = "fedethics"
-_PAYLOADS = "payloads"
+_PAYLOADS = "payloads"  # the record of a large message's arrays
+_PAYLOAD = "payload:"  # begins the name of a payload that stands in the header
+WHOLE_BYTES = 2**20
 MAX_PAYLOAD_BYTES = 2**31
 _NPY_START = 10  # magic, version 1.0, and two bytes that say how long the header is
 _NPY_HEADER = re.compile(
@@ -27,16 +32,13 @@ _NPY_HEADER = re.compile(
 
 def request_message(request: Request, *, node_id: int, ttl_s: float, group: str) -> Message:
     """Return `request` as a Flower message for `node_id`, valid for `ttl_s` seconds."""
-    header = ConfigRecord(
-        {
-            "protocol": request.protocol,
-            "charter-hash": request.charter_hash,
-            "run": request.run,
-        }
-    )
-    content = RecordDict({_HEADER: header, _PAYLOADS: _arrays(request.payloads)})
+    fields: dict[str, int | str] = {
+        "protocol": request.protocol,
+        "charter-hash": request.charter_hash,
+        "run": request.run,
+    }
     return Message(
-        content=content,
+        content=_content(fields, request.payloads),
         dst_node_id=node_id,
         message_type=str(request.action),
         ttl=ttl_s,
@@ -75,8 +77,7 @@ def reply_message(reply: Reply, *, to: Message) -> Message:
     fields: dict[str, int | str] = {"protocol": PROTOCOL}
     if reply.refusal is not None:
         fields |= {"refusal-code": reply.refusal.code, "refusal": reply.refusal.sentence}
-    content = RecordDict({_HEADER: ConfigRecord(fields), _PAYLOADS: _arrays(reply.payloads)})  # type: ignore[arg-type]
-    return Message(content, reply_to=to)
+    return Message(_content(fields, reply.payloads), reply_to=to)
 
 
 def parse_reply(message: Message) -> Reply:
@@ -99,18 +100,27 @@ def _header(message: Message) -> ConfigRecord:
     return record
 
 
-def _arrays(payloads: object) -> ArrayRecord:
-    items = dict(payloads)  # type: ignore[call-overload]
-    return ArrayRecord(
-        {name: Array(np.frombuffer(data, dtype=np.uint8)) for name, data in items.items()}
-    )
+def _content(fields: Mapping[str, int | str], payloads: Mapping[str, bytes]) -> RecordDict:
+    if sum(map(len, payloads.values())) > WHOLE_BYTES:
+        arrays = {
+            name: Array(np.frombuffer(data, dtype=np.uint8)) for name, data in payloads.items()
+        }
+        return RecordDict({_HEADER: ConfigRecord({**fields}), _PAYLOADS: ArrayRecord(arrays)})
+    whole = {_PAYLOAD + name: data for name, data in payloads.items()}
+    return RecordDict({_HEADER: ConfigRecord({**fields, **whole})})
 
 
 def _payloads(message: Message) -> dict[str, bytes]:
-    record = message.content.get(_PAYLOADS)
-    if not isinstance(record, ArrayRecord):
-        raise SecaggReject("message has no payloads; nothing was done")
     payloads: dict[str, bytes] = {}
+    for name, data in _header(message).items():
+        if not name.startswith(_PAYLOAD):
+            continue
+        if not isinstance(data, bytes):
+            raise SecaggReject(f"payload {name.removeprefix(_PAYLOAD)!r} is not bytes")
+        payloads[name.removeprefix(_PAYLOAD)] = data
+    record = message.content.get(_PAYLOADS, ArrayRecord())
+    if not isinstance(record, ArrayRecord) or set(record) & set(payloads):
+        raise SecaggReject("the payloads are not arrays, or there twice; nothing was done")
     for name, array in record.items():
         if array.dtype != "uint8" or len(array.data) > MAX_PAYLOAD_BYTES:
             raise SecaggReject(f"payload {name!r} is not a byte array of allowed size")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-from fedethics.protocol import Action
+from fedethics.protocol import PROTOCOL, Action
 
 MEGABYTES = 12
 Crafted = dict[str, tuple[str, Callable[[], RecordDict]]]
@@ -18,10 +18,10 @@ Crafted = dict[str, tuple[str, Callable[[], RecordDict]]]
 def crafted(charter: str) -> Crafted:
     """Return messages whose form is wrong, or whose form is right and whose meaning is not."""
     odd = {
-        "protocol as text": {"protocol": "1"},
+        "protocol as text": {"protocol": str(PROTOCOL)},
         "protocol as truth": {"protocol": True},
-        "protocol as fraction": {"protocol": 1.0},
-        "protocol 2": {"protocol": 2},
+        "protocol as fraction": {"protocol": float(PROTOCOL)},
+        "protocol 1": {"protocol": 1},
         "charter as list": {"charter-hash": [charter]},
         "another charter": {"charter-hash": "00" * 32},
         "run as number": {"run": 7},
@@ -31,7 +31,7 @@ def crafted(charter: str) -> Crafted:
     }
     found: Crafted = {}
     for name, change in odd.items():
-        header = {"protocol": 1, "charter-hash": charter, "run": "run"} | change
+        header = {"protocol": PROTOCOL, "charter-hash": charter, "run": "run"} | change
         found[name] = ("query.announce", lambda header=header: record(header, {"epoch": b"run/0"}))
     for action in ("query.shutdown", "train.evil", "evaluate.__class__", "query"):
         found[f"action {action}"] = (action, lambda: record(None, {}, charter=charter))
@@ -42,7 +42,7 @@ def crafted(charter: str) -> Crafted:
     found["no header"] = ("train", lambda: RecordDict({"payloads": ArrayRecord({})}))
     found["header of numbers"] = (
         "train",
-        lambda: RecordDict({"fedethics": MetricRecord({"protocol": 1})}),
+        lambda: RecordDict({"fedethics": MetricRecord({"protocol": PROTOCOL})}),
     )
     found["terms beside the header"] = (
         "train",
@@ -72,6 +72,9 @@ def spoilt(charter: str) -> Crafted:
     }
     for name, array in arrays.items():
         found[name] = ("train", lambda array=array: with_array(charter, array))
+    for name, body in {"a number": 7, "text": "open", "a list": [noise]}.items():
+        found[f"{name} as payload"] = ("train", lambda body=body: with_body(charter, body))
+    found["a payload twice"] = ("train", lambda: twice(charter, noise))
     large = os.urandom(MEGABYTES << 20)
     found["megabytes"] = ("train", lambda: record(None, {"open": large}, charter=charter))
     return found
@@ -80,8 +83,8 @@ def spoilt(charter: str) -> Crafted:
 def record(
     header: Mapping[str, Any] | None, payloads: Mapping[str, bytes], *, charter: str = ""
 ) -> RecordDict:
-    """Return a request's content, without the checks of an honest sender."""
-    fields = header or {"protocol": 1, "charter-hash": charter, "run": "run"}
+    """Return a request's content, without the checks of an honest sender and always as arrays."""
+    fields = header or {"protocol": PROTOCOL, "charter-hash": charter, "run": "run"}
     arrays = {name: Array(np.frombuffer(data, np.uint8)) for name, data in payloads.items()}
     return RecordDict({"fedethics": ConfigRecord(dict(fields)), "payloads": ArrayRecord(arrays)})
 
@@ -96,6 +99,18 @@ def with_terms(content: RecordDict) -> RecordDict:
 def with_array(charter: str, array: Array) -> RecordDict:
     content = record(None, {}, charter=charter)
     content["payloads"] = ArrayRecord({"open": array})
+    return content
+
+
+def with_body(charter: str, body: Any) -> RecordDict:
+    content = record(None, {}, charter=charter)
+    content["fedethics"]["payload:open"] = body
+    return content
+
+
+def twice(charter: str, noise: bytes) -> RecordDict:
+    content = record(None, {"open": noise}, charter=charter)
+    content["fedethics"]["payload:open"] = noise
     return content
 
 

@@ -15,6 +15,7 @@ from fedethics.flower.executor import Executor
 from fedethics.flower.inprocess import enter_task, wire_copy
 from fedethics.flower.runtime_api import Job
 from fedethics.flower.wire import parse_reply
+from fedethics.protocol import PROTOCOL
 from fedethics.site.log import SiteLog
 
 
@@ -22,7 +23,7 @@ def _job(run_id: int = 5, *, site_home: str = "/etc") -> Job:
     enter_task(run_id=run_id, node_id=9)
     content = RecordDict(
         {
-            "fedethics": ConfigRecord({"protocol": 1, "charter-hash": "0" * 64, "run": "r"}),
+            "fedethics": ConfigRecord({"protocol": PROTOCOL, "charter-hash": "0" * 64, "run": "r"}),
             "payloads": ArrayRecord({"epoch": Array(np.zeros(1, np.uint8))}),
         }
     )

@@ -5,11 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDict
+from flwr.app.message.arraychunk import ArrayChunk
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 
 from fedethics.errors import SecaggReject
 from fedethics.flower.inprocess import enter_task, wire_copy
-from fedethics.flower.wire import parse_reply, parse_request, reply_message, request_message
-from fedethics.protocol import Action, Refusal, Reply, Request
+from fedethics.flower.wire import (
+    WHOLE_BYTES,
+    parse_reply,
+    parse_request,
+    reply_message,
+    request_message,
+)
+from fedethics.protocol import PROTOCOL, Action, Refusal, Reply, Request
 
 
 @pytest.fixture(autouse=True)
@@ -17,12 +25,12 @@ def _task():
     enter_task(run_id=1, node_id=1)
 
 
-def _sent(action: Action = Action.TRAIN, protocol: int = 1) -> Message:
+def _sent(action: Action = Action.TRAIN, protocol: int = PROTOCOL, adapter: bytes = b"") -> Message:
     request = Request(
         action=action,
         charter_hash="ab" * 32,
         run="run-1",
-        payloads={"open": b"\x00\xff", "adapter": b""},
+        payloads={"open": b"\x00\xff", "adapter": adapter},
         protocol=protocol,
     )
     message = request_message(request, node_id=7, ttl_s=5.0, group="1")
@@ -35,6 +43,35 @@ def test_every_request_arrives_as_it_was_sent(action):
     assert request.action is action
     assert dict(request.payloads) == {"open": b"\x00\xff", "adapter": b""}
     assert (request.run, request.charter_hash) == ("run-1", "ab" * 32)
+
+
+def test_a_small_message_is_one_record_and_a_large_one_is_cut_into_chunks():
+    small, large = _sent(), _sent(adapter=bytes(WHOLE_BYTES))
+    assert dict(parse_request(large).payloads) == {
+        "open": b"\x00\xff",
+        "adapter": bytes(WHOLE_BYTES),
+    }
+    # What Flower sends by itself: the message, its content, its one record.
+    assert len(get_all_nested_objects(small)) == 3
+    assert any(type(part) is ArrayChunk for part in get_all_nested_objects(large).values())
+
+
+@pytest.mark.parametrize("payload", [1, "text", 0.5, [b"x"]])
+def test_a_payload_that_is_not_bytes_is_refused(payload):
+    message = _sent()
+    message.content["fedethics"]["payload:open"] = payload
+    with pytest.raises(SecaggReject, match="'open' is not bytes"):
+        parse_request(message)
+
+
+def test_a_payload_that_is_there_twice_is_refused():
+    message = _sent()
+    message.content["payloads"] = ArrayRecord({"open": Array(np.zeros(2, dtype=np.uint8))})
+    with pytest.raises(SecaggReject, match="there twice"):
+        parse_request(message)
+    message.content["payloads"] = ConfigRecord({"open": b"x"})
+    with pytest.raises(SecaggReject, match="not arrays"):
+        parse_request(message)
 
 
 def test_a_reply_names_the_message_it_answers_and_carries_its_bytes():
@@ -57,8 +94,8 @@ def test_a_refusal_and_a_flower_error_arrive_as_refusals():
 
 
 def test_another_protocol_number_is_refused():
-    with pytest.raises(SecaggReject, match="protocol 2"):
-        parse_request(_sent(protocol=2))
+    with pytest.raises(SecaggReject, match="protocol 1"):
+        parse_request(_sent(protocol=1))
 
 
 def test_a_message_without_header_or_with_a_foreign_array_is_refused():
@@ -66,12 +103,12 @@ def test_a_message_without_header_or_with_a_foreign_array_is_refused():
     with pytest.raises(SecaggReject, match="no fedethics header"):
         parse_request(bare)
     message = _sent()
-    message.content["payloads"] = ArrayRecord({"open": Array(np.zeros(2, dtype=np.float32))})
+    message.content["payloads"] = ArrayRecord({"model": Array(np.zeros(2, dtype=np.float32))})
     with pytest.raises(SecaggReject, match="not a byte array"):
         parse_request(message)
 
 
-@pytest.mark.parametrize("protocol", [True, 1.0, "1"])
+@pytest.mark.parametrize("protocol", [True, float(PROTOCOL), str(PROTOCOL)])
 def test_what_only_equals_the_protocol_number_is_refused(protocol):
     with pytest.raises(SecaggReject, match="speaks protocol"):
         parse_request(_sent(protocol=protocol))
@@ -100,10 +137,12 @@ def _npy(header: str, body: bytes) -> bytes:
 )
 def test_an_array_that_lies_about_itself_is_refused_by_site_and_coordinator_alike(data):
     request = _sent()
-    request.content["payloads"] = ArrayRecord({"open": Array("uint8", (1,), "numpy.ndarray", data)})
-    with pytest.raises(SecaggReject, match="payload 'open'"):
+    request.content["payloads"] = ArrayRecord(
+        {"model": Array("uint8", (1,), "numpy.ndarray", data)}
+    )
+    with pytest.raises(SecaggReject, match="payload 'model'"):
         parse_request(request)
     reply = reply_message(Reply(payloads={"share": b"x"}), to=_sent())
     reply.content["payloads"] = request.content["payloads"]
-    with pytest.raises(SecaggReject, match="payload 'open'"):
+    with pytest.raises(SecaggReject, match="payload 'model'"):
         parse_reply(wire_copy(reply, message_id="r"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import math
 
 import pytest
 from flwr.app import Message
@@ -16,32 +16,40 @@ from tests.server.conftest import SITES, charged, opened
 
 
 class Cut(LoopbackGrid):
-    """Some sites lose their connection at a leg and are back `for_s` later."""
+    """Some sites lose their connection at a leg, until it was looked for `looks` times.
+
+    With `for_one_leg` they are back with the first message of another leg.
+    """
 
     cut_sites: tuple[str, ...] = ()
     leg = ("train", 1)
-    for_s = 1.5
+    looks = 3.0
+    for_one_leg = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.back_at = 0.0
         self.seen = 0
+        self.left: float | None = None
 
     @property
     def _away(self) -> set[int]:
-        if not self.back_at or time.monotonic() > self.back_at:
+        if not self.left:
             return set()
         return {node for node, site in self._site_of.items() if site in self.cut_sites}
 
     def get_node_ids(self):
-        return [node for node in super().get_node_ids() if node not in self._away]
+        here = [node for node in super().get_node_ids() if node not in self._away]
+        self.left = self.left and self.left - 1
+        return here
 
     def _deliver(self, message):
         node, kind = message.metadata.dst_node_id, message.metadata.message_type
         if kind.startswith(self.leg[0]):
             self.seen += 1
-            if self.seen > len(SITES) * (self.leg[1] - 1) and not self.back_at:
-                self.back_at = time.monotonic() + self.for_s
+            if self.seen > len(SITES) * (self.leg[1] - 1) and self.left is None:
+                self.left = self.looks
+        elif self.for_one_leg and self.left:
+            self.left = 0.0
         if node not in self._away:
             return super()._deliver(message)
         self._count += 1
@@ -53,8 +61,8 @@ class Cut(LoopbackGrid):
         return message_id
 
 
-def _cut(sites: tuple[str, ...], leg: tuple[str, int], for_s: float = 1.5):
-    return type("Grid", (Cut,), {"cut_sites": sites, "leg": leg, "for_s": for_s})
+def _cut(sites: tuple[str, ...], leg: tuple[str, int], **how: object):
+    return type("Grid", (Cut,), {"cut_sites": sites, "leg": leg, **how})
 
 
 @pytest.mark.parametrize("leg", [("train", 1), ("query.survivors", 1), ("query.proof", 1)])
@@ -77,13 +85,14 @@ def test_one_site_away_at_the_final_tables_is_waited_for_since_they_need_everyon
 
 def test_one_site_away_in_training_is_not_waited_for(quick):
     stage = quick.copy()
-    quick.run(stage, grid=_cut(("hungary",), ("train", 2), for_s=0.2))
+    quick.run(stage, grid=_cut(("hungary",), ("train", 2), looks=math.inf, for_one_leg=True))
+    assert (tasks.UPDATE, 2) not in opened(stage, "hungary")
     assert "waiting" not in {entry["event"] for entry in read_events(stage.run_dir)}
 
 
 def test_sites_that_stay_away_longer_than_the_slowest_may_work_stop_the_job(quick):
     stage = quick.copy()
     with pytest.raises(RunError, match="Resume the job when the sites are back"):
-        quick.run(stage, grid=_cut(SITES, ("train", 1), for_s=9), leg_timeout_s=2.0)
+        quick.run(stage, grid=_cut(SITES, ("train", 1), looks=math.inf), leg_timeout_s=2.0)
     quick.run(stage, resume=True)
     assert (tasks.FAIRNESS, 2) in opened(stage, "hungary")
