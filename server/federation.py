@@ -34,6 +34,7 @@ class Federation:
 
     Attributes:
         epoch: the epoch that they joined; absent before the first enrolment.
+        refusals: the code of each site's last no, until somebody clears them.
     """
 
     exchange: Exchange
@@ -41,6 +42,7 @@ class Federation:
     run: str
     events: EventLog
     epoch: CoordinatorSecagg | None = None
+    refusals: dict[str, str] = field(default_factory=dict)
     _node_of: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -152,6 +154,7 @@ class Federation:
     def _is_taken(self, reply: Reply, wanted: str, take: Take, who: str) -> bool:
         if reply.refusal is not None:
             code, sentence = reply.refusal.code, reply.refusal.sentence
+            self.refusals[who] = code
             self.events.write("refused", site=who, code=code, sentence=sentence)
             return False
         try:

@@ -84,6 +84,7 @@ class Sums:
         for attempt in range(_ATTEMPTS):
             if attempt:
                 self._await_sites(task)
+            self.federation.refusals.clear()
             try:
                 session = self._masked(task, number, adapter, steering)
             except SecaggAbort as error:
@@ -94,8 +95,8 @@ class Sums:
             return session
         raise RunError(
             f"the {task} sum of round {number} could not be opened after {_ATTEMPTS} attempts: "
-            f"{reason} What was reserved stays charged at the sites; committed rounds are kept. "
-            "Resume the job when the sites are back"
+            f"{reason}. What was reserved stays charged at the sites; committed rounds are kept. "
+            f"{_what_to_do(self.federation.refusals)}"
         )
 
     def interrupted(self) -> CoordinatorRound | None:
@@ -251,6 +252,20 @@ class Sums:
         number = int(name.rpartition("/")[2])
         epoch = self.enrolment.epoch_in(CoordinatorLog.open(self.files.epoch(number)))
         return epoch.reopen(path, specs=self.specs)
+
+
+def _what_to_do(refusals: Mapping[str, str]) -> str:
+    again = "Resume the job when the sites are back"
+    if not refusals:
+        return again
+    told = ", ".join(f"{site} {code}" for site, code in sorted(refusals.items()))
+    if SecaggAbort.code not in refusals.values():
+        return f"These sites refused, each with the reason in its own log: {told}. {again}"
+    return (
+        f"These sites refused: {told}. {SecaggAbort.code} is also what a site answers that has "
+        "opened this sum before: if the job's directory was put back from an older copy, resume "
+        "from the newest one, or start a job under another id"
+    )
 
 
 def _about(session: CoordinatorRound) -> dict[str, Json]:
