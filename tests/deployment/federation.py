@@ -32,6 +32,7 @@ from simulations import staging
 from simulations.datasets import heart
 from simulations.scenario import load
 from simulations.staging import Stage
+from tests.deployment.namespaces import ADDRESS, Namespaces
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / ".data" / "heart"
@@ -71,6 +72,7 @@ class Federation:
     port: int
     started: list[subprocess.Popen[bytes]] = dataclasses.field(default_factory=list)
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
+    network: Namespaces | None = None
 
     @property
     def coordinator(self) -> Path:
@@ -80,10 +82,12 @@ class Federation:
     def job(self) -> Path:
         return self.coordinator / "jobs" / "run"
 
-    def command(self, *words: str, log: Path) -> subprocess.Popen[bytes]:
+    def command(self, *words: str, log: Path, at: str = "") -> subprocess.Popen[bytes]:
+        """Start a command of `fedethics` at the coordinator, or `at` a site."""
+        enter = () if self.network is None else self.network.enter(at)
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "fedethics.cli.main", *words],
+                [*enter, sys.executable, "-P", "-m", "fedethics.cli.main", *words],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self.stage.run_dir,
@@ -94,7 +98,7 @@ class Federation:
 
     def site(self, name: str) -> subprocess.Popen[bytes]:
         home = self.stage.homes[name]
-        return self.command("site", "run", "--home", str(home), log=home / "run.out")
+        return self.command("site", "run", "--home", str(home), log=home / "run.out", at=name)
 
     def sites(self) -> dict[str, subprocess.Popen[bytes]]:
         return {name: self.site(name) for name in self.stage.homes}
@@ -169,13 +173,15 @@ def deploy(
     now: datetime | None = None,
     wait_s: float = 120.0,
     leg_timeout_s: float = 120.0,
+    network: Namespaces | None = None,
 ) -> Federation:
     """Give a staged federation certificates, node keys and addresses."""
-    port = free_port()
+    host, port = "127.0.0.1" if network is None else ADDRESS, free_port()
     tls = made.coordinator / "tls"
-    make_certificates(tls, names=["127.0.0.1", "localhost"], now=now)
+    make_certificates(tls, names=[host, "localhost"], now=now)
     settings = {
-        "superlink": {"listen": f"127.0.0.1:{port}"},
+        # Between namespaces stands no proxy: that is tests/deployment/test_real_proxies.py.
+        "superlink": {"listen": f"{host}:{port}", "shielded": network is not None},
         "job": {"id": "run", "leg-timeout-s": leg_timeout_s, "wait-s": wait_s},
     }
     (made.coordinator / "federation.toml").write_text(tomli_w.dumps(settings))
@@ -184,6 +190,6 @@ def deploy(
         (made.coordinator / "nodes" / f"{name}.pub").write_bytes(node_key(home))
         (home / "ca.crt").write_bytes((tls / "ca.crt").read_bytes())
         site = tomllib.loads((home / "site.toml").read_text())
-        site["node"] = {"superlink": f"127.0.0.1:{port}"}
+        site["node"] = {"superlink": f"{host}:{port}"}
         (home / "site.toml").write_text(tomli_w.dumps(site))
-    return Federation(made, port)
+    return Federation(made, port, network=network)

@@ -15,6 +15,7 @@ from tests.server.small_disk import small_disk
 
 pytestmark = pytest.mark.slow
 SITE = "hungary"
+_FULL, _SILENT = "No space left on device", "No heartbeat received from the task"
 
 
 def test_full_disks_stop_by_name_lose_nothing_and_the_same_job_ends(deployed, tmp_path):
@@ -60,7 +61,8 @@ def test_full_disks_stop_by_name_lose_nothing_and_the_same_job_ends(deployed, tm
             coordinator.wait(timeout=15)
         coordinators.free()
         if coordinator.wait(timeout=280) != 0:
-            assert "No space left on device" in said.read_text(), said.read_text()
+            # The same disk keeps Flower from noting that the app is alive: that may end it first.
+            assert any(why in said.read_text() for why in (_FULL, _SILENT)), said.read_text()
             words = ("federation", "resume", "--home", str(federation.coordinator))
             resumed = federation.command(*words, log=said)
             assert resumed.wait(timeout=280) == 0, said.read_text()

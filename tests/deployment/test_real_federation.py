@@ -1,10 +1,12 @@
 """Four sites and a coordinator over TLS, as processes, under a bundle whose client code is hostile.
 
-One federation is run for all claims of this file: it is the expensive part.
+One federation is run for all claims of this file: it is the expensive part. Where the machine
+allows it, each member is in a network namespace of its own, with a cable to the coordinator only.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import shutil
@@ -20,6 +22,7 @@ import tomli_w
 from fedethics.release import evidence
 from simulations.federation import run_federation
 from tests.deployment.federation import Federation, deploy, stage
+from tests.deployment.namespaces import apart, why_not
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
@@ -47,25 +50,33 @@ class Done:
     exit_code: int
     site_exit_codes: dict[str, int]
     left_over: list[str]
+    heard: dict[str, set[int]]
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("real")
-    federation = deploy(stage(folder / "b"))
+    made = stage(folder / "b")
     canary, app = folder / "canary", folder / "app"
     _hostile_app(app, canary)
-    _name_app(federation, app)
-    try:
+    with contextlib.ExitStack() as stack:
+        network = None if why_not() else stack.enter_context(apart(sorted(made.homes)))
+        federation = deploy(made, network=network)
+        stack.callback(federation.end)
+        _name_app(federation, app)
         sites = federation.sites()
         coordinator = federation.coordinate()
+        federation.until(
+            lambda: any(event["event"] == "round-started" for event in federation.events()),
+            timeout_s=200,
+            what="a round",
+        )
+        heard = {site: network.heard_from_outside(site) for site in sites} if network else {}
         exit_code = coordinator.wait(timeout=280)
         for process in sites.values():
             process.terminate()
         codes = {name: process.wait(timeout=60) for name, process in sites.items()}
-        yield Done(federation, canary, app, exit_code, codes, _processes_of(folder))
-    finally:
-        federation.end()
+        yield Done(federation, canary, app, exit_code, codes, _processes_of(folder), heard)
 
 
 def _hostile_app(app: Path, canary: Path) -> None:
@@ -140,6 +151,40 @@ def test_each_sites_log_names_the_bundle_that_the_run_declared(done):
 def test_the_sites_end_when_told_and_leave_no_process_behind(done):
     assert set(done.site_exit_codes.values()) == {0}, done.federation.told()
     assert done.left_over == []
+
+
+def test_a_site_listens_to_nobody_and_needs_a_way_to_the_coordinator_only(done):
+    network = done.federation.network
+    if network is None:
+        pytest.skip(f"network namespaces: {why_not()}")
+    assert done.heard == {site: set() for site in done.federation.stage.homes}
+    one, *others = network.address_of
+    for there in (*(network.address_of[site] for site in others), "192.0.2.1"):
+        code = f"import socket; socket.create_connection(({there!r}, 9), timeout=5)"
+        tried = subprocess.run(
+            [*network.enter(one), sys.executable, "-c", code], capture_output=True, check=False
+        )
+        assert b"Network is unreachable" in tried.stderr
+
+
+def test_a_port_that_is_open_to_a_sites_network_would_have_been_seen():
+    if why_not():
+        pytest.skip(f"network namespaces: {why_not()}")
+    code = (
+        "import socket, time; s = socket.create_server(('', 4711)); "
+        "print(1, flush=True); time.sleep(60)"
+    )
+    with apart(["one"]) as network:
+        listener = subprocess.Popen(
+            [*network.enter("one"), sys.executable, "-c", code], stdout=subprocess.PIPE
+        )
+        try:
+            assert listener.stdout is not None
+            listener.stdout.readline()
+            assert network.heard_from_outside("one") == {4711}
+        finally:
+            listener.kill()
+            listener.wait()
 
 
 def test_what_a_node_keeps_is_for_its_owner_only(done):
