@@ -1,9 +1,13 @@
-"""`python -m fedethics.flower.superlink ...`: Flower's own SuperLink, ending with its parent."""
+"""`python -m fedethics.flower.superlink ...`: Flower's own SuperLink, ending with its parent.
+
+Its database is asked by one thread at a time, see `database.py`.
+"""
 
 from __future__ import annotations
 
 from flwr.superlink.cli import flower_superlink
 
+from fedethics.flower.database import take_turns
 from fedethics.flower.pin import end_with_parent, require_flower
 
 
@@ -11,6 +15,7 @@ def main() -> None:
     """Run the SuperLink with the options of this command line."""
     require_flower()
     end_with_parent()
+    take_turns()
     flower_superlink()
 
 

@@ -49,7 +49,7 @@ class Allowed:
         charters: hashes of the charters that the site agreed to, or the one word "any".
         units: units of privacy.
         training_trust_modes, evaluation_trust_modes: whom the noise must protect against.
-        releases: kinds of sums that may leave.
+        releases: kinds of sums that may leave; "explanation" is part of the fairness tables.
         without_dp: whether a charter may ask for a mechanism without differential privacy.
         fixed_noise: whether noise may come from a seed (tests on public data only).
         changed_data: what a file other than those the ledger knows means: "link": it may hold the
@@ -62,9 +62,9 @@ class Allowed:
     units: tuple[Literal["record", "person"], ...] = term(nonempty=True)
     training_trust_modes: tuple[Literal["local", "distributed"], ...] = term(nonempty=True)
     evaluation_trust_modes: tuple[Literal["local", "distributed"], ...] = term(nonempty=True)
-    releases: tuple[Literal["update", "progress", "fairness", "steering", "audit"], ...] = term(
-        nonempty=True
-    )
+    releases: tuple[
+        Literal["update", "progress", "fairness", "explanation", "steering", "audit"], ...
+    ] = term(nonempty=True)
     without_dp: bool = term(default=False)
     fixed_noise: bool = term(default=False)
     changed_data: Literal["link", "refuse", "other-people"] = term(default="link")

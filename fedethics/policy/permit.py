@@ -156,6 +156,8 @@ def _releases(request: _Request) -> Iterator[str]:
     asked = ["update", "fairness", *(kind for kind, rounds in optional if rounds)]
     if plan.audit is not None:
         asked.append("audit")
+    if request.charter.ethics.explanation.asked:
+        asked.append("explanation")
     for kind in asked:
         if kind not in request.policy.allow.releases:
             yield f"the charter asks for {kind!r} releases, which allow.releases does not list"

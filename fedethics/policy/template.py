@@ -34,10 +34,11 @@ units = ["record"]
 # "distributed": protection of the fairness tables rests on the other honest sites' noise too.
 training-trust-modes = ["local"]
 evaluation-trust-modes = ["local", "distributed"]
-# Kinds of sums that may leave: model updates, progress counts, fairness tables, and the histograms
-# by which the finished adapter is attacked ("audit"). Add "steering" to let charters count training
-# records by group, label and prediction, to close gaps between groups.
-releases = ["update", "progress", "audit", "fairness"]
+# Kinds of sums that may leave: model updates, progress counts, fairness tables, the histograms by
+# which the finished adapter is attacked ("audit"), and how much scores and decisions change without
+# a column or with another group's word ("explanation"). Add "steering" to let charters count
+# training records by group, label and prediction, to close gaps between groups.
+releases = ["update", "progress", "audit", "fairness", "explanation"]
 without-dp = {without_dp}     # true lets a charter train or count without noise: epsilon infinite
 fixed-noise = {fixed_noise}    # true lets noise come from a seed: for tests on public data only
 # A data file that changed (a row, a column): "link" gives it accounts of its own, on which all

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
+from fedethics.errors import EXIT_BAD_INPUT
 from fedethics.protocol import Action
 from tests.deployment.federation import Federation
 
@@ -146,6 +147,9 @@ class Reaper:
         home = self.federation.coordinator
         words = ("federation", "stop", "--home", str(home))
         assert self.federation.command(*words, log=home / "stop.out").wait(timeout=120) == 0
+        assert self._coordinator is not None
+        assert self._coordinator.wait(timeout=30) == EXIT_BAD_INPUT
+        assert "federation resume" in self.federation.said(home)
 
     def _a_site_dies(self, victim: str) -> None:
         names = sorted(self._sites)

@@ -7,7 +7,7 @@ route, so neither another site nor the Internet can be reached from it. Needs ro
 from __future__ import annotations
 
 import contextlib
-import os
+import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -57,7 +57,7 @@ def why_not() -> str:
     """Say why this machine gives us no namespaces; empty where it does."""
     if shutil.which("ip") is None or not Path("/proc/net/tcp").exists():
         return "needs Linux with iproute2"
-    name = f"fe{os.getpid()}-try"
+    name = f"fe{secrets.token_hex(4)}-try"
     if subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode:
         return "may not make network namespaces (needs root)"
     _run("ip", "netns", "delete", name)
@@ -67,7 +67,7 @@ def why_not() -> str:
 @contextlib.contextmanager
 def apart(sites: Sequence[str]) -> Iterator[Namespaces]:
     """Yield namespaces for `sites` and a coordinator, cabled as a star; gone afterwards."""
-    mark = f"fe{os.getpid()}"
+    mark = f"fe{secrets.token_hex(4)}"
     made = Namespaces(f"{mark}-c")
     try:
         _namespace(made.of_coordinator)

@@ -38,6 +38,7 @@ TELLING = {
     ("executor", ("update", str(Action.TRAIN))),
     ("launcher", ("counts", str(Action.EVALUATE))),
     ("superlink", ("counts", str(Action.RESULT))),
+    ("supernode", ("counts", str(Action.FORWARD))),
 }
 
 

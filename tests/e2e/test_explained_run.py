@@ -12,14 +12,17 @@ import pytest
 
 from fedethics.charter.ethics_terms import Objective
 from fedethics.charter.explanation_terms import ExplanationTerms
+from fedethics.errors import PolicyRefusal
 from fedethics.fairness import aggregate, importance
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.ledger import read_book
 from fedethics.privacy.plan import make_plan
+from fedethics.protocol import Action
 from fedethics.release import folder, gate
 from fedethics.release.verification import verify
 from fedethics.site.workbench import open_workbench
 from fedethics.training.learner import Learner
+from tests.attacks.conftest import Liar
 
 WORDS = {"Female": "woman", "Male": "man"}
 
@@ -94,3 +97,12 @@ def test_without_noise_the_sums_are_those_of_all_records_pooled(lab):
     assert found.value == pytest.approx(np.concatenate(changes).mean(), abs=1 / 512)
     rate = aggregate(tables, "counterfactual_flip_rate", feature="sex").value
     assert rate == pytest.approx(np.concatenate(flips).mean(), abs=1.5 / 257)
+
+
+def test_a_site_whose_policy_lists_the_tables_but_not_the_explanation_refuses_it_by_name(lab):
+    stage = lab.stage(change=explained)
+    for home in stage.homes.values():
+        path = home / "policy.toml"
+        path.write_text(path.read_text().replace(', "explanation"', ""))
+    with pytest.raises(PolicyRefusal, match=r"'explanation' releases, which allow\.releases"):
+        Liar(stage).ask("hungary", Action.ANNOUNCE, epoch=b"run/7")

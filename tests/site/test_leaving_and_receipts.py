@@ -9,7 +9,7 @@ from fedethics.errors import CharterError, LedgerError
 from fedethics.policy.model import load_policy
 from fedethics.policy.permit import permit
 from fedethics.privacy.accounting import epsilon
-from fedethics.privacy.events import NonPrivate
+from fedethics.privacy.events import DiscreteGaussianRelease, NonPrivate
 from fedethics.privacy.ledger import Ledger, read_receipt
 from fedethics.privacy.plan import make_plan
 from fedethics.protocol import Action, Request
@@ -60,6 +60,35 @@ def test_a_receipt_says_what_the_accountant_says(joined):
     two_rounds = epsilon([*plan.demand("update"), *plan.demand("update")], delta=plan.delta)
     assert read.training_epsilon == pytest.approx(two_rounds)
     assert not read.fixed_noise
+
+
+def test_a_site_that_was_in_the_audit_and_in_no_training_sum_reports_it_as_training(joined):
+    home = joined.home("alpha")
+    charter, policy = document.load(home.charter_path), load_policy(home.policy_path)
+    ledger = Ledger.open(home.ledger_path, identity=home.identity())
+    facts = facts_of(site_records(home.data_path, charter.data))
+    noises = {"audit": 5.0, "fairness": 9.0}
+    for kind, data_set in (
+        ("audit", facts.train),
+        ("audit", facts.held_out),
+        ("fairness", facts.held_out),
+    ):
+        ledger.reserve(
+            data_set=data_set,
+            run="run-1",
+            round_number=1,
+            kind=kind,
+            events=[DiscreteGaussianRelease(noises[kind], 1, 1)],
+            charter_hash=document.hash_of(charter),
+            cap=policy.cap(with_dp=True),
+        )
+    read = read_receipt(receipt_of(home, "run-1"), public_key=home.identity().public_key)
+    once, twice = (
+        epsilon([DiscreteGaussianRelease(noises[kind], 1, 1) for kind in kinds], delta=read.delta)
+        for kinds in (("audit",), ("audit", "fairness"))
+    )
+    assert read.training_epsilon == pytest.approx(once)
+    assert read.evaluation_epsilon == pytest.approx(twice)
 
 
 def test_a_receipt_of_a_run_with_fixed_noise_says_so_even_after_the_seed_is_gone(joined):

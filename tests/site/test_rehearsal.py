@@ -141,7 +141,7 @@ def test_other_kinds_of_charter_can_be_rehearsed_too(short_day, tmp_path, old, n
     assert old in text
     draft.write_text(text.replace(old, new))
     policy = day.path / "alpha" / "policy.toml"
-    releases = 'releases = ["update", "progress", "audit", "fairness", "steering"]'
+    releases = 'releases = ["update", "progress", "audit", "fairness", "explanation", "steering"]'
     policy.write_text(re.sub(r"(?m)^releases = .*$", releases, policy.read_text()))
     approve(day.coordinator, [])
     day.join("alpha")

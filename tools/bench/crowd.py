@@ -42,6 +42,18 @@ class Site:
     executor: int
 
 
+@dataclass(frozen=True)
+class Crowd:
+    """All sites before the first round and after the last one, and who serves them."""
+
+    sites: list[Site]
+    ready_s: float
+    idle: list[float]
+    working: list[float]
+    all_gib: float
+    serving: list[str]
+
+
 def main() -> None:
     """Run the crowd and print what it took."""
     parser = argparse.ArgumentParser()
@@ -83,18 +95,24 @@ def _run(federation: Federation, forked: list[int]) -> None:
     for (node, _), worker_id in zip(children, tuple(forked), strict=True):
         forked.append(_forked(node))
         sites.append(Site(forked[-1], worker_id))
+    nodes = [node for node, _ in children]
+    _wait(
+        lambda: _events(federation, "run") or _revive(sites, nodes, forked),
+        coordinator,
+    )
     _wait(lambda: _events(federation, "round-started"), coordinator)
     idle = _held(sites)
     _wait(lambda: _events(federation, "fairness-started"), coordinator)
-    link = next(
-        child
-        for child in psutil.Process(coordinator.pid).children(recursive=True)
-        if "fedethics.flower.superlink" in " ".join(child.cmdline())
+    crowd = Crowd(
+        sites, ready_s, idle, _held(sites), _shared_once(sites), _serving(coordinator.pid)
     )
-    working, link_mib = _held(sites), link.memory_full_info().uss / 2**20
     if coordinator.wait(timeout=_LIMIT_S) != 0:
-        sys.exit(federation.told()[-4000:])
-    _print(federation, sites, ready_s, idle, working, link_mib)
+        logs = ("superlink/serverapp.log", "superlink/superlink.log")
+        said = [(federation.coordinator / name).read_text()[-3000:] for name in logs]
+        sys.exit("\n".join([federation.said(federation.coordinator)[-2000:], *said]))
+    print(f"{len(sites)} sites, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
+    _print_legs(federation)
+    _print_processes(crowd)
 
 
 def _children(home: SiteHome) -> tuple[Child, Child]:
@@ -139,6 +157,33 @@ def _held(sites: list[Site]) -> list[float]:
     ]
 
 
+def _revive(sites: list[Site], nodes: list[Child], forked: list[int]) -> None:
+    """Start SuperNodes again whose port was taken since it was chosen, as `site run` does."""
+    for place, site in enumerate(sites):
+        if os.waitpid(site.supernode, os.WNOHANG)[0]:
+            forked.remove(site.supernode)
+            forked.append(_forked(nodes[place]))
+            sites[place] = Site(forked[-1], site.executor)
+
+
+def _shared_once(sites: list[Site]) -> float:
+    """Return what all sites hold together, each shared page counted once, in GiB."""
+    pids = [pid for site in sites for pid in (site.supernode, site.executor)]
+    return sum(psutil.Process(pid).memory_full_info().pss for pid in pids) / 2**30
+
+
+def _serving(coordinator: int) -> list[str]:
+    """Return memory and CPU so far of the coordinator's processes, a line each."""
+    names = ("fedethics.flower.superlink", "flwr-serverapp")
+    lines = []
+    for child in psutil.Process(coordinator).children(recursive=True):
+        for name in names:
+            if name in " ".join(child.cmdline()):
+                times, held = child.cpu_times(), child.memory_full_info().uss / 2**20
+                lines.append(f"{name}: {held:.0f} MiB, {times.user + times.system:.0f} s of CPU")
+    return lines
+
+
 def _cpu_s(site: Site) -> float:
     times = [psutil.Process(pid).cpu_times() for pid in (site.supernode, site.executor)]
     return sum(each.user + each.system for each in times)
@@ -160,29 +205,31 @@ def _wait(true: object, running: object = None) -> None:
         time.sleep(1.0)
 
 
-def _print(
-    federation: Federation,
-    sites: list[Site],
-    ready_s: float,
-    idle: list[float],
-    working: list[float],
-    link_mib: float,
-) -> None:
+def _print_legs(federation: Federation) -> None:
     ended = _events(federation, "leg-ended")
-    print(f"{len(sites)} sites, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
-    print("| leg | times | median (s) | longest (s) | sites answered, least |")
+    print("| leg | seconds: sums of updates | other sums | without a sum | fewest answers |")
     print("|---|---:|---:|---:|---:|")
     for leg in dict.fromkeys(str(entry["leg"]) for entry in ended):
         mine = [entry for entry in ended if entry["leg"] == leg]
-        took = [float(str(entry["seconds"])) for entry in mine]
+        columns: dict[str, list[str]] = {"update": [], "others": [], "": []}
+        for entry in mine:
+            task = str(entry.get("task", ""))
+            columns[task if task in columns else "others"].append(f"{entry['seconds']:.0f}")
         least = min(len(entry["answered"]) for entry in mine)  # type: ignore[arg-type]
-        print(
-            f"| {leg} | {len(mine)} | {statistics.median(took):.1f} | {max(took):.1f} | {least} |"
-        )
-    print(f"\nall sites forked to all ready: {ready_s:.0f} s")
-    print(f"a site holds for itself: {statistics.median(idle):.0f} MiB before the first round, ")
-    print(f"{statistics.median(working):.0f} MiB after the last; SuperLink {link_mib:.0f} MiB")
-    print(f"CPU of a site, start included: {statistics.median(map(_cpu_s, sites)):.1f} s, median")
+        cells = " | ".join(", ".join(found) for found in columns.values())
+        print(f"| {leg} | {cells} | {least} |")
+
+
+def _print_processes(crowd: Crowd) -> None:
+    print(f"\nall sites forked to all ready: {crowd.ready_s:.0f} s")
+    print(
+        f"a site holds for itself: {statistics.median(crowd.idle):.0f} MiB before the first round, "
+        f"{statistics.median(crowd.working):.0f} (largest {max(crowd.working):.0f}) MiB after the "
+        f"last; all of them {crowd.all_gib:.1f} GiB, shared pages counted once"
+    )
+    print("\n".join(crowd.serving))
+    site_s = statistics.median(map(_cpu_s, crowd.sites))
+    print(f"CPU of a site, start included: {site_s:.1f} s, median")
 
 
 if __name__ == "__main__":

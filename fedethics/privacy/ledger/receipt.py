@@ -9,7 +9,7 @@ entries and gave so many receipts.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -115,9 +115,7 @@ def make_receipt(
     charges = charges_of(book, run=run, charter=charter)
     charter_hash = hash_of(charter)
     delta = charter.privacy.delta
-    trained = {
-        charge.data_set.fingerprint for charge in charges if charge.kind in ("update", "steering")
-    }
+    trained = _trained(charges)
     training = [charge for charge in charges if charge.data_set.fingerprint in trained]
     evaluation = [charge for charge in charges if charge.data_set.fingerprint not in trained]
     return Receipt(
@@ -139,6 +137,17 @@ def make_receipt(
         ledger_head=book.head.sha256,
         earlier=tuple(digest for digest in book.receipts if digest != book.head.sha256),
     )
+
+
+def _trained(charges: Sequence[Charge]) -> set[str]:
+    """Return the fingerprints of the records trained on.
+
+    An audit is charged to both accounts; where a site was in no training sum, it alone tells that
+    an account is not the one of the evaluation's counts.
+    """
+    trained = {c.data_set.fingerprint for c in charges if c.kind in ("update", "steering")}
+    counted = {c.data_set.fingerprint for c in charges if c.kind in ("progress", "fairness")}
+    return trained or {c.data_set.fingerprint for c in charges} - counted
 
 
 def sign_receipt(receipt: Receipt, identity: Identity) -> bytes:
