@@ -7,6 +7,7 @@ one PROTOCOL number; new names may be added.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -67,6 +68,7 @@ class Reply:
     refusal: Refusal | None = None
 
 
+_OTHERWISE = "the site could not do this"
 _PUBLIC = {
     "FE101": "the site does not hold this charter",
     "FE201": "the site's policy is missing or unreadable",
@@ -86,7 +88,16 @@ _PUBLIC = {
 
 def refuse(error: FedethicsError) -> Refusal:
     """Return what the coordinator may know of `error`; its own text stays in the site's log."""
-    return Refusal(code=error.code, sentence=_PUBLIC.get(error.code, "the site could not do this"))
+    return Refusal(code=error.code, sentence=_PUBLIC.get(error.code, _OTHERWISE))
 
 
 UNEXPECTED = Refusal(code="FE000", sentence="something unexpected failed; see the site's own log")
+
+
+def refusal_of(code: str) -> Refusal | None:
+    """Return the refusal that a site's code stands for, in our own words; None if it is no code."""
+    if code == UNEXPECTED.code:
+        return UNEXPECTED
+    if re.fullmatch(r"FE[0-9]{3}", code) is None:
+        return None
+    return Refusal(code=code, sentence=_PUBLIC.get(code, _OTHERWISE))

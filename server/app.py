@@ -5,6 +5,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedethics.flower.pin import end_with_coordinator
 from fedethics.flower.pulls import quicken_pulls
+from fedethics.flower.replies import contain_bad_replies
 from fedethics.privacy.plan import make_plan
 from fedethics.training.learner import Learner
 from server.alone import alone
@@ -27,6 +28,7 @@ def main(grid: Grid, context: Context) -> None:
     """Run one job, or what is left of it."""
     end_with_coordinator()
     quicken_pulls()
+    contain_bad_replies()
     settings = RunSettings.from_run_config(context.run_config)
     with alone(settings.job_path):
         _run(grid, settings)

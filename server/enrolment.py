@@ -19,6 +19,7 @@ from server.events import EventLog
 from server.federation import Federation, untaken
 from server.job import Job
 from server.protocol_files import ProtocolFiles
+from server.refusals import what_to_do
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Enrolment:
         Raises:
             RunError: fewer sites than the minimum cohort are willing; no record was touched.
         """
+        self.federation.refusals.clear()
         epoch = self._new_epoch()
         self._join(epoch, self._announced(epoch, self.federation.exchange.nodes()))
 
@@ -102,5 +104,6 @@ class Enrolment:
                 f"{len(sites)} of {len(self.job.charter.roster)} sites are {what}"
                 f"{': ' + ', '.join(sorted(sites)) if sites else ''}; the minimum cohort is "
                 f"{minimum}, so no record was touched. Each unwilling site has the reasons in its "
-                "own log (log.jsonl in its home; in a simulation, under sites/ of the run)"
+                "own log (log.jsonl in its home; in a simulation, under sites/ of the run). "
+                f"{what_to_do(self.federation.refusals)}"
             )

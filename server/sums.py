@@ -34,6 +34,7 @@ from server.events import EventLog
 from server.federation import Federation, untaken
 from server.job import Job
 from server.protocol_files import ProtocolFiles
+from server.refusals import what_to_do
 
 _ATTEMPTS = 2
 _ANSWERS_AT_ONCE = 16  # a SLICE is about as large as the vector
@@ -96,7 +97,7 @@ class Sums:
         raise RunError(
             f"the {task} sum of round {number} could not be opened after {_ATTEMPTS} attempts: "
             f"{reason}. What was reserved stays charged at the sites; committed rounds are kept. "
-            f"{_what_to_do(self.federation.refusals)}"
+            f"{what_to_do(self.federation.refusals)}"
         )
 
     def interrupted(self) -> CoordinatorRound | None:
@@ -252,20 +253,6 @@ class Sums:
         number = int(name.rpartition("/")[2])
         epoch = self.enrolment.epoch_in(CoordinatorLog.open(self.files.epoch(number)))
         return epoch.reopen(path, specs=self.specs)
-
-
-def _what_to_do(refusals: Mapping[str, str]) -> str:
-    again = "Resume the job when the sites are back"
-    if not refusals:
-        return again
-    told = ", ".join(f"{site} {code}" for site, code in sorted(refusals.items()))
-    if SecaggAbort.code not in refusals.values():
-        return f"These sites refused, each with the reason in its own log: {told}. {again}"
-    return (
-        f"These sites refused: {told}. {SecaggAbort.code} is also what a site answers that has "
-        "opened this sum before: if the job's directory was put back from an older copy, resume "
-        "from the newest one, or start a job under another id"
-    )
 
 
 def _about(session: CoordinatorRound) -> dict[str, Json]:

@@ -69,16 +69,18 @@ def _of_work(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator[Ro
     training, minimum = charter.training, policy.minimum
     optional = (("progress", plan.progress_rounds), ("steering", plan.steering_rounds))
     audit = ["audit"] if plan.audit is not None else []
-    sums = ["update", *(kind for kind, rounds in optional if rounds), *audit, "fairness"]
+    told = ["explanation"] if charter.ethics.explanation.asked else []
+    sums = ["update", *(kind for kind, rounds in optional if rounds), *audit, "fairness", *told]
     cohort = f"at least {charter.secagg.minimum_cohort} of {len(charter.roster)}"
     steps = f"{training.rounds}, of {training.local_steps} steps each"
     listed = "any charter" if ANY in policy.allow.charters else "those listed by hash"
     yield "sums that leave", ", ".join(sums), _any_of(policy.allow.releases)
     explanation = charter.ethics.explanation
     if explanation.asked:
-        told = f"{len(explanation.occluded(charter.data))} columns left out, one at a time; "
-        told += f"{len(explanation.swap)} words swapped"
-        yield "score changes in the fairness sum", told, "within the caps on epsilon"
+        changes = f"{len(explanation.occluded(charter.data))} columns left out, one at a time; "
+        changes += f"{len(explanation.swap)} words swapped"
+        releases = 'only with "explanation" among allow.releases'
+        yield "score changes in the fairness sum", changes, releases
     yield "sites in any opened sum", cohort, f"at least {minimum.cohort}"
     yield "rounds", steps, "as many as the caps on epsilon allow"
     yield "records in each part", "seen when the data are read", f"at least {minimum.records}"

@@ -3,7 +3,8 @@
 Flower sends, stores and fetches every record, array and chunk of a message by itself, at a request
 each. So a message of up to `WHOLE_BYTES` is one config record that holds scalars and payloads; a
 larger one has its payloads beside it as arrays of bytes (uint8), which Flower sends in chunks. A
-message of another protocol number, or with anything unexpected in it, is refused.
+message of another protocol number, or whose payloads are not plain bytes, is refused; names that
+nobody knows are left unread.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
 from fedethics.errors import SecaggReject
-from fedethics.protocol import PROTOCOL, Action, Refusal, Reply, Request
+from fedethics.protocol import PROTOCOL, Action, Refusal, Reply, Request, refusal_of
 from fedethics.terms import NAME
 
 _HEADER = "fedethics"
@@ -87,10 +88,20 @@ def parse_reply(message: Message) -> Reply:
             refusal=Refusal(code=f"flower-{message.error.code}", sentence="the node did not answer")
         )
     header = _header(message)
+    if type(header.get("protocol")) is not int or header["protocol"] != PROTOCOL:
+        raise SecaggReject(f"the reply does not speak protocol {PROTOCOL}")
     code = header.get("refusal-code")
     if code is not None:
-        return Reply(refusal=Refusal(code=str(code), sentence=str(header.get("refusal", ""))))
+        return Reply(refusal=_refusal(code))
     return Reply(payloads=_payloads(message))
+
+
+def _refusal(code: object) -> Refusal:
+    """Return a site's no in our own words: its text would reach logs, reports and a terminal."""
+    refusal = refusal_of(code) if isinstance(code, str) else None
+    if refusal is None:
+        raise SecaggReject("the reply refuses with a code that no site gives")
+    return refusal
 
 
 def _header(message: Message) -> ConfigRecord:
@@ -106,7 +117,7 @@ def _content(fields: Mapping[str, int | str], payloads: Mapping[str, bytes]) -> 
             name: Array(np.frombuffer(data, dtype=np.uint8)) for name, data in payloads.items()
         }
         return RecordDict({_HEADER: ConfigRecord({**fields}), _PAYLOADS: ArrayRecord(arrays)})
-    whole = {_PAYLOAD + name: data for name, data in payloads.items()}
+    whole = {_PAYLOAD + name: bytes(data) for name, data in payloads.items()}
     return RecordDict({_HEADER: ConfigRecord({**fields, **whole})})
 
 

@@ -146,10 +146,11 @@ class Reaper:
     def _stop(self) -> None:
         home = self.federation.coordinator
         words = ("federation", "stop", "--home", str(home))
+        before = len(self.federation.said(home))
         assert self.federation.command(*words, log=home / "stop.out").wait(timeout=120) == 0
         assert self._coordinator is not None
         assert self._coordinator.wait(timeout=30) == EXIT_BAD_INPUT
-        assert "federation resume" in self.federation.said(home)
+        assert "was stopped" in self.federation.said(home)[before:]
 
     def _a_site_dies(self, victim: str) -> None:
         names = sorted(self._sites)

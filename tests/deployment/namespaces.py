@@ -7,16 +7,17 @@ route, so neither another site nor the Internet can be reached from it. Needs ro
 from __future__ import annotations
 
 import contextlib
+import functools
+import re
 import secrets
-import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 ADDRESS = "10.77.0.1"  # of the coordinator, in every site's eyes
 _LISTENING = "0A"  # the kernel's TCP_LISTEN, in hexadecimal
-_LOCAL = {"0100007F", "00000000000000000000000001000000"}  # 127.0.0.1 and ::1
+# 127.0.0.0/8, ::1 and the former in IPv6, as the kernel prints them: words of four bytes, turned.
+_LOCAL = re.compile(r"[0-9A-F]{6}7F|0{24}01000000|0{16}FFFF0000[0-9A-F]{6}7F")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Namespaces:
             for line in _run(*self.enter(site), "cat", table).splitlines()[1:]:
                 local, state = (line.split()[number] for number in (1, 3))
                 address, port = local.split(":")
-                if state == _LISTENING and address not in _LOCAL:
+                if state == _LISTENING and _LOCAL.fullmatch(address) is None:
                     found.add(int(port, 16))
         return found
 
@@ -53,15 +54,16 @@ def _inside(name: str) -> tuple[str, ...]:
     return ("ip", "netns", "exec", name)
 
 
+@functools.cache
 def why_not() -> str:
     """Say why this machine gives us no namespaces; empty where it does."""
-    if shutil.which("ip") is None or not Path("/proc/net/tcp").exists():
-        return "needs Linux with iproute2"
-    name = f"fe{secrets.token_hex(4)}-try"
-    if subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode:
-        return "may not make network namespaces (needs root)"
-    _run("ip", "netns", "delete", name)
-    return ""
+    try:
+        with apart(["try"]):
+            return ""
+    except FileNotFoundError as error:
+        return f"{error.filename} is not installed"
+    except subprocess.CalledProcessError as error:
+        return f"{' '.join(error.cmd)}: {error.stderr.strip()}"
 
 
 @contextlib.contextmanager
@@ -80,6 +82,7 @@ def apart(sites: Sequence[str]) -> Iterator[Namespaces]:
         yield made
     finally:
         for name in (made.of_coordinator, *made.of_site.values()):
+            # One that was not made is not there to delete.
             subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -72,6 +73,7 @@ def done(tmp_path_factory):
             what="a round",
         )
         heard = {site: network.heard_from_outside(site) for site in sites} if network else {}
+        assert len(_processes_of(folder)) > len(sites)  # or it would not see what is left over
         exit_code = coordinator.wait(timeout=280)
         for process in sites.values():
             process.terminate()
@@ -96,10 +98,14 @@ def _name_app(federation: Federation, app: Path) -> None:
 
 
 def _processes_of(folder: Path) -> list[str]:
+    """Return the command lines that name `folder`, but for ours and those that started us."""
+    ours = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     lines = [
-        " ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])
+        " ".join(process.info["cmdline"] or [])
+        for process in psutil.process_iter(["cmdline"])
+        if process.pid not in ours
     ]
-    return [line for line in lines if str(folder) in line and "pytest" not in line]
+    return [line for line in lines if str(folder) in line]
 
 
 def test_the_job_ends_well_and_its_sums_are_the_simulations_bit_for_bit(done, tmp_path):

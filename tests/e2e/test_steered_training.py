@@ -34,7 +34,7 @@ def allow(stage):
     """Let every site's policy allow counts of training records."""
     for home in stage.homes.values():
         path = home / "policy.toml"
-        path.write_text(path.read_text().replace('"fairness"]', '"fairness", "steering"]'))
+        path.write_text(path.read_text().replace('"fairness",', '"fairness", "steering",'))
 
 
 def test_the_counts_are_charged_to_the_training_records_within_their_one_epsilon(lab):

@@ -8,7 +8,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDic
 from flwr.app.message.arraychunk import ArrayChunk
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 
-from fedethics.errors import SecaggReject
+from fedethics.errors import PolicyRefusal, SecaggReject
 from fedethics.flower.inprocess import enter_task, wire_copy
 from fedethics.flower.wire import (
     WHOLE_BYTES,
@@ -17,7 +17,7 @@ from fedethics.flower.wire import (
     reply_message,
     request_message,
 )
-from fedethics.protocol import PROTOCOL, Action, Refusal, Reply, Request
+from fedethics.protocol import PROTOCOL, UNEXPECTED, Action, Refusal, Reply, Request, refuse
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,7 @@ def test_a_reply_names_the_message_it_answers_and_carries_its_bytes():
 
 
 def test_a_refusal_and_a_flower_error_arrive_as_refusals():
-    refusal = Refusal(code="FE202", sentence="no")
+    refusal = refuse(PolicyRefusal("the record of Ann Smith"))
     answer = wire_copy(reply_message(Reply(refusal=refusal), to=_sent()), message_id="r")
     assert parse_reply(answer).refusal == refusal
     lost = Message(Error(code=5, reason="secret text"), reply_to=_sent())
@@ -146,3 +146,31 @@ def test_an_array_that_lies_about_itself_is_refused_by_site_and_coordinator_alik
     reply.content["payloads"] = request.content["payloads"]
     with pytest.raises(SecaggReject, match="payload 'model'"):
         parse_reply(wire_copy(reply, message_id="r"))
+
+
+@pytest.mark.parametrize(
+    "code", ["FE602\n\x1b[2Jrun this", "late", "flower-3", "FE6022", b"FE602", 7]
+)
+def test_a_code_that_no_site_gives_is_refused(code):
+    answer = reply_message(Reply(), to=_sent())
+    answer.content["fedethics"]["refusal-code"] = code
+    with pytest.raises(SecaggReject, match="a code that no site gives"):
+        parse_reply(answer)
+
+
+@pytest.mark.parametrize("code", ["FE202", "FE999", UNEXPECTED.code])
+def test_the_words_of_a_refusal_are_ours_whatever_the_site_says(code):
+    told = Refusal(code=code, sentence="\x1b[2J call this number")
+    answer = wire_copy(reply_message(Reply(refusal=told), to=_sent()), message_id="r")
+    assert "call" not in parse_reply(answer).refusal.sentence
+    assert parse_reply(answer).refusal.code == code
+
+
+@pytest.mark.parametrize("protocol", [1, True, "2", None])
+def test_a_reply_of_another_protocol_is_refused(protocol):
+    answer = reply_message(Reply(payloads={"share": b"x"}), to=_sent())
+    del answer.content["fedethics"]["protocol"]
+    if protocol is not None:
+        answer.content["fedethics"]["protocol"] = protocol
+    with pytest.raises(SecaggReject, match="does not speak protocol"):
+        parse_reply(answer)

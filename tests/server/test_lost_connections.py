@@ -81,6 +81,8 @@ def test_one_site_away_at_the_final_tables_is_waited_for_since_they_need_everyon
     stage = quick.copy()
     quick.run(stage, grid=_cut(("hungary",), ("evaluate", 2)))
     assert (tasks.FAIRNESS, 2) in opened(stage, "hungary")
+    waiting = [e["sites"] for e in read_events(stage.run_dir) if e["event"] == "waiting"]
+    assert waiting == [["hungary"]]
 
 
 def test_one_site_away_in_training_is_not_waited_for(quick):

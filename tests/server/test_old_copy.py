@@ -24,14 +24,21 @@ class Copied(TappedGrid):
         return super()._deliver(message)
 
 
-@pytest.mark.parametrize("kind", ["query.join", "train", "query.forward", "evaluate"])
-def test_a_job_put_back_opens_no_sum_again_and_says_what_to_do(quick, tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "resumed"),
+    [("query.join", 0), ("train", 0), ("query.forward", 0), ("evaluate", 0), ("train", 2)],
+)
+def test_a_job_put_back_opens_no_sum_again_and_says_what_to_do(quick, tmp_path, kind, resumed):
     stage, tap, copy = quick.copy(), Tap(), tmp_path / "copy"
     how = {"folder": stage.run_dir, "copy": copy, "kind": kind, "tap": tap}
     quick.run(stage, grid=type("Grid", (Copied,), how))
+    for _ in range(
+        resumed
+    ):  # each time with new keys, so that sites know later epochs than the copy
+        quick.run(stage, resume=True)
     told = {key: set(found) for key, found in tap.revealed.items()}
     _put_back(copy, stage.run_dir)
-    with pytest.raises(RunError, match="resume from the newest one, or start a job under another"):
+    with pytest.raises(RunError, match="resume from the newest copy, or start a job under another"):
         quick.run(stage, resume=True, grid=type("Grid", (TappedGrid,), {"tap": tap}))
     assert tap.revealed == told
     for site in SITES:

@@ -115,9 +115,7 @@ def make_receipt(
     charges = charges_of(book, run=run, charter=charter)
     charter_hash = hash_of(charter)
     delta = charter.privacy.delta
-    trained = _trained(charges)
-    training = [charge for charge in charges if charge.data_set.fingerprint in trained]
-    evaluation = [charge for charge in charges if charge.data_set.fingerprint not in trained]
+    training, evaluation = _accounts(charges)
     return Receipt(
         site=site,
         run_id=run,
@@ -139,15 +137,29 @@ def make_receipt(
     )
 
 
-def _trained(charges: Sequence[Charge]) -> set[str]:
-    """Return the fingerprints of the records trained on.
+def _accounts(charges: Sequence[Charge]) -> tuple[list[Charge], list[Charge]]:
+    """Return the charges of records trained on and those of records counted.
 
-    An audit is charged to both accounts; where a site was in no training sum, it alone tells that
-    an account is not the one of the evaluation's counts.
+    An audit is charged to one account of each kind. An account that nothing else was charged to is
+    of the kind that is missing; where that does not tell, it stands in both, since a receipt must
+    not leave out what was spent.
     """
-    trained = {c.data_set.fingerprint for c in charges if c.kind in ("update", "steering")}
-    counted = {c.data_set.fingerprint for c in charges if c.kind in ("progress", "fairness")}
-    return trained or {c.data_set.fingerprint for c in charges} - counted
+
+    def of(*kinds: ReleaseKind) -> set[str]:
+        return {charge.data_set.fingerprint for charge in charges if charge.kind in kinds}
+
+    trained, counted = of("update", "steering"), of("progress", "fairness")
+    unclear = of("audit") - trained - counted
+    if trained and not counted:
+        counted = unclear
+    elif counted and not trained:
+        trained = unclear
+    else:
+        trained, counted = trained | unclear, counted | unclear
+    return (
+        [charge for charge in charges if charge.data_set.fingerprint in trained],
+        [charge for charge in charges if charge.data_set.fingerprint in counted],
+    )
 
 
 def sign_receipt(receipt: Receipt, identity: Identity) -> bytes:
