@@ -14,6 +14,7 @@ from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
     get_object_tree,
 )
+from flwr.supercore.inflatable.inflatable_utils import pull_objects
 from flwr.superlink.grid import http_grid
 from flwr.superlink.grid.http_grid import HttpGrid
 
@@ -56,7 +57,8 @@ class SuperLink:
 @pytest.fixture
 def link(monkeypatch):
     enter_task(run_id=1, node_id=1)
-    monkeypatch.setattr(http_grid, "pull_objects", http_grid.pull_objects)  # put back after
+    # As Flower comes: a test that ran the ServerApp in this process has contained them already.
+    monkeypatch.setattr(http_grid, "pull_objects", pull_objects)
     link = SuperLink()
     monkeypatch.setattr(HttpGrid, "_runtime_client", link)
     return link
