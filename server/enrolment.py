@@ -103,7 +103,6 @@ class Enrolment:
             raise RunError(
                 f"{len(sites)} of {len(self.job.charter.roster)} sites are {what}"
                 f"{': ' + ', '.join(sorted(sites)) if sites else ''}; the minimum cohort is "
-                f"{minimum}, so no record was touched. Each unwilling site has the reasons in its "
-                "own log (log.jsonl in its home; in a simulation, under sites/ of the run). "
+                f"{minimum}, so no record was touched. "
                 f"{what_to_do(self.federation.refusals)}"
             )

@@ -1,8 +1,8 @@
 """`python -m fedethics.flower.supernode ...`: Flower's own SuperNode, asking at a better pace.
 
 Everything is Flower's `flower-supernode` with its own options; only the two fixed pauses of its
-loop (3 s between questions, 0.5 s for the reply) follow `Pace`, and what ends it is in `endurance`.
-The process ends with its parent.
+loop (3 s between questions, 0.5 s for the reply) follow `Pace`, what ends it is in `endurance`, and
+what it waits for in `answers`. The process ends with its parent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from flwr.supernode import start_client_internal
 from flwr.supernode.cli import flower_supernode
 
-from fedethics.flower import endurance
+from fedethics.flower import answers, endurance
 from fedethics.flower.pace import Pace
 from fedethics.flower.pin import end_with_parent, require_flower
 from fedethics.flower.pulls import quicken_pulls
@@ -63,6 +63,7 @@ def main() -> None:
     pace = Pace(fastest_s=0.1, slowest_s=FLOWER_IDLE_S)
     install(PacedTime(pace, contact=Path(contact) if contact else None))
     endurance.install()
+    answers.install()
     try:
         flower_supernode()
     except Exception:  # whatever it was, the thread that serves the executor would go on without it

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import tomllib
 from collections import Counter
 from pathlib import Path
 
 import pytest
-import tomli_w
 
 from fedethics.flower.wire import parse_request
 from fedethics.privacy.ledger.verify import read_book
@@ -28,7 +25,6 @@ from tests.deployment.deaths import (
 )
 from tests.deployment.federation import Federation, deploy, stage
 
-QUICK_CLOCK = Path(__file__).parent / "quick_clock"
 # What differs most from each other: before anything is masked, while it is masked, while it is
 # opened, and while the opened sum is told.
 TELLING = {
@@ -42,20 +38,8 @@ TELLING = {
 }
 
 
-def _federation(folder: Path, *, rounds: int) -> Federation:
-    """Deploy one whose Flower counts a silent process as dead after seconds, not a minute."""
-    federation = deploy(stage(folder / "b", rounds=rounds))
-    ours = [str(QUICK_CLOCK), os.environ.get("PYTHONPATH", "")]
-    federation.environment["PYTHONPATH"] = os.pathsep.join(filter(None, ours))
-    file = federation.coordinator / "federation.toml"
-    settings = tomllib.loads(file.read_text())
-    settings["job"]["leg-timeout-s"] = 45.0
-    file.write_text(tomli_w.dumps(settings))
-    return federation
-
-
 def _lived_through(folder: Path, due: set[tuple[str, Phase]], *, rounds: int) -> Federation:
-    federation = _federation(folder, rounds=rounds)
+    federation = deploy(stage(folder / "b", rounds=rounds)).quicken()
     reaper = Reaper(federation, set(due))
     try:
         reaper.run(timeout_s=600 + 180 * len(due))

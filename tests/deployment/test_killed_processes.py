@@ -1,4 +1,4 @@
-"""A site dies in the middle of a round, with Flower's clocks as shipped; the books hold.
+"""A site dies in the middle of a round, or an executor at the worst moment; the books hold.
 
 Every process in every phase: `test_death_at_each_phase.py`.
 """
@@ -36,4 +36,22 @@ def test_a_site_that_is_killed_while_it_trains_comes_back_and_the_job_ends(deplo
     children = {process.pid for process in psutil.Process(sites[name].pid).children()}
     assert len(children) == 2
     assert not children & killed
+    check_books(federation)
+
+
+def test_executors_that_die_with_a_message_half_fetched_or_answered_leave_their_sites_free(
+    deployed,
+):
+    # Flower's own SuperNode would wait for either answer until its operator starts it anew.
+    federation = deployed(rounds=1).quicken()
+    homes = federation.stage.homes
+    (homes["hungary"] / "dies-at").write_text("PullMessages 4")  # with a mask sent, unread
+    (homes["cleveland"] / "dies-at").write_text("PushMessages 8")  # later, with no part of it sent
+    federation.sites()
+    # The last tables need every site, so this job ends only if both take part again.
+    assert federation.coordinate().wait(timeout=400) == 0, federation.told()
+    for site in ("hungary", "cleveland"):
+        assert (homes[site] / "died-at").exists(), site
+    lost = [e["dropped"] for e in federation.events() if e["event"] == "leg-ended" and e["dropped"]]
+    assert {site for sites in lost for site in sites} == {"hungary", "cleveland"}
     check_books(federation)
