@@ -18,6 +18,7 @@ from fedethics.privacy.ledger.model import epsilon_document
 from fedethics.privacy.plan import PrivacyPlan, make_plan
 
 MOST_RUNS = 64
+_OF_TRAINING = frozenset({"update", "steering"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,12 +44,15 @@ class Forecast:
     """All data sets of a ledger, and a new one."""
 
     charter_hash: str
+    unit: str
     accounts: tuple[AccountForecast, ...]
 
     def document(self) -> dict[str, Json]:
         """Return the JSON form."""
         return {
             "charter-hash": self.charter_hash,
+            "unit": self.unit,
+            "neighbouring": "add-or-remove-one",
             "data-sets": [
                 {
                     "label": account.label,
@@ -82,14 +86,14 @@ class Forecast:
         console.print(table(title, heads, rows))
         if not rows:
             console.print(Text("the ledger has charged nothing yet; see: fedethics budget plan"))
-        console.print(Text("All figures are composed, for one record, add-or-remove-one."))
+        console.print(Text(f"All figures are composed, for one {self.unit}, add-or-remove-one."))
 
 
 def what_if_forecast(charter: Charter, *, book: Book, caps: Caps | None) -> Forecast:
     """Forecast one more run on every data set that the ledger knows.
 
-    A data set that was charged for updates is taken to be the training partition, any other the
-    held-out one.
+    A data set that was ever charged for updates, or for counts of training records by group, is
+    taken to be the training partition, any other the held-out one: both pay for an audit.
     """
     plan = make_plan(charter)
     accounts: list[AccountForecast] = []
@@ -99,7 +103,7 @@ def what_if_forecast(charter: Charter, *, book: Book, caps: Caps | None) -> Fore
         delta = caps.delta if caps else newest.cap_delta
         cap = caps.epsilon_per_data_set if caps else newest.cap_epsilon
         past = [event for charge in charges for event in charge.events]
-        run = _run_events(plan, training=newest.kind == "update")
+        run = _run_events(plan, training=bool(_OF_TRAINING & book.kinds_of(data_set)))
         accounts.append(
             AccountForecast(
                 label=data_set.label,
@@ -112,7 +116,9 @@ def what_if_forecast(charter: Charter, *, book: Book, caps: Caps | None) -> Fore
                 fits=_runs_that_fit(past, run, cap=cap, delta=delta),
             )
         )
-    return Forecast(charter_hash=plan.charter_hash, accounts=tuple(accounts))
+    return Forecast(
+        charter_hash=plan.charter_hash, unit=charter.privacy.unit, accounts=tuple(accounts)
+    )
 
 
 def _run_events(plan: PrivacyPlan, *, training: bool) -> tuple[Event, ...]:

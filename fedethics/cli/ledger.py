@@ -53,7 +53,6 @@ def show(
         "entries": book.length,
         "head": {"index": book.head.index, "sha256": book.head.sha256},
         "public-key": book.head.public_key,
-        "unit": "record",
         "neighbouring": "add-or-remove-one",
         "data-sets": list(accounts),
     }
@@ -158,6 +157,7 @@ def _account(book: Book, data_set: DataSet, *, delta: float, caps: Caps | None) 
 
     return {
         "label": data_set.label,
+        "unit": book.unit_of(data_set),
         "fingerprint": data_set.fingerprint,
         "delta": at,
         "epsilon": epsilon_document(_composed(charges, at)),
@@ -178,8 +178,8 @@ def _render_account(console: Console, account: dict[str, Any]) -> None:
     console.print(
         Text.assemble(
             (f"{account['label']}", "bold"),
-            f" ({account['fingerprint'][:12]}): {spent} at delta={account['delta']:g}, one record, "
-            f"add-or-remove-one; cap from {account['cap-from']}",
+            f" ({account['fingerprint'][:12]}): {spent} at delta={account['delta']:g}, one "
+            f"{account['unit']}, add-or-remove-one; cap from {account['cap-from']}",
         )
     )
     if account["linked-charges"]:

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,11 @@ class Records:
             return np.arange(len(self), dtype=np.int64)
         place = {person: index for index, person in enumerate(sorted(set(self.persons)))}
         return np.array([place[person] for person in self.persons], dtype=np.int64)
+
+    @property
+    def unit(self) -> Literal["record", "person"]:
+        """Whose one more or less the charter's epsilons are about."""
+        return "person" if any(self.persons) else "record"
 
     @property
     def unit_count(self) -> int:

@@ -74,7 +74,7 @@ def _keys(home: SiteHome) -> Iterator[Finding]:
         yield fail(
             "keys",
             f"{key} cannot be read: {error.strerror}",
-            fix="restore it from your backup, or enrol anew: fedethics site init",
+            fix="restore it from your backup; else a new home, see clients/README.md",
         )
     else:
         yield ok("keys", "identity and node key are there and of the right kind")

@@ -35,7 +35,9 @@ def facts_of(records: Split) -> DataFacts:
 
 
 def _account(part: Records, label: str) -> DataSet:
-    return DataSet(fingerprint=part.fingerprint, label=label, source=part.source_fingerprint)
+    return DataSet(
+        fingerprint=part.fingerprint, label=label, source=part.source_fingerprint, unit=part.unit
+    )
 
 
 @lru_cache(maxsize=64)

@@ -78,6 +78,68 @@ def test_what_if_says_what_another_run_would_leave(fedethics, site):
     assert epsilon([*past, *(plan.training_events * (fits + 1))], delta=1e-4) > 6.0
 
 
+def _audited(site) -> None:
+    """Charge both accounts for an audit, as a run's last act does."""
+    identity = Identity.generate()
+    (site / "ledger.db").unlink()
+    (site / "ledger.db.head").unlink()
+    ledger = Ledger.open(site / "ledger.db", identity=identity, create=True)
+    plan = make_plan(load(HEART))
+    for data_set, kind, event in (
+        (TRAIN, "update", plan.round_event),
+        (HELD_OUT, "fairness", plan.fairness_events[0]),
+        (TRAIN, "audit", plan.fairness_events[0]),
+        (HELD_OUT, "audit", plan.fairness_events[0]),
+    ):
+        ledger.reserve(
+            data_set=data_set,
+            run="run-1",
+            round_number=1,
+            kind=kind,
+            charter_hash=hash_of(load(HEART)),
+            events=[event],
+            cap=CAP,
+        )
+
+
+def test_what_if_forecasts_training_also_when_an_audit_was_charged_last(fedethics, site):
+    _audited(site)
+    plan = make_plan(load(HEART))
+    said = fedethics("budget", "what-if", HEART, "--ledger", site, "--json").json
+    train, held_out = said["data-sets"]
+    counted = plan.fairness_events[0]
+    trained = [plan.round_event, counted, *plan.training_events]
+    assert train["epsilon-after"] == epsilon(trained, delta=1e-4)
+    evaluated = [counted, counted, *plan.evaluation_events]
+    assert held_out["epsilon-after"] == epsilon(evaluated, delta=1e-4)
+    assert train["epsilon-after"] != epsilon([plan.round_event, *evaluated], delta=1e-4)
+
+
+def test_figures_name_the_unit_of_their_charges_and_say_unit_where_charges_differ(
+    fedethics, tmp_path
+):
+    charter = load(HEART)
+    ledger = Ledger.open(tmp_path / "ledger.db", identity=Identity.generate(), create=True)
+    person = DataSet(fingerprint="aa" * 32, label="train", source="f", unit="person")
+    record = DataSet(fingerprint="bb" * 32, label="train", source="g", unit="record")
+    told = []
+    for data_set in (person, record, DataSet(fingerprint="bb" * 32, label="train", source="g")):
+        ledger.reserve(
+            data_set=data_set,
+            run="run-1",
+            round_number=1,
+            kind="update",
+            charter_hash=hash_of(charter),
+            events=[make_plan(charter).round_event],
+            cap=CAP,
+        )
+        shown = fedethics("ledger", "show", tmp_path, "--json").json["data-sets"]
+        told.append([each["unit"] for each in shown])
+    # The last charge stands for one of an earlier version, which noted no unit.
+    assert told == [["person"], ["person", "record"], ["person", "unit"]]
+    assert "one person, add-or-remove-one" in fedethics("ledger", "show", tmp_path).out
+
+
 def test_verify_accepts_the_files_and_the_receipt_from_the_public_key_alone(fedethics, site):
     key = (site / "public-key").read_text()
     command = ("ledger", "verify", site, "--public-key", key, "--receipt", site / "receipt.json")

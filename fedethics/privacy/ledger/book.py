@@ -28,6 +28,7 @@ from fedethics.privacy.ledger.model import (
     Sealed,
     read_epsilon,
 )
+from fedethics.privacy.plan import ReleaseKind
 
 YEAR = timedelta(days=365)
 
@@ -113,6 +114,19 @@ class Book:
             )
             if wanted and charge.state != "released" and run in (None, charge.run):
                 yield charge
+
+    def kinds_of(self, data_set: DataSet) -> set[ReleaseKind]:
+        """Return what an account itself was ever charged for, released or not."""
+        return {
+            charge.kind
+            for charge in list(self.charges.values())
+            if charge.data_set.fingerprint == data_set.fingerprint
+        }
+
+    def unit_of(self, data_set: DataSet) -> str:
+        """Return whose epsilon an account's is: "record", "person", or "unit" if charges differ."""
+        units = {charge.data_set.unit for charge in self.counted(data_set)}
+        return units.pop() if len(units) == 1 and units != {""} else "unit"
 
     def runs_given_last(self) -> set[str]:
         """Return the runs of which a receipt was given since anything else was written."""
@@ -231,6 +245,7 @@ def _charge(body: dict[str, Any], index: int, time: datetime) -> Charge:
             label=account["label"],
             source=account.get("source", ""),
             follows=tuple(account.get("follows", ())),
+            unit=account.get("unit", ""),
         ),
         run=body["run"],
         round_number=body["round"],

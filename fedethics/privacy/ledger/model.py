@@ -28,12 +28,15 @@ class DataSet:
             records is seen.
         follows: files (by `file`) that hold records of the same people: what was spent on them
             counts here too, for good (docs/adr/0011-linked-accounts.md).
+        unit: "record" or "person", whose one more or less an epsilon here is about; empty in
+            entries of versions that did not note it.
     """
 
     fingerprint: str
     label: str
     source: str = ""
     follows: tuple[str, ...] = ()
+    unit: str = ""
 
     @property
     def file(self) -> str:
