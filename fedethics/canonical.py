@@ -31,10 +31,15 @@ def parse(data: bytes) -> Json:
     """Return the document that `data` spells canonically.
 
     Raises:
-        ValueError: not JSON, duplicate keys, or a spelling other than the canonical one.
+        ValueError: not JSON, duplicate keys, a spelling other than the canonical one, or tables in
+            tables to a depth that no document of ours has.
     """
-    document: Json = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
-    if encode(document) != data:
+    try:
+        document: Json = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
+        spelled = encode(document)
+    except RecursionError as error:  # bytes of strangers come here: one kind of error for all
+        raise ValueError("nested too deeply") from error
+    if spelled != data:
         raise ValueError("bytes are JSON but not in canonical form")
     return document
 

@@ -88,7 +88,7 @@ def read(cls: type[T], table: object, *, path: str, problems: list[str]) -> T | 
     fields = {kebab(f.name): f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in sorted(set(table) - set(fields)):
         known = ", ".join(sorted(fields))
-        problems.append(f"{_join(path, key)}: unknown key; known here: {known}")
+        problems.append(f"{_join(path, _spelled(key))}: unknown key; known here: {known}")
     values: dict[str, Any] = {}
     for key, field in fields.items():
         where = _join(path, key)
@@ -224,6 +224,12 @@ def _shown(raw: object) -> str:
     text = repr(raw)
     kind = _KIND.get(type(raw), type(raw).__name__)
     return f"{kind} {text if len(text) <= 60 else text[:57] + '...'}"
+
+
+def _spelled(key: object) -> str:
+    """Return a key that we did not choose, fit for a terminal: as it is only if it is plain."""
+    text = str(key)
+    return text if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", text) else _shown(key)
 
 
 def _join(path: str, key: str) -> str:

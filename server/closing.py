@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics import canonical, tasks, terms
+from fedethics import tasks
 from fedethics.charter import document
 from fedethics.errors import ReleaseError
 from fedethics.privacy.ledger.receipt import Receipt
@@ -27,7 +27,12 @@ from fedethics.release.evidence import (
 )
 from fedethics.release.plan_facts import plan_facts
 from fedethics.release.publish import publish
-from fedethics.release.witness import Heads, countersignature_faults, encode
+from fedethics.release.witness import (
+    Heads,
+    countersignature_faults,
+    encode,
+    read_countersignature,
+)
 from fedethics.training.learner import Learner
 from server.code_hash import code_hash, package_versions
 from server.events import EventLog
@@ -107,9 +112,8 @@ def _countersigned(
     found: list[Countersignature] = []
 
     def take(data: bytes) -> str:
-        problems: list[str] = []
-        one = terms.read(Countersignature, canonical.parse(data), path="", problems=problems)
-        if one is None or countersignature_faults(heads, (one,), roster):
+        one = read_countersignature(data)
+        if countersignature_faults(heads, (one,), roster):
             raise ReleaseError("a countersignature does not hold")
         found.append(one)
         return one.site

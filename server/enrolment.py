@@ -11,7 +11,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from fedethics import tasks
-from fedethics.errors import RunError
+from fedethics.canonical import Json
+from fedethics.errors import RunError, SecaggAbort
 from fedethics.protocol import Action
 from fedethics.secagg import CoordinatorSecagg
 from fedethics.secagg.coordinator_log import CoordinatorLog
@@ -53,7 +54,21 @@ class Enrolment:
             found |= self._announced(epoch, self.federation.exchange.nodes())
             # Never at the price of a site that is there: sums need those that were in them before.
             if found.keys() > before:
-                self._join(epoch, found)
+                self._join_or_stay(epoch, found, before)
+
+    def _join_or_stay(
+        self, epoch: CoordinatorSecagg, found: dict[str, int], before: Collection[str]
+    ) -> None:
+        """Join with who has come; where that fails, in one more epoch with those of before."""
+        try:
+            self._join(epoch, found)
+        except (RunError, SecaggAbort) as error:
+            newcomers: list[Json] = [*sorted(found.keys() - before)]
+            self.events.write("enrolment-failed", newcomers=newcomers, why=str(error))
+            self.federation.refusals.clear()
+            epoch = self._new_epoch()
+            members = [found[site] for site in sorted(before)]
+            self._join(epoch, self._announced(epoch, members))
 
     def _new_epoch(self) -> CoordinatorSecagg:
         """Return an epoch without members; its number is used up when its roster is told."""

@@ -15,9 +15,10 @@ from flwr.serverapp import Grid
 from fedethics.errors import SecaggReject
 from fedethics.flower.wire import parse_reply, request_message
 from fedethics.protocol import Action, Refusal, Reply, Request
+from server.refusals import UNSOUND
 
 _LATE = Refusal(code="late", sentence="no reply before the deadline")
-_MALFORMED = Refusal(code="malformed", sentence="the reply could not be read")
+_MALFORMED = Refusal(code=UNSOUND, sentence="the reply could not be read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,14 @@ class Exchange:
         }
         replies: dict[int, Reply] = dict.fromkeys(nodes, Reply(refusal=_LATE))
         deadline = time.monotonic() + timeout_s
-        while waiting and time.monotonic() < deadline:
+        while waiting:
+            last_look = time.monotonic() >= deadline
             for message in self.grid.pull_messages(list(waiting)):
                 node = waiting.pop(message.metadata.reply_to_message_id, None)
                 if node is not None:
                     replies[node] = _read(message)
+            if last_look:
+                break
             if waiting:
                 time.sleep(self.poll_s)
         return replies

@@ -16,12 +16,14 @@ from fedethics.protocol import Action, Reply, Request
 from fedethics.secagg import CoordinatorSecagg
 from server.events import EventLog
 from server.exchange import Exchange
+from server.refusals import UNSOUND
 
 Payloads = Mapping[str, bytes]
 Take = Callable[[bytes], object]
 About = Mapping[str, Json]
 
 _LOOK_S = 1.0
+_LONGEST_SENTENCE = 500
 
 
 def untaken(_data: bytes) -> None:
@@ -162,6 +164,13 @@ class Federation:
         except RunError:  # the coordinator's own trouble, such as a full disk
             raise
         except FedethicsError as error:
-            self.events.write("rejected", site=who, code=error.code, sentence=str(error))
+            self.refusals[who] = UNSOUND
+            self.events.write("rejected", site=who, code=error.code, sentence=_printable(error))
             return False
         return True
+
+
+def _printable(error: Exception) -> str:
+    """Return what is wrong with an answer; it may quote what a stranger chose."""
+    text = str(error)[:_LONGEST_SENTENCE]
+    return "".join(each if each.isprintable() else "?" for each in text)

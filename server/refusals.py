@@ -9,6 +9,7 @@ from fedethics.protocol import refusal_of
 
 # What an honest site answers to what it has opened, or joined, before.
 _AGAIN = (SecaggReject.code, SecaggAbort.code)
+UNSOUND = "unsound"  # an answer came, and could not be read or did not hold
 _WHEN_BACK = "Resume the job when the sites are back."
 _WHEN_WILLING = "Resume the job when their operators have put that right, or have agreed to it."
 _OLD_COPY = (
@@ -21,15 +22,21 @@ def what_to_do(codes: Mapping[str, str]) -> str:
     """Return advice after too few answers: one sentence for silence, one for each sort of no.
 
     Args:
-        codes: who was asked in vain -> the site's code, or the exchange's word for silence.
+        codes: who was asked in vain -> the site's code, UNSOUND, or any other word for silence.
     """
+    unsound = sorted(who for who, code in codes.items() if code == UNSOUND)
     refused = {who: code for who, code in sorted(codes.items()) if code.startswith("FE")}
-    silent = sorted(set(codes) - set(refused))
+    silent = sorted(set(codes) - set(refused) - set(unsound))
     parts = []
     if silent:
         parts.append(f"No answer came from {', '.join(silent)}.")
-    if silent or not refused:
+    if silent or not codes:
         parts.append(_WHEN_BACK)
+    if unsound:
+        parts.append(
+            f"What {', '.join(unsound)} answered could not be read or did not hold; events.jsonl "
+            "of the job says why. That must be mended there first."
+        )
     if refused:
         parts.append(
             "These refused, each with its reasons in its own log (log.jsonl in its home; in a "

@@ -18,13 +18,14 @@ from rich.text import Text
 from fedethics.cli.output import figure
 from fedethics.deployment.locking import stop_signal
 from fedethics.deployment.metrics import served
-from fedethics.deployment.site_node import SiteNode
+from fedethics.deployment.site_node import WORK_GRACE_S, SiteNode
 from fedethics.deployment.site_status import SiteStatus, SiteWatch
 from fedethics.errors import FedethicsError
 from fedethics.site.home import SiteHome
 
 _LOOK_S = 0.5
 _PLAIN_S = 60.0
+_STOPPING = f"told to; a message in hand is finished first, for up to {WORK_GRACE_S:.0f} s"
 
 
 def run(
@@ -59,6 +60,7 @@ def run(
                     for entry in watch.look(note=node.note):
                         show.say(entry)
                     show.status(watch.status)
+                show.say({"event": "stopping", "why": _STOPPING})
             except FedethicsError as error:
                 show.say({"event": "ended", "code": error.code, "why": str(error)})
                 raise

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ _STARTED_BY = "FEDETHICS_STARTED_BY"  # fedethics.flower.pin, which this room do
 _GRACE_S = 20.0
 # It would wait for the sites' open connections; its state is in SQLite and needs no good-bye.
 _LINK_GRACE_S = 4.0
+_FALLS, _FALL_WINDOW_S = 6, 120.0
 _APP_FOLDERS, _APP_FILES = ("server", "clients"), ("pyproject.toml", "LICENSE", "README.md")
 
 
@@ -50,6 +53,7 @@ class Coordinator:
     _submission: Child | None = None
     _said: Tail | None = None
     _short: bool = False
+    _falls: list[float] = field(default_factory=list)
 
     @contextmanager
     def running(self) -> Iterator[Coordinator]:
@@ -80,12 +84,29 @@ class Coordinator:
                 secret.unlink(missing_ok=True)
 
     def tend(self) -> list[dict[str, Any]]:
-        """Look after the processes and return what the submission said since the last call."""
+        """Look after the processes and return what the submission said since the last call.
+
+        Raises:
+            RunError: one of them cannot stay up, though the disk has room.
+        """
         for child in (self._superlink, self._superexec):
             if child is not None and not child.alive:
-                child.start()
+                self._restart(child)
         said = self._said.new() if self._said else []
         return [*self._disk(), *said]
+
+    def _restart(self, child: Child) -> None:
+        now = time.monotonic()
+        self._falls = [moment for moment in self._falls if now - moment < _FALL_WINDOW_S]
+        if child.exit_code != -signal.SIGKILL:  # it ended by itself: a port, a damaged database
+            self._falls.append(now)
+        if len(self._falls) > _FALLS and not shortage(self.home.path):
+            raise RunError(
+                f"the {child.name} ended {len(self._falls)} times within {_FALL_WINDOW_S:.0f} s "
+                f"(exit code {child.exit_code}); see {child.log}. Committed rounds are kept: mend "
+                "it, then `fedethics federation resume`"
+            )
+        child.start()
 
     def _disk(self) -> list[dict[str, Any]]:
         """Tell once that the disk is all but full, and once that it no longer is."""

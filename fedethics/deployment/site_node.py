@@ -37,7 +37,11 @@ _ADMISSION_S = 12.0
 _PAUSE_S = 5.0
 _EXECUTOR_FALLS = 3
 _FALL_WINDOW_S = 60.0
+# Together less than the 90 s that a service or container is given to stop (clients/kit/).
+WORK_GRACE_S = 45.0
+_SEND_GRACE_S = 15.0
 _GRACE_S = 20.0
+_LOOK_S = 0.1
 
 
 @dataclass
@@ -95,10 +99,22 @@ class SiteNode:
             try:
                 yield self
             finally:
-                # The SuperNode first: it signs off, and no new task comes.
-                self._supernode.stop(grace_s=_GRACE_S)
-                self._executor.stop(grace_s=_GRACE_S)
+                self._stop(self._supernode, self._executor)
                 secret.unlink(missing_ok=True)
+
+    def _stop(self, supernode: Child, executor: Child) -> None:
+        """Let the message in hand be answered, and the answer be sent on; then sign off.
+
+        What is killed between its charge and its answer is charged again when it is asked again.
+        """
+        works = (self.folder / "working").exists() and executor.alive
+        executor.stop(grace_s=WORK_GRACE_S)
+        deadline = time.monotonic() + _SEND_GRACE_S
+        while works and supernode.alive and not answer_is_out(supernode.output()):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(_LOOK_S)
+        supernode.stop(grace_s=_GRACE_S)
 
     def tend(self) -> None:
         """Look after both processes; call this every half second or so.
@@ -150,6 +166,12 @@ class SiteNode:
                 f"(exit code {child.exit_code}); see {child.log}"
             )
         child.start()
+
+
+def answer_is_out(words: str) -> bool:
+    """Say by a SuperNode's log whether the message that it took last was answered, or given up."""
+    since = words.rpartition("Receiving:")[2]
+    return any(end in since for end in ("Sent successfully", "Failed to send", "Ignoring"))
 
 
 def free_port() -> int:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from flwr.app import Message
 from flwr.common.constant import Status
+from flwr.supercore.constant import TaskType
 from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 from flwr.supercore.object_store import NoObjectInStoreError
 from flwr.supernode.nodestate import nodestate_factory
@@ -51,10 +52,21 @@ class AnsweringNodeState(InMemoryNodeState):
             self._answer_all()
         return super().get_messages_legacy(run_ids=run_ids, is_reply=is_reply, limit=limit)
 
+    def get_message_processing_duration(self, message_id: str) -> float:
+        """Return 0: how long a site computed grows with its records, and every reply carries it."""
+        return 0.0
+
     def _is_any_task_open(self) -> bool:
+        """Say whether an executor may still answer; of tasks that it never takes, none will come.
+
+        A run can be declared to be of another kind; its tasks would stay open for ever.
+        """
         with self.lock_task_store:
             newest_first = reversed(self.task_store.values())
-            return any(task.status.status != Status.FINISHED for task in newest_first)
+            return any(
+                task.type == TaskType.CLIENT_APP and task.status.status != Status.FINISHED
+                for task in newest_first
+            )
 
     def _answer_all(self) -> None:
         with self.lock_msg_store:

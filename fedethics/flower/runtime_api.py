@@ -20,7 +20,7 @@ from flwr.proto.runtime_pb2 import (
     SendTaskHeartbeatRequest,
 )
 from flwr.supercore.constant import TaskType
-from flwr.supercore.inflatable.inflatable_utils import ObjectPullError
+from flwr.supercore.inflatable.inflatable_utils import ObjectPullError, ObjectPushError
 from flwr.supercore.interceptors import (
     RuntimeTokenHttpInterceptor,
     RuntimeVersionHttpInterceptor,
@@ -32,7 +32,14 @@ from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, 
 ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 # What a call over loopback can end with, when the SuperNode is gone or was started anew: no
 # connection, a status such as 401 for a token it does not know, half a message, a missing part.
-FAILURES = (httpx.HTTPError, ObjectPullError, RuntimeError, ValueError, KeyError)
+FAILURES = (
+    httpx.HTTPError,
+    ObjectPullError,
+    ObjectPushError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+)
 _BEAT_S = 15.0
 
 

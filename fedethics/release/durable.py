@@ -14,7 +14,7 @@ from pathlib import Path
 from fedethics.errors import ReleaseError
 
 
-def write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Replace `path` by `data` in one step: temporary file, fsync, rename, fsync of the folder.
 
     Raises:
@@ -30,7 +30,7 @@ def write(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fedethics import canonical, terms
-from fedethics.errors import LedgerTampered
+from fedethics.errors import LedgerTampered, ReleaseError
 from fedethics.identity import Identity, verify
 from fedethics.privacy.ledger import Receipt
 from fedethics.release.evidence import Countersignature, SignedReceipt
@@ -85,6 +85,22 @@ def countersign(data: bytes, *, site: str, identity: Identity) -> Countersignatu
     """Return a member's signature over the list as it stands."""
     signature = identity.sign(data, purpose=PURPOSE).hex()
     return Countersignature(site=site, signature=signature)
+
+
+def read_countersignature(data: bytes) -> Countersignature:
+    """Return what a member answered, without checking its signature.
+
+    Raises:
+        ReleaseError: not the canonical bytes of a countersignature.
+    """
+    problems: list[str] = []
+    try:
+        one = terms.read(Countersignature, canonical.parse(data), path="", problems=problems)
+    except ValueError as error:
+        raise ReleaseError(f"a countersignature is not canonical JSON: {error}") from error
+    if one is None or problems:
+        raise ReleaseError("a countersignature is malformed: " + "; ".join(problems))
+    return one
 
 
 def countersignature_faults(

@@ -15,7 +15,7 @@ from fedethics.secagg.coordinator_replay import replay, replay_epoch
 from fedethics.secagg.coordinator_round import CoordinatorRound
 from fedethics.secagg.framing import Frame, Kind
 from fedethics.secagg.graph import graph_of, shape
-from fedethics.secagg.member import Member
+from fedethics.secagg.member import SYSTEM_CLOCK, Clock, Member
 from fedethics.secagg.messages import joined_bytes, receive
 from fedethics.secagg.slice_archive import SliceArchive
 from fedethics.secagg.terms import COORDINATOR, SecaggTerms, TaskSpec
@@ -36,6 +36,7 @@ class CoordinatorSecagg:
         terms: SecaggTerms,
         random_bytes: Callable[[int], bytes] = os.urandom,
         log: CoordinatorLog | None = None,
+        now_s: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Coordinate under `terms`, whose coordinator key must be this identity's.
 
@@ -43,6 +44,7 @@ class CoordinatorSecagg:
             identity: the coordinator's.
             terms: of the charter.
             random_bytes: for the nonces of OPEN, nothing secret.
+            now_s: seconds since 1970, to see whether a site's keys last.
             log: where the epoch's messages are kept, so that its sessions can be reopened; a log
                 with messages in it is replayed. None keeps nothing.
 
@@ -54,7 +56,11 @@ class CoordinatorSecagg:
             raise CharterError("the charter names another coordinator key than this identity's")
         self._terms = terms
         self._member = Member(
-            name=COORDINATOR, identity=identity, terms=terms, random_bytes=random_bytes
+            name=COORDINATOR,
+            identity=identity,
+            terms=terms,
+            random_bytes=random_bytes,
+            now_s=now_s,
         )
         self._bundles: dict[str, Frame] = {}
         self._acknowledgements: dict[str, Frame] = {}
@@ -70,7 +76,7 @@ class CoordinatorSecagg:
         """Take a site's EPOCH message; return the site's name.
 
         Raises:
-            SecaggReject: not genuine, for another epoch, a second and different one, or late.
+            SecaggReject: not genuine, not for this epoch, a second one, late, or with unfit keys.
         """
         bundle = receive(message, kind=Kind.EPOCH, terms=self._terms)
         site: str = bundle.header["sender"]
@@ -85,6 +91,8 @@ class CoordinatorSecagg:
             raise SecaggReject(f"EPOCH of {site} is for {bundle.header['epoch']}, not {epochs}")
         if bundle.header["suite"] != self._terms.suite:
             raise SecaggReject(f"EPOCH of {site} is for suite {bundle.header['suite']}")
+        if self._log is None or self._log.upcoming() is None:  # a replay knows that it was sound
+            joining.check_announcement(bundle, self._bundles, member=self._member)
         self._keep(message)
         self._bundles[site] = bundle
         return site

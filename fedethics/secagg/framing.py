@@ -195,7 +195,7 @@ def records(body: memoryview, *, record_bytes: int, count: int) -> list[bytes]:
 def _header(spelled: bytes, kind: Kind) -> Mapping[str, Any]:
     try:
         header = canonical.parse(spelled)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise SecaggReject(f"{kind.name} message: the header is not canonical JSON") from error
     if not isinstance(header, dict):
         raise SecaggReject(f"{kind.name} message: the header is not an object")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -9,6 +10,7 @@ from typing import Final, TypeAlias
 from fedethics.errors import SecaggAbort, SecaggReject
 from fedethics.secagg import derivation, framing, ring
 from fedethics.secagg.framing import Frame, Kind
+from fedethics.secagg.member import Member
 from fedethics.secagg.messages import receive
 from fedethics.secagg.sharing import PairRoots
 from fedethics.secagg.suites import Suite
@@ -16,6 +18,7 @@ from fedethics.secagg.terms import SecaggTerms
 
 PublicKeys: TypeAlias = tuple[str, str]
 _USES: Final = ("mask", "channel")
+_PUBLIC: Final = ("mask_key", "channel_key")
 
 
 def read_bundles(roster: Frame, *, terms: SecaggTerms) -> dict[str, Frame]:
@@ -49,14 +52,47 @@ def check_bundles(bundles: Mapping[str, Frame], *, epoch: str, terms: SecaggTerm
             raise SecaggAbort(f"the bundle of {site} is for another epoch or suite")
     if list(bundles) != sorted(bundles):
         raise SecaggAbort("ROSTER is not in the order of names")
-    keys = [
-        bundle.header[use] for bundle in bundles.values() for use in ("mask_key", "channel_key")
-    ]
+    keys = [bundle.header[use] for bundle in bundles.values() for use in _PUBLIC]
     if len(set(keys)) != len(keys):
         raise SecaggAbort(f"ROSTER of {epoch}: a key occurs twice")
     if len(bundles) < terms.minimum_cohort:
         raise SecaggAbort(
             f"ROSTER of {epoch} has {len(bundles)} sites, minimum {terms.minimum_cohort}"
+        )
+
+
+def check_announcement(bundle: Frame, held: Mapping[str, Frame], *, member: Member) -> None:
+    """Check one genuine bundle before it is relayed, so that no site takes it for a lie of others.
+
+    Every other site would end its epoch over a key that nobody can agree with, or that will have
+    expired before the round, and would hold the coordinator to account that relayed it.
+
+    Args:
+        bundle: a site's EPOCH message.
+        held: the bundles of other sites.
+        member: the coordinator, for its terms and its clock.
+
+    Raises:
+        SecaggReject: a key that is malformed, of low order or there already, or that ends too soon.
+    """
+    site, terms = bundle.header["sender"], member.terms
+    suite = terms.key_agreement
+    keys = [bundle.header[use] for use in _PUBLIC]
+    taken = {each.header[use] for each in held.values() for use in _PUBLIC}
+    if len({*keys}) < len(keys) or taken & {*keys}:
+        raise SecaggReject(f"EPOCH of {site} holds a key that occurs twice")
+    trial = suite.generate(os.urandom).private
+    for key in keys:
+        try:
+            suite.initiate(trial, bytes.fromhex(key), bound_to=b"")
+        except ValueError as fault:
+            raise SecaggReject(f"EPOCH of {site} holds a key that cannot be used") from fault
+    # An honest site gives its keys the whole lifetime; what is missing is how far clocks differ.
+    left_s = bundle.header["expires_s"] - member.now_s()
+    if left_s < terms.epoch_lifetime_s / 2:
+        raise SecaggReject(
+            f"EPOCH of {site} holds keys that end in {left_s:.0f} s, though the charter gives them "
+            f"{terms.epoch_lifetime_s} s; its clock is wrong"
         )
 
 

@@ -1,7 +1,8 @@
 """The weights of a round at a site.
 
 The coordinator sends no weights. It sends the opened sums again, and the site takes them only if
-they are those that it was told and has checked; then it computes the weights by the charter's rule.
+they are those that it was told, and takes no part once a check of one has failed; then it computes
+the weights by the charter's rule.
 """
 
 from __future__ import annotations

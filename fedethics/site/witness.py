@@ -51,7 +51,7 @@ def witness(session: Session, run: str, data: bytes) -> bytes:
     _require_forward(folder, heads, receipts, roster)
     folder.mkdir(mode=0o700, exist_ok=True)
     # Named by content, never by what a message says: nothing kept is ever replaced.
-    durable.write(folder / f"{sha256_hex(data)}.json", data)
+    durable.write(folder / f"{sha256_hex(data)}.json", data, mode=0o600)
     signed = countersign(data, site=session.site, identity=session.identity)
     return canonical.encode(terms.document(signed))
 

@@ -16,6 +16,7 @@ from flwr.app import Message, RecordDict
 from flwr.supercore.inflatable import inflatable_utils
 from flwr.supernode import start_client_internal
 
+from fedethics.deployment.site_node import answer_is_out
 from fedethics.errors import SetupError
 from fedethics.flower import control_api, pin, pulls, runtime_api, submission, superlink, supernode
 from fedethics.flower.pace import Pace
@@ -42,6 +43,19 @@ def test_flower_pauses_three_seconds_only_after_it_found_no_message():
     source = inspect.getsource(start_client_internal.start_client_internal)
     assert source.count("time.sleep(3)") == 1
     assert "if run_id is None:" in source.split("time.sleep(3)")[0].splitlines()[-3]
+
+
+def test_the_words_by_which_a_stopping_node_knows_that_its_answer_is_out():
+    source = inspect.getsource(start_client_internal)
+    assert source.count('"Receiving: %s message (ID: %s)"') == 1
+    assert source.count('"Sent successfully"') == 1
+    assert source.count('"Failed to send message %s: %s"') == 1
+    before, _, after = source.partition('"Sent successfully"')
+    assert "Ignoring reply message" in after
+    assert '"Sending: %s message (ID: %s)"' in before
+    said = "INFO: Receiving: train.default message (ID: 1)"
+    assert not answer_is_out(f"INFO: Sent successfully\n{said}\nINFO: Received successfully")
+    assert answer_is_out(f"{said}\nINFO: Sent successfully")
 
 
 def test_the_paced_clock_is_put_in_place_and_notes_contact(monkeypatch, tmp_path):

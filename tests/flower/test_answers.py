@@ -40,9 +40,9 @@ class Node:
 
     state: InMemoryNodeState
 
-    def takes(self) -> Message:
+    def takes(self, kind: str = TaskType.CLIENT_APP) -> Message:
         """Let the SuperNode take a message from its SuperLink."""
-        assert self.state.create_task(TaskType.CLIENT_APP, RUN, fab_hash="f") is not None
+        assert self.state.create_task(kind, RUN, fab_hash="f") is not None
         enter_task(run_id=RUN, node_id=9)
         message = Message(RecordDict({"asked": ConfigRecord({"n": 1})}), 9, "query.announce")
         message = wire_copy(message, message_id="m")
@@ -203,6 +203,30 @@ def test_a_task_that_was_claimed_and_not_begun_is_left_for_the_next_executor():
     node.ends(task, SubStatus.COMPLETED)
     (reply,) = node.replies()
     assert not reply.has_error()
+
+
+def test_a_message_of_a_run_of_another_kind_is_answered_since_nobody_here_takes_it():
+    # The SuperLink declares of what kind a run is; an executor of ours claims client tasks only.
+    node = _node()
+    message = node.takes(TaskType.AGENT_APP)
+    (reply,) = node.replies()
+    assert reply.has_error()
+    assert reply.metadata.reply_to_message_id == message.metadata.message_id
+    stock = _node(InMemoryNodeState)
+    stock.takes(TaskType.AGENT_APP)
+    assert stock.replies() == []
+
+
+def test_no_reply_says_how_long_the_site_computed():
+    for kind, told in ((InMemoryNodeState, True), (AnsweringNodeState, False)):
+        node = _node(kind)
+        message = node.takes()
+        task = node.claims()
+        node.fetches(task)
+        node.sends(task, message)
+        node.ends(task, SubStatus.COMPLETED)
+        took_s = node.state.get_message_processing_duration(message.metadata.message_id)
+        assert (took_s > 0) is told
 
 
 def test_the_state_is_put_in_place_where_flowers_node_makes_its_own(monkeypatch):

@@ -85,7 +85,10 @@ class Federation:
 
     def new_coordinator(self) -> CoordinatorSecagg:
         return CoordinatorSecagg(
-            identity=self.key, terms=self.terms, random_bytes=self.random["coordinator"]
+            identity=self.key,
+            terms=self.terms,
+            random_bytes=self.random["coordinator"],
+            now_s=lambda: self.now_s,
         )
 
     def join(self, epoch: str = "run/0", names: Collection[str] | None = None) -> None:

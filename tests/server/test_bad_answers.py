@@ -1,0 +1,124 @@
+"""What one site answers, however wrong, costs that site its part and the job nothing."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from fedethics import tasks
+from fedethics.errors import SecaggAbort
+from fedethics.flower.inprocess import wire_copy
+from fedethics.flower.wire import parse_reply, reply_message
+from fedethics.identity import Identity
+from fedethics.protocol import Reply
+from fedethics.release import evidence
+from fedethics.release.run_log import read_events
+from fedethics.secagg import framing
+from fedethics.secagg.framing import Kind
+from server.enrolment import Enrolment
+from simulations.loopback import LoopbackGrid
+from tests.server.conftest import SITES, charged, opened
+
+CHEAT = "hungary"
+OTHERS = set(SITES) - {CHEAT}
+DEEP = b'{"a":' * 60_000 + b"0" + b"}" * 60_000
+
+
+class Spoilt(LoopbackGrid):
+    """Puts `spoil(payloads)` in the place of what one site answers to one kind of message."""
+
+    kind = ""
+    times = 10**9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.spoilt = itertools.count()
+
+    def spoil(self, payloads: dict[str, bytes]) -> dict[str, bytes]:
+        raise NotImplementedError
+
+    def _deliver(self, message):
+        message_id = super()._deliver(message)
+        mine = self._site_of[message.metadata.dst_node_id] == CHEAT
+        if mine and message.metadata.message_type == self.kind and next(self.spoilt) < self.times:
+            said = dict(parse_reply(self._replies[message_id]).payloads)
+            arrived = wire_copy(message, message_id=message_id)
+            reply = reply_message(Reply(payloads=self.spoil(said)), to=arrived)
+            self._replies[message_id] = wire_copy(reply, message_id=f"spoilt-{message_id}")
+        return message_id
+
+
+def _rejected(stage) -> list[dict[str, object]]:
+    return [entry for entry in read_events(stage.run_dir) if entry["event"] == "rejected"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("query.receipt", "receipt"), ("query.witness", "countersignature")]
+)
+@pytest.mark.parametrize(
+    "bytes_said",
+    [b"", b"x", b"\xff\xfe", b"[]", b'{"site":7}', DEEP, b'{"\\u001b[2Jgo":1}'],
+    ids=["nothing", "no-json", "no-text", "list", "wrong", "deep", "escapes"],
+)
+def test_a_job_is_closed_whatever_one_site_says_at_its_end(quick, kind, name, bytes_said):
+    class Grid(Spoilt):
+        def spoil(self, _payloads):
+            return {name: bytes_said}
+
+    Grid.kind = kind
+    stage = quick.copy()
+    quick.run(stage, grid=Grid)
+    found = evidence.load(stage.run_dir / "evidence.json")
+    given = {one.site for one in found.countersignatures}
+    if kind == "query.witness":
+        assert given == OTHERS
+        assert len(found.receipts) == len(SITES)
+    else:
+        assert len(found.receipts) == len(OTHERS)
+    (entry,) = _rejected(stage)
+    assert entry["site"] == CHEAT
+    assert str(entry["sentence"]).isprintable()
+
+
+def _with_weak_key(stage):
+    identity = Identity.load(stage.homes[CHEAT] / "identity.key")
+
+    def spoil(_self, payloads):
+        frame = framing.decode(payloads["announcement"], kind=Kind.EPOCH, max_body_bytes=0)
+        header = {**frame.header, "mask_key": "00" * 32}
+        return {"announcement": framing.encode(Kind.EPOCH, header, identity=identity)}
+
+    return spoil
+
+
+def test_a_site_that_announces_a_weak_key_is_left_out_until_it_announces_another(quick):
+    stage = quick.copy()
+    fields = {"kind": "query.announce", "times": 1, "spoil": _with_weak_key(stage)}
+    quick.run(stage, grid=type("Grid", (Spoilt,), fields))
+    assert "cannot be used" in str(_rejected(stage)[0]["sentence"])
+    # It came with the second round's enrolment; the last tables are over everyone.
+    assert (tasks.FAIRNESS, 2) in opened(stage, CHEAT)
+    for site in SITES:
+        assert set(charged(stage, site).values()) == {1}
+
+
+def test_a_newcomer_whose_coming_fails_costs_those_that_are_there_nothing(quick, monkeypatch):
+    """Whatever makes an epoch with the newcomer fail, the others go on in one without it."""
+    stage, real, failed = quick.copy(), Enrolment._join, []
+
+    def join(self, epoch, found):
+        if self.job.state.epochs > 0 and CHEAT in found and not failed:
+            self.job.begin_epoch()  # its number is used up, as where sites refuse the roster
+            failed.append(found)
+            raise SecaggAbort("ROSTER: the epoch failed")
+        real(self, epoch, found)
+
+    monkeypatch.setattr(Enrolment, "_join", join)
+    fields = {"kind": "query.announce", "times": 1, "spoil": _with_weak_key(stage)}
+    quick.run(stage, grid=type("Grid", (Spoilt,), fields))
+    entries = [e for e in read_events(stage.run_dir) if e["event"] == "enrolment-failed"]
+    assert [entry["newcomers"] for entry in entries] == [[CHEAT]]
+    assert failed
+    # Asked again before the next round, it came.
+    assert (tasks.FAIRNESS, 2) in opened(stage, CHEAT)
