@@ -53,6 +53,10 @@ def make(bundle: Path, *, wheels: Path, model: Path, data: Iterable[Path] = ()) 
             raise BundleError(f"{wheels} has no wheel {needed}*; nothing was written")
     if not (model / "config.json").is_file() and not list(model.glob("*.gguf")):
         raise BundleError(f"{model} holds no base model; nothing was written")
+    listed = list(data)
+    for path in listed:
+        if not path.is_file():
+            raise BundleError(f"{path} is no file; nothing was written")
     (bundle / "wheels").mkdir(parents=True)
     for wheel in found:
         shutil.copyfile(wheel, bundle / "wheels" / wheel.name)
@@ -60,7 +64,7 @@ def make(bundle: Path, *, wheels: Path, model: Path, data: Iterable[Path] = ()) 
     manifest = {
         "format": FORMAT,
         "files": {name: _entry(bundle / name) for name in _names(bundle)},
-        "data": {path.name: _entry(path) for path in data},
+        "data": {path.name: _entry(path) for path in listed},
     }
     text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
     (bundle / MANIFEST).write_text(text, encoding="utf-8")

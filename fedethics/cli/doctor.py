@@ -59,6 +59,6 @@ def doctor(as_json: AsJson = False) -> None:
 def _flags() -> Iterator[Finding]:
     for name, wanted in _FLAGS.items():
         value = os.environ.get(name, "")
-        advice = "" if value == wanted else f"site run and federation start set it; for anything else: {name}={wanted}"
+        advice = "" if value == wanted else f"site run and federation start set {wanted}"
         # fedethics' own commands never reach out, so a missing flag is advice and not an error.
         yield Finding(name, value or "not set", True, advice)

@@ -87,6 +87,14 @@ def test_wheels_of_another_flower_make_no_bundle(parts, tmp_path):
     assert not (tmp_path / "bundle").exists()
 
 
+def test_a_data_set_that_is_not_there_makes_no_half_of_a_bundle(parts, tmp_path):
+    wheels, model, data = parts
+    missing = tmp_path / "missing.csv"
+    with pytest.raises(offline_bundle.BundleError, match="missing.csv is no file"):
+        offline_bundle.make(tmp_path / "half", wheels=wheels, model=model, data=[data, missing])
+    assert not (tmp_path / "half").exists()
+
+
 def test_the_command_runs_with_nothing_but_python(bundle):
     command = [sys.executable, "-I", "-S", str(SCRIPT), str(bundle), "--check"]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
