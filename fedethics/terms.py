@@ -177,7 +177,11 @@ def _scalar(
     kind: type, raw: object, where: str, bounds: typing.Mapping[str, Any], problems: list[str]
 ) -> object:
     if kind is float and type(raw) is int:
-        raw = float(raw)
+        try:
+            raw = float(raw)
+        except OverflowError:
+            problems.append(f"{where}: {_figure(raw)} is too large")
+            return None
     if type(raw) is not kind:
         problems.append(f"{where}: expected {_KIND[kind]}, got {_shown(raw)}")
         return None
@@ -217,7 +221,14 @@ def _check_number(
     for name, words, holds in rules:
         limit = bounds.get(name)
         if limit is not None and not holds(raw, limit):
-            problems.append(f"{where}: must be {words} {limit:g}, got {raw:g}")
+            problems.append(f"{where}: must be {words} {limit:g}, got {_figure(raw)}")
+
+
+def _figure(raw: float) -> str:
+    try:
+        return f"{raw:g}"
+    except OverflowError:
+        return f"a number of {len(str(raw))} digits"
 
 
 def _shown(raw: object) -> str:

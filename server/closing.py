@@ -80,17 +80,21 @@ def close(
 def _collect_receipts(
     job: Job, federation: Federation
 ) -> tuple[tuple[SignedReceipt, Receipt], ...]:
-    keys = [member.public_key for member in job.charter.roster]
+    roster = {member.public_key: member.site for member in job.charter.roster}
+    expected = (federation.run, job.charter_hash)
     found: list[tuple[SignedReceipt, Receipt]] = []
 
     def take(data: bytes) -> str:
         signed = receipts.from_envelope(data)
-        for key in keys:
-            receipt = receipts.genuine(signed, roster_key=key)
-            if receipt is not None:
-                found.append((signed, receipt))
-                return receipt.site
-        raise ReleaseError("a receipt is not signed by a key of the roster")
+        site = roster.get(signed.public_key, "")
+        receipt = receipts.genuine(signed, roster_key=signed.public_key) if site else None
+        if receipt is None or receipt.site != site:
+            raise ReleaseError("a receipt is not signed by the key that the roster gives its site")
+        # One of another run would have every site refuse the list of all receipts.
+        if (receipt.run_id, receipt.charter_hash) != expected:
+            raise ReleaseError("a receipt is for another run")
+        found.append((signed, receipt))
+        return site
 
     asked: dict[str, dict[str, bytes]] = {site: {} for site in federation.sites}
     federation.leg(Action.RECEIPT, asked, "receipt", take)

@@ -59,12 +59,18 @@ class Enrolment:
     def _join_or_stay(
         self, epoch: CoordinatorSecagg, found: dict[str, int], before: Collection[str]
     ) -> None:
-        """Join with who has come; where that fails, in one more epoch with those of before."""
+        """Join with who has come; where that fails, in one more epoch with those of before.
+
+        It fails, too, where one of those would be missing: it may be the newcomers that it refuses.
+        """
         try:
-            self._join(epoch, found)
+            lost = sorted(set(before) - self._join(epoch, found))
+            why = f"{', '.join(lost)} did not join with them" if lost else ""
         except (RunError, SecaggAbort) as error:
-            newcomers: list[Json] = [*sorted(found.keys() - before)]
-            self.events.write("enrolment-failed", newcomers=newcomers, why=str(error))
+            why = str(error)
+        if why:
+            newcomers: list[Json] = [*sorted(found.keys() - set(before))]
+            self.events.write("enrolment-failed", newcomers=newcomers, why=why)
             self.federation.refusals.clear()
             epoch = self._new_epoch()
             members = [found[site] for site in sorted(before)]
@@ -95,8 +101,12 @@ class Enrolment:
         )
         return {signed[message]: node for node, message in answers.items()}
 
-    def _join(self, epoch: CoordinatorSecagg, found: dict[str, int]) -> None:
-        """Tell the members of each other, and go on with those that acknowledge."""
+    def _join(self, epoch: CoordinatorSecagg, found: dict[str, int]) -> set[str]:
+        """Tell the members of each other, and go on with those that acknowledge.
+
+        Returns:
+            Those that have taken all that they were told.
+        """
         self._require(found, "willing")
         self.job.begin_epoch()
         roster = epoch.roster_message()
@@ -110,7 +120,8 @@ class Enrolment:
         self.federation.keep(joined)
         self._require(joined, "enrolled")
         told = {site: {"joined": message} for site, message in epoch.joined_messages().items()}
-        self.federation.leg(Action.COMPLETE, told, "", untaken)
+        completed = self.federation.leg(Action.COMPLETE, told, "", untaken)
+        return set(joined) - (set(told) - set(completed))
 
     def _require(self, sites: Collection[str], what: str) -> None:
         minimum = self.job.charter.secagg.minimum_cohort

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from fedethics.canonical import Json
-from fedethics.errors import FedethicsError, RunError
+from fedethics.errors import FedethicsError, RunError, SetupError
 from fedethics.protocol import Action, Reply, Request
 from fedethics.secagg import CoordinatorSecagg
 from server.events import EventLog
@@ -161,11 +161,17 @@ class Federation:
             return False
         try:
             take(reply.payloads.get(wanted, b""))
-        except RunError:  # the coordinator's own trouble, such as a full disk
+        except (RunError, SetupError):  # the coordinator's own trouble, such as a full disk
             raise
         except FedethicsError as error:
             self.refusals[who] = UNSOUND
             self.events.write("rejected", site=who, code=error.code, sentence=_printable(error))
+            return False
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            # Nobody lists in how many ways a stranger's bytes may be wrong; a job must outlive all.
+            self.refusals[who] = UNSOUND
+            name = type(error).__name__
+            self.events.write("rejected", site=who, code=FedethicsError.code, sentence=name)
             return False
         return True
 

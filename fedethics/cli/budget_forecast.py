@@ -116,9 +116,9 @@ def what_if_forecast(charter: Charter, *, book: Book, caps: Caps | None) -> Fore
                 fits=_runs_that_fit(past, run, cap=cap, delta=delta),
             )
         )
-    return Forecast(
-        charter_hash=plan.charter_hash, unit=charter.privacy.unit, accounts=tuple(accounts)
-    )
+    units = {charter.privacy.unit, *map(book.unit_of, book.data_sets())}
+    unit = charter.privacy.unit if len(units) == 1 else "unit"
+    return Forecast(charter_hash=plan.charter_hash, unit=unit, accounts=tuple(accounts))
 
 
 def _run_events(plan: PrivacyPlan, *, training: bool) -> tuple[Event, ...]:

@@ -94,7 +94,9 @@ class _Screen:
 
     def say(self, entry: dict[str, Any]) -> None:
         """Show one entry of the site's log."""
-        if self._as_json:
+        if self._live is not None and entry.get("event") == "stopping":
+            self._live.update(Text(_plain(entry)))
+        elif self._as_json:
             _print(json.dumps({"time": datetime.now(UTC).isoformat(), **entry}))
         elif self._live is None and entry.get("event") != "answered":
             _print(_plain(entry))

@@ -53,7 +53,7 @@ class Coordinator:
     _submission: Child | None = None
     _said: Tail | None = None
     _short: bool = False
-    _falls: list[float] = field(default_factory=list)
+    _falls: dict[str, list[float]] = field(default_factory=dict)
 
     @contextmanager
     def running(self) -> Iterator[Coordinator]:
@@ -97,12 +97,13 @@ class Coordinator:
 
     def _restart(self, child: Child) -> None:
         now = time.monotonic()
-        self._falls = [moment for moment in self._falls if now - moment < _FALL_WINDOW_S]
+        falls = [at for at in self._falls.get(child.name, ()) if now - at < _FALL_WINDOW_S]
         if child.exit_code != -signal.SIGKILL:  # it ended by itself: a port, a damaged database
-            self._falls.append(now)
-        if len(self._falls) > _FALLS and not shortage(self.home.path):
+            falls.append(now)
+        self._falls[child.name] = falls
+        if len(falls) > _FALLS and not shortage(self.home.path):
             raise RunError(
-                f"the {child.name} ended {len(self._falls)} times within {_FALL_WINDOW_S:.0f} s "
+                f"the {child.name} ended {len(falls)} times within {_FALL_WINDOW_S:.0f} s "
                 f"(exit code {child.exit_code}); see {child.log}. Committed rounds are kept: mend "
                 "it, then `fedethics federation resume`"
             )

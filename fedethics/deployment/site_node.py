@@ -107,11 +107,10 @@ class SiteNode:
 
         What is killed between its charge and its answer is charged again when it is asked again.
         """
-        works = (self.folder / "working").exists() and executor.alive
         executor.stop(grace_s=WORK_GRACE_S)
         deadline = time.monotonic() + _SEND_GRACE_S
-        while works and supernode.alive and not answer_is_out(supernode.output()):
-            if time.monotonic() > deadline:
+        while executor.exit_code == 0 and supernode.alive and time.monotonic() < deadline:
+            if answer_is_out(supernode.output()):
                 break
             time.sleep(_LOOK_S)
         supernode.stop(grace_s=_GRACE_S)
@@ -170,8 +169,10 @@ class SiteNode:
 
 def answer_is_out(words: str) -> bool:
     """Say by a SuperNode's log whether the message that it took last was answered, or given up."""
-    since = words.rpartition("Receiving:")[2]
-    return any(end in since for end in ("Sent successfully", "Failed to send", "Ignoring"))
+    _, taken, since = words.rpartition("Receiving:")
+    return not taken or any(
+        end in since for end in ("Sent successfully", "Failed to send", "Ignoring")
+    )
 
 
 def free_port() -> int:

@@ -52,9 +52,10 @@ def _pull_messages(grid: HttpGrid, message_ids: Iterable[str]) -> list[Message]:
             found += reply.pulled()
         except _NotWhole:
             aside[reply.question] = reply.pulled_aside()
-    for question in [each for each, reply in aside.items() if reply.done()]:
-        messages = aside.pop(question).result()
-        found += messages if question in asked else []  # else nobody waits for it any more
+    for question in [each for each, outcome in aside.items() if outcome.done()]:
+        outcome = aside.pop(question)
+        if question in asked:  # else nobody waits for it any more, whatever came of it
+            found += outcome.result()
     return found
 
 
@@ -92,9 +93,13 @@ class _Reply:
         """
         _thread.patient = patiently
         try:
-            return list(_flowers_pull_messages(_GridOfOne(self), [self.question]))
+            found = list(_flowers_pull_messages(_GridOfOne(self), [self.question]))
         finally:
             _thread.patient = True
+        for message in found:
+            # What was announced counts: the rebuilt one may name the question of another site.
+            message.metadata.__dict__["_reply_to_message_id"] = self.question
+        return found
 
     def pulled_aside(self) -> Future[list[Message]]:
         """Pull in a thread of its own, which ends when the SuperLink gives the reply up."""

@@ -87,9 +87,10 @@ def check_announcement(bundle: Frame, held: Mapping[str, Frame], *, member: Memb
             suite.initiate(trial, bytes.fromhex(key), bound_to=b"")
         except ValueError as fault:
             raise SecaggReject(f"EPOCH of {site} holds a key that cannot be used") from fault
-    # An honest site gives its keys the whole lifetime; what is missing is how far clocks differ.
+    # An honest site gives its keys the whole lifetime, and others once half of it is over; what is
+    # missing is how long the leg took and how far clocks differ.
     left_s = bundle.header["expires_s"] - member.now_s()
-    if left_s < terms.epoch_lifetime_s / 2:
+    if left_s < terms.epoch_lifetime_s / 10:
         raise SecaggReject(
             f"EPOCH of {site} holds keys that end in {left_s:.0f} s, though the charter gives them "
             f"{terms.epoch_lifetime_s} s; its clock is wrong"

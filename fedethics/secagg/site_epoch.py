@@ -21,7 +21,10 @@ MAX_RING_DRAWS = 256
 
 
 def announce(member: Member, step: StoreTransaction, epoch: str) -> bytes:
-    """Return the EPOCH message of an epoch, the same one each time.
+    """Return the EPOCH message of an epoch, the same one each time while its keys are young.
+
+    Where an epoch was announced, never joined, and is announced again when half of the lifetime is
+    over, the site draws other keys: the coordinator would reject those as too short-lived.
 
     Raises:
         SecaggReject: malformed id, or not a later attempt than the last one joined.
@@ -29,7 +32,7 @@ def announce(member: Member, step: StoreTransaction, epoch: str) -> bytes:
     run, attempt = parse_epoch(epoch)
     charter = member.terms.charter_hash
     known = step.epoch(charter, epoch)
-    if known is not None:
+    if known is not None and (known.acknowledgement or _is_young(known, member)):
         return known.announcement
     last = step.last_attempt(charter, run)
     if attempt <= last:
@@ -63,6 +66,10 @@ def announce(member: Member, step: StoreTransaction, epoch: str) -> bytes:
     )
     step.save_epoch(charter, state)
     return announcement
+
+
+def _is_young(epoch: EpochState, member: Member) -> bool:
+    return epoch.expires_s - member.now_s() >= member.terms.epoch_lifetime_s / 2
 
 
 def join(member: Member, step: StoreTransaction, roster: Frame) -> bytes:

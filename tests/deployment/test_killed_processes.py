@@ -53,5 +53,5 @@ def test_executors_that_die_with_a_message_half_fetched_or_answered_leave_their_
     for site in ("hungary", "cleveland"):
         assert (homes[site] / "died-at").exists(), site
     lost = [e["dropped"] for e in federation.events() if e["event"] == "leg-ended" and e["dropped"]]
-    assert {site for sites in lost for site in sites} == {"hungary", "cleveland"}
+    assert {site for sites in lost for site in sites} >= {"hungary", "cleveland"}
     check_books(federation)

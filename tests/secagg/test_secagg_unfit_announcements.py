@@ -71,13 +71,39 @@ def test_a_key_that_is_there_already_is_refused(tmp_path):
     _add_up_without_the_cheat(federation)
 
 
-@pytest.mark.parametrize("left_s", [-1, 0, 1799])
+@pytest.mark.parametrize("left_s", [-1, 0, 359])
 def test_keys_that_end_long_before_the_charter_says_are_refused(tmp_path, left_s):
     federation = Federation(tmp_path, 4, minimum_cohort=3, epoch_lifetime_s=3600)
     ends = int(federation.now_s) + left_s
     with pytest.raises(SecaggReject, match=r"its clock is wrong"):
         federation.coordinator.add_announcement(_announced(federation, expires_s=ends))
     _add_up_without_the_cheat(federation)
+
+
+def test_an_epoch_that_nobody_joined_is_announced_anew_when_its_keys_are_old(tmp_path):
+    """As when a job is resumed days after too few sites were willing."""
+    federation = Federation(tmp_path, 4, epoch_lifetime_s=7 * 24 * 3600)
+    site = federation.sites["site-00"]
+    first = site.announce(epoch="run/0")
+    federation.now_s += 3 * 24 * 3600
+    assert site.announce(epoch="run/0") == first
+    for day in (4, 8, 30):  # also after they have ended
+        federation.now_s += day * 24 * 3600
+        later = federation.restarted("site-00").announce(epoch="run/0")
+        assert _header(later)["mask_key"] != _header(first)["mask_key"]
+        assert federation.restarted("site-00").announce(epoch="run/0") == later
+    federation.join()
+    vectors = random_vectors(federation.names, SPEC)
+    opened, _ = run_round(federation, federation.open(SPEC), vectors, SPEC)
+    assert np.array_equal(opened.total, np.sum(list(vectors.values()), axis=0))
+
+
+def test_an_epoch_that_was_joined_keeps_its_announcement(tmp_path):
+    federation = Federation(tmp_path, 4, epoch_lifetime_s=3600)
+    federation.join()
+    first = federation.sites["site-00"].announce(epoch="run/0")
+    federation.now_s += 3000
+    assert federation.sites["site-00"].announce(epoch="run/0") == first
 
 
 def test_a_log_is_replayed_however_long_ago_its_keys_ended(tmp_path):

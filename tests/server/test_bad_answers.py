@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import pytest
 
-from fedethics import tasks
+from fedethics import canonical, tasks
 from fedethics.errors import SecaggAbort
 from fedethics.flower.inprocess import wire_copy
 from fedethics.flower.wire import parse_reply, reply_message
 from fedethics.identity import Identity
+from fedethics.privacy.ledger.model import RECEIPT_PURPOSE
 from fedethics.protocol import Reply
 from fedethics.release import evidence
 from fedethics.release.run_log import read_events
@@ -81,6 +83,53 @@ def test_a_job_is_closed_whatever_one_site_says_at_its_end(quick, kind, name, by
     assert str(entry["sentence"]).isprintable()
 
 
+def _resigned(stage, **changes):
+    """Receipts that the cheat's own key signs, with other values in them."""
+    identity = Identity.load(stage.homes[CHEAT] / "identity.key")
+
+    def spoil(_self, payloads):
+        envelope = json.loads(payloads["receipt"])
+        body = {**json.loads(envelope["body"]), **changes}
+        spelled = canonical.encode(body)
+        envelope["body"] = spelled.decode("utf-8")
+        envelope["signature"] = identity.sign(spelled, purpose=RECEIPT_PURPOSE).hex()
+        return {"receipt": canonical.encode(envelope)}
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"delta": 10**400},
+        {"training-rounds": [-(10**400)]},
+        {"run-id": "another"},
+        {"site": "cleveland"},
+        {"charter-hash": "0" * 64},
+    ],
+    ids=["huge", "huge-and-negative", "another-run", "another-site", "another-charter"],
+)
+def test_a_receipt_that_is_signed_and_false_is_its_sites_loss(quick, changes):
+    stage = quick.copy()
+    fields = {"kind": "query.receipt", "spoil": _resigned(stage, **changes)}
+    quick.run(stage, grid=type("Grid", (Spoilt,), fields))
+    found = evidence.load(stage.run_dir / "evidence.json")
+    assert len(found.receipts) == len(OTHERS)
+    assert {one.site for one in found.countersignatures} == set(SITES)
+    (entry,) = _rejected(stage)
+    assert entry["site"] == CHEAT
+
+
+def test_signing_it_again_unchanged_makes_a_receipt_that_counts(quick):
+    # So that the rejections above are about what was changed.
+    stage = quick.copy()
+    fields = {"kind": "query.receipt", "spoil": _resigned(stage)}
+    quick.run(stage, grid=type("Grid", (Spoilt,), fields))
+    found = evidence.load(stage.run_dir / "evidence.json")
+    assert len(found.receipts) == len(SITES)
+    assert not _rejected(stage)
+
+
 def _with_weak_key(stage):
     identity = Identity.load(stage.homes[CHEAT] / "identity.key")
 
@@ -103,16 +152,19 @@ def test_a_site_that_announces_a_weak_key_is_left_out_until_it_announces_another
         assert set(charged(stage, site).values()) == {1}
 
 
-def test_a_newcomer_whose_coming_fails_costs_those_that_are_there_nothing(quick, monkeypatch):
+@pytest.mark.parametrize("how", ["the epoch fails", "a member refuses it"])
+def test_a_newcomer_whose_coming_fails_costs_those_that_are_there_nothing(quick, monkeypatch, how):
     """Whatever makes an epoch with the newcomer fail, the others go on in one without it."""
     stage, real, failed = quick.copy(), Enrolment._join, []
 
     def join(self, epoch, found):
         if self.job.state.epochs > 0 and CHEAT in found and not failed:
-            self.job.begin_epoch()  # its number is used up, as where sites refuse the roster
             failed.append(found)
+            if how == "a member refuses it":
+                return real(self, epoch, found) - {"cleveland"}
+            self.job.begin_epoch()  # its number is used up, as where sites refuse the roster
             raise SecaggAbort("ROSTER: the epoch failed")
-        real(self, epoch, found)
+        return real(self, epoch, found)
 
     monkeypatch.setattr(Enrolment, "_join", join)
     fields = {"kind": "query.announce", "times": 1, "spoil": _with_weak_key(stage)}
