@@ -109,9 +109,9 @@ def test_the_first_key_to_expire_ends_the_epoch_for_everyone(tmp_path):
     federation = Federation(tmp_path, 4, epoch_lifetime_s=3600)
     early = federation.sites[FIRST].announce(epoch="run/0")
     federation.coordinator.add_announcement(early)
-    federation.now_s += 3000
+    federation.now_s += 1700
     federation.join()
-    federation.now_s += 600
+    federation.now_s += 1900
     with pytest.raises(SecaggReject, match="expired"):
         federation.sites["site-03"].check_open(
             federation.open(SPEC).open_message, specs={SPEC.name: SPEC}
