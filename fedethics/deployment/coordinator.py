@@ -100,8 +100,10 @@ class Coordinator:
         falls = [at for at in self._falls.get(child.name, ()) if now - at < _FALL_WINDOW_S]
         if child.exit_code != -signal.SIGKILL:  # it ended by itself: a port, a damaged database
             falls.append(now)
+        if shortage(self.home.path):  # that is why, and it is told; nothing of it counts later
+            falls.clear()
         self._falls[child.name] = falls
-        if len(falls) > _FALLS and not shortage(self.home.path):
+        if len(falls) > _FALLS:
             raise RunError(
                 f"the {child.name} ended {len(falls)} times within {_FALL_WINDOW_S:.0f} s "
                 f"(exit code {child.exit_code}); see {child.log}. Committed rounds are kept: mend "

@@ -8,6 +8,7 @@ import time
 import pytest
 import tomli_w
 
+from fedethics.deployment import coordinator as module
 from fedethics.deployment.children import Child
 from fedethics.deployment.coordinator import Coordinator
 from fedethics.deployment.settings import FederationHome
@@ -79,3 +80,21 @@ def test_a_superlink_that_cannot_stay_up_ends_the_command_and_a_killed_one_does_
         _run_to_end(killed)
         again._restart(killed)
     killed.stop(grace_s=1)
+
+
+def test_falls_while_the_disk_is_full_do_not_count_also_not_when_there_is_room_again(
+    tmp_path, monkeypatch
+):
+    coordinator = _coordinator(tmp_path)
+    falls = Child("superexec", (sys.executable, "-c", "exit(1)"), tmp_path / "log", tmp_path)
+    monkeypatch.setattr(module, "shortage", lambda _: "the disk is full")
+    for _ in range(12):
+        _run_to_end(falls)
+        coordinator._restart(falls)
+    monkeypatch.setattr(module, "shortage", lambda _: "")
+    for _ in range(6):
+        _run_to_end(falls)
+        coordinator._restart(falls)
+    _run_to_end(falls)
+    with pytest.raises(RunError, match="ended 7 times"):
+        coordinator._restart(falls)
