@@ -28,6 +28,8 @@ from flwr.supercore.inflatable.inflatable_utils import (
 from flwr.superlink.grid import http_grid
 from flwr.superlink.grid.http_grid import HttpGrid
 
+# Replies that came whole after they were given up: kept so that none is lost that is asked for yet.
+_KEPT = 64
 _flowers_pull_messages = HttpGrid.pull_messages
 _thread = threading.local()
 
@@ -52,10 +54,11 @@ def _pull_messages(grid: HttpGrid, message_ids: Iterable[str]) -> list[Message]:
             found += reply.pulled()
         except _NotWhole:
             aside[reply.question] = reply.pulled_aside()
-    for question in [each for each, outcome in aside.items() if outcome.done()]:
-        outcome = aside.pop(question)
-        if question in asked:  # else nobody waits for it any more, whatever came of it
-            found += outcome.result()
+    for question in [each for each in aside if each in asked and aside[each].done()]:
+        found += aside.pop(question).result()
+    for question in list(aside)[: max(0, len(aside) - _KEPT)]:
+        if aside[question].done():  # confirmed, so it comes only once: dropped if not missed
+            del aside[question]
     return found
 
 

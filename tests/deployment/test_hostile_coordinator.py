@@ -196,7 +196,7 @@ def test_what_a_message_quotes_at_length_does_not_fill_the_sites_log(story):
     [
         (UNSIGNED, "the coordinator has not signed the charter"),
         (STRIPPED, f"site {STRIPPED} has not signed the charter"),
-        (FORGED, "coordinator"),
+        (FORGED, "the coordinator signed, but the charter names no such signer and key"),
     ],
 )
 def test_a_site_that_asks_for_signatures_refuses_a_charter_without_them(story, site, why):

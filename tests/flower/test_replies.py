@@ -179,17 +179,34 @@ def test_a_reply_that_the_superlink_gives_up_is_unavailable(link):
     assert parse_reply(found["question-1"]).refusal.code == "flower-3"
 
 
-def test_a_reply_that_nobody_waits_for_any_more_is_let_go(link):
+def test_a_reply_that_came_whole_while_others_were_asked_for_is_not_lost(link):
     _late(link)
     contain_bad_replies()
     grid = _grid()
     _pull(grid)
     link.on_the_way.clear()
-    deadline = time.monotonic() + 60.0
-    while grid._aside:
-        assert _pull(grid, [7]) == {}
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    _until_done(grid)
+    assert _pull(grid, [7]) == {}
+    assert parse_reply(_pull(grid, [1])["question-1"]).payloads == {"acknowledgement": b"\x01"}
+
+
+def test_replies_that_nobody_waits_for_any_more_do_not_pile_up(link, monkeypatch):
+    monkeypatch.setattr(replies_module, "_KEPT", 0)
+    _late(link)
+    contain_bad_replies()
+    grid = _grid()
+    _pull(grid)
+    assert _pull(grid, [7]) == {}
+    assert grid._aside  # still on its way, and not to be asked for a second time
+    link.on_the_way.clear()
+    _until_done(grid)
+    assert _pull(grid, [7]) == {}
+    assert not grid._aside
+
+
+def _until_done(grid: HttpGrid) -> None:
+    (outcome,) = grid._aside.values()
+    outcome.exception(timeout=60.0)
 
 
 def test_flower_by_itself_lets_one_reply_keep_the_others_waiting(link, monkeypatch):
