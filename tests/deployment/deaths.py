@@ -21,7 +21,7 @@ from fedethics.protocol import Action
 from tests.deployment.federation import Federation
 
 # The counts of a light evaluation, or of the last one: the last round has only the latter.
-_KIND = {"progress": "counts", "fairness": "counts"}
+KIND = {"progress": "counts", "fairness": "counts"}
 RELAYS = (Action.FORWARD, Action.SURVIVORS, Action.PROOF, Action.RESULT, Action.SLICE)
 IN_A_ROUND = (
     *(("update", str(leg)) for leg in (Action.TRAIN, *RELAYS)),
@@ -55,11 +55,13 @@ def kill(parent: int, word: str) -> int:
 
 def descendants(parent: int) -> list[psutil.Process]:
     """Return the processes that `parent` and its children have started and that run."""
-    return [
-        process
-        for process in psutil.Process(parent).children(recursive=True)
-        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    ]
+    return [each for each in psutil.Process(parent).children(recursive=True) if _runs(each)]
+
+
+def _runs(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _command(process: psutil.Process) -> list[str]:
@@ -77,11 +79,14 @@ class Reaper:
         due: who has yet to be killed in which phase; of a site's processes, another site's each
             time.
         deaths: who was killed where, in that order.
+        at_work: sites whose process died while they may have been at work, and on what: a charge
+            may be on disk, and what it was for not yet.
     """
 
     federation: Federation
     due: set[tuple[str, Phase]]
     deaths: list[tuple[str, Phase]] = field(default_factory=list)
+    at_work: set[tuple[str, str]] = field(default_factory=set)
     _sites: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _coordinator: subprocess.Popen[bytes] | None = None
     _read: int = 0
@@ -96,11 +101,10 @@ class Reaper:
             assert time.monotonic() < deadline, (self.due, self.federation.told())
             if self._coordinator.poll() is not None:
                 self._resume()
-            for phase in self._new_phases():
+            for phase in self._new_phases()[-1:]:  # those before it are over
                 victim = self._victim_of(phase)
                 if victim:
                     self._dies(victim, phase)
-                    break
             time.sleep(0.05)
 
     def _resume(self) -> None:
@@ -116,7 +120,7 @@ class Reaper:
         events = self.federation.events()
         new, self._read = events[self._read :], len(events)
         return [
-            (_KIND.get(task := str(event.get("task", "")), task), str(event["leg"]))
+            (KIND.get(task := str(event.get("task", "")), task), str(event["leg"]))
             for event in new
             if event["event"] == "leg-started"
         ]
@@ -140,7 +144,7 @@ class Reaper:
         elif victim == "coordinator":
             self._with_all_it_started(self._coordinator)
         else:
-            self._a_site_dies(victim)
+            self._a_site_dies(victim, phase)
         self.deaths.append((victim, phase))
 
     def _stop(self) -> None:
@@ -152,9 +156,11 @@ class Reaper:
         assert self._coordinator.wait(timeout=30) == EXIT_BAD_INPUT
         assert "was stopped" in self.federation.said(home)[before:]
 
-    def _a_site_dies(self, victim: str) -> None:
+    def _a_site_dies(self, victim: str, phase: Phase) -> None:
         names = sorted(self._sites)
         name = names[len(self.deaths) % len(names)]
+        if phase[1] in (Action.TRAIN, Action.EVALUATE):
+            self.at_work.add((name, phase[0]))
         working = self.federation.stage.homes[name] / "node" / "working"
         late = time.monotonic() + 1.0  # the leg has begun; let this site have begun it too
         while not working.exists() and time.monotonic() < late:
@@ -196,7 +202,7 @@ class Reaper:
         if self._coordinator is None or self._coordinator.poll() is not None:
             return True
         node = self.federation.stage.homes[name] / "node"
-        return (node / "working").exists() or _age_s(node / "contact") < 5.0
+        return (node / "working").exists() or _age_s(node / "contact") < 8.0
 
 
 def _last(events: list[str], name: str) -> int:

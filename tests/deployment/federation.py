@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
 import os
 import signal
 import subprocess
@@ -27,12 +27,13 @@ from cryptography.hazmat.primitives.serialization import (
 from fedethics.charter.audit_terms import AuditTerms
 from fedethics.charter.explanation_terms import ExplanationTerms
 from fedethics.deployment.certificates import make_certificates
-from fedethics.deployment.site_node import free_port
+from fedethics.deployment.tail import Tail
 from simulations import staging
 from simulations.datasets import heart
 from simulations.scenario import load
 from simulations.staging import Stage
 from tests.deployment.namespaces import ADDRESS, Namespaces
+from tests.ports import quiet_port
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / ".data" / "heart"
@@ -123,10 +124,10 @@ class Federation:
         return path.read_text() if path.exists() else ""
 
     def events(self) -> list[dict[str, object]]:
-        return _lines(self.job / "events.jsonl")
+        return Tail(self.job / "events.jsonl").new()
 
     def log_of(self, site: str) -> list[dict[str, object]]:
-        return _lines(self.stage.homes[site] / "log.jsonl")
+        return Tail(self.stage.homes[site] / "log.jsonl").new()
 
     def until(self, true: Callable[[], object], *, timeout_s: float, what: str) -> None:
         deadline = time.monotonic() + timeout_s
@@ -146,13 +147,12 @@ class Federation:
                 process.send_signal(signal.SIGTERM)
         for process in self.started:
             try:
-                process.wait(timeout=60)
+                process.wait(timeout=100)  # a site may take 80 s
             except subprocess.TimeoutExpired:
                 process.kill()
-        for tree in trees:
-            for process in tree:
-                if process.is_running():
-                    process.kill()
+        for process in (each for tree in trees for each in tree):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def _tree(pid: int) -> list[psutil.Process]:
@@ -161,12 +161,6 @@ def _tree(pid: int) -> list[psutil.Process]:
         return [root, *root.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
-
-
-def _lines(path: Path) -> list[dict[str, object]]:
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
 
 
 def node_key(home: Path) -> bytes:
@@ -187,7 +181,7 @@ def deploy(
     network: Namespaces | None = None,
 ) -> Federation:
     """Give a staged federation certificates, node keys and addresses."""
-    host, port = "127.0.0.1" if network is None else ADDRESS, free_port()
+    host, port = "127.0.0.1" if network is None else ADDRESS, quiet_port()
     tls = made.coordinator / "tls"
     make_certificates(tls, names=[host, "localhost"], now=now)
     settings = {

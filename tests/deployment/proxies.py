@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedethics.deployment.certificates import make_certificates
-from fedethics.deployment.site_node import free_port
+from tests.ports import quiet_port
 
 KIT = Path(__file__).resolve().parents[2] / "server" / "kit"
 # What a distribution's own nginx.conf has around conf.d/.
@@ -73,7 +73,7 @@ def running(name: str, folder: Path, *, superlink: int, superlink_ca: Path) -> I
     for ours, theirs in (("server.crt", "public.crt"), ("server.key", "public.key")):
         shutil.copy(folder / "tls" / ours, folder / theirs)
     shutil.copy(superlink_ca, folder / "superlink-ca.crt")
-    port = free_port()
+    port = quiet_port()
     command = (_nginx if name == "nginx" else _caddy)(folder, port=port, superlink=superlink)
     own = {"XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     with (folder / "output.log").open("wb") as output:
@@ -100,7 +100,7 @@ def _nginx(folder: Path, *, port: int, superlink: int) -> list[str]:
 
 def _caddy(folder: Path, *, port: int, superlink: int) -> list[str]:
     shipped = _placed((KIT / "Caddyfile").read_text(), folder, superlink=superlink)
-    ports = _CADDY.format(spare=free_port(), port=port)
+    ports = _CADDY.format(spare=quiet_port(), port=port)
     (folder / "Caddyfile").write_text(ports + shipped)
     found = str(shutil.which("caddy"))
     return [found, "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]

@@ -66,6 +66,7 @@ class Relay:
                 _tear(near)
                 return
             with socket.create_connection(("127.0.0.1", self._to), timeout=5) as far:
+                far.settimeout(None)
                 self._pass(near, far)
 
     def _pass(self, near: socket.socket, far: socket.socket) -> None:

@@ -15,7 +15,6 @@ from tests.server.small_disk import small_disk
 
 pytestmark = pytest.mark.slow
 SITE = "hungary"
-_FULL, _SILENT = "No space left on device", "No heartbeat received from the task"
 
 
 def test_full_disks_stop_by_name_lose_nothing_and_the_same_job_ends(deployed, tmp_path):
@@ -61,8 +60,8 @@ def test_full_disks_stop_by_name_lose_nothing_and_the_same_job_ends(deployed, tm
             coordinator.wait(timeout=15)
         coordinators.free()
         if coordinator.wait(timeout=280) != 0:
-            # The same disk keeps Flower from noting that the app is alive: that may end it first.
-            assert any(why in said.read_text() for why in (_FULL, _SILENT)), said.read_text()
+            # Our own write failed, or one of Flower's did first, which ends the job in its words.
+            assert "What was committed is kept" in said.read_text()
             words = ("federation", "resume", "--home", str(federation.coordinator))
             resumed = federation.command(*words, log=said)
             assert resumed.wait(timeout=280) == 0, said.read_text()

@@ -20,7 +20,7 @@ import typer
 import yaml
 
 from fedethics.cli.main import app
-from fedethics.deployment.site_node import free_port
+from tests.ports import quiet_port
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = [
@@ -258,7 +258,7 @@ def _status(port: int, method: str, path: str, ca: Path) -> int:
 def test_behind_the_rule_a_site_connects_and_flowers_control_path_cannot_be_reached(deployed):
     federation = deployed()
     tls = federation.coordinator / "tls"
-    listen = free_port()
+    listen = quiet_port()
     inner = ssl.create_default_context(cafile=str(tls / "ca.crt"))
     handler = type("Handler", (_Proxy,), {"upstream": (federation.port, inner)})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", listen), handler)

@@ -9,11 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import tomli_w
 
-from fedethics.release import evidence
-from fedethics.release.evidence import OpenedSum
-from simulations.federation import run_federation
-from tests.deployment.books import check_books, seen
-from tests.deployment.federation import Federation, stage
+from tests.deployment.books import check_books, check_the_sums, seen
+from tests.deployment.federation import Federation
 from tests.deployment.relay import Cut, Relay
 
 
@@ -54,7 +51,7 @@ def _cut(relays: list[Relay], how: Cut, *, for_s: float) -> None:
 
 
 @pytest.mark.slow
-def test_sites_that_are_cut_off_for_less_than_a_minute_change_no_sum(lines, tmp_path):
+def test_a_cut_of_less_than_a_minute_costs_at_most_the_message_that_it_tore(lines, tmp_path):
     federation, relays = lines(rounds=1)
     sites = federation.sites()
     coordinator = federation.coordinate()
@@ -70,12 +67,12 @@ def test_sites_that_are_cut_off_for_less_than_a_minute_change_no_sum(lines, tmp_
     assert coordinator.wait(timeout=280) == 0, federation.told()
     # Nobody had to be started again by hand.
     assert all(process.poll() is None for process in sites.values()), federation.told()
-    simulated = evidence.load(run_federation(stage(tmp_path / "a", rounds=1)) / "evidence.json")
-    assert _hashes(check_books(federation)) == _hashes(simulated.rounds)
-
-
-def _hashes(sums: tuple[OpenedSum, ...]) -> list[tuple[int, str, str]]:
-    return [(entry.round, entry.kind, entry.sum_sha256) for entry in sums]
+    update, tables = check_books(federation)
+    assert set(tables.survivors) == set(sites)
+    # Silence tears nothing. A reset may tear the one answer in which the SuperLink hands a message
+    # out, and Flower hands out each but once: then the site is away for that one sum.
+    assert set(sites) - set(update.survivors) <= {"va-long-beach"}
+    check_the_sums(federation, tmp_path, rounds=1)
 
 
 @pytest.mark.exhaustive

@@ -77,7 +77,7 @@ def done(tmp_path_factory):
         exit_code = coordinator.wait(timeout=280)
         for process in sites.values():
             process.terminate()
-        codes = {name: process.wait(timeout=60) for name, process in sites.items()}
+        codes = {name: process.wait(timeout=100) for name, process in sites.items()}
         yield Done(federation, canary, app, exit_code, codes, _processes_of(folder), heard)
 
 

@@ -4,39 +4,56 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil
+import httpx
 import pytest
 
 from fedethics.release import evidence
+from tests.ports import quiet_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
+@contextmanager
+def _flower(folder: Path, **environment: str) -> Iterator[dict[str, str]]:
+    """Run a SuperLink with a Flower home of its own; yield the environment that finds it.
+
+    `flwr run` would start one by itself, but gives it 15 seconds, which a busy machine may need.
+    """
+    home, port = folder / "flwr", quiet_port()
+    home.mkdir()
+    (home / "config.toml").write_text(
+        f'[superlink]\ndefault = "ours"\n[superlink.ours]\n'
+        f'address = "127.0.0.1:{port}"\ninsecure = true\n'
+    )
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"FLWR_HOME": str(home), "PATH": path} | environment
+    command = ["flower-superlink", "--insecure", "--simulation", "--isolation", "subprocess"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--database", str(home / "state.db")]
+    with (folder / "superlink.log").open("wb") as log:
+        link = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        try:
+            _wait_until_up(link, f"http://127.0.0.1:{port}/health")
+            yield environment
+        finally:
+            link.terminate()
+            link.wait(timeout=120)
 
 
-@pytest.fixture
-def flower(tmp_path):
-    """Return an environment with a Flower home of its own; stop what it started afterwards."""
-    port = _free_port()
-    yield os.environ | {
-        "FLWR_HOME": str(tmp_path / "flwr"),
-        "FLWR_LOCAL_SUPERLINK_HTTP_API_PORT": port,
-        "FLWR_LOCAL_CONTROL_API_PORT": _free_port(),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
-    for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or []
-        if any("flower-superlink" in word for word in words) and port in " ".join(words):
-            process.kill()  # `flwr run` leaves it running
+def _wait_until_up(link: subprocess.Popen[bytes], url: str) -> None:
+    deadline = time.monotonic() + 180.0
+    while time.monotonic() < deadline and link.poll() is None:
+        with suppress(httpx.HTTPError):
+            if httpx.get(url, timeout=10.0).is_success:
+                return
+        time.sleep(0.2)
+    raise TimeoutError(f"no answer from {url}; the SuperLink's exit code: {link.poll()}")
 
 
 def _app(folder: Path) -> Path:
@@ -51,7 +68,8 @@ def _app(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_flwr_run_opens_the_same_sums_as_the_loopback_grid(lab, flower, tmp_path):
+@pytest.mark.timeout(1500)
+def test_flwr_run_opens_the_same_sums_as_the_loopback_grid(lab, tmp_path):
     ours = lab.run(lab.stage(folder="a", noise_seed="7"))
     stage = lab.stage(folder="b", noise_seed="7")
     settings = {
@@ -59,18 +77,15 @@ def test_flwr_run_opens_the_same_sums_as_the_loopback_grid(lab, flower, tmp_path
         "job-dir": stage.run_dir,
         "job-id": stage.run_dir.name,
     }
-    done = subprocess.run(
-        [
-            "flwr", "run", str(_app(tmp_path / "app")), "--stream",
-            "--run-config", " ".join(f'{key}="{value}"' for key, value in settings.items()),
-            "--federation-config", "num-supernodes=4 client-resources-num-cpus=1",
-        ],
-        env=flower | {"FEDETHICS_SITES": str(stage.run_dir / "sites")},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=500,
-    )  # fmt: skip
+    command = [
+        "flwr", "run", str(_app(tmp_path / "app")), "--stream",
+        "--run-config", " ".join(f'{key}="{value}"' for key, value in settings.items()),
+        "--federation-config", "num-supernodes=4 client-resources-num-cpus=1",
+    ]  # fmt: skip
+    with _flower(tmp_path, FEDETHICS_SITES=str(stage.run_dir / "sites")) as environment:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=900
+        )
     assert done.returncode == 0, done.stderr
     theirs = stage.run_dir
     assert (theirs / "evidence.json").exists(), done.stdout[-3000:]

@@ -86,9 +86,11 @@ def test_rates_and_inequality_are_aif360s(data, from_records):
             theirs.between_all_groups_coefficient_of_variation()
         ),
     }.items():
-        if ours.endswith("coefficient_of_variation") and np.isnan(expected):
-            expected = 0.0  # AIF360 takes the root of an entropy that rounding made negative
-        assert gap(ours) == pytest.approx(expected, abs=1e-9), ours
+        found = gap(ours)
+        if ours.endswith("coefficient_of_variation"):
+            # A root of an entropy that rounding left at +-1e-16 is 1e-8, or not a number.
+            found, expected = found**2, np.nan_to_num(expected) ** 2
+        assert found == pytest.approx(expected, abs=1e-9), ours
     for ours, expected in {
         "generalized_entropy_index": theirs.generalized_entropy_index(),
         "theil_index": theirs.theil_index(),

@@ -71,7 +71,8 @@ def test_the_executor_gives_the_task_back_and_takes_the_next(task, monkeypatch, 
         def acquire(self):
             if self.tasks:
                 return self.tasks.pop()
-            executor.stopping.set()
+            if task._ended.is_set():
+                executor.stopping.set()
             return None
 
     executor = Executor(tmp_path, Queue(), log)  # type: ignore[arg-type]

@@ -38,7 +38,8 @@ def run_child(folder: Path, kill_at: int, *, after_s: float | None = None) -> li
     if after_s is not None:
         time.sleep(after_s)
         child.kill()
-    child.join()
+    child.join(timeout=300)
+    child.kill()
     assert child.exitcode in (0, -9)
     told = folder / "told"
     return told.read_text().splitlines() if told.exists() else []

@@ -123,8 +123,9 @@ def test_a_forked_process_does_not_inherit_the_stream():
     ours, theirs = multiprocessing.Pipe()
     child = multiprocessing.get_context("fork").Process(target=_send, args=(source, theirs))
     child.start()
+    assert ours.poll(timeout=300), "the child sent nothing"
     from_child = ours.recv()
-    child.join()
+    child.join(timeout=300)
     assert from_child != source.random_bytes(32)
 
 

@@ -11,6 +11,7 @@ from scipy import stats
 
 from fedethics.errors import SecaggReject
 from fedethics.secagg import Quantiser
+from tests.secagg.federation import FixedBytes
 
 QUANTISER = Quantiser(clip=0.5, scale=1000.0)
 
@@ -34,7 +35,7 @@ def test_each_coordinate_is_a_neighbour_on_the_grid_and_within_the_bound(vector,
 
 @pytest.mark.parametrize("value", [0.0001, -0.0001, 0.12345, -0.12345, 0.4999])
 def test_rounding_is_unbiased(value):
-    draws = QUANTISER.quantise(np.full(400_000, value), random_bytes=os.urandom)
+    draws = QUANTISER.quantise(np.full(400_000, value), random_bytes=FixedBytes("rounding"))
     ups = int(np.sum(draws > np.floor(value * 1000)))
     fraction = value * 1000 - np.floor(value * 1000)
     assert stats.binomtest(ups, draws.size, fraction).pvalue > 1e-5

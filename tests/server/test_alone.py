@@ -14,11 +14,11 @@ from fedethics.flower import pin
 from server.alone import alone
 
 HOLDER = "import sys, time; from pathlib import Path; from server.alone import alone\n" + (
-    "with alone(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    "with alone(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
 )
 WATCHER = (
-    "import time; from fedethics.flower.pin import end_with_coordinator\n"
-    "end_with_coordinator(); print('up', flush=True); time.sleep(60)"
+    "import sys, time; from fedethics.flower.pin import end_with_coordinator\n"
+    "end_with_coordinator(); print('up', flush=True); time.sleep(300); sys.exit('never noticed')"
 )
 
 
@@ -57,7 +57,7 @@ def test_who_waits_for_a_job_gets_it_when_its_holder_ends(tmp_path):
 
 
 def test_a_server_app_ends_with_the_coordinator_that_it_belongs_to():
-    coordinator = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    coordinator = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     app = _started(WATCHER, **{pin.STARTED_BY: str(coordinator.pid)})
     try:
         time.sleep(1.5 * pin._CHECK_S)
@@ -65,7 +65,7 @@ def test_a_server_app_ends_with_the_coordinator_that_it_belongs_to():
     finally:
         coordinator.kill()
         coordinator.wait()
-    assert app.wait(timeout=10) == 0
+    assert app.wait(timeout=120) == 0
 
 
 def test_the_coordinator_tells_its_launcher_by_the_name_that_the_app_reads():

@@ -78,7 +78,7 @@ def _serving(server: http.server.ThreadingHTTPServer) -> Iterator[None]:
 
 def _pump(one: socket.socket, other: socket.socket) -> None:
     while True:
-        ready, _, _ = select.select([one, other], [], [], 5)
+        ready, _, _ = select.select([one, other], [], [], 60)
         for side in ready:
             data = side.recv(65536)
             if not data:

@@ -1,6 +1,7 @@
 """The preflight finds each kind of fault, says how to mend it, and touches nothing."""
 
 import json
+import socket
 import sys
 from datetime import UTC, datetime, timedelta
 
@@ -13,11 +14,20 @@ from fedethics.identity import Identity
 from fedethics.policy.permit import permit
 from fedethics.privacy.ledger import Ledger
 from fedethics.privacy.plan import make_plan
-from fedethics.site import preflight_machine
+from fedethics.site import preflight_machine, preflight_network
 from fedethics.site.preflight import preflight
 from fedethics.site.records import facts_of, site_records
 from tests.enrolment.a_day import everything, found_day
 from tests.site.coordinator_stub import forward_proxy, front_door
+
+
+@pytest.fixture(autouse=True)
+def near_and_patient(monkeypatch):
+    """Let no proxy of this machine stand between, and no stall of it count as a fault."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setattr(preflight_network, "_TIMEOUT_S", 60.0)
 
 
 def look(day, site="alpha", *, network=False):
@@ -259,9 +269,9 @@ def test_a_coordinator_that_answers_well_is_seen(joined, dialled):
 
 
 def test_a_coordinator_that_is_down_is_seen(joined, dialled):
-    with front_door(joined.coordinator / "tls") as port:
-        pass
-    found = look(dialled(port), network=True)
+    with socket.socket() as deaf:  # bound, so that nobody else takes the port, and not listening
+        deaf.bind(("127.0.0.1", 0))
+        found = look(dialled(deaf.getsockname()[1]), network=True)
     assert failing(found) == {"coordinator"}
     assert "firewall" in found["coordinator"].fix
 
