@@ -135,7 +135,13 @@ class Federation:
         self.events.write("leg-started", leg=name, asked=asked, timeout_s=deadline, **about)
         requests = {node: self._request(action, sent) for node, (_, sent) in addressed.items()}
         taken: dict[int, bytes] = {}
-        for node, reply in self.exchange.ask(action, requests).items():
+
+        def asked_again(nodes: Collection[int]) -> None:
+            silent: list[Json] = [who for node, (who, _) in addressed.items() if node in nodes]
+            self.events.write("asked-again", leg=name, sites=silent, **about)
+
+        replies = self.exchange.ask(action, requests, asked_again=asked_again)
+        for node, reply in replies.items():
             if self._is_taken(reply, wanted, take, addressed[node][0]):
                 taken[node] = reply.payloads.get(wanted, b"")
         self.events.write(

@@ -51,7 +51,7 @@ def _cut(relays: list[Relay], how: Cut, *, for_s: float) -> None:
 
 
 @pytest.mark.slow
-def test_a_cut_of_less_than_a_minute_costs_at_most_the_message_that_it_tore(lines, tmp_path):
+def test_sites_that_are_cut_off_for_less_than_a_minute_change_no_sum(lines, tmp_path):
     federation, relays = lines(rounds=1)
     sites = federation.sites()
     coordinator = federation.coordinate()
@@ -67,11 +67,8 @@ def test_a_cut_of_less_than_a_minute_costs_at_most_the_message_that_it_tore(line
     assert coordinator.wait(timeout=280) == 0, federation.told()
     # Nobody had to be started again by hand.
     assert all(process.poll() is None for process in sites.values()), federation.told()
-    update, tables = check_books(federation)
-    assert set(tables.survivors) == set(sites)
-    # Silence tears nothing. A reset may tear the one answer in which the SuperLink hands a message
-    # out, and Flower hands out each but once: then the site is away for that one sum.
-    assert set(sites) - set(update.survivors) <= {"va-long-beach"}
+    # Where the reset tore the one answer in which Flower hands a message out, it was sent again.
+    assert {entry.survivors for entry in check_books(federation)} == {tuple(sorted(sites))}
     check_the_sums(federation, tmp_path, rounds=1)
 
 
