@@ -19,6 +19,7 @@ from fedethics import canonical, terms
 from fedethics.charter.document import hash_of
 from fedethics.charter.ethics_terms import StakeholderRole
 from fedethics.charter.model import Charter
+from fedethics.charter.template import unfilled
 from fedethics.errors import CharterError
 from fedethics.identity import Identity, verify
 from fedethics.terms import KEY, SIGNATURE, TIME, term
@@ -113,12 +114,19 @@ def sign(
     """Sign the charter as the one whom it names in `role` by this key.
 
     Raises:
-        CharterError: the charter is a draft, or does not name this key in this role.
+        CharterError: the charter is a draft, has words of its template, or does not name this key
+            in this role.
     """
     if not charter.roster:
         raise CharterError(
             "the charter is a draft without a roster: who takes part is part of what is signed. "
             "Nothing was signed. Fill in coordinator-key and [[roster]] first"
+        )
+    if left := unfilled(charter):
+        raise CharterError(
+            f"the charter still has words of its template, at {left[0]}"
+            f"{f' and {len(left) - 1} more places' if left[1:] else ''}. Nothing was signed. "
+            "`fedethics charter check` lists them"
         )
     named = [one for one in required_signers(charter) if one.public_key == identity.public_key]
     signer = next((one for one in named if one.role == role), None)

@@ -14,7 +14,7 @@ from fedethics.charter.differences import Change, differences
 from fedethics.charter.document import hash_of, load, schema_hash
 from fedethics.charter.model import Charter
 from fedethics.charter.signing import required_signers
-from fedethics.charter.template import INDUSTRIES, charter_text
+from fedethics.charter.template import INDUSTRIES, charter_text, unfilled
 from fedethics.cli import charter_signing
 from fedethics.cli.charter_signing import CharterPath
 from fedethics.cli.output import AsJson, answer, table, write_new
@@ -52,6 +52,12 @@ def init(
 def check(charter: CharterPath, as_json: AsJson = False) -> None:
     """Validate a charter: every problem at once, exit code 2 if there is any."""
     read = load(charter)
+    if left := unfilled(read):
+        listed = "\n".join(f"  - {place}" for place in left)
+        raise CharterError(
+            f"{charter} is well formed, but still has its template's capitals; nobody can sign it. "
+            f"Fill in, each between its quotes:\n{listed}"
+        )
     found = {
         "valid": True,
         "name": read.name,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 
 from fedethics.charter import document
 from fedethics.charter.differences import differences
-from fedethics.charter.template import INDUSTRIES, charter_text
+from fedethics.charter.template import INDUSTRIES, charter_text, unfilled
 from fedethics.errors import CharterError
 
 
@@ -25,6 +26,16 @@ def load(tmp_path):
 @pytest.fixture
 def heart(root):
     return document.load(root / "configs" / "heart.charter.toml")
+
+
+@pytest.mark.parametrize("industry", INDUSTRIES)
+def test_every_quoted_word_in_capitals_is_found_until_it_is_filled_in(load, industry):
+    text = charter_text(industry)
+    values = re.findall(r'"([^"]*)"', re.sub(r"#.*", "", text))
+    capitals = [value for value in values if re.search(r"\b[A-Z]{4,}\b", value)]
+    assert capitals
+    found = [place.partition(": ")[2] for place in unfilled(load(text))]
+    assert sorted(found) == sorted(map(repr, capitals))
 
 
 @pytest.mark.parametrize("industry", INDUSTRIES)

@@ -40,14 +40,32 @@ def _sign_all(fedethics, room):
     )  # fmt: skip
 
 
-def test_init_writes_a_charter_that_checks_and_never_overwrites_one(fedethics, tmp_path):
+def test_init_writes_a_charter_that_checks_once_it_is_filled_in(fedethics, tmp_path):
     path = tmp_path / "charter.toml"
     assert fedethics("charter", "init", "--industry", "hiring", "-o", path).exit_code == 0
+    untouched = fedethics("charter", "check", path)
+    assert untouched.exit_code == 2
+    assert "'NAME of the data protection officer'" in untouched.err and "DESCRIBE" in untouched.err
+    text = path.read_text().replace('"NAME ', '"A. Ruiz ').replace('"DESCRIBE: ', '"2024, ')
+    path.write_text(text)
     assert fedethics("charter", "check", path, "--json").json["draft"] is True
+
+
+def test_init_never_overwrites_a_charter(fedethics, tmp_path):
+    path = tmp_path / "charter.toml"
+    fedethics("charter", "init", "--industry", "hiring", "-o", path)
     before = path.read_bytes()
     again = fedethics("charter", "init", "--industry", "finance", "-o", path)
     assert again.exit_code == 2 and "left as it is" in again.err
     assert path.read_bytes() == before
+
+
+def test_nobody_signs_the_words_of_a_template(fedethics, room):
+    path = room / "charter.json"
+    path.write_bytes(path.read_bytes().replace(b'"purpose":"', b'"purpose":"DESCRIBE: ', 1))
+    done = fedethics("charter", "sign", path, "--site-home", room / "a")
+    assert done.exit_code == 2 and "Nothing was signed" in done.err
+    assert not (room / "charter.signatures.json").exists()
 
 
 def test_init_names_the_industries_that_there_are(fedethics, tmp_path):
