@@ -31,6 +31,17 @@ def bench(tmp_path, heart_data):
     return tmp_path
 
 
+@pytest.fixture
+def ctrl_c_counts():
+    """Let processes that a test starts hear Ctrl-C, also where a shell's `&` started the tests.
+
+    Such a shell has SIGINT ignored, and whoever ignores a signal hands that on.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def _command(bench: Path, *more: str) -> list[str]:
     return [
         sys.executable, "-m", "simulations", str(bench / "configs" / "heart.toml"),
@@ -129,7 +140,7 @@ def test_what_a_site_refuses_is_said_in_its_own_log_and_stops_the_run(bench, spo
 
 
 @pytest.mark.slow
-def test_ctrl_c_in_a_round_says_how_to_go_on_and_going_on_ends_the_run(bench):
+def test_ctrl_c_in_a_round_says_how_to_go_on_and_going_on_ends_the_run(bench, ctrl_c_counts):
     process = _start(bench)
     _wait_for(bench, "round-started", 2)
     process.send_signal(signal.SIGINT)
