@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fedethics import canonical
 from fedethics.canonical import Json
 
 T = TypeVar("T")
@@ -106,6 +107,25 @@ def read(cls: type[T], table: object, *, path: str, problems: list[str]) -> T | 
     if check is not None:
         problems.extend(f"{path}: {sentence}" if path else sentence for sentence in check())
     return result
+
+
+def parse(cls: type[T], data: bytes, *, what: str, error: Callable[[str], Exception]) -> T:
+    """Build `cls` from its canonical bytes; what goes wrong is raised as `error(message)`.
+
+    Args:
+        cls: the class.
+        data: bytes from anybody.
+        what: what they are meant to be, for the message: a path, or "a receipt".
+        error: makes the exception.
+    """
+    problems: list[str] = []
+    try:
+        found = read(cls, canonical.parse(data), path="", problems=problems)
+    except ValueError as problem:
+        raise error(f"{what} is not canonical JSON ({problem}); was it edited?") from problem
+    if found is None or problems:
+        raise error(f"{what} is malformed:\n" + "\n".join(f"  - {each}" for each in problems))
+    return found
 
 
 def document(value: object) -> Json:

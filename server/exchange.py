@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from flwr.app import Message
 from flwr.serverapp import Grid
 
 from fedethics.errors import SecaggReject
-from fedethics.flower.wire import parse_reply, request_message
+from fedethics.flower.wire import is_lost, parse_reply, request_message
 from fedethics.protocol import Action, Refusal, Reply, Request
 from server.refusals import UNSOUND
 
 _WORK = frozenset({Action.TRAIN, Action.EVALUATE})
 # Who is silent for this part of the deadline is asked again: a relay is answered in seconds.
-_RELAY_AGAIN, _WORK_AGAIN = 0.25, 0.5
+_PATIENCE = 0.25
 _LATE = Refusal(code="late", sentence="no reply before the deadline")
 _MALFORMED = Refusal(code=UNSOUND, sentence="the reply could not be read")
 
@@ -59,34 +61,32 @@ class Exchange:
         """Send each node its request; a node that stays silent has a refusal in the result.
 
         Flower hands a message out once, and takes a reply once: where the line tears in that
-        moment, it is gone. So who is silent for long is sent the same again, once; a site that has
-        answered already answers with the same bytes and at no further cost. `asked_again` is told.
+        moment, it is gone. So the same is sent again, once, to a node whose reply Flower lost, and
+        to one that is long silent, unless it was asked to compute: if its process died at that,
+        another try would be another charge. `asked_again` is told.
 
         A reply to another message, a second one of the same node, and one that comes after the
         deadline are left unread.
         """
         timeout_s, began = self.timeout_s(action), time.monotonic()
-        again_s = timeout_s * (_WORK_AGAIN if action in _WORK else _RELAY_AGAIN)
-        replies: dict[int, Reply] = dict.fromkeys(requests, Reply(refusal=_LATE))
-        asked = self._sent(action, requests, ttl_s=timeout_s)
-        waiting = set(asked.values())
-        while waiting:
+        patience_s = math.inf if action in _WORK else timeout_s * _PATIENCE
+        leg = _Leg()
+        leg.sent(self._sent(action, requests, ttl_s=timeout_s))
+        while leg.out:
             waited_s = time.monotonic() - began
-            for message in self.grid.pull_messages([m for m, n in asked.items() if n in waiting]):
-                node = asked.get(message.metadata.reply_to_message_id)
-                if node in waiting:
-                    waiting.remove(node)
-                    replies[node] = _read(message)
+            for message in self.grid.pull_messages(list(leg.out)):
+                leg.take(message)
             if waited_s >= timeout_s:  # and that was the last look
                 break
-            if waiting and waited_s >= again_s:
-                again_s = math.inf
-                asked_again(waiting)
-                silent = {node: requests[node] for node in waiting}
-                asked |= self._sent(action, silent, ttl_s=timeout_s - waited_s)
-            if waiting:
+            again = leg.to_ask_again(silent=waited_s >= patience_s)
+            left_s = timeout_s - (time.monotonic() - began)
+            if again and left_s > 0:
+                asked_again(again)
+                copies = {node: requests[node] for node in again}
+                leg.sent(self._sent(action, copies, ttl_s=left_s))
+            if leg.out:
                 time.sleep(self.poll_s)
-        return replies
+        return {node: leg.replies.get(node, Reply(refusal=_LATE)) for node in requests}
 
     def _sent(
         self, action: Action, requests: Mapping[int, Request], *, ttl_s: float
@@ -100,8 +100,50 @@ class Exchange:
         return {key: node for key, node in zip(ids, requests, strict=True) if key}
 
 
-def _read(message: object) -> Reply:
+class _Leg:
+    """Who was asked what, how often, and what came of it.
+
+    Attributes:
+        out: messages that are not answered, and the node of each.
+        replies: what came last of each node.
+    """
+
+    def __init__(self) -> None:
+        self.out: dict[str, int] = {}
+        self.replies: dict[int, Reply] = {}
+        self._often = Counter[int]()
+        self._lost: set[int] = set()
+
+    @property
+    def waiting(self) -> set[int]:
+        """Nodes whose answer may still come."""
+        return set(self.out.values())
+
+    def sent(self, copies: dict[str, int]) -> None:
+        """Note messages that went out, and the node of each."""
+        self.out |= copies
+        self._often.update(copies.values())
+
+    def take(self, message: Message) -> None:
+        """Take what came, unless its node has answered already."""
+        node = self.out.pop(message.metadata.reply_to_message_id, None)
+        if node is None:
+            return
+        self.replies[node] = _read(message)
+        if is_lost(message):
+            self._lost.add(node)
+        if not message.has_error():  # the other copy is left unread; of an error it may be answered
+            self.out = {key: each for key, each in self.out.items() if each != node}
+
+    def to_ask_again(self, *, silent: bool) -> set[int]:
+        """Return nodes to send a second copy to; with `silent`, all who have not answered."""
+        again = self._lost | (self.waiting if silent else set())
+        self._lost.clear()
+        return {node for node in again if self._often[node] == 1}
+
+
+def _read(message: Message) -> Reply:
     try:
-        return parse_reply(message)  # type: ignore[arg-type]
+        return parse_reply(message)
     except SecaggReject:
         return Reply(refusal=_MALFORMED)

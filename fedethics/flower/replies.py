@@ -28,8 +28,9 @@ from flwr.supercore.inflatable.inflatable_utils import (
 from flwr.superlink.grid import http_grid
 from flwr.superlink.grid.http_grid import HttpGrid
 
-# Replies that came whole after they were given up: kept so that none is lost that is asked for yet.
-_KEPT = 64
+# A reply that is whole, and that so many looks did not ask for, was given up. (One look is not
+# enough: whoever asks for two lots of replies asks for them in turn.)
+_LOOKS = 8
 _flowers_pull_messages = HttpGrid.pull_messages
 _thread = threading.local()
 
@@ -46,18 +47,18 @@ def contain_bad_replies() -> None:
 
 def _pull_messages(grid: HttpGrid, message_ids: Iterable[str]) -> list[Message]:
     """Return the replies to `message_ids` that are whole by now."""
-    aside: dict[str, Future[list[Message]]] = grid.__dict__.setdefault("_aside", {})
+    aside: dict[str, _Aside] = grid.__dict__.setdefault("_aside", {})
     asked = set(message_ids)
     found: list[Message] = []
     for reply in _come(grid, [each for each in asked if each not in aside]):
         try:
             found += reply.pulled()
         except _NotWhole:
-            aside[reply.question] = reply.pulled_aside()
-    for question in [each for each in aside if each in asked and aside[each].done()]:
-        found += aside.pop(question).result()
-    for question in list(aside)[: max(0, len(aside) - _KEPT)]:
-        if aside[question].done():  # confirmed, so it comes only once: dropped if not missed
+            aside[reply.question] = _Aside(reply.pulled_aside())
+    for question, each in [pair for pair in aside.items() if pair[1].outcome.done()]:
+        if question in asked:
+            found += aside.pop(question).outcome.result()
+        elif each.passed_over():
             del aside[question]
     return found
 
@@ -74,6 +75,19 @@ def _come(grid: HttpGrid, message_ids: list[str]) -> list[_Reply]:
         raise
     pairs = zip(come.messages_list, come.message_object_trees, strict=True)
     return [_Reply(grid, message, tree) for message, tree in pairs]
+
+
+@dataclass(slots=True)
+class _Aside:
+    """A reply that is pulled in a thread, and how often nobody asked for it once it was whole."""
+
+    outcome: Future[list[Message]]
+    looks: int = 0
+
+    def passed_over(self) -> bool:
+        """Count one more look that did not ask for it; say whether it is given up."""
+        self.looks += 1
+        return self.looks >= _LOOKS
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,13 @@ from collections.abc import Mapping
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.common.constant import ErrorCode
 
 from fedethics.errors import SecaggReject
 from fedethics.protocol import PROTOCOL, Action, Refusal, Reply, Request, refusal_of
 from fedethics.terms import NAME
 
+_LOST = (ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE)
 _HEADER = "fedethics"
 _PAYLOADS = "payloads"  # the record of a large message's arrays
 _PAYLOAD = "payload:"  # begins the name of a payload that stands in the header
@@ -94,6 +96,11 @@ def parse_reply(message: Message) -> Reply:
     if code is not None:
         return Reply(refusal=_refusal(code))
     return Reply(payloads=_payloads(message))
+
+
+def is_lost(message: Message) -> bool:
+    """Say whether a reply came and is not to be had: its parts never did, or went astray."""
+    return message.has_error() and message.error.code in _LOST
 
 
 def _refusal(code: object) -> Refusal:

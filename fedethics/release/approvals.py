@@ -81,14 +81,7 @@ def load(run_dir: Path) -> tuple[Approval, ...]:
     path = run_dir / APPROVALS
     if not path.is_file():
         return ()
-    problems: list[str] = []
-    try:
-        table = canonical.parse(durable.read(path))
-    except ValueError as error:
-        raise ReleaseError(f"{path} is not canonical JSON: {error}") from error
-    found = terms.read(ApprovalFile, table, path="", problems=problems)
-    if problems or found is None:
-        raise ReleaseError(f"{path} is malformed: " + "; ".join(problems))
+    found = terms.parse(ApprovalFile, durable.read(path), what=str(path), error=ReleaseError)
     return found.approvals
 
 

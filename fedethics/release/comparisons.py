@@ -80,13 +80,4 @@ def load(path: Path) -> Comparisons | None:
     """
     if not path.is_file():
         return None
-    problems: list[str] = []
-    try:
-        table = canonical.parse(durable.read(path))
-    except ValueError as error:
-        raise ReleaseError(f"{path} is not canonical JSON: {error}") from error
-    found = terms.read(Comparisons, table, path="", problems=problems)
-    if problems or found is None:
-        listed = "\n".join(f"  - {problem}" for problem in problems)
-        raise ReleaseError(f"{path} is malformed:\n{listed}")
-    return found
+    return terms.parse(Comparisons, durable.read(path), what=str(path), error=ReleaseError)

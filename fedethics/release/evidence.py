@@ -241,12 +241,4 @@ def load(path: Path) -> Evidence:
 
 def parse(data: bytes, *, where: str = "evidence") -> Evidence:
     """Read the evidence from its canonical bytes."""
-    problems: list[str] = []
-    try:
-        evidence = terms.read(Evidence, canonical.parse(data), path="", problems=problems)
-    except ValueError as error:
-        raise ReleaseError(f"{where} is not canonical JSON ({error}); was it edited?") from error
-    if problems or evidence is None:
-        listed = "\n".join(f"  - {problem}" for problem in problems)
-        raise ReleaseError(f"{where} is not the evidence of a run:\n{listed}")
-    return evidence
+    return terms.parse(Evidence, data, what=where, error=ReleaseError)

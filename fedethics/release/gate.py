@@ -100,12 +100,5 @@ def recorded(run_dir: Path) -> GateReport:
     Raises:
         ReleaseError: missing, not canonical, or malformed.
     """
-    problems: list[str] = []
-    try:
-        table = canonical.parse(durable.read(run_dir / GATE))
-    except ValueError as error:
-        raise ReleaseError(f"{run_dir / GATE} is not canonical JSON: {error}") from error
-    report = terms.read(GateReport, table, path="", problems=problems)
-    if problems or report is None:
-        raise ReleaseError(f"{run_dir / GATE} is malformed: " + "; ".join(problems))
-    return report
+    path = run_dir / GATE
+    return terms.parse(GateReport, durable.read(path), what=str(path), error=ReleaseError)

@@ -109,15 +109,8 @@ def read_manifest(run_dir: Path) -> Manifest:
     Raises:
         ReleaseError: missing, not canonical, or malformed.
     """
-    problems: list[str] = []
-    try:
-        table = canonical.parse(durable.read(run_dir / MANIFEST))
-    except ValueError as error:
-        raise ReleaseError(f"{run_dir / MANIFEST} is not canonical JSON: {error}") from error
-    manifest = terms.read(Manifest, table, path="", problems=problems)
-    if problems or manifest is None:
-        raise ReleaseError(f"{run_dir / MANIFEST} is malformed: " + "; ".join(problems))
-    return manifest
+    path = run_dir / MANIFEST
+    return terms.parse(Manifest, durable.read(path), what=str(path), error=ReleaseError)
 
 
 def verify_manifest(

@@ -18,14 +18,7 @@ def from_envelope(data: bytes) -> SignedReceipt:
     Raises:
         ReleaseError: not the envelope that a ledger writes.
     """
-    problems: list[str] = []
-    try:
-        signed = terms.read(SignedReceipt, canonical.parse(data), path="", problems=problems)
-    except ValueError as error:
-        raise ReleaseError(f"a receipt is not canonical JSON: {error}") from error
-    if problems or signed is None:
-        raise ReleaseError("a receipt is malformed: " + "; ".join(problems))
-    return signed
+    return terms.parse(SignedReceipt, data, what="a receipt", error=ReleaseError)
 
 
 def genuine(signed: SignedReceipt, *, roster_key: str) -> Receipt | None:

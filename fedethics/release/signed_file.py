@@ -38,15 +38,11 @@ def sign_file(file: Path, signature: Path, *, identity: Identity, purpose: str) 
 
 def signature_fault(file: Path, signature: Path, *, public_key: str, purpose: str) -> str:
     """Return what is wrong with the signature as one sentence, or "" if it holds."""
-    problems: list[str] = []
     try:
-        table = canonical.parse(durable.read(signature))
-        message = durable.read(file)
-    except (ReleaseError, ValueError) as error:
+        raw, message = durable.read(signature), durable.read(file)
+        found = terms.parse(DetachedSignature, raw, what=signature.name, error=ReleaseError)
+    except ReleaseError as error:
         return f"{error}."
-    found = terms.read(DetachedSignature, table, path="", problems=problems)
-    if found is None:
-        return f"{signature.name} is malformed: {'; '.join(problems)}."
     if found.public_key != public_key:
         return f"{file.name} is signed by {found.public_key[:12]}, not by {public_key[:12]}."
     if not verify(public_key, message, bytes.fromhex(found.signature), purpose=purpose):

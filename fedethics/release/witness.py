@@ -41,14 +41,7 @@ def parse(data: bytes) -> Heads:
     Raises:
         LedgerTampered: not the canonical bytes of heads.
     """
-    problems: list[str] = []
-    try:
-        heads = terms.read(Heads, canonical.parse(data), path="heads", problems=problems)
-    except ValueError as error:
-        raise LedgerTampered(f"the list of ledger heads is damaged: {error}") from error
-    if heads is None or problems:
-        raise LedgerTampered("the list of ledger heads is damaged: " + "; ".join(problems))
-    return heads
+    return terms.parse(Heads, data, what="the list of ledger heads", error=LedgerTampered)
 
 
 def read_receipts(heads: Heads, roster: Mapping[str, str]) -> dict[str, Receipt]:
@@ -93,14 +86,7 @@ def read_countersignature(data: bytes) -> Countersignature:
     Raises:
         ReleaseError: not the canonical bytes of a countersignature.
     """
-    problems: list[str] = []
-    try:
-        one = terms.read(Countersignature, canonical.parse(data), path="", problems=problems)
-    except ValueError as error:
-        raise ReleaseError(f"a countersignature is not canonical JSON: {error}") from error
-    if one is None or problems:
-        raise ReleaseError("a countersignature is malformed: " + "; ".join(problems))
-    return one
+    return terms.parse(Countersignature, data, what="a countersignature", error=ReleaseError)
 
 
 def countersignature_faults(

@@ -42,8 +42,9 @@ def verify_open(
     if member.name not in opening.cohort:
         raise SecaggAbort(f"OPEN was sent to {member.name} and does not list it")
     if known is None:
-        _check_memory(member, step, opening, epoch)
+        # Keys first: an old message that comes late is refused, and is nobody's lie.
         _check_keys(member, header["counter"], epoch)
+        _check_memory(member, step, opening, epoch)
     return opening, epoch
 
 
