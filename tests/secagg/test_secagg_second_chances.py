@@ -62,6 +62,16 @@ def test_an_opened_round_is_never_opened_again_under_another_session(server, fed
     assert server.knowledge().smallest_exposed_group() == 7
 
 
+def test_an_opening_that_comes_after_its_round_was_opened_under_a_newer_one_is_nobodys_lie(
+    server, federation, vectors
+):
+    late = federation.open(SPEC)  # given up before it reached the site
+    opened_round(server, vectors)
+    with pytest.raises(SecaggReject, match="counter 0"):
+        server.ask("site-00", "share", late.open_message, vector=vectors["site-00"], spec=SPEC)
+    assert federation.stores["site-00"].evidence() == ()
+
+
 def test_a_restart_after_a_partial_reveal_finds_the_revealing_sites_closed(
     server, federation, vectors
 ):
