@@ -30,8 +30,9 @@ test-slow: setup ## the slow tests: real processes, Flower's own runtime
 
 test-all: test test-slow ## the fast and the slow tests, as CI runs them
 
-test-exhaustive: setup ## a crash at every single point, for an hour or so
+test-exhaustive: setup ## a crash at every single point, and new examples for every property, for an hour or so
 	@$(PY) -m pytest -q -m exhaustive
+	@$(PY) -m pytest -q --hypothesis-profile=search $(SPREAD) $$(grep -rl "^from hypothesis" tests --include=test_*.py)
 
 check: setup ## style, types, architecture
 	@.venv/bin/ruff format --check .

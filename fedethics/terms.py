@@ -124,7 +124,7 @@ def parse(cls: type[T], data: bytes, *, what: str, error: Callable[[str], Except
     except ValueError as problem:
         raise error(f"{what} is not canonical JSON ({problem}); was it edited?") from problem
     if found is None or problems:
-        raise error(f"{what} is malformed:\n" + "\n".join(f"  - {each}" for each in problems))
+        raise error(f"{what} is malformed: {'; '.join(problems)}")
     return found
 
 

