@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from fedethics.errors import FedethicsError
 
-PROTOCOL = 2
+PROTOCOL = 3
 
 
 class Action(StrEnum):

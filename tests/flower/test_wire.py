@@ -166,7 +166,7 @@ def test_the_words_of_a_refusal_are_ours_whatever_the_site_says(code):
     assert parse_reply(answer).refusal.code == code
 
 
-@pytest.mark.parametrize("protocol", [1, True, "2", None])
+@pytest.mark.parametrize("protocol", [1, 2, True, "3", None])
 def test_a_reply_of_another_protocol_is_refused(protocol):
     answer = reply_message(Reply(payloads={"share": b"x"}), to=_sent())
     del answer.content["fedethics"]["protocol"]
