@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
+from fedethics.charter.spelling import exact_number, pair_problem, shown_pair
 from fedethics.terms import term
 
 FEATURE = r"[a-z][a-z0-9_]{0,31}"
+# The group of a value that is not there, where a charter declares it.
+NOT_RECORDED = "not recorded"
+# Characters of one cell; a file's reader takes no more, so no charter may ask for more.
+MAX_CELL = 1_000_000
+# From here on, two whole numbers may be the same floating-point number.
+_EXACT_INTEGERS = 2.0**53
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Column:
-    """One column of the site's table and its phrase in the text.
+    r"""One column of the site's table and its phrase in the text.
 
     Attributes:
         name: header in the file.
         kind: "number" is parsed and range-checked; "category" must be one of `values`; "text" is
             free text, told as it is.
         phrase: text with one `{value}`; empty keeps the column out of the text.
-        values: allowed raw values of a category, each `raw` or `raw=shown in the text`.
+        values: allowed raw values of a category, each `raw` or `raw=shown in the text`; an "=" in
+            the raw value itself is written "\=".
         minimum, maximum: plausible range of a number; a value outside is an error, not clipped.
         max_chars: longest text that is read; a longer one is an error, never cut in silence.
         not_recorded: raw values that mean "not recorded"; the text says so.
@@ -33,7 +44,7 @@ class Column:
     values: tuple[str, ...] = term(default=())
     minimum: float = term(default=-1e9)
     maximum: float = term(default=1e9)
-    max_chars: int = term(default=0, at_least=0)
+    max_chars: int = term(default=0, at_least=0, at_most=MAX_CELL)
     not_recorded: tuple[str, ...] = term(default=())
     on_empty: Literal["drop-row", "say"] = term(default="drop-row")
 
@@ -48,12 +59,57 @@ class Column:
             found.append("max-chars above 0 goes with kind text, and a text needs it")
         if self.minimum >= self.maximum:
             found.append(f"minimum {self.minimum:g} is not below maximum {self.maximum:g}")
+        found.extend(_value_problems(self))
         return found
+
+    @property
+    def choices(self) -> Mapping[str, str]:
+        """Words for each allowed raw value of a category, in the charter's order."""
+        return _choices(self.values)
+
+    @property
+    def readable(self) -> tuple[str, ...]:
+        """The raw values of a category that a record can hold: those that are not "nothing"."""
+        return tuple(raw for raw in self.choices if raw not in self.not_recorded)
+
+    @property
+    def may_be_nothing(self) -> bool:
+        """Whether a record can be without a value in this column."""
+        return self.on_empty == "say" or bool(self.not_recorded)
+
+
+@lru_cache(maxsize=1024)
+def _choices(values: tuple[str, ...]) -> Mapping[str, str]:
+    pairs = map(shown_pair, values)
+    return {raw: shown or raw for raw, shown in pairs}
+
+
+def _value_problems(column: Column) -> Iterator[str]:
+    """Yield what no cell could ever be, or would be taken for something else."""
+    yield from _blank_ends("name", [column.name])
+    if column.kind != "category" and column.values:
+        yield f"values: of a category only; kind {column.kind!r} would never read them"
+    faults = list(filter(None, map(pair_problem, column.values)))
+    yield from (f"values: {fault}" for fault in faults)
+    if not faults and len(column.choices) < len(column.values):
+        yield "values: a value stands twice"
+    yield from _blank_ends("not-recorded", column.not_recorded)
+    if column.kind == "category" and column.values and not faults and not column.readable:
+        yield "values: each of them means not recorded, so no record has a value"
+
+
+def _blank_ends(key: str, names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        if name != name.strip():
+            yield (
+                f"{key}: {name!r} has a blank at an end, which is taken off every cell and header; "
+                "nothing in a file could be it"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SensitiveColumn:
-    """A sensitive feature: a category's values as groups, or a number cut at `edges`.
+    r"""A sensitive feature: a category's values as groups, or a number cut at `edges`.
 
     Attributes:
         name: name of the feature in metrics and reports.
@@ -61,7 +117,8 @@ class SensitiveColumn:
         groups: the declared groups; a record outside them is an error, never dropped.
         edges: for numbers, increasing inner edges; group i holds edges[i-1] <= x < edges[i].
         merge: values that count as another group, each `value=group`; "not recorded" is a value
-            too. Small groups are put together here, where everyone who signs can see it.
+            too. Small groups are put together here, where everyone who signs can see it. An "=" in
+            the value itself is written "\=".
     """
 
     name: str = term(pattern=FEATURE)
@@ -79,6 +136,9 @@ class SensitiveColumn:
             found.append("edges must increase")
         if len(set(self.groups)) < len(self.groups):
             found.append("a group stands twice")
+        faults = [f"merge: {fault}" for fault in map(pair_problem, self.merge) if fault]
+        if faults:
+            return found + faults
         merged = self.merged
         unknown = sorted(set(merged.values()) - set(self.groups))
         if unknown:
@@ -90,8 +150,19 @@ class SensitiveColumn:
     @property
     def merged(self) -> dict[str, str]:
         """Group by value, for the values that count as another group."""
-        pairs = (entry.partition("=") for entry in self.merge)
-        return {value: group for value, _, group in pairs}
+        return dict(map(shown_pair, self.merge))
+
+    @property
+    def by_number(self) -> Mapping[str, int]:
+        """Index of the group of each number that a group or a merge names, by its exact value."""
+        return _by_number(self.groups, self.merge)
+
+
+@lru_cache(maxsize=1024)
+def _by_number(groups: tuple[str, ...], merge: tuple[str, ...]) -> Mapping[str, int]:
+    named = {group: group for group in groups} | dict(map(shown_pair, merge))
+    exact = ((exact_number(name), group) for name, group in named.items())
+    return {name: groups.index(group) for name, group in exact if name and group in groups}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,6 +174,18 @@ class LabelColumn:
     negative: tuple[str, ...] = term(nonempty=True)
     positive_name: str = term(nonempty=True)
     negative_name: str = term(nonempty=True)
+
+    def problems(self) -> list[str]:
+        """Refuse what no cell could be, and two classes that nobody could tell apart."""
+        found = list(_blank_ends("column", [self.column]))
+        found.extend(_blank_ends("positive", self.positive))
+        found.extend(_blank_ends("negative", self.negative))
+        if self.positive_name == self.negative_name:
+            found.append(
+                f"positive-name and negative-name are both {self.positive_name!r}; the two answers "
+                "could not be told apart"
+            )
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,12 +213,11 @@ class DataTerms:
     sensitive: tuple[SensitiveColumn, ...] = term(nonempty=True)
 
     def problems(self) -> list[str]:
-        """Check that the label and the sensitive features name declared columns."""
+        """Check that label, persons and groups are columns and values that a file can have."""
         found: list[str] = []
         names = [column.name for column in self.columns]
         if len(set(names)) < len(names):
             found.append("columns: a name stands twice")
-        free_text = {column.name for column in self.columns if column.kind == "text"}
         if self.label.column in names:
             found.append(f"columns: the label {self.label.column!r} must not be an input")
         if self.person and self.person in {*names, self.label.column}:
@@ -146,12 +228,113 @@ class DataTerms:
             found.append("max-rows-per-person: needs the column `person`")
         if set(self.label.positive) & set(self.label.negative):
             found.append("label: a value is both positive and negative")
+        if not any(column.phrase for column in self.columns):
+            found.append("columns: none has a phrase, so the model would read nothing of a record")
+        found.extend(_blank_ends("person", [self.person]))
+        found.extend(self._sensitive_problems())
+        return found
+
+    def _sensitive_problems(self) -> Iterator[str]:
+        columns = {column.name: column for column in self.columns}
         for feature in self.sensitive:
-            if feature.column not in names:
-                found.append(f"sensitive {feature.name!r}: no column {feature.column!r}")
-            if feature.column in free_text:
-                found.append(f"sensitive {feature.name!r}: free text has no groups")
+            said = f"sensitive {feature.name!r}"
+            column = columns.get(feature.column)
+            if column is None:
+                yield f"{said}: no column {feature.column!r}"
+            elif column.kind == "text":
+                yield f"{said}: free text has no groups"
+            else:
+                yield from (f"{said}: {problem}" for problem in group_problems(feature, column))
         features = [feature.name for feature in self.sensitive]
         if len(set(features)) < len(features):
-            found.append("sensitive: a name stands twice")
-        return found
+            yield "sensitive: a name stands twice"
+
+
+def group_problems(feature: SensitiveColumn, column: Column) -> Iterator[str]:
+    """Yield each contradiction between a feature's groups and the values of its column.
+
+    Guarantee: where nothing is yielded, some cell that the column allows is in each group, and
+    each declared value of a category is in one.
+    """
+    reached, stray = _reached(feature, column)
+    if feature.edges and column.kind == "category":
+        yield f"edges cut numbers, and column {column.name!r} is a category"
+        return
+    empty = [group for group in feature.groups if group not in reached]
+    if empty:
+        yield (
+            f"no value of column {column.name!r} can be in the group{'s' * (len(empty) > 1)} "
+            f"{', '.join(map(repr, empty))}; {_allowed(feature, column)}. Name the groups by these "
+            "values, or put values into a group with merge"
+        )
+    if stray:
+        yield (
+            f"{', '.join(map(repr, stray))} of column {column.name!r} would be in no declared "
+            "group, and a site with such a record could not take part; declare that group, or put "
+            "it into another with merge"
+        )
+    if column.kind == "number" and not feature.edges:
+        named = list(map(exact_number, [*feature.groups, *feature.merged]))
+        twice = {number for number in named if number and named.count(number) > 1}
+        if twice:
+            yield "groups, merge: the same number stands twice, spelled in two ways"
+    dead = [value for value in feature.merged if not _can_be(value, feature, column)]
+    if dead:
+        yield (
+            f"merge: {', '.join(map(repr, dead))} can be no value of column {column.name!r}; "
+            f"{_allowed(feature, column)}"
+        )
+
+
+def _reached(feature: SensitiveColumn, column: Column) -> tuple[set[str], list[str]]:
+    """Return the groups that some value is in, and the values that are in none."""
+    merged = feature.merged
+    values = [NOT_RECORDED] if column.may_be_nothing else []
+    reached: set[str] = set()
+    if column.kind == "category":
+        values += column.readable
+    elif feature.edges:
+        reached |= {name for name, *ends in _bands(feature) if _overlaps(ends, column)}
+    else:
+        named = [*feature.groups, *merged]
+        values += [name for name in named if _can_be(name, feature, column)]
+    groups = {value: merged.get(value, value) for value in values}
+    reached |= set(groups.values()) & set(feature.groups)
+    stray = [value for value, group in groups.items() if group not in feature.groups]
+    # A gap in no group is an error of its row alone; it is no value that the charter declares.
+    return reached, [value for value in stray if value != NOT_RECORDED]
+
+
+def _can_be(value: str, feature: SensitiveColumn, column: Column) -> bool:
+    """Say whether some cell of the column is read as the value that a group or a merge names."""
+    if value == NOT_RECORDED and column.may_be_nothing:
+        return True
+    if column.kind == "category":
+        return value in column.readable
+    number = exact_number(value)
+    if feature.edges or number is None or number in map(exact_number, column.not_recorded):
+        return False
+    size = float(value)
+    return column.minimum <= size <= column.maximum and abs(size) < _EXACT_INTEGERS
+
+
+def _bands(feature: SensitiveColumn) -> Iterator[tuple[str, float, float]]:
+    """Yield each group with its lower end, which it holds, and its upper end, which it does not."""
+    ends = (-math.inf, *feature.edges, math.inf)
+    yield from zip(feature.groups, ends, ends[1:], strict=False)
+
+
+def _overlaps(ends: Iterable[float], column: Column) -> bool:
+    low, high = ends
+    return max(low, column.minimum) < high and low <= column.maximum
+
+
+def _allowed(feature: SensitiveColumn, column: Column) -> str:
+    if column.kind == "category":
+        return f"its values are {', '.join(map(repr, column.readable))}"
+    if feature.edges:
+        return f"its numbers go from {column.minimum:g} to {column.maximum:g}"
+    return (
+        f"its groups without edges are numbers from {column.minimum:g} to {column.maximum:g}, "
+        "below 2^53 in size"
+    )

@@ -14,6 +14,7 @@ from fedethics import canonical, terms
 from fedethics.charter.model import Charter
 from fedethics.charter.refusals import refusals
 from fedethics.charter.roster import Member
+from fedethics.charter.spelling import composed_all
 from fedethics.errors import CharterError
 
 
@@ -37,6 +38,8 @@ def parse(data: bytes) -> Charter:
         table = canonical.parse(data)
     except ValueError as error:
         raise CharterError(f"charter bytes are not canonical: {error}") from error
+    if composed_all(table) != table:
+        raise CharterError("charter bytes are not canonical: letters are not in composed form")
     return _build(table, where="charter")
 
 
@@ -66,6 +69,8 @@ def enrol(draft: Charter, *, coordinator_key: str, roster: Sequence[Member]) -> 
 
 
 def _build(table: Any, *, where: str) -> Charter:  # noqa: ANN401  parsed TOML or JSON
+    # Cells are read in the same form: a word is the same category however its letters are put.
+    table = composed_all(table)
     problems: list[str] = []
     charter = terms.read(Charter, table, path="", problems=problems)
     problems.extend(refusals(table))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.explanation_terms import ExplanationTerms
 from fedethics.errors import FairnessError
 from fedethics.terms import KEY, term
@@ -144,6 +146,7 @@ class EthicsTerms:
             found.append(
                 "stakeholders: a public key stands twice; each signs with a key of its own"
             )
+        found.extend(_contradictions(self.objectives))
         absent = set(self.approval_by) - {one.role for one in self.stakeholders}
         if absent:
             found.append(f"approval-by: {sorted(absent)} not among the stakeholders' roles")
@@ -153,6 +156,38 @@ class EthicsTerms:
     def utility_floors(self) -> tuple[Objective, ...]:
         """Objectives over everyone: below these the model is of no use."""
         return tuple(one for one in self.objectives if not one.feature)
+
+
+def _contradictions(objectives: tuple[Objective, ...]) -> Iterator[str]:
+    """Yield each pair of bars on one metric between which no value lies: no model could pass."""
+    for floor in objectives:
+        for roof in objectives:
+            if (
+                (floor.direction, roof.direction) == ("at-least", "at-most")
+                and (floor.metric, floor.feature) == (roof.metric, roof.feature)
+                and floor.bar >= roof.bar
+            ):
+                yield (
+                    f"objectives: {floor.metric} must be at least {floor.bar:g} and at most "
+                    f"{roof.bar:g}; no model can be both"
+                )
+
+
+def objective_feature_problems(objective: Objective, data: DataTerms) -> Iterator[str]:
+    """Yield what is wrong with the feature, or the intersection, that an objective is about."""
+    features = {feature.name: feature for feature in data.sensitive}
+    named = [name for name in objective.feature.split("*") if name]
+    unknown = set(named) - set(features)
+    if unknown:
+        yield f"{sorted(unknown)} not among the sensitive features {sorted(features)}"
+        return
+    if len(set(named)) < len(named):
+        yield f"{objective.feature!r} names a feature twice"
+    if named and all(len(features[name].groups) < 2 for name in named):
+        yield (
+            f"{objective.feature!r} has one group only, so there is nothing to compare and the "
+            "objective would hold whatever the model does"
+        )
 
 
 def mitigation_problems(allowed: tuple[Mitigation, ...], *, industry: str) -> list[str]:

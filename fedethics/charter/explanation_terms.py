@@ -73,8 +73,7 @@ class ExplanationTerms:
 def stand_ins(feature: SensitiveColumn, column: Column) -> dict[str, str]:
     """Return the raw value that stands for each group: the first declared one that is in it."""
     found: dict[str, str] = {}
-    for entry in column.values:
-        raw = entry.partition("=")[0]
+    for raw in column.choices:
         found.setdefault(feature.merged.get(raw, raw), raw)
     return found
 

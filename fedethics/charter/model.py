@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedethics.charter.data_terms import DataTerms
-from fedethics.charter.ethics_terms import EthicsTerms, mitigation_problems
+from fedethics.charter.ethics_terms import (
+    EthicsTerms,
+    mitigation_problems,
+    objective_feature_problems,
+)
 from fedethics.charter.explanation_terms import explanation_problems
 from fedethics.charter.mechanism_rules import (
     adaptive_clipping_rule,
@@ -24,6 +28,9 @@ from fedethics.charter.roster import Heading, Member
 from fedethics.charter.secagg_terms import AggregationTerms
 from fedethics.charter.training_terms import AdapterTerms, ModelTerms, TrainingTerms
 from fedethics.terms import KEY, term
+
+# Expected held-out records under which hardly any split of a site has one.
+_FEWEST_HELD_OUT = 0.01
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,14 +121,9 @@ def _histogram_rule(privacy: PrivacyTerms, data: DataTerms) -> Iterator[str]:
 
 
 def _objective_rule(ethics: EthicsTerms, data: DataTerms) -> Iterator[str]:
-    known = _features(data)
     for index, objective in enumerate(ethics.objectives):
-        unknown = set(filter(None, objective.feature.split("*"))) - known
-        if unknown:
-            yield (
-                f"ethics.objectives[{index}].feature: {sorted(unknown)} not among the "
-                f"sensitive features {sorted(known)}"
-            )
+        for problem in objective_feature_problems(objective, data):
+            yield f"ethics.objectives[{index}].feature: {problem}"
 
 
 def _binned_rule(ethics: EthicsTerms, privacy: PrivacyTerms) -> Iterator[str]:
@@ -157,6 +159,25 @@ def _absent_rule(roster: tuple[Member, ...], data: DataTerms) -> Iterator[str]:
     for member in roster:
         for group in sorted(set(member.absent_groups) - known):
             yield f"roster: {member.site} declares {group!r} absent, which is no declared group"
+        for feature in data.sensitive:
+            declared = {f"{feature.name}={group}" for group in feature.groups}
+            if declared <= set(member.absent_groups):
+                yield (
+                    f"roster: {member.site} declares every group of {feature.name} absent, so no "
+                    "record could be there"
+                )
+
+
+def _split_rule(roster: tuple[Member, ...], data: DataTerms) -> Iterator[str]:
+    for member in roster:
+        # Units in all, if the declared ones are the share of them that is trained on.
+        units = member.declared_records / (1 - data.holdout_fraction)
+        if units * data.holdout_fraction < _FEWEST_HELD_OUT:
+            yield (
+                f"data.holdout-fraction: {data.holdout_fraction:g} would hold out "
+                f"{units * data.holdout_fraction:.1g} records at {member.site}, which declares "
+                f"{member.declared_records}; a site without a held-out record cannot take part"
+            )
 
 
 def _mitigation_rule(heading: Heading, ethics: EthicsTerms) -> Iterator[str]:
@@ -206,6 +227,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[str]]], ...] = (
     (("ethics", "privacy"), _binned_rule),
     (("ethics", "data"), _explanation_rule),
     (("roster", "data"), _absent_rule),
+    (("roster", "data"), _split_rule),
     (("charter", "ethics"), _mitigation_rule),
     (("mitigation", "ethics", "data", "privacy"), _steering_rule),
 )

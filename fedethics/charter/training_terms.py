@@ -46,6 +46,8 @@ class ModelTerms:
                 found.append(f"{name}: task causal-lm needs it, with exactly one {mark}")
             if self.task == "classification" and text:
                 found.append(f"{name}: task classification has none")
+        if self.task == "causal-lm" and self.prompt.strip() == "{text}":
+            found.append("prompt: holds nothing besides {text}, which may be empty")
         return found
 
 
@@ -78,7 +80,11 @@ class AdapterTerms:
                 'form "fed-sb": refused; as published, A and B start from the gradients of real '
                 'records, without noise and outside any epsilon. Use "fedsvd" or "ffa"'
             ]
-        return []
+        return [
+            f"{name}: one stands twice"
+            for name, values in (("targets", self.targets), ("layers", self.layers))
+            if len(set(values)) < len(values)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -94,7 +94,10 @@ def _group_row(count: GroupCount) -> tuple[str | int, ...]:
 def _verdict(facts: Facts) -> str:
     if facts.errors:
         return "A run would refuse this file."
-    return f"A run would use {facts.records} of {facts.rows} rows."
+    persons = ""
+    if facts.ids:
+        persons = f" The ids of the file are {facts.ids}, of {facts.persons} persons."
+    return f"A run would use {facts.records} of {facts.rows} rows.{persons}"
 
 
 def _document(facts: Facts, found: tuple[Finding, ...]) -> dict[str, object]:
@@ -103,6 +106,8 @@ def _document(facts: Facts, found: tuple[Finding, ...]) -> dict[str, object]:
         "rows": facts.rows,
         "records": facts.records,
         "left-out": dict(facts.dropped),
+        "ids": facts.ids,
+        "persons": facts.persons,
         "missing": [dataclasses.asdict(one) for one in facts.missing],
         "groups": [dataclasses.asdict(one) for one in facts.groups],
         "repeats": dataclasses.asdict(facts.repeats) if facts.repeats else None,

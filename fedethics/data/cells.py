@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import TypeAlias
 
-from fedethics.charter.data_terms import Column
+from fedethics.charter.data_terms import NOT_RECORDED, Column
+from fedethics.charter.spelling import comma_in_number, exact_number, invisible, why_unlike
 
 Value: TypeAlias = float | str | None
-NOT_RECORDED = "not recorded"
 
 
 class CellProblem(ValueError):
@@ -35,18 +36,24 @@ def wording(value: Value, column: Column) -> str:
     if value is None:
         shown = NOT_RECORDED
     elif isinstance(value, str):
-        shown = value if column.kind == "text" else _choices(column)[value]
+        shown = value if column.kind == "text" else column.choices[value]
     else:
         shown = f"{value:g}"
     return column.phrase.replace("{value}", shown)
 
 
+def unlike(said: str, raw: str, allowed: Collection[str]) -> CellProblem:
+    """Return the problem `said`, and why `raw` may look as if it were allowed; never `raw`."""
+    why = why_unlike(raw, allowed)
+    return CellProblem(f"{said}; {why}" if why else said)
+
+
 def _category(raw: str, column: Column) -> Value:
     if raw in column.not_recorded:
         return None
-    choices = _choices(column)
+    choices = column.choices
     if raw not in choices:
-        raise CellProblem(f"not one of {', '.join(choices)}")
+        raise unlike(f"not one of {', '.join(choices)}", raw, (*choices, *column.not_recorded))
     return raw
 
 
@@ -59,27 +66,23 @@ def _free_text(raw: str, column: Column) -> Value:
 
 
 def _number(raw: str, column: Column) -> Value:
-    try:
-        number = float(raw)
-    except ValueError:
-        number = math.nan
-    if raw in column.not_recorded or number in map(_as_number, column.not_recorded):
+    exact = exact_number(raw)
+    if raw in column.not_recorded:
         return None
-    if not math.isfinite(number):
-        raise CellProblem("not a finite number")
+    if exact is None or not math.isfinite(float(raw)):
+        raise CellProblem(f"not a finite number{_no_number(raw)}")
+    if exact in map(exact_number, column.not_recorded):
+        return None
+    number = float(raw)
     if not column.minimum <= number <= column.maximum:
         raise CellProblem(f"outside {column.minimum:g} to {column.maximum:g}")
     return number
 
 
-def _as_number(raw: str) -> float:
-    try:
-        return float(raw)
-    except ValueError:
-        return math.nan
-
-
-def _choices(column: Column) -> dict[str, str]:
-    """Map each allowed raw value of a category to the words for it."""
-    pairs = (entry.partition("=") for entry in column.values)
-    return {raw: shown or raw for raw, _, shown in pairs}
+def _no_number(raw: str) -> str:
+    if comma_in_number(raw):
+        return (
+            "; it holds a comma, as a decimal comma or to mark thousands. Export numbers as 1234.5"
+        )
+    hidden = invisible(raw)
+    return f"; it holds {hidden}, which no screen shows; remove it" if hidden else ""

@@ -7,6 +7,7 @@ is sent anywhere, and no message holds a cell of any record.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +18,14 @@ from fedethics.data.agreement import Coincidences, coincidences
 from fedethics.data.cells import CellProblem, parse_cell
 from fedethics.data.groups import group_index
 from fedethics.data.reading import raw_rows, read_records
+from fedethics.data.records import person_hash
 from fedethics.data.repeats import Repeats, find_repeats
 from fedethics.data.split import Split, split
 from fedethics.errors import DataError
 
 EVERYONE = "everyone"
+# A long number as a spreadsheet program saves it: the digits that are not there are lost.
+_ROUNDED = re.compile(r"[0-9]\.[0-9]+[eE]\+[0-9]{2,3}", re.ASCII)
 
 
 # Sensitive: counts of one site's people, exact.
@@ -55,6 +59,9 @@ class Facts:
         rows: of the file; `missing` counts among them.
         records: rows that a run would use.
         dropped: rows left out, by reason.
+        ids: different spellings in the column of persons; 0 where the unit is the record.
+        persons: who they are; less than `ids` where spellings are the same number.
+        rounded: ids spelled as a spreadsheet program spells long numbers, with digits lost.
         agreement: coincidences of the annotators, for everyone and for each "feature: group".
         errors: why a run would refuse the file, one sentence each.
     """
@@ -62,6 +69,9 @@ class Facts:
     rows: int = 0
     records: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
+    ids: int = 0
+    persons: int = 0
+    rounded: int = 0
     missing: tuple[Missing, ...] = ()
     groups: tuple[GroupCount, ...] = ()
     repeats: Repeats | None = None
@@ -84,8 +94,12 @@ def gather(path: Path, terms: DataTerms, *, annotators: Sequence[str] = ()) -> F
         rows = [row for _, row in raw_rows(path, terms)]
     except DataError as error:
         return Facts(errors=_sentences(error))
+    ids = {row[terms.person] for row in rows if row[terms.person]} if terms.person else set()
     raw = Facts(
         rows=len(rows),
+        ids=len(ids),
+        persons=len(set(map(person_hash, ids))),
+        rounded=sum(bool(_ROUNDED.fullmatch(one)) for one in ids),
         missing=tuple(_missing(rows, terms)),
         agreement=_agreement(rows, terms, annotators),
     )

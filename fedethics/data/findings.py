@@ -11,6 +11,7 @@ from typing import Literal
 from fedethics.charter.data_terms import DataTerms
 from fedethics.data.agreement import RELIABLE, TENTATIVE
 from fedethics.data.facts import Facts, GroupCount
+from fedethics.data.split import beyond
 
 # Groups under this size are withheld from reports, if all sites together have no more.
 SMALL_GROUP = 11
@@ -25,7 +26,7 @@ class Finding:
 
     Attributes:
         weight: "error": a run would refuse the file; "warning": look before you join; "note".
-        topic: schema, missing, groups, labels, repeats or annotation.
+        topic: schema, missing, persons, groups, labels, repeats or annotation.
         sentence: what was found, and what can be done.
     """
 
@@ -39,6 +40,7 @@ def findings(facts: Facts, terms: DataTerms) -> tuple[Finding, ...]:
     found = [
         *(Finding(weight="error", topic="schema", sentence=said) for said in facts.errors),
         *_missing(facts, terms),
+        *_persons(facts, terms),
         *_groups(facts),
         *_labels(facts),
         *_repeats(facts, terms),
@@ -68,14 +70,44 @@ def _missing(facts: Facts, terms: DataTerms) -> Iterator[Finding]:
                 topic="missing",
                 sentence=f"{missing.column}: {share:.0%} of the rows have nothing in it",
             )
-    left_out = sum(facts.dropped.values())
+    gaps = {why: count for why, count in facts.dropped.items() if why != beyond(terms)}
+    left_out = sum(gaps.values())
     if left_out > MANY_DROPPED * facts.rows:
-        reasons = "; ".join(f"{count}: {why}" for why, count in facts.dropped.items())
+        reasons = "; ".join(f"{count}: {why}" for why, count in gaps.items())
         yield Finding(
             weight="warning",
             topic="missing",
             sentence=f"{left_out} of {facts.rows} rows are left out ({reasons}). People with gaps "
             'are seldom like the others; on-empty = "say" in the charter would keep them',
+        )
+
+
+def _persons(facts: Facts, terms: DataTerms) -> Iterator[Finding]:
+    left_out = facts.dropped.get(beyond(terms), 0)
+    if left_out > MANY_DROPPED * facts.rows:
+        yield Finding(
+            weight="warning",
+            topic="persons",
+            sentence=f"{left_out} of {facts.rows} rows are left out, since the charter uses "
+            f"{terms.max_rows_per_person} of each person's rows (data.max-rows-per-person) and "
+            f"the ids in {terms.person} name {facts.persons} persons. If that number is right, the "
+            "charter could allow more rows for more noise; if it is not, mend the ids",
+        )
+    if facts.persons < facts.ids:
+        yield Finding(
+            weight="warning",
+            topic="persons",
+            sentence=f"{facts.ids} different ids in {terms.person} name {facts.persons} persons: "
+            "ids that are the same number, as 7, 007 and 7.0, count as one person. If they are "
+            "different people, put a letter before the ids",
+        )
+    if facts.rounded:
+        yield Finding(
+            weight="warning",
+            topic="persons",
+            sentence=f"{facts.rounded} ids in {terms.person} are written as 9.9E+17, as "
+            "spreadsheet programs write long numbers: digits are lost, and different people may "
+            "have one id. Export the column as text",
         )
 
 

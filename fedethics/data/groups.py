@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fedethics.charter.data_terms import DataTerms, SensitiveColumn
-from fedethics.data.cells import NOT_RECORDED, CellProblem, Value
+from fedethics.charter.data_terms import NOT_RECORDED, DataTerms, SensitiveColumn
+from fedethics.charter.spelling import exact_number
+from fedethics.data.cells import CellProblem, Value
 from fedethics.data.records import Records
 
 
@@ -23,14 +24,18 @@ def group_index(value: Value, feature: SensitiveColumn) -> int:
     """
     if isinstance(value, float) and feature.edges:
         return bisect_right(feature.edges, value)
-    name = NOT_RECORDED if value is None else _group_name(value)
-    name = feature.merged.get(name, name)
-    if name not in feature.groups:
+    if isinstance(value, float):
+        index = feature.by_number.get(exact_number(repr(value)) or "")
+    else:
+        name = NOT_RECORDED if value is None else value
+        name = feature.merged.get(name, name)
+        index = feature.groups.index(name) if name in feature.groups else None
+    if index is None:
         raise CellProblem(
             f"in no declared group of {feature.name} ({', '.join(feature.groups)}); records are "
             "never dropped for their group"
         )
-    return feature.groups.index(name)
+    return index
 
 
 def group_counts(records: Records, terms: DataTerms) -> Mapping[str, Mapping[str, int]]:
@@ -40,7 +45,3 @@ def group_counts(records: Records, terms: DataTerms) -> Mapping[str, Mapping[str
         tally = np.bincount(records.groups[:, position], minlength=len(feature.groups))
         counts[feature.name] = dict(zip(feature.groups, tally.tolist(), strict=True))
     return counts
-
-
-def _group_name(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:g}"

@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from fedethics.charter.data_terms import DataTerms
-from fedethics.data.cells import CellProblem, Value, parse_cell
+from fedethics.charter.spelling import invisible
+from fedethics.data.cells import CellProblem, Value, parse_cell, unlike
 from fedethics.data.groups import group_index
 from fedethics.data.records import Records, fingerprint, person_hash, row_hash
+from fedethics.data.table import encoding_hint, table_rows
 from fedethics.data.telling import tell, told_columns
 from fedethics.errors import DataError
 
@@ -42,43 +44,26 @@ def read_records(path: Path, terms: DataTerms) -> Records:
 
 
 def raw_rows(path: Path, terms: DataTerms) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield line number and cells, stripped, of each row of a file with the charter's columns.
+    """Yield line number and cells of each row of a file with the charter's columns.
+
+    Cells are stripped and in Unicode's composed form. Rows and columns with nothing in them, such
+    as spreadsheet programs leave behind, are passed over; a nameless column with values is not.
 
     Sensitive: the cells are records.
 
     Raises:
         DataError: unreadable, not UTF-8, not CSV, or a column of the charter is missing.
     """
+    if path.exists() and not path.is_file():
+        raise DataError(f"data file {path} cannot be read: it is no ordinary file")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from _rows(csv.reader(file, strict=True), terms)
+        yield from table_rows(path, terms)
     except OSError as error:
         raise DataError(f"data file {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"data file {path} is not UTF-8 text; export it as UTF-8 CSV") from error
+        raise DataError(f"data file {path} is not UTF-8 text; {encoding_hint(path)}") from error
     except (csv.Error, CellProblem) as error:
         raise DataError(f"data file {path} is not as the charter's schema says: {error}") from error
-
-
-def _rows(reader: Iterator[list[str]], terms: DataTerms) -> Iterator[tuple[int, dict[str, str]]]:
-    header = [name.strip() for name in next(reader, [])]
-    needed = [column.name for column in terms.columns] + [terms.label.column]
-    needed += [terms.person] if terms.person else []
-    missing = [name for name in needed if name not in header]
-    if not header:
-        raise CellProblem("the file is empty")
-    if missing:
-        raise CellProblem(f"line 1: no column {', '.join(missing)}")
-    twice = sorted(name for name, count in Counter(header).items() if count > 1)
-    if twice:
-        raise CellProblem(f"line 1: column {', '.join(twice)} stands twice")
-    for cells in reader:
-        line: int = reader.line_num  # type: ignore[attr-defined]
-        if not cells:
-            continue
-        if len(cells) != len(header):
-            raise CellProblem(f"line {line}: {len(cells)} cells under {len(header)} column names")
-        yield line, {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
 
 
 class _Reading:
@@ -158,8 +143,9 @@ class _Reading:
         label = self.terms.label
         if raw in label.positive or raw in label.negative:
             return int(raw in label.positive)
-        allowed = ", ".join(label.negative + label.positive)
-        self._problem(line, label.column, CellProblem(f"unknown label; allowed: {allowed}"))
+        allowed = label.negative + label.positive
+        said = f"unknown label; allowed: {', '.join(allowed)}"
+        self._problem(line, label.column, unlike(said, raw, allowed))
         return 0
 
     def _person(self, line: int, row: Mapping[str, str]) -> bytes:
@@ -168,6 +154,9 @@ class _Reading:
         if column and not row[column]:
             # A row of nobody could be anybody's second contribution.
             self._problem(line, column, CellProblem("empty; every row must say whose it is"))
+        elif column and (hidden := invisible(row[column])):
+            # Two ids that look alike would be two persons.
+            self._problem(line, column, CellProblem(f"holds {hidden}, which no screen shows"))
         return person_hash(row[column]) if column else b""
 
     def _keep(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedethics import canonical
+from fedethics.charter.spelling import exact_number
 from fedethics.data.cells import Value
 
 
@@ -88,14 +89,19 @@ def row_hash(row: Mapping[str, str]) -> bytes:
 
     The row is every column of the file, not only those a charter names, so that no charter can
     give the same patients another name in the ledger. Numbers are spelled one way ("63", "63.0"
-    and "6.3e1" are the same), so that saving the file from another program changes nothing.
+    and "6.3e1" are the same), so that saving the file from another program changes nothing; they
+    are compared exactly, however long they are.
     """
     spelled = {name: _spelled(cell) for name, cell in row.items()}
     return hashlib.sha256(canonical.encode(spelled)).digest()
 
 
 def person_hash(cell: str) -> bytes:
-    """Return the SHA-256 of a person's id, its number spelled one way."""
+    """Return the SHA-256 of a person's id.
+
+    Ids are text; those that are numbers are compared as exact decimals ("7", "007" and "7.0" are
+    one person), since one person taken for two would have half the protection.
+    """
     return hashlib.sha256(canonical.encode(["person", _spelled(cell)])).digest()
 
 
@@ -105,8 +111,10 @@ def fingerprint(row_hashes: Iterable[bytes]) -> str:
 
 
 def _spelled(cell: str) -> canonical.Json:
-    try:
-        number = float(cell)
-    except ValueError:
+    """Return a number in its one spelling, exactly, and any other cell as it is."""
+    exact = exact_number(cell)
+    if exact is None:
         return cell
-    return number if math.isfinite(number) else cell
+    number = float(cell) + 0.0  # -0 is 0
+    # A float where it is exact to the digit; else it would be another number's float too.
+    return number if math.isfinite(number) and exact_number(repr(number)) == exact else exact

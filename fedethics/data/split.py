@@ -57,15 +57,19 @@ def is_held_out(digest: bytes, terms: DataTerms) -> bool:
     return int.from_bytes(_keyed(digest, terms)[:8], "big") < terms.holdout_fraction * 2.0**64
 
 
+def beyond(terms: DataTerms) -> str:
+    """Return the reason under which a person's rows beyond the most are counted as left out."""
+    return f"beyond {terms.max_rows_per_person} rows of a person"
+
+
 def _bounded(records: Records, terms: DataTerms) -> Records:
     """Leave out each person's rows beyond the most that are used; which, their keyed hashes say."""
     rows_of: dict[bytes, list[int]] = {}
     for row, person in enumerate(records.persons):
         rows_of.setdefault(person, []).append(row)
     chosen = sorted(row for rows in rows_of.values() for row in _first(rows, records, terms))
-    reason = f"beyond {terms.max_rows_per_person} rows of a person"
     left_out = len(records) - len(chosen)
-    dropped = {**records.dropped, **({reason: left_out} if left_out else {})}
+    dropped = {**records.dropped, **({beyond(terms): left_out} if left_out else {})}
     return dataclasses.replace(records.take(chosen), dropped=dropped)
 
 

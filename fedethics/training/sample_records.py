@@ -30,8 +30,8 @@ def sample_records(terms: DataTerms, count: int) -> tuple[tuple[str, ...], NDArr
 
 def _value(column: Column, random: np.random.Generator) -> Value:
     if column.kind == "category":
-        raw, _, _ = column.values[int(random.integers(len(column.values)))].partition("=")
-        return raw
+        raws = tuple(column.choices)
+        return raws[int(random.integers(len(raws)))]
     if column.kind == "text":
         return " ".join(random.choice(_WORDS, int(random.integers(1, 40))))[: column.max_chars]
     low, high = max(column.minimum, -_WIDEST), min(column.maximum, _WIDEST)
