@@ -6,6 +6,7 @@ import errno
 
 import typer
 
+from fedethics import memory
 from fedethics.cli import (
     audit,
     budget,
@@ -46,6 +47,7 @@ app.command("explain")(explain.explain)
 
 def main() -> None:
     """Run the command line; errors raised on purpose end with their own exit code."""
+    memory.keep_private()
     try:
         app()
     except FedethicsError as error:

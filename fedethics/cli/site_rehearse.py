@@ -44,7 +44,7 @@ def rehearse(home: Home, as_json: AsJson = False) -> None:
 
 
 def _lines(home: Path) -> Iterator[dict[str, Any]]:
-    command = [sys.executable, "-m", "fedethics.site.rehearsal_process", str(home)]
+    command = [sys.executable, "-P", "-m", "fedethics.site.rehearsal_process", str(home)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
             if line.startswith("{"):

@@ -10,11 +10,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedethics.errors import RunError
+from fedethics.proxies import without_proxies
 
 # Flower's own switches: no telemetry, no question for updates, no installing of packages at run
 # time. And Python's: nothing is imported from the working directory.
@@ -36,11 +37,6 @@ def python(module: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", module, *arguments)
 
 
-def installed(command: str) -> str:
-    """Return the path of a command that was installed beside this interpreter."""
-    return str(Path(sys.executable).parent / command)
-
-
 @dataclass(slots=True)
 class Child:
     """One process, with its own log file (mode 0600).
@@ -51,6 +47,8 @@ class Child:
         log: file that its output goes to; set aside as `.1` when it has grown large.
         folder: its working directory.
         environment: added to this process's own and OFFLINE.
+        way_out: returns what is left of this process's own; without a word, no proxy variable is,
+            since a child speaks to this machine only.
     """
 
     name: str
@@ -58,6 +56,7 @@ class Child:
     log: Path
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    way_out: Callable[[Mapping[str, str]], Mapping[str, str]] = without_proxies
     _process: subprocess.Popen[bytes] | None = None
     _offset: int = 0
 
@@ -81,7 +80,7 @@ class Child:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     cwd=self.folder,
-                    env={**os.environ, **OFFLINE, "PATH": path, **self.environment},
+                    env={**self.way_out(os.environ), **OFFLINE, "PATH": path, **self.environment},
                     start_new_session=True,
                 )
             except OSError as error:

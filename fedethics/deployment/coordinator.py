@@ -22,7 +22,7 @@ import fedethics
 from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.deployment.certificates import require_valid
-from fedethics.deployment.children import Child, installed, python
+from fedethics.deployment.children import Child, python
 from fedethics.deployment.disk import shortage
 from fedethics.deployment.locking import locked, write_secret
 from fedethics.deployment.settings import FederationHome
@@ -190,8 +190,8 @@ def _superlink(home: FederationHome, secret: Path) -> Child:
 
 def _superexec(home: FederationHome, secret: Path) -> Child:
     folder = home.state_dir
-    command = (
-        installed("flower-superexec"),
+    command = python(
+        "fedethics.flower.superexec",
         *("--runtime-api-address", home.settings.superlink.local),
         *("--root-certificates", str(home.tls("ca"))),
         *("--superexec-auth-secret-file", str(secret)),

@@ -68,11 +68,6 @@ _SIGNS: tuple[tuple[str, Refused, str], ...] = (
         "the coordinator refuses this node's signature: its key is not on the roster, or the "
         "clocks are more than 5 minutes apart.",
     ),
-    (
-        r"address already in use",
-        Refused.NO,
-        "another program took this node's loopback port.",
-    ),
 )
 
 

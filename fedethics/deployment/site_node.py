@@ -1,12 +1,13 @@
 """One site's node: its SuperNode and its executor, started, watched and stopped as one.
 
 The SuperNode holds the connection and no records; the executor holds the records and no connection
-but the one to its own SuperNode on loopback. Either may die at any moment: it is started again, and
-what was reserved in the ledger stays charged.
+but the one to its own SuperNode, over a Unix socket that only this account can reach. Either
+may die at any moment: it is started again, and what was reserved in the ledger stays charged.
 
 Under the site's home, in node/ (mode 0700):
 
 lock               held while this runs; a second `site run` on the same home is refused
+runtime.sock       where the SuperNode answers its executor; no port is opened
 superexec.secret   what the executor proves itself with; new at every start
 contact            touched when the coordinator answers; its age is the time of last contact
 working            there while a message is being answered
@@ -16,11 +17,13 @@ executor.log       what the executor's libraries print
 
 from __future__ import annotations
 
-import socket
+import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from fedethics.deployment.children import Child, python
@@ -28,6 +31,7 @@ from fedethics.deployment.disk import shortage
 from fedethics.deployment.locking import locked, write_secret
 from fedethics.deployment.refusals import Refused, why_it_ended
 from fedethics.errors import RunError
+from fedethics.proxies import only_for, proxy_for
 from fedethics.site.home import NodeTable, SiteHome
 
 # Flower counts a node that was killed as present until two heartbeats of 30 s were missed, and
@@ -42,6 +46,8 @@ WORK_GRACE_S = 45.0
 _SEND_GRACE_S = 15.0
 _GRACE_S = 20.0
 _LOOK_S = 0.1
+# Relative to node/, where both processes work: a socket's path has at most 107 bytes.
+_SOCKET = "runtime.sock"
 
 
 @dataclass
@@ -86,13 +92,12 @@ class SiteNode:
             RunError: no [node] table, a file of it is missing, or this home is in use already.
         """
         table = _node_table(self.home)
-        self.folder.mkdir(mode=0o700, exist_ok=True)
+        private_folder(self.folder)
         with locked(self.folder / "lock"):
             secret = self.folder / "superexec.secret"
             write_secret(secret)
-            port = free_port()
-            self._supernode = _supernode(self.home, table, self.folder, secret, port)
-            self._executor = _executor(self.home, self.folder, secret, port, self.preload)
+            self._supernode = _supernode(self.home, table, self.folder, secret)
+            self._executor = _executor(self.home, self.folder, secret, self.preload)
             self._recent = _age_s(self.contact) < STILL_COUNTED_S
             self._supernode.start()
             self._executor.start()
@@ -100,6 +105,7 @@ class SiteNode:
                 yield self
             finally:
                 self._stop(self._supernode, self._executor)
+                (self.folder / _SOCKET).unlink(missing_ok=True)
                 secret.unlink(missing_ok=True)
 
     def _stop(self, supernode: Child, executor: Child) -> None:
@@ -175,11 +181,21 @@ def answer_is_out(words: str) -> bool:
     )
 
 
-def free_port() -> int:
-    """Return a loopback port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def private_folder(path: Path) -> None:
+    """Make the folder `path`, or make one that is there this account's alone (mode 0700).
+
+    Raises:
+        RunError: it belongs to somebody else, or is no folder.
+    """
+    path.mkdir(mode=0o700, exist_ok=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise RunError(
+            f"{path} is not a folder of this account (its owner has the number {found.st_uid}); "
+            "whoever owns it could stand between the two processes of this site. Nothing was "
+            "started. Remove it, or run as its owner"
+        )
+    path.chmod(0o700)
 
 
 def _node_table(home: SiteHome) -> NodeTable:
@@ -195,23 +211,34 @@ def _node_table(home: SiteHome) -> NodeTable:
     return table
 
 
-def _supernode(home: SiteHome, table: NodeTable, folder: Path, secret: Path, port: int) -> Child:
+def _supernode(home: SiteHome, table: NodeTable, folder: Path, secret: Path) -> Child:
+    host, _, port = table.superlink.rpartition(":")
+    proxy = proxy_for(host, int(port))
+    if proxy is not None and proxy.fault:
+        raise RunError(
+            f"{proxy.fault}. The coordinator {table.superlink} was not dialled and nothing was "
+            "started. Set HTTPS_PROXY to an HTTP proxy, or NO_PROXY to the coordinator's host"
+        )
     command = python(
         "fedethics.flower.supernode",
         *("--superlink", table.superlink),
         *("--root-certificates", str(home.path / table.ca)),
         *("--auth-supernode-private-key", str(home.path / table.key)),
         *("--isolation", "process", "--superexec-auth-secret-file", str(secret)),
-        *("--host", "127.0.0.1", "--port", str(port)),
     )
-    own = {"FLWR_HOME": str(folder / "flwr"), "FEDETHICS_CONTACT": str(folder / "contact")}
-    return Child("supernode", command, folder / "supernode.log", folder, own)
+    own = {
+        "FLWR_HOME": str(folder / "flwr"),
+        "FEDETHICS_CONTACT": str(folder / "contact"),
+        "FEDETHICS_RUNTIME_SOCKET": _SOCKET,
+    }
+    way_out = partial(only_for, host, int(port))
+    return Child("supernode", command, folder / "supernode.log", folder, own, way_out)
 
 
-def _executor(home: SiteHome, folder: Path, secret: Path, port: int, preload: bool) -> Child:
+def _executor(home: SiteHome, folder: Path, secret: Path, preload: bool) -> Child:
     command = python(
         "fedethics.flower.executor",
-        *("--home", str(home.path.resolve()), "--supernode", f"127.0.0.1:{port}"),
+        *("--home", str(home.path.resolve()), "--supernode", f"unix:{_SOCKET}"),
         *("--secret-file", str(secret)),
         *(() if preload else ("--no-preload",)),
     )

@@ -27,12 +27,12 @@ from flwr.proto.control_pb2 import (
 )
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.supercore.constant import NodeStatus
-from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.fab import Fab
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from fedethics.errors import SetupError
+from fedethics.flower.transport import ControlHttpClient
 
 # No connection yet, a status other than 200, or half a message.
 FAILURES = (httpx.HTTPError, ValueError)

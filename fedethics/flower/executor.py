@@ -23,6 +23,7 @@ from pathlib import Path
 
 from flwr.app import Context, Message
 
+from fedethics import memory
 from fedethics.charter import document
 from fedethics.errors import FedethicsError, RunError
 from fedethics.flower.door import answer
@@ -167,6 +168,7 @@ def main() -> None:
     """Run the executor for the home and SuperNode named on the command line."""
     options = _options()
     require_flower()
+    memory.keep_private()
     end_with_parent()
     quicken_pulls()
     secret = options.secret_file.read_bytes()
@@ -199,7 +201,7 @@ def _preload(home: Path, log: SiteLog) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="fedethics.flower.executor")
     parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("--supernode", required=True, help="host:port of its Runtime API")
+    parser.add_argument("--supernode", required=True, help="unix: and the path of its socket")
     parser.add_argument("--secret-file", type=Path, required=True)
     parser.add_argument("--no-preload", action="store_true")
     return parser.parse_args()

@@ -1,7 +1,8 @@
 """The SuperNode's Runtime API, as the executor needs it. Private parts of flwr 1.41.
 
 One object for the queue (which asks for the secret of the site's own SuperNode), one for each task
-(which asks for the task's token). Both speak plain HTTP to loopback only.
+(which asks for the task's token). Both speak over a Unix socket in a folder that only this account
+may enter, so that nobody else can stand there in the SuperNode's place when it has died.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from flwr.supercore.interceptors import (
     RuntimeVersionHttpInterceptor,
     SuperExecAuthHttpInterceptor,
 )
-from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
+
+from fedethics.flower.transport import RuntimeHttpClient
 
 ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 # What a call over loopback can end with, when the SuperNode is gone or was started anew: no
@@ -58,7 +60,7 @@ class TaskNotPulled(RuntimeError):
 
 
 class SuperNodeQueue:
-    """The tasks of the site's own SuperNode."""
+    """The tasks of the site's own SuperNode, at `address`: `unix:` and the path of its socket."""
 
     def __init__(self, address: str, *, secret: bytes) -> None:
         self._address = address
@@ -118,12 +120,16 @@ class SuperNodeTask:
         )
 
     def end(self, *, why: str = "") -> None:
-        """Let go of the task; with a reason, tell the SuperNode that there will be no answer."""
-        if why:
-            push_task_output(
-                client=self._client, context=None, sub_status=SubStatus.FAILED, details=why
-            )
+        """Let go of the task; with a reason, tell the SuperNode that there will be no answer.
+
+        A SuperNode that cannot be told finds out by itself: the beats have ended.
+        """
         self._ended.set()
+        with suppress(*FAILURES):
+            if why:
+                push_task_output(
+                    client=self._client, context=None, sub_status=SubStatus.FAILED, details=why
+                )
         self._client.close()
 
     def _pull(self) -> None:

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from fedethics import memory
 from fedethics.canonical import Json
 from fedethics.errors import FedethicsError, RunError
 from fedethics.flower.control_api import FAILURES, Control
@@ -32,6 +33,7 @@ def main() -> None:
     """Submit the run of this command line and follow it to its end."""
     options = _options()
     require_flower()
+    memory.keep_private()
     end_with_parent()
     signal.signal(signal.SIGTERM, _told)
     try:

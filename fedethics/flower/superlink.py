@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from flwr.superlink.cli import flower_superlink
 
+from fedethics import memory
 from fedethics.flower.database import take_turns
 from fedethics.flower.pin import end_with_parent, require_flower
 
@@ -14,6 +15,7 @@ from fedethics.flower.pin import end_with_parent, require_flower
 def main() -> None:
     """Run the SuperLink with the options of this command line."""
     require_flower()
+    memory.keep_private()
     end_with_parent()
     take_turns()
     flower_superlink()

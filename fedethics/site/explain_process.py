@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fedethics import memory
 from fedethics.canonical import Json
 from fedethics.charter.document import load
 from fedethics.errors import FedethicsError
@@ -44,4 +45,5 @@ def _say(**line: Json) -> None:
 
 
 if __name__ == "__main__":
+    memory.keep_private()
     raise SystemExit(main(json.load(sys.stdin)))

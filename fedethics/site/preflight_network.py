@@ -1,21 +1,21 @@
 """Preflight: is the coordinator there, is it the right one, and do the clocks agree?
 
 One TLS connection, as Flower's node will make it: through the proxy of the environment if there is
-one, believing only the authority of the invitation. One request for `/health`, which carries
-nothing of this site.
+one (`fedethics.proxies`), believing only the authority of the invitation. One request for
+`/health`, which carries nothing of this site.
 """
 
 from __future__ import annotations
 
 import http.client
 import ssl
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
 
+from fedethics import proxies
+from fedethics.proxies import Proxy
 from fedethics.site.finding import Finding, fail, ok, warn
 from fedethics.site.home import SiteHome
 
@@ -46,8 +46,11 @@ def coordinator(home: SiteHome, *, clock: Callable[[], datetime]) -> Iterator[Fi
         )
         return
     host, _, port = table.superlink.rpartition(":")
-    proxy = proxy_for(host)
-    way = f" through the proxy {proxy}" if proxy else ""
+    proxy = proxies.proxy_for(host, int(port))
+    yield from _proxies(table.superlink, proxy)
+    if proxy is not None and proxy.scheme != "http":
+        return
+    way = f" through the proxy {proxy.shown}" if proxy else ""
     try:
         context = ssl.create_default_context(cafile=str(home.path / table.ca))
     except (OSError, ssl.SSLError) as error:
@@ -71,25 +74,46 @@ def coordinator(home: SiteHome, *, clock: Callable[[], datetime]) -> Iterator[Fi
         yield _clocks(connection, host, clock)
 
 
-def proxy_for(host: str) -> str:
-    """Return host:port of the proxy that Flower's node would use for `host`; empty for none."""
-    proxies = urllib.request.getproxies()
-    given = proxies.get("https", proxies.get("all", ""))
-    if not given or urllib.request.proxy_bypass(host):
-        return ""
-    parts = urlsplit(given if "//" in given else f"//{given}")
-    # Without user and password, should the address hold any.
-    return f"{parts.hostname}:{parts.port or 3128}"
+def _proxies(superlink: str, proxy: Proxy | None) -> Iterator[Finding]:
+    """Say which proxy variables are set here, and what they mean for the node."""
+    named = ", ".join(proxies.variables())
+    if proxy is None and not named:
+        return
+    within = "; what passes within this machine takes none"
+    if proxy is None:
+        yield ok("proxy", f"{named}: not used for {superlink}, which is dialled directly{within}")
+    elif proxy.fault:
+        yield fail(
+            "proxy",
+            f"{proxy.fault}: {superlink} was not dialled, and `site run` will not start",
+            fix="set HTTPS_PROXY=http://HOST:PORT to an HTTP proxy, or name the coordinator's host "
+            "in NO_PROXY",
+        )
+    elif proxy.scheme == "https":
+        yield warn(
+            "proxy",
+            f"{proxy.variable}: {superlink} is dialled through {proxy.shown}, over TLS; this check "
+            "did not try it",
+            fix="start the node and see that it connects",
+        )
+    else:
+        others = [name for name in proxies.variables() if name != proxy.variable]
+        rest = f"; set and not used: {', '.join(others)}" if others else ""
+        yield ok(
+            "proxy", f"{proxy.variable}: {superlink} is dialled through {proxy.shown}{within}{rest}"
+        )
 
 
 def _connection(
-    host: str, port: int, proxy: str, context: ssl.SSLContext
+    host: str, port: int, proxy: Proxy | None, context: ssl.SSLContext
 ) -> http.client.HTTPSConnection:
-    if not proxy:
-        return http.client.HTTPSConnection(host, port, timeout=_TIMEOUT_S, context=context)
-    near, _, near_port = proxy.rpartition(":")
-    through = http.client.HTTPSConnection(near, int(near_port), timeout=_TIMEOUT_S, context=context)
-    through.set_tunnel(host, port)
+    bare = host.strip("[]")
+    if proxy is None:
+        return http.client.HTTPSConnection(bare, port, timeout=_TIMEOUT_S, context=context)
+    through = http.client.HTTPSConnection(
+        proxy.host, proxy.port, timeout=_TIMEOUT_S, context=context
+    )
+    through.set_tunnel(bare, port, headers=proxy.credentials)
     return through
 
 

@@ -12,6 +12,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from fedethics import memory
 from fedethics.canonical import Json
 from fedethics.errors import FedethicsError
 from fedethics.site.home import SiteHome
@@ -37,4 +38,5 @@ def _say(**line: Json) -> None:
 
 
 if __name__ == "__main__":
+    memory.keep_private()
     raise SystemExit(main(Path(sys.argv[1])))

@@ -5,11 +5,13 @@ One test for each thing used: another version of Flower fails here, by name, and
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from flwr.app import Message, RecordDict
@@ -126,7 +128,7 @@ def test_the_commands_that_our_processes_stand_for_exist():
         (
             "flower-supernode",
             "--superlink --root-certificates --auth-supernode-private-key --isolation "
-            "--superexec-auth-secret-file --host --port",
+            "--superexec-auth-secret-file",
         ),
         (
             "flower-superlink",
@@ -194,3 +196,41 @@ def test_a_message_without_content_still_has_an_object_id():
 
     enter_task(run_id=5, node_id=COORDINATOR_NODE)
     assert len(Message(RecordDict(), 9, "query.join").object_id) == 64
+
+
+def test_every_http_client_of_flower_is_made_where_we_bound_it():
+    from flwr.supercore.protobuf import client
+
+    made = [
+        path.name
+        for path in Path(client.__file__).parents[2].rglob("*.py")
+        if "httpx.Client(" in path.read_text(encoding="utf-8")
+    ]
+    assert made == ["client.py"]
+    source = inspect.getsource(client.ProtobufClient)
+    names = set(re.findall(r"self\.(_\w+) = ", source))
+    assert names == {"_base_url", "_interceptors", "_retry_invoker", "_client"}
+    assert set(inspect.signature(client.ProtobufClient).parameters) == {
+        "base_url",
+        "interceptors",
+        "verify",
+        "timeout",
+        "retry_invoker",
+    }
+
+
+def test_the_supernode_serves_its_executor_by_the_name_that_we_replace():
+    command = importlib.import_module("flwr.supernode.cli.flower_supernode")
+    source = inspect.getsource(command)
+    assert set(re.findall(r"uvicorn\.\w+(?=\()", source)) == {"uvicorn.Server", "uvicorn.Config"}
+    assert "target=server.run" in source
+    assert "sockets" in inspect.signature(command.uvicorn.Server.run).parameters
+
+
+def test_the_launcher_finds_its_executor_by_the_name_that_we_replace():
+    from flwr.supercore.superexec import run_superexec
+    from flwr.supercore.superexec.executor import factory
+
+    source = inspect.getsource(factory.get_executor)
+    assert source.count("return SubprocessExecutor()") == 1
+    assert "executor.get_eligible_capacity(" in inspect.getsource(run_superexec.run_superexec)

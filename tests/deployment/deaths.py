@@ -36,8 +36,8 @@ Phase = tuple[str, str]
 
 OF_THE_COORDINATOR = {
     "superlink": "fedethics.flower.superlink",
-    "launcher": "flower-superexec",
-    "serverapp": "flwr-serverapp",
+    "launcher": "fedethics.flower.superexec",
+    "serverapp": "fedethics.flower.serverapp",
 }
 OF_A_SITE = {"executor": "fedethics.flower.executor", "supernode": "fedethics.flower.supernode"}
 VICTIMS = (*OF_THE_COORDINATOR, "coordinator", *OF_A_SITE, "site")

@@ -43,10 +43,19 @@ def front_door(
 
 @contextmanager
 def forward_proxy() -> Iterator[tuple[int, list[str]]]:
-    """Serve CONNECT as a company's proxy does; yields the port and what was asked for."""
+    """Serve CONNECT as a company's proxy does; yields the port and all that was asked for.
+
+    What is asked for in another way (a plain request) is written down by its whole first line.
+    """
     asked: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked.append(self.requestline)
+            self.send_error(403)
+
+        do_GET = do_PUT = do_PRI = do_POST
+
         def do_CONNECT(self):
             asked.append(self.path)
             host, _, port = self.path.rpartition(":")

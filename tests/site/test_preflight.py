@@ -9,7 +9,9 @@ import pytest
 
 from fedethics.charter import document
 from fedethics.deployment.certificates import make_certificates
+from fedethics.deployment.site_node import SiteNode
 from fedethics.enrolment.approval import approve
+from fedethics.errors import RunError
 from fedethics.identity import Identity
 from fedethics.policy.permit import permit
 from fedethics.privacy.ledger import Ledger
@@ -337,6 +339,43 @@ def test_the_way_out_is_the_proxy_that_the_environment_names(joined, dialled, mo
     assert failing(found) == set()
     assert f"proxy 127.0.0.1:{near}" in found["coordinator"].found
     assert "secret" not in found["coordinator"].found
+
+
+@pytest.mark.parametrize(
+    ("environment", "state", "words"),
+    [
+        ({}, None, ""),
+        ({"HTTP_PROXY": "http://u:geheim@p.invalid:1"}, "ok", "HTTP_PROXY: not used"),
+        ({"HTTPS_PROXY": "http://u:geheim@p.invalid:1"}, "ok", "dialled directly"),
+        ({"grpc_proxy": "p.invalid:1", "NO_PROXY": "x"}, "ok", "NO_PROXY, grpc_proxy: not used"),
+        ({"all_proxy": "socks5://u:geheim@127.0.0.1:1"}, "fail", "all_proxy names a socks5 proxy"),
+        ({"HTTPS_PROXY": "https://127.0.0.1:1"}, "warn", "did not try it"),
+    ],
+)
+def test_what_is_set_of_proxies_is_named_with_what_it_means(
+    joined, dialled, monkeypatch, environment, state, words
+):
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with front_door(joined.coordinator / "tls") as port:
+        found = look(dialled(port), network=True)
+    assert ("proxy" in found) == (state is not None)
+    if state is not None:
+        assert (found["proxy"].state, words in found["proxy"].found) == (state, True)
+        assert "geheim" not in f"{found['proxy']}"
+    assert failing(found) == ({"proxy"} if state == "fail" else set())
+
+
+def test_a_node_behind_a_proxy_that_it_cannot_use_does_not_start_and_says_why(joined, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks5://u:geheim@127.0.0.1:1080")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    node = SiteNode(joined.home("alpha"))
+    with pytest.raises(RunError, match="ALL_PROXY names a socks5 proxy") as told, node.running():
+        raise AssertionError("it started")
+    assert "geheim" not in str(told.value)
+    assert node.pids == {}
 
 
 def test_a_new_charter_that_was_not_joined_yet_is_still_the_old_one_here(joined):
