@@ -6,8 +6,13 @@ from collections.abc import Iterator
 
 from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.privacy_terms import PrivacyTerms
+from fedethics.charter.roster import Member
 from fedethics.charter.secagg_terms import AggregationTerms
 from fedethics.charter.training_terms import TrainingTerms
+from fedethics.secagg.honest_sites import COMPLETE_UP_TO, RING_FAILURE, SMALLEST_HONEST
+
+# A failure of the ring comes on top of delta; it may be this share of it.
+_RING_SHARE = 1e-3
 
 
 def unit_rule(privacy: PrivacyTerms, data: DataTerms) -> Iterator[str]:
@@ -57,3 +62,36 @@ def distributed_training_rule(
             "secagg.colluders: 0, but under distributed trust any member can subtract its own "
             "share of the training noise; count at least that one"
         )
+
+
+def fast_mode_rule(roster: tuple[Member, ...], secagg: AggregationTerms) -> Iterator[str]:
+    """Yield why survivors must be signed: unsigned, a sum could be one honest site's vector."""
+    if secagg.mode != "fast" or secagg.problems():
+        return
+    if len(roster) > COMPLETE_UP_TO:
+        yield (
+            f'secagg.mode "fast": {len(roster)} sites; above {COMPLETE_UP_TO} the survivors of a '
+            'sum must be signed. Use "strict"'
+        )
+    elif not roster or len(roster) >= secagg.minimum_cohort:
+        sites = len(roster) or secagg.minimum_cohort
+        if secagg.fewest_honest(sites, whole_roster=False) < SMALLEST_HONEST:
+            yield (
+                f'secagg.mode "fast": with {sites} sites, minimum-cohort {secagg.minimum_cohort} '
+                f"and {secagg.colluders} colluders, a lying coordinator could open the vector of "
+                'one honest site alone. Use "strict", or raise minimum-cohort'
+            )
+
+
+def ring_rule(roster: tuple[Member, ...], privacy: PrivacyTerms) -> Iterator[str]:
+    """Yield why noise cannot be shared on a ring: the chance that it is cut must hide in delta."""
+    if len(roster) <= COMPLETE_UP_TO or privacy.delta * _RING_SHARE >= RING_FAILURE:
+        return
+    for name, terms in (("training", privacy.training), ("evaluation", privacy.evaluation)):
+        if terms.trust_mode == "distributed":
+            yield (
+                f'privacy.{name}.trust-mode "distributed": above {COMPLETE_UP_TO} sites a ring '
+                f"fails with probability {RING_FAILURE:.2g}, on top of privacy.delta "
+                f"{privacy.delta:g}; that is more than {_RING_SHARE:g} of it. Use a delta of at "
+                f"least {RING_FAILURE / _RING_SHARE:.2g}, or local trust"
+            )

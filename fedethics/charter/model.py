@@ -20,6 +20,8 @@ from fedethics.charter.explanation_terms import explanation_problems
 from fedethics.charter.mechanism_rules import (
     adaptive_clipping_rule,
     distributed_training_rule,
+    fast_mode_rule,
+    ring_rule,
     unit_rule,
 )
 from fedethics.charter.mitigation_terms import MitigationTerms
@@ -218,6 +220,8 @@ def _features(data: DataTerms) -> set[str]:
 # The tables that a rule needs, and the rule.
 _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[str]]], ...] = (
     (("roster", "secagg"), _roster_rule),
+    (("roster", "secagg"), fast_mode_rule),
+    (("roster", "privacy"), ring_rule),
     (("privacy", "secagg"), _trust_rule),
     (("privacy", "data"), _histogram_rule),
     (("privacy", "data"), unit_rule),

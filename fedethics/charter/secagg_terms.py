@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from fedethics.secagg.honest_sites import SMALLEST_HONEST, fewest_in_any_sum
 from fedethics.terms import term
 
 
@@ -16,7 +17,8 @@ class AggregationTerms:
         suite: key agreement: 1 X25519, 2 P-256, 3 X25519 with ML-KEM-768 (post-quantum hybrid).
         minimum_cohort: no sum over fewer sites is ever opened.
         colluders: sites assumed to share all they know with the coordinator.
-        mode: "strict" signs the survivor set, at one more round trip than "fast".
+        mode: "strict" signs the survivor set, at one more round trip than "fast", in which sums
+            over fewer honest sites can be opened (`fewest_honest`).
         clip: largest magnitude of one coordinate of an update that the grid carries.
         scale: grid steps per unit; rounding error is below 1/scale.
         word_bits: width of the masked words of an update.
@@ -40,9 +42,25 @@ class AggregationTerms:
         """At least two honest sites must stand behind every opened sum."""
         if self.recovery == "classic" and self.suite != 1:
             return [f'recovery "classic" goes with suite 1 only, not with suite {self.suite}']
-        if self.minimum_cohort - self.colluders < 2:
+        if self.minimum_cohort - self.colluders < SMALLEST_HONEST:
             return [
                 f"minimum-cohort {self.minimum_cohort} with {self.colluders} colluders leaves "
                 "fewer than 2 honest sites in a sum; raise minimum-cohort or lower colluders"
             ]
         return []
+
+    def fewest_honest(self, sites: int, *, whole_roster: bool) -> int:
+        """Return the fewest honest sites in any sum that can be opened, whoever lies.
+
+        Args:
+            sites: on the roster; for a draft without one, the minimum cohort.
+            whole_roster: of sums that span the roster or stay closed, as all sums of counts;
+                otherwise of sums of updates.
+        """
+        return fewest_in_any_sum(
+            sites,
+            colluders=self.colluders,
+            minimum=self.minimum_cohort,
+            mode=self.mode,
+            whole_roster=whole_roster,
+        )

@@ -56,20 +56,20 @@ class Plan:
             said.append(("a held-out record", sentence))
         said.append(("for whom", unit_sentence(self.unit)))
         if plan is None:
-            local = trust_sentence("local", what="Training", sites=0, noise_shares=0)
+            local = trust_sentence("local", what="Training", colluders=0, noise_shares=0)
             said.append(("against whom", local))
         else:
             training = trust_sentence(
                 plan.training_trust_mode,
                 what="Training",
-                sites=plan.training_cohort,
+                colluders=plan.colluders,
                 noise_shares=plan.training_shares,
             )
             said.append(("against whom", training))
             tables = trust_sentence(
                 plan.evaluation_trust_mode,
                 what="Evaluation",
-                sites=plan.sites,
+                colluders=plan.colluders,
                 noise_shares=plan.noise_shares,
             )
             said.append(("against whom", tables))

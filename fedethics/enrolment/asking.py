@@ -89,7 +89,8 @@ def _of_work(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator[Ro
 
 def _of_sums(charter: Charter, policy: Policy) -> Iterator[Row]:
     secagg = charter.secagg
-    honest = secagg.minimum_cohort - secagg.colluders
+    sites = len(charter.roster) or secagg.minimum_cohort
+    honest = secagg.fewest_honest(sites, whole_roster=False)
     yield "sites supposed to collude with the coordinator", str(secagg.colluders), _UNLIMITED
     yield (
         "honest sites in any opened sum",

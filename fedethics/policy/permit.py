@@ -187,12 +187,12 @@ def _cohort(request: _Request) -> Iterator[str]:
     asked = secagg.minimum_cohort
     if asked < floor.cohort:
         yield f"secagg.minimum-cohort {asked} is below this site's minimum.cohort {floor.cohort}"
-    honest = asked - secagg.colluders
+    honest = secagg.fewest_honest(len(request.charter.roster) or asked, whole_roster=False)
     if honest < floor.honest_sites:
         yield (
             f"secagg.minimum-cohort {asked} less secagg.colluders {secagg.colluders} leaves "
-            f"{honest} honest sites in a sum, below this site's minimum.honest-sites "
-            f"{floor.honest_sites}"
+            f"{honest} honest sites in the worst sum of mode {secagg.mode!r}, below this site's "
+            f"minimum.honest-sites {floor.honest_sites}"
         )
 
 

@@ -84,7 +84,8 @@ def _half(
     mechanism = charter.privacy.evaluation.mechanism
     # Count sums are over the whole roster or nothing; a draft's is its minimum cohort.
     sites = len(charter.roster) or charter.secagg.minimum_cohort
-    shares = sites - charter.secagg.colluders if trust_mode == "distributed" else 1
+    honest = charter.secagg.fewest_honest(sites, whole_roster=True)
+    shares = honest if trust_mode == "distributed" else 1
     if mechanism == "none" or not with_dp:
         what = "evaluation" if with_dp else "training"
         event: Event = NonPrivate(f'privacy.{what}.mechanism = "none"')

@@ -51,7 +51,7 @@ def unit_sentence(unit: str) -> str:
 
 
 def trust_sentence(
-    mode: Literal["local", "distributed"], *, what: str, sites: int, noise_shares: int
+    mode: Literal["local", "distributed"], *, what: str, colluders: int, noise_shares: int
 ) -> str:
     """Return whom the guarantee holds against."""
     if mode == "local":
@@ -60,9 +60,9 @@ def trust_sentence(
             "sites work together; the site's own noise is enough."
         )
     return (
-        f"{what}: against the coordinator together with up to {sites - noise_shares} of "
-        f"{sites} sites. The other {noise_shares} add the noise that the guarantee rests on, and "
-        "secure aggregation opens only their sum."
+        f"{what}: against a lying coordinator together with up to {colluders} sites. At least "
+        f"{noise_shares} honest sites are in any sum that can be opened; they add the noise that "
+        "the guarantee rests on."
     )
 
 

@@ -54,9 +54,9 @@ class PrivacyPlan:
         evaluation_trust_mode: "distributed" or "local", from the charter.
         count_mechanism: how the noise of tables is drawn; None without DP.
         training_trust_mode: "distributed" or "local", from the charter.
-        training_cohort: sites of the smallest update sum that may be opened.
+        colluders: sites that may share all they know with a coordinator that lies.
         training_shares: sites whose noise together carries the training guarantee: under
-            distributed trust, those of the smallest sum that may be opened which do not collude.
+            distributed trust, the fewest honest ones in any sum that can be opened.
         steering_rounds: rounds before which training records are counted; empty without.
         steering_std: standard deviation on which the guarantee of such a table rests.
         steering_event: what one such table costs.
@@ -85,7 +85,7 @@ class PrivacyPlan:
     evaluation_trust_mode: Literal["local", "distributed"]
     count_mechanism: CountMechanism | None
     training_trust_mode: Literal["local", "distributed"]
-    training_cohort: int
+    colluders: int
     training_shares: int
     steering_rounds: tuple[int, ...]
     steering_std: float
@@ -179,7 +179,7 @@ def make_plan(charter: Charter) -> PrivacyPlan:
         evaluation_trust_mode=evaluation.trust_mode,
         count_mechanism=mechanism,
         training_trust_mode=charter.privacy.training.trust_mode,
-        training_cohort=charter.secagg.minimum_cohort,
+        colluders=charter.secagg.colluders,
         training_shares=_training_shares(charter),
         steering_rounds=steering.rounds,
         steering_std=steering.std,
@@ -201,7 +201,7 @@ def _steering(charter: Charter) -> _Steering:
     """Return what counting training records takes; its noise is trusted as the training's is."""
     rounds = charter.mitigation.rounds(charter.training.rounds)
     distributed = charter.privacy.training.trust_mode == "distributed"
-    shares = _sites(charter) - charter.secagg.colluders if distributed else 1
+    shares = _honest_of_roster(charter) if distributed else 1
     mechanism, rows = charter.privacy.evaluation.mechanism, charter.data.max_rows_per_person
     without = charter.privacy.training.mechanism == "none" or mechanism == "none"
     if mechanism == "none" or without or not rounds:
@@ -226,13 +226,17 @@ def _sites(charter: Charter) -> int:
 
 def _noise_shares(charter: Charter) -> int:
     distributed = charter.privacy.evaluation.trust_mode == "distributed"
-    return _sites(charter) - charter.secagg.colluders if distributed else 1
+    return _honest_of_roster(charter) if distributed else 1
+
+
+def _honest_of_roster(charter: Charter) -> int:
+    return charter.secagg.fewest_honest(_sites(charter), whole_roster=True)
 
 
 def _training_shares(charter: Charter) -> int:
-    # Sites may drop out of an update sum, so only the smallest one counts on.
+    # Sites may drop out of an update sum, or be left out of it, so the worst sum counts.
     distributed = charter.privacy.training.trust_mode == "distributed"
-    return charter.secagg.minimum_cohort - charter.secagg.colluders if distributed else 1
+    return charter.secagg.fewest_honest(_sites(charter), whole_roster=False) if distributed else 1
 
 
 def _noise_multiplier(charter: Charter, tables: tuple[Event, ...]) -> float | None:

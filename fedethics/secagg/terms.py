@@ -12,13 +12,18 @@ from numpy.typing import DTypeLike
 
 from fedethics import canonical
 from fedethics.errors import CharterError
+from fedethics.secagg.honest_sites import (
+    COMPLETE_UP_TO,
+    SMALLEST_HONEST,
+    fewest_in_any_sum,
+    share_threshold,
+)
 from fedethics.secagg.recovery import RECOVERIES, Recovery
 from fedethics.secagg.suites import SUITES, Suite
 
 COORDINATOR = "coordinator"
 MAX_SITES = 5000
 SMALLEST_COHORT = 3
-SMALLEST_HONEST_COHORT = 2
 LARGEST_RING_DROPOUT_RATE = 0.45
 LONGEST_EPOCH_S = 366 * 24 * 3600
 
@@ -34,8 +39,9 @@ class SecaggTerms:
         roster: site name -> Ed25519 public key, 64 hex digits.
         coordinator_key: the coordinator's Ed25519 public key, 64 hex digits.
         minimum_cohort: no sum over fewer sites is ever opened; at least 3.
-        colluders: how many sites may work with the coordinator (c); at least two sites of the
-            smallest cohort must be left over, or a sum over it would be one honest site's vector.
+        colluders: how many sites may work with the coordinator (c); at least two honest sites
+            must be in any sum that can be opened (`fewest_in_any_sum`), or it would be one honest
+            site's vector.
         mode: `strict` has every survivor sign the survivor set before a share is revealed;
             `fast` saves that round trip for the weaker bound of docs/secagg.md.
         suite: how sites agree on keys: 1 (X25519), 2 (P-256) or 3 (X25519 with ML-KEM-768).
@@ -59,7 +65,7 @@ class SecaggTerms:
     colluders: int
     mode: Literal["strict", "fast"] = "strict"
     suite: int = 1
-    complete_up_to: int = 500
+    complete_up_to: int = COMPLETE_UP_TO
     ring_dropout_rate: float = 0.1
     recovery: Literal["blob", "classic"] = "blob"
     epoch_lifetime_s: int = 7 * 24 * 3600
@@ -77,7 +83,7 @@ class SecaggTerms:
         Guarantee: with at most c colluding sites, t honest-or-colluding answers of one kind and
         t of the other cannot both be gathered when each honest site answers once (2t > n + c).
         """
-        return max(2 * cohort_size // 3 + 1, (cohort_size + self.colluders) // 2 + 1)
+        return share_threshold(cohort_size, colluders=self.colluders)
 
     def smallest_sum(self, cohort_size: int) -> int:
         """Return how many sites must be in a sum before it may be opened."""
@@ -103,6 +109,20 @@ class SecaggTerms:
         """Whether the sites of an epoch draw a ring order together."""
         return len(self.roster) > self.complete_up_to
 
+    def _hides_in_fast_mode(self) -> bool:
+        sites = len(self.roster)
+        possible = 0 <= self.colluders <= self.minimum_cohort - SMALLEST_HONEST
+        if self.mode != "fast" or not possible or sites > self.complete_up_to:
+            return True  # or another sentence says what is wrong
+        fewest = fewest_in_any_sum(
+            max(sites, self.minimum_cohort),
+            colluders=self.colluders,
+            minimum=self.minimum_cohort,
+            mode=self.mode,
+            whole_roster=False,
+        )
+        return fewest >= SMALLEST_HONEST
+
     def _problem(self) -> str:
         keys = [self.coordinator_key, *self.roster.values()]
         checks = {
@@ -117,7 +137,11 @@ class SecaggTerms:
             ),
             f"colluders {self.colluders} is negative or leaves fewer than two honest sites in "
             f"a cohort of {self.minimum_cohort}": (
-                0 <= self.colluders <= self.minimum_cohort - SMALLEST_HONEST_COHORT
+                0 <= self.colluders <= self.minimum_cohort - SMALLEST_HONEST
+            ),
+            f"in mode 'fast', {self.colluders} colluders and a lying coordinator could open one "
+            f"honest site's vector alone, of {len(self.roster)} sites; use 'strict'": (
+                self._hides_in_fast_mode()
             ),
             f"the roster has {len(self.roster)} sites; minimum_cohort is {self.minimum_cohort} "
             f"and the most supported is {MAX_SITES}": (

@@ -307,3 +307,19 @@ def test_sites_that_may_collude_do_not_count_towards_the_floor_of_honest_ones(si
     (reason,) = site.reasons(policy=site.policy_of(honest_sites=3))
     assert "3 less secagg.colluders 1 leaves 2 honest sites" in reason
     assert "minimum.honest-sites 3" in reason
+
+
+def test_the_floor_of_honest_sites_is_held_to_the_worst_sum_of_the_charters_mode(site):
+    secagg = dataclasses.replace(site.charter.secagg, minimum_cohort=8, colluders=1)
+    more = tuple(
+        Member(site=f"m{k}", public_key=f"{k:02d}" * 32, declared_records=200) for k in range(9)
+    )
+    for mode, honest in (("strict", 7), ("fast", 6)):
+        charter = dataclasses.replace(
+            site.charter,
+            roster=(*site.charter.roster, *more),
+            secagg=dataclasses.replace(secagg, mode=mode),
+        )
+        site.ask(charter, policy=site.policy_of(cohort=8, honest_sites=honest))
+        with pytest.raises(PolicyRefusal, match=f"leaves {honest} honest sites"):
+            site.ask(charter, policy=site.policy_of(cohort=8, honest_sites=honest + 1))
