@@ -1,9 +1,10 @@
 """Read a TOML table into a frozen dataclass, strictly, and write it back as a document.
 
 One reader serves the charter, the site policy, the site file and the scenario, so that all four
-refuse the same way: unknown keys, missing keys, wrong types and values out of range are collected
-and reported together, each with its full key path. Keys are kebab-case in files and snake_case in
-Python. A field's bounds stand in its declaration, through `term(...)`.
+refuse the same way: unknown keys, missing keys, wrong types, values out of range and characters
+that are more than text are collected and reported together, each with its full key path. Keys are
+kebab-case in files and snake_case in Python. A field's bounds stand in its declaration, through
+`term(...)`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fedethics import canonical
+from fedethics import canonical, texts
 from fedethics.canonical import Json
 
 T = TypeVar("T")
@@ -38,11 +39,14 @@ def term(
     at_most: float | None = None,
     pattern: str | None = None,
     nonempty: bool = False,
+    prose: bool = False,
     check: Callable[[object], str] | None = None,
 ) -> Any:  # noqa: ANN401  mirrors dataclasses.field
     """Declare a field with its bounds; without a default, the key is required.
 
-    `check` returns what else is wrong with a text, as a sentence, or "".
+    A text is a name, on one line, unless it is declared as `prose`; `fedethics.texts.fault` says
+    which characters each may hold. `check` returns what else is wrong with a text, as a sentence,
+    or "".
     """
     bounds = {
         "above": above,
@@ -51,6 +55,7 @@ def term(
         "at_most": at_most,
         "pattern": pattern,
         "nonempty": nonempty,
+        "prose": prose,
         "check": check,
     }
     return dataclasses.field(default=default, metadata=bounds)
@@ -209,6 +214,9 @@ def _scalar(
         problems.append(f"{where}: must be finite, got {raw}")
         return None
     if isinstance(raw, str):
+        if unfit := texts.fault(raw, prose=bool(bounds.get("prose"))):
+            problems.append(f"{where}: {unfit}")
+            return None
         _check_text(raw, where, bounds, problems)
     elif not isinstance(raw, bool) and isinstance(raw, int | float):
         _check_number(raw, where, bounds, problems)
@@ -221,7 +229,8 @@ def _check_text(
     if bounds.get("nonempty") and not raw.strip():
         problems.append(f"{where}: must not be empty")
     pattern = bounds.get("pattern")
-    if pattern and not re.fullmatch(pattern, raw):
+    # Digits of other scripts are no digits of a time or key.
+    if pattern and not re.fullmatch(pattern, raw, re.ASCII):
         problems.append(f"{where}: {raw!r} does not match {pattern}")
     check = bounds.get("check")
     fault = check(raw) if check and raw.strip() else ""
@@ -252,13 +261,13 @@ def _figure(raw: float) -> str:
 
 
 def _shown(raw: object) -> str:
-    text = repr(raw)
+    text = texts.printed(repr(raw), one_line=True)
     kind = _KIND.get(type(raw), type(raw).__name__)
     return f"{kind} {text if len(text) <= 60 else text[:57] + '...'}"
 
 
 def _spelled(key: object) -> str:
-    """Return a key that we did not choose, fit for a terminal: as it is only if it is plain."""
+    """Return a key that we did not choose: as it is only if it is plain."""
     text = str(key)
     return text if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", text) else _shown(key)
 

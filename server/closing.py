@@ -1,7 +1,6 @@
 """Close a run: collect the sites' receipts, save the adapter, write the evidence, examine it.
 
-The evidence is all that a release is judged by. What the coordinator saw is listed in it in full,
-since that list is a claim that sites can check against the protocol.
+The evidence is all that a release is judged by.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from fedethics.release.evidence import (
     Countersignature,
     Evidence,
     Package,
-    Seed,
     SignedReceipt,
 )
 from fedethics.release.plan_facts import plan_facts
@@ -38,25 +36,6 @@ from server.code_hash import code_hash, package_versions
 from server.events import EventLog
 from server.federation import Federation
 from server.job import Job
-
-SERVER_SAW = (
-    "each site's announcement and acknowledgement: its name, one-time public keys, nonces and (in "
-    "suite 3) ciphertexts for other members, its signature",
-    "for each sum: encrypted shares between sites, commitments (hashes) and signatures",
-    "for each sum: one masked vector a site, uniformly random to whoever lacks the masks",
-    "shares that open the sum over the survivors, and nothing else",
-    "for each sum: which slices of it each site asked to check",
-    "the opened sums: the weighted update with every site's noise in it, and the noised counts, of "
-    "held-out records and, where the charter steers training between groups or asks for a "
-    "membership audit, of training records; "
-    "where the charter asks for explanations, noised sums of score changes of held-out records too",
-    "which sites answered, refused (as a code) or fell silent, and when",
-    "a signed receipt a site: epsilon spent on this run, rounds charged, whether its self-test "
-    "passed, whether noise was fixed for tests, hashes of the sums it was told and whether they "
-    "passed its check, and its ledger's "
-    "length and newest hash; which sites countersigned the list of all receipts",
-    "what the charter makes public: declared records, terms and keys",
-)
 
 
 def close(
@@ -148,9 +127,7 @@ def _evidence(
         versions=tuple(
             Package(name=name, version=number) for name, number in package_versions().items()
         ),
-        seeds=(Seed(name="adapter", value=charter.adapter.seed),),
         test_mode=any(receipt.fixed_noise for _, receipt in taken),
-        partition=charter.data.source,
         plan=plan_facts(charter),
         counts=opened[: layout.counts_length],
         histogram=opened[layout.counts_length : layout.tables_length],
@@ -165,6 +142,5 @@ def _evidence(
         rounds=job.state.sums,
         receipts=tuple(signed for signed, _ in taken),
         countersignatures=witnesses,
-        server_saw=SERVER_SAW,
         charter_signatures=job.signatures,
     )

@@ -9,6 +9,7 @@ from statistics import fmean
 from markupsafe import Markup, escape
 from rich.table import Table
 
+from fedethics import texts
 from fedethics.charter.ethics_terms import Objective
 from fedethics.charter.model import Charter
 from fedethics.cli.output import table as terminal_table
@@ -93,7 +94,7 @@ def page(lines: Sequence[Line], charter: Charter, objective: Objective) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(charter.name)}: methods compared</title><style>{style}</style></head>"
-        f"<body><main>{body}</main></body></html>\n"
+        f"<body><main>{texts.printed(body)}</main></body></html>\n"
     )
 
 

@@ -40,7 +40,7 @@ class Column:
 
     name: str = term(nonempty=True)
     kind: Literal["number", "category", "text"] = term()
-    phrase: str = term(default="")
+    phrase: str = term(default="", prose=True)
     values: tuple[str, ...] = term(default=())
     minimum: float = term(default=-1e9)
     maximum: float = term(default=1e9)
@@ -203,7 +203,7 @@ class DataTerms:
             decides. Noise on counts grows with it.
     """
 
-    source: str = term(nonempty=True)
+    source: str = term(nonempty=True, prose=True)
     holdout_fraction: float = term(above=0, below=1)
     split_salt: str = term(nonempty=True)
     person: str = term(default="")

@@ -61,7 +61,7 @@ class Objective:
     bar: float = term()
     direction: Literal["at-most", "at-least"] = term()
     confidence: float = term(default=0.95, above=0.5, below=1.0)
-    why: str = term(nonempty=True)
+    why: str = term(nonempty=True, prose=True)
 
     @property
     def needs_scores(self) -> bool:
@@ -126,10 +126,10 @@ class EthicsTerms:
         explanation: which of the model's reasons are measured.
     """
 
-    purpose: str = term(nonempty=True)
-    harmed: str = term(nonempty=True)
-    reference_population: str = term(nonempty=True)
-    not_measured: tuple[str, ...] = term(nonempty=True)
+    purpose: str = term(nonempty=True, prose=True)
+    harmed: str = term(nonempty=True, prose=True)
+    reference_population: str = term(nonempty=True, prose=True)
+    not_measured: tuple[str, ...] = term(nonempty=True, prose=True)
     objectives: tuple[Objective, ...] = term(nonempty=True)
     allowed_mitigation: tuple[Mitigation, ...] = term(
         default=("none", "reweighing", "dual-ascent", "group-dro"), nonempty=True

@@ -33,8 +33,8 @@ class ModelTerms:
     max_tokens: int = term(at_least=8, at_most=4096)
     quantisation: Literal["none", "int8"] = term(default="none")
     task: Literal["classification", "causal-lm"] = term(default="classification")
-    prompt: str = term(default="")
-    answer: str = term(default="")
+    prompt: str = term(default="", prose=True)
+    answer: str = term(default="", prose=True)
 
     def problems(self) -> list[str]:
         """Check that the words belong to the task."""

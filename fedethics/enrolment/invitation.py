@@ -31,9 +31,9 @@ class Invitation:
         ca: certificates (PEM) of the authority that the SuperLink's certificate must come from.
     """
 
-    charter: str = term(nonempty=True)
+    charter: str = term(nonempty=True, prose=True)
     superlink: str = term(pattern=r"[^:/\s]+:[0-9]{1,5}")
-    ca: str = term(nonempty=True)
+    ca: str = term(nonempty=True, prose=True)
 
     @property
     def agreement(self) -> Charter:

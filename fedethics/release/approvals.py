@@ -44,7 +44,7 @@ class Approval:
     approved: str = term(pattern=TIME)
     verdict: Outcome = term()
     despite_uncertainty: bool = term()
-    reason: str = term(nonempty=True)
+    reason: str = term(nonempty=True, prose=True)
     manifest_sha256: str = term(pattern=KEY)
     pages: tuple[FileHash, ...] = term(default=())
     renderer_sha256: str = term(default="", pattern=f"({KEY})?")

@@ -6,8 +6,9 @@ the same functions as the report's and the gate's.
 
 from __future__ import annotations
 
-import json
 import math
+
+from markupsafe import Markup
 
 from fedethics.charter.model import Charter
 from fedethics.fairness import by_group, overall
@@ -22,7 +23,7 @@ from fedethics.release.sections.block import (
     feature_label,
     group_label,
 )
-from fedethics.release.sections.markdown import markdown
+from fedethics.release.sections.markdown import front_matter, markdown
 
 _OVERALL = ("roc_auc_score", "accuracy_score", "true_positive_rate", "false_positive_rate")
 _BY_GROUP = ("true_positive_rate", "false_positive_rate", "accuracy_score")
@@ -55,8 +56,7 @@ def pipeline_of(charter: Charter) -> str:
     return "text-generation" if charter.model.task == "causal-lm" else "text-classification"
 
 
-def _front_matter(opened: Folder, decision: Decision) -> str:
-    """Return YAML; its values are spelled as JSON, which YAML contains."""
+def _front_matter(opened: Folder, decision: Decision) -> Markup:
     charter = opened.charter
     results = [
         {"type": metric, "name": metric, "value": round(estimate.value, 4)}
@@ -90,9 +90,7 @@ def _front_matter(opened: Folder, decision: Decision) -> str:
             }
         ],
     }
-    return "\n".join(
-        f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()
-    )
+    return front_matter(table)
 
 
 def _overall(opened: Folder) -> Table:
@@ -116,7 +114,7 @@ def _by_group(opened: Folder) -> Table:
     return Table(head=head, rows=tuple(rows))
 
 
-def _explained(found: Content) -> tuple[tuple[str, str, str], ...]:
+def _explained(found: Content) -> tuple[tuple[str, str, Markup], ...]:
     """Return title, caption and numbers of each figure on what the model looks at."""
     blocks = found.explained.blocks if found.explained else ()
     return tuple((block.title, block.caption, markdown(block.table)) for block in blocks)

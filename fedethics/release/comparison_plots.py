@@ -9,7 +9,18 @@ from statistics import fmean
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from fedethics.release.figures import CARD, INK, MARKERS, MUTED, RULE, SERIES, WIDTH, canvas, inline
+from fedethics.release.figures import (
+    CARD,
+    INK,
+    MARKERS,
+    MUTED,
+    RULE,
+    SERIES,
+    WIDTH,
+    canvas,
+    inline,
+    key,
+)
 from fedethics.release.plots import beside
 
 
@@ -103,7 +114,7 @@ def scatter(
             axes.plot(spot.x, spot.y, marker, color=colour, alpha=0.35, markersize=5)
             axes.plot(
                 [fmean(spot.x)], [fmean(spot.y)], marker,
-                color=colour, markersize=9, markeredgecolor=CARD, label=spot.label,
+                color=colour, markersize=9, markeredgecolor=CARD, label=key(spot.label),
             )  # fmt: skip
         if bar is not None:
             axes.axhline(bar, color=INK, linewidth=1.4)

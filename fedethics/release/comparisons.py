@@ -28,7 +28,7 @@ class Comparison:
     """
 
     name: str = term(nonempty=True)
-    what: str = term(nonempty=True)
+    what: str = term(nonempty=True, prose=True)
     epsilon: float | None = term(default=None, above=0)
     seeds: tuple[int, ...] = term(nonempty=True)
     roc_auc: tuple[float, ...] = term(nonempty=True, at_least=0, at_most=1)
@@ -62,7 +62,7 @@ class Comparisons:
     """
 
     rows: tuple[Comparison, ...] = term(nonempty=True)
-    notes: tuple[str, ...] = term(default=())
+    notes: tuple[str, ...] = term(default=(), prose=True)
     gap_metric: str = term(default="")
     gap_bar: float | None = term(default=None)
 

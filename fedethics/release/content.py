@@ -31,6 +31,7 @@ from fedethics.release.sections import (
     steered,
 )
 from fedethics.release.sections.block import Block, Table
+from fedethics.release.server_saw import SERVER_SAW
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +66,7 @@ class Content:
     steered: Block | None
     weights: Table | None
     signers: Table
+    server_saw: tuple[str, ...]
     signing: str
     approvals: Table | None
     annex_iv: Table
@@ -110,6 +112,7 @@ def build(opened: Folder, verdict: GateReport, decision: Decision) -> Content:
         steered=steered.over_time(opened),
         weights=steered.weights(opened),
         signers=signed.signers(opened),
+        server_saw=SERVER_SAW,
         signing=signed.summary(opened),
         approvals=signed.approvals(decision),
         annex_iv=mapping.annex_iv(opened, decision),

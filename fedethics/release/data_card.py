@@ -6,7 +6,7 @@ What a datasheet asks and nobody wrote down is listed as not answered.
 
 from __future__ import annotations
 
-import json
+from markupsafe import Markup
 
 from fedethics.charter.data_terms import Column
 from fedethics.release.card import pipeline_of
@@ -14,7 +14,7 @@ from fedethics.release.content import Content
 from fedethics.release.folder import Folder
 from fedethics.release.pages import render
 from fedethics.release.sections.block import Table
-from fedethics.release.sections.markdown import markdown
+from fedethics.release.sections.markdown import front_matter, markdown
 
 NOT_ANSWERED = (
     "who paid for the collection of the data, and who collected them",
@@ -43,16 +43,13 @@ def card_of(opened: Folder, found: Content) -> str:
     )
 
 
-def _front_matter(found: Content) -> str:
-    """Return YAML; its values are spelled as JSON, which YAML contains."""
+def _front_matter(found: Content) -> Markup:
     table = {
         "pretty_name": f"{found.charter.name}: the sites' records",
         "task_categories": [pipeline_of(found.charter)],
         "tags": ["federated-learning", "not-published", found.charter.charter.industry],
     }
-    return "\n".join(
-        f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()
-    )
+    return front_matter(table)
 
 
 def _row(column: Column, opened: Folder) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 The coordinator writes it at the end of a run. It holds opened sums, public facts of the plan and
 documents that sites signed; nothing of any record and no site's own table. Every verdict, figure
-and number of a release is recomputed from this file and the charter, never copied.
+and number of a release is recomputed from this file and the charter, never copied. It holds no
+sentence of the coordinator: what pages say in words comes from the charter, or is fedethics' own.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from fedethics.errors import ReleaseError
 from fedethics.release import durable
 from fedethics.terms import KEY, NAME, SIGNATURE, TIME, term
 
+# One of the protocol's own words, such as "record" or "masked-update".
+_WORD = r"[a-z][a-z -]{0,39}"
 SUM = Literal["update", "progress", "fairness", "steering", "audit"]
 
 
@@ -25,16 +28,8 @@ SUM = Literal["update", "progress", "fairness", "steering", "audit"]
 class Package:
     """One installed package and its version."""
 
-    name: str = term(nonempty=True)
-    version: str = term(nonempty=True)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Seed:
-    """One public seed of the run. Noise has none: it comes from each site's CSPRNG."""
-
-    name: str = term(nonempty=True)
-    value: int = term()
+    name: str = term(pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+    version: str = term(pattern=r"[A-Za-z0-9][A-Za-z0-9.!+_-]{0,99}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,8 +47,8 @@ class Plan:
         effects_std, flips_std: the same for what the charter asks to have explained.
     """
 
-    unit: str = term(nonempty=True)
-    neighbouring: str = term(nonempty=True)
+    unit: str = term(pattern=_WORD)
+    neighbouring: str = term(pattern=_WORD)
     delta: float = term(above=0, below=1)
     noise_multiplier: float | None = term(default=None, above=0)
     sampling_rate: float = term(above=0, at_most=1)
@@ -65,8 +60,8 @@ class Plan:
     progress_std: float = term(at_least=0)
     effects_std: float = term(default=0.0, at_least=0)
     flips_std: float = term(default=0.0, at_least=0)
-    training_trust_mode: str = term(nonempty=True)
-    evaluation_trust_mode: str = term(nonempty=True)
+    training_trust_mode: str = term(pattern=_WORD)
+    evaluation_trust_mode: str = term(pattern=_WORD)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +101,7 @@ class Dropout:
     """A site that did not finish, and the last protocol stage it was waited for in."""
 
     site: str = term(pattern=NAME)
-    stage: str = term(nonempty=True)
+    stage: str = term(pattern=_WORD)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,8 +118,8 @@ class OpenedSum:
 
     round: int = term(at_least=0)
     kind: SUM = term()
-    cohort: tuple[str, ...] = term(nonempty=True)
-    survivors: tuple[str, ...] = term()
+    cohort: tuple[str, ...] = term(nonempty=True, pattern=NAME)
+    survivors: tuple[str, ...] = term(pattern=NAME)
     dropped: tuple[Dropout, ...] = term(default=())
     sum_sha256: str = term(pattern=KEY)
 
@@ -144,7 +139,7 @@ class SignedReceipt:
     `fedethics.release.receipts` turns a ledger's receipt into one, and reads it.
     """
 
-    body: str = term(nonempty=True)
+    body: str = term(nonempty=True, prose=True)
     signature: str = term(pattern=SIGNATURE)
     public_key: str = term(pattern=KEY)
 
@@ -165,7 +160,6 @@ class Evidence:
         model_hash: SHA-256 of adapter/adapter_model.safetensors as released.
         code_hash: SHA-256 over the installed sources of fedethics, server and clients.
         test_mode: noise was fixed by a seed; then nothing here is private.
-        partition: whether the sites are natural or simulated, in words.
         counts, histogram: the opened sums, flat, in the order of the charter's layout.
         explanation: the opened sums of score changes and flips, flat, as `fairness.explained` lays
             them out; empty where the charter asks for none.
@@ -173,12 +167,11 @@ class Evidence:
         effects_variance, flips_variance: of the noise on each integer of `explanation`.
         audit: the opened histograms of the membership audit, flat: trained units by the adapter's
             probability of their true label, then held-out ones; empty where there was none.
-        server_saw: the exhaustive list of what the coordinator saw, one sentence each.
         countersignatures: of members who hold all these receipts (`fedethics.release.witness`).
         charter_signatures: as they lay beside the charter when the run began.
     """
 
-    run_id: str = term(nonempty=True)
+    run_id: str = term(pattern=NAME)
     started: str = term(pattern=TIME)
     finished: str = term(pattern=TIME)
     charter_hash: str = term(pattern=KEY)
@@ -187,9 +180,7 @@ class Evidence:
     schema_hash: str = term(pattern=KEY)
     code_hash: str = term(pattern=KEY)
     versions: tuple[Package, ...] = term(nonempty=True)
-    seeds: tuple[Seed, ...] = term(default=())
     test_mode: bool = term()
-    partition: str = term(nonempty=True)
     plan: Plan = term()
     counts: tuple[int, ...] = term(nonempty=True)
     histogram: tuple[int, ...] = term(nonempty=True)
@@ -205,7 +196,6 @@ class Evidence:
     receipts: tuple[SignedReceipt, ...] = term(default=())
     countersignatures: tuple[Countersignature, ...] = term(default=())
     self_tests: tuple[SelfTest, ...] = term(default=())
-    server_saw: tuple[str, ...] = term(nonempty=True)
     charter_signatures: tuple[CharterSignature, ...] = term(default=())
 
 

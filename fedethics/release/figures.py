@@ -18,6 +18,8 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fedethics import texts
+
 # Drawn in these colours, then replaced by the page's variables of the same meaning. They are
 # chosen not to occur otherwise.
 INK, MUTED, RULE, CARD = "#010203", "#010204", "#010205", "#010206"
@@ -47,6 +49,8 @@ WIDTH = 420.0
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "fedethics",
+    # A dollar in a name is a dollar, not a formula.
+    "text.parse_math": False,
     "font.family": ["DejaVu Sans"],
     "font.size": 12.0,
     "text.color": INK,
@@ -103,7 +107,8 @@ def inline(figure: Figure, *, name: str, title: str, description: str) -> Markup
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)
     body = re.sub(r"<!--.*?-->\n?", "", body, flags=re.DOTALL)
-    body = _themed(_prefixed(body, name))
+    # Inside tags only: what stands between them is text, whatever it looks like.
+    body = re.sub(r"<[^>]*>", lambda tag: _themed(_prefixed(tag.group(), name)), body)
     head = (
         f'<svg class="drawing" viewBox="{view_box}" role="img" '
         f'aria-labelledby="{name}-title {name}-desc">'
@@ -111,7 +116,12 @@ def inline(figure: Figure, *, name: str, title: str, description: str) -> Markup
         f'<desc id="{name}-desc">{escape(description)}</desc>'
     )
     # Safe: built by matplotlib from escaped text, and by `escape` above.
-    return Markup(head + body + "</svg>")  # noqa: S704
+    return Markup(texts.printed(head + body + "</svg>"))  # noqa: S704
+
+
+def key(label: str) -> str:
+    """Return a label as a legend shows it: matplotlib leaves out one that begins with "_"."""
+    return f" {label}" if label.startswith("_") else label
 
 
 def _attribute(drawing: str, key: str) -> str:

@@ -47,7 +47,7 @@ class GateReport:
     evidence_sha256: str = term(pattern=KEY)
     verdict: Outcome = term()
     rules: tuple[Rule, ...] = term(nonempty=True)
-    not_covered: tuple[str, ...] = term()
+    not_covered: tuple[str, ...] = term(prose=True)
 
     @property
     def exit_code(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup
 
-from fedethics.release.figures import DASHES, RULE, SERIES, WIDTH, canvas, inline
+from fedethics.release.figures import DASHES, RULE, SERIES, WIDTH, canvas, inline, key
 
 _TICKS = (0, 0.25, 0.5, 0.75, 1)
 
@@ -34,7 +34,7 @@ def outlines(
                 color=SERIES[index % len(SERIES)],
                 linestyle=DASHES[index % len(DASHES)],
                 linewidth=2,
-                label=label,
+                label=key(label),
                 baseline=None,
             )
         axes.set_xlim(0, 1)

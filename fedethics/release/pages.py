@@ -1,27 +1,58 @@
-"""The templates of this package, rendered strictly: an unknown name is an error, never a blank."""
+"""The templates of this package, rendered strictly: an unknown name is an error, never a blank.
+
+Guarantee: a value is text and nothing more. In HTML it is escaped; in Markdown it is one run of
+words that begins no heading, list, comment, link, table or front matter; in both, characters that
+would turn the line or hide are spelled (`fedethics.texts`). Only what this package marked up itself
+(`Markup`) goes in as it is.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from fedethics import texts
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render(template: str, context: dict[str, object]) -> str:
-    """Render a template; in HTML, every value is escaped unless it is marked-up already."""
+    """Render a template: `.html.j2` as HTML, `.md.j2` as Markdown."""
+    html = template.endswith(".html.j2")
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
-        autoescape=select_autoescape(enabled_extensions=("html.j2",), default=False),
+        # Markdown is escaped by its own rule below.
+        autoescape=html,  # noqa: S701
+        finalize=_html if html else _markdown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["code"] = _code
     return environment.get_template(template).render(context)
 
 
 def stylesheet() -> str:
     """Return the report's CSS."""
     return (_TEMPLATES / "report.css").read_text(encoding="utf-8")
+
+
+def _html(value: object) -> object:
+    # Called for each value that a template prints, before jinja2 escapes it.
+    return texts.printed(value) if isinstance(value, str) and not _marked(value) else value
+
+
+def _markdown(value: object) -> object:
+    return value if _marked(value) else texts.markdown(str(value))
+
+
+def _code(value: object) -> Markup:
+    # Safe: a code span of Markdown holds no markup.
+    return Markup(texts.code(str(value)))  # noqa: S704
+
+
+def _marked(value: object) -> bool:
+    return isinstance(value, Markup)

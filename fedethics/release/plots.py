@@ -25,6 +25,7 @@ from fedethics.release.figures import (
     WIDTH,
     canvas,
     inline,
+    key,
 )
 
 # Characters to a line of a heading and of a row's label, so that neither leaves the drawing.
@@ -175,7 +176,7 @@ def curves(
                 color=SERIES[index % len(SERIES)],
                 linestyle=DASHES[index % len(DASHES)],
                 linewidth=2,
-                label=line.label,
+                label=key(line.label),
             )
         unit_axes(axes)
         axes.set_xlabel(x)
@@ -239,7 +240,7 @@ def _over(axes: Axes, line: Line, *, index: int) -> None:
         marker=MARKERS[index % len(MARKERS)],
         markersize=5.5,
         markeredgecolor=CARD,
-        label=line.label,
+        label=key(line.label),
         clip_on=False,
     )
     if line.low:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from fedethics.release.figures import CARD, MARKERS, RULE, SERIES, WIDTH, canvas, inline
+from fedethics.release.figures import CARD, MARKERS, RULE, SERIES, WIDTH, canvas, inline, key
 from fedethics.release.plots import Line, unit_axes
 
 # Groups share their scores' bins; a small shift keeps their intervals apart.
@@ -44,6 +44,6 @@ def _points(axes: Axes, line: Line, *, index: int, shift: float) -> None:
         marker=MARKERS[index % len(MARKERS)],
         markersize=6.5,
         markeredgecolor=CARD,
-        label=line.label,
+        label=key(line.label),
         clip_on=False,
     )

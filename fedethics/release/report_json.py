@@ -32,7 +32,6 @@ def text(found: Content) -> str:
         "decision": found.decision.sentence,
         "still-to-approve": list(found.decision.missing),
         "not-measured": list(found.charter.ethics.not_measured),
-        "server-saw": list(found.evidence.server_saw),
         "test-mode": found.evidence.test_mode,
     }
     for field in dataclasses.fields(Content):

@@ -35,7 +35,6 @@ from fedethics.release.evidence import (
     OpenedSum,
     Package,
     Progress,
-    Seed,
     SelfTest,
     SignedReceipt,
     sum_sha256,
@@ -149,9 +148,7 @@ class Stage:
                 Package(name="numpy", version="2.4.6"),
                 Package(name="torch", version="2.13"),
             ),
-            seeds=(Seed(name="adapter", value=7),),
             test_mode=False,
-            partition="Invented for tests; in the real run, four hospitals, a natural partition.",
             plan=plan_facts(charter),
             counts=counts,
             histogram=histogram,
@@ -165,13 +162,6 @@ class Stage:
             rounds=rounds,
             receipts=tuple(self.receipt(site, sums=_seen(rounds, site)) for site in SITES),
             self_tests=tuple(SelfTest(site=site, passed=True) for site in SITES),
-            server_saw=(
-                "the roster, the charter and each site's public keys",
-                "one sum of updates a round, over the surviving sites",
-                "one sum of four counts after each round, with noise",
-                "one sum of the group tables and histograms, with noise",
-                "who answered when, and who dropped out",
-            ),
         )
 
 

@@ -42,7 +42,7 @@ class Rule:
     topic: Topic = term()
     verdict: Outcome = term()
     figure: Figure | None = term(default=None)
-    sentence: str = term(nonempty=True)
+    sentence: str = term(nonempty=True, prose=True)
     evidence: str = term(nonempty=True)
 
 

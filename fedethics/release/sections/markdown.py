@@ -1,15 +1,27 @@
-"""A table as Markdown, for the cards."""
+"""Tables and front matter of the cards."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from markupsafe import Markup
+
+from fedethics import texts
 from fedethics.release.sections.block import Table
 
 
-def markdown(table: Table) -> str:
+def markdown(table: Table) -> Markup:
     """Return a pipe table; what a cell holds cannot break out of it."""
 
     def line(cells: tuple[str, ...]) -> str:
-        plain = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
-        return f"| {' | '.join(plain)} |"
+        return f"| {' | '.join(texts.markdown(cell) for cell in cells)} |"
 
-    return "\n".join([line(table.head), line(("---",) * len(table.head)), *map(line, table.rows)])
+    rule = f"| {' | '.join(('---',) * len(table.head))} |"
+    # Safe: every cell is escaped, and the rest is ours.
+    return Markup("\n".join([line(table.head), rule, *map(line, table.rows)]))  # noqa: S704
+
+
+def front_matter(values: Mapping[str, object]) -> Markup:
+    """Return YAML, one key a line; values are spelled as JSON, which YAML contains."""
+    # Safe: JSON keeps each value on its line and in its quotation marks.
+    return Markup("\n".join(f"{key}: {texts.json_text(value)}" for key, value in values.items()))  # noqa: S704

@@ -29,17 +29,15 @@ def versions(folder: Folder) -> Table:
 def facts(folder: Folder) -> Table:
     """Return when, what and with which public seeds."""
     found, charter = folder.evidence, folder.charter
-    seeds = ", ".join(f"{seed.name} {seed.value}" for seed in found.seeds) or "none"
     rows = (
         ("Run", found.run_id),
-        ("Started", found.started),
-        ("Finished", found.finished),
+        ("Started, by the coordinator’s clock", found.started),
+        ("Finished, by the coordinator’s clock", found.finished),
         ("Charter", f"{charter.name}, version {charter.charter.version}"),
         ("Industry", charter.charter.industry),
-        ("Data", charter.data.source),
-        ("Partition into sites", found.partition),
+        ("Data, and the partition into sites", charter.data.source),
         ("Sites", ", ".join(charter.site_names)),
         ("Rounds", str(charter.training.rounds)),
-        ("Public seeds (noise has none)", seeds),
+        ("Public seed of the adapter (noise has none)", str(charter.adapter.seed)),
     )
     return Table(head=("Fact", "Value"), rows=rows)
