@@ -86,9 +86,18 @@ def printed(text: str, *, one_line: bool = False) -> str:
     )
 
 
-def quoted(text: object) -> str:
-    """Return a value in quotation marks, on one line and with nothing hidden in it."""
-    return f'"{printed(str(text), one_line=True)}"'
+def in_line(text: str) -> str:
+    """Return prose as part of a line: its breaks become spaces, so that it can begin no other."""
+    return printed(" ".join(text.split()))
+
+
+def message(text: str) -> str:
+    """Return an error's message as a terminal may show it; a new line is an item of a list only.
+
+    Messages quote names of files and headers that others chose, and those may hold newlines.
+    """
+    first, *items = text.split("\n  - ")
+    return "\n  - ".join(printed(part, one_line=True) for part in (first, *items))
 
 
 def json_text(document: object, *, indent: int | None = None) -> str:
@@ -113,7 +122,7 @@ def markdown(text: str) -> str:
     Newlines become spaces, as they do on a page, so that no line of it can begin a heading.
     Source: CommonMark 0.31, sections 2.4 (backslash escapes) and 4 (blocks); GitHub's tables.
     """
-    plain = printed(" ".join(text.split()))
+    plain = in_line(text)
     escaped = _MARKDOWN.sub(lambda found: f"\\{found.group()}", plain)
     return _MARKDOWN_START.sub(
         lambda found: (
@@ -125,7 +134,7 @@ def markdown(text: str) -> str:
 
 def code(text: str) -> str:
     """Return a text as a code span of Markdown, whatever backticks it holds."""
-    plain = printed(" ".join(text.split()))
+    plain = in_line(text)
     runs = {len(run) for run in re.findall(r"`+", plain)}
     fence = "`" * next(n for n in range(1, len(runs) + 2) if n not in runs)
     pad = " " if plain.startswith("`") or plain.endswith("`") or not plain else ""

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from fedethics import texts
+from fedethics.cli.output import Terminal, say
 from fedethics.errors import FedethicsError
 
 _INTERRUPTED = 130
@@ -49,7 +50,7 @@ def simulate(
 
     try:
         play(
-            Console(),
+            Terminal(),
             stage,
             setup,
             resume=resume is not None,
@@ -83,4 +84,4 @@ def main() -> None:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"fedethics: {text}\n")
+    say(texts.message(f"fedethics: {text}"), err=True)

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
+from rich.text import Text
 
+from fedethics import texts
 from fedethics.charter import document
 from fedethics.charter.mitigation_terms import MitigationTerms
 from fedethics.charter.model import Charter
 from fedethics.charter.roster import Member
+from fedethics.cli.output import Terminal, say
 from fedethics.data.reading import read_records
 from fedethics.data.split import split
 from simulations.baselines import Bench
@@ -79,11 +81,13 @@ def compare_methods(
         for method in chosen
     ]
     objective = gap_objective(charter)
-    console = Console()
+    console = Terminal()
     console.print(table(lines, objective))
     for line in lines:
         for note in line.notes:
-            console.print(f"{line.name} fell back to the plain threshold: {note}", markup=False)
+            console.print(
+                Text(f"{line.name} fell back to the plain threshold: {texts.in_line(note)}")
+            )
     target = out / f"compare-{setup.name}-{datetime.now():%Y%m%d-%H%M%S}"
     target.mkdir(parents=True)
     figures = {
@@ -94,7 +98,7 @@ def compare_methods(
     }
     (target / "compare.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     (target / "compare.html").write_text(page(lines, charter, objective), encoding="utf-8")
-    typer.echo(f"wrote {target}/compare.html and compare.json")
+    say(f"wrote {target}/compare.html and compare.json")
 
 
 def _chosen(methods: str) -> tuple[str, ...]:
@@ -124,7 +128,7 @@ def _run_all(
 ) -> dict[_Task, Judgement]:
     judged: dict[_Task, Judgement] = {}
     with (
-        Progress(console=Console(stderr=True)) as progress,
+        Progress(console=Terminal(stderr=True)) as progress,
         ProcessPoolExecutor(
             max_workers=os.cpu_count() or 1,
             mp_context=multiprocessing.get_context("spawn"),

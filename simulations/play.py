@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
+from fedethics import texts
 from fedethics.identity import Identity
 from fedethics.privacy.plan import make_plan
 from fedethics.release import comparisons as comparison_file
@@ -37,8 +39,12 @@ def play(
     """
     charter = stage.charter
     console.print(
-        f"[bold]{charter.name}[/]: {len(stage.homes)} sites, {charter.training.rounds} rounds. "
-        f"{charter.data.source}. Simulated on one machine; every site has its own keys and ledger."
+        Text.assemble(
+            (charter.name, "bold"),
+            f": {len(stage.homes)} sites, {charter.training.rounds} rounds. "
+            f"{texts.in_line(charter.data.source)}. Simulated on one machine; every site has its "
+            "own keys and ledger.",
+        )
     )
     plan = make_plan(charter)
     steps = charter.training.rounds + len(plan.progress_rounds) + 1

@@ -17,6 +17,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from server.events import read_events
 
@@ -27,7 +28,8 @@ class Screen:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            # A method's name is no markup.
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("elapsed"),
@@ -63,7 +65,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
-        self._progress.console.print(text)
+        self._progress.console.print(Text(text), soft_wrap=True)
 
     def _watch(self, run_dir: Path, stop: threading.Event) -> None:
         seen = len(list(read_events(run_dir)))

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from rich import box
 from rich.console import Console, RenderableType
-from rich.markup import escape
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
@@ -78,7 +77,7 @@ def _gaps(opened: Folder) -> Table:
 
 
 def _table(title: str) -> Table:
-    return Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    return Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
 
 
 def _shown(estimate: Estimate) -> str:
@@ -144,13 +143,16 @@ def _verdict(stage: Stage, report: GateReport) -> RenderableType:
         "cannot conclude": "the evidence is too thin to say: the adapter is withheld",
     }[report.verdict]
     return Panel(
-        f"[{_STYLE[report.verdict]}]{report.verdict.upper()}[/]: {meaning}\n"
-        f"report   {run / folder.REPORT}\n"
-        f"         {folder.REPORT_PRIVACY}, {folder.REPORT_REGULATOR} and {folder.REPORT_JSON} "
-        "beside it\n"
-        f"adapter  {folder.located(run, folder.ADAPTER).parent}\n"
-        f"ledgers  {run / 'sites'}/<site>/ledger.db\n"
-        f"check    .venv/bin/fedethics release gate {run}\n"
-        f"         .venv/bin/fedethics release verify {run}",
+        Text.assemble(
+            (report.verdict.upper(), _STYLE[report.verdict]),
+            f": {meaning}\n"
+            f"report   {run / folder.REPORT}\n"
+            f"         {folder.REPORT_PRIVACY}, {folder.REPORT_REGULATOR} and {folder.REPORT_JSON} "
+            "beside it\n"
+            f"adapter  {folder.located(run, folder.ADAPTER).parent}\n"
+            f"ledgers  {run / 'sites'}/<site>/ledger.db\n"
+            f"check    .venv/bin/fedethics release gate {run}\n"
+            f"         .venv/bin/fedethics release verify {run}",
+        ),
         title="verdict",
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from fedethics import terms
+from fedethics import terms, texts
 from fedethics.canonical import Json
 from fedethics.charter.change_meanings import meaning
 from fedethics.charter.model import Charter
@@ -84,4 +84,4 @@ def _shown(value: Json) -> str:
         return "; ".join(_shown(item) for item in value) or "none"
     if isinstance(value, dict):
         return ", ".join(f"{name} {_shown(item)}" for name, item in value.items() if item != "")
-    return str(value)
+    return texts.in_line(str(value))

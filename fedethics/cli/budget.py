@@ -10,7 +10,7 @@ import typer
 from fedethics.charter.document import load
 from fedethics.cli.budget_forecast import Forecast, what_if_forecast
 from fedethics.cli.budget_plan import Plan, plan_of_charter, plan_of_terms
-from fedethics.cli.output import AsJson, answer, ledger_file
+from fedethics.cli.output import AsJson, answer, ledger_file, say
 from fedethics.errors import AccountingError
 from fedethics.policy.model import load_policy
 from fedethics.privacy.ledger.verify import read_book
@@ -99,4 +99,4 @@ def _write_report(answered: Plan, path: Path) -> None:
         path.write_text(page(answered), encoding="utf-8")
     except OSError as error:
         raise AccountingError(f"report {path} cannot be written: {error.strerror}") from error
-    typer.echo(f"wrote {path}", err=True)
+    say(f"wrote {path}", err=True)

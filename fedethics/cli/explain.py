@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fedethics.charter.document import load
-from fedethics.cli.output import AsJson, answer, table
+from fedethics.cli.output import AsJson, answer, say, table
 from fedethics.errors import EXIT_BAD_INPUT, RunError
 from fedethics.site.home import SiteHome
 
@@ -100,7 +100,7 @@ def _answers(asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             continue
         said = json.loads(line)
         if "why" in said:
-            typer.echo(f"fedethics: [{said['code']}] {said['why']}", err=True)
+            say(f"fedethics: [{said['code']}] {said['why']}", err=True)
             raise typer.Exit(int(said.get("exit", EXIT_BAD_INPUT)))
         explained = said["record"].pop("explained")
         explained["faithfulness"]["better_than_chance"] = said["better_than_chance"]

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fedethics.charter.document import hash_of
-from fedethics.cli.output import AsJson, answer, table
+from fedethics.cli.output import AsJson, Terminal, answer, table
 from fedethics.cli.questions import CoordinatorHome, Yes, agreed
 from fedethics.deployment.settings import FederationHome
 from fedethics.enrolment import files
@@ -42,7 +42,7 @@ def approve_requests(
     asked = [read_request(data) for data in papers]
     if asked:
         if not as_json:
-            _show_requests(Console(), asked)
+            _show_requests(Terminal(), asked)
         agreed("Has each site read out exactly this fingerprint to you?", yes=yes)
     settings = FederationHome.open(home)
     enrolment = approve(home, papers, replace=replace)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from fedethics.cli.output import event_line, say, say_json
 from fedethics.deployment.coordinator import Coordinator
 from fedethics.deployment.locking import end_holder, stop_signal
 from fedethics.deployment.settings import FederationHome
@@ -46,7 +46,7 @@ def stop(home: Home) -> None:
     opened = FederationHome.open(home)
     if not end_holder(opened.state_dir / "lock", timeout_s=_END_S):
         raise RunError(f"nothing is being run from {opened.path}")
-    typer.echo(f"stopped job {opened.settings.job.id}; `fedethics federation resume` continues it")
+    say(f"stopped job {opened.settings.job.id}; `fedethics federation resume` continues it")
 
 
 def _coordinate(coordinator: Coordinator, *, log_json: bool) -> None:
@@ -74,9 +74,7 @@ def _coordinate(coordinator: Coordinator, *, log_json: bool) -> None:
 def _say(entry: dict[str, Any], as_json: bool) -> str:
     """Show one entry; return why the run failed, if it says so."""
     if as_json:
-        typer.echo(json.dumps(entry))
+        say_json(entry)
     elif entry.get("event") not in _DETAIL:
-        hidden = ("time", "event")
-        words = ", ".join(f"{key} {value}" for key, value in entry.items() if key not in hidden)
-        typer.echo(f"{entry.get('event')}{': ' + words if words else ''}")
+        say(event_line(entry))
     return str(entry.get("why") or entry.get("details") or "")

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from fedethics.cli.output import AsJson, table
+from fedethics.cli.output import AsJson, Terminal, table
 from fedethics.cli.output import answer as give
 from fedethics.errors import RunError
 from fedethics.release.run_log import RoundSeen, RunSeen, follow, read_events
@@ -37,7 +37,7 @@ def status(
     if as_json or not keep_following:
         give(_document(run), lambda console: console.print(_view(job, run)), as_json=as_json)
         return
-    with Live(_view(job, run), console=Console(), auto_refresh=False) as live:
+    with Live(_view(job, run), console=Terminal(), auto_refresh=False) as live:
         while run.state != "closed":
             time.sleep(_REFRESH_S)
             run = follow(read_events(job))

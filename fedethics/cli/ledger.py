@@ -17,8 +17,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from fedethics import texts
 from fedethics.canonical import Json
-from fedethics.cli.output import AsJson, LedgerPath, answer, figure, ledger_file, table
+from fedethics.cli.output import AsJson, LedgerPath, answer, figure, ledger_file, say, table
 from fedethics.cli.receipt_files import receipts_in
 from fedethics.policy.model import Caps, load_policy
 from fedethics.privacy.accounting import epsilon
@@ -131,7 +132,7 @@ def export(
     book = read_book(ledger_file(ledger), public_key or None)
     text = _as_json(book) if as_json or form == "json" else _as_csv(book)
     if output is None:
-        typer.echo(text, nl=False)
+        say(text.removesuffix("\n"))
         return
     try:
         with output.open("x", encoding="utf-8", newline="") as file:
@@ -139,7 +140,7 @@ def export(
     except OSError as error:
         why = f"{output} cannot be written: {error.strerror}"
         raise typer.BadParameter(why, param_hint="--output") from error
-    typer.echo(f"wrote {output}", err=True)
+    say(f"wrote {output}", err=True)
 
 
 def _account(book: Book, data_set: DataSet, *, delta: float, caps: Caps | None) -> dict[str, Any]:
@@ -223,9 +224,11 @@ def _as_json(book: Book) -> str:
 
 def _as_csv(book: Book) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, (*_COLUMNS, "events"), lineterminator="\n")
+    columns = (*_COLUMNS, "events")
+    # Quoted, since a spreadsheet may split at a semicolon too.
+    writer = csv.DictWriter(text, columns, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writeheader()
     for charge in book.charges.values():
-        row = _charge_row(charge)
-        writer.writerow({**row, "events": json.dumps(row["events"])})
+        row = {**_charge_row(charge), "events": json.dumps(_charge_row(charge)["events"])}
+        writer.writerow({name: texts.cell(value) for name, value in row.items()})
     return text.getvalue()

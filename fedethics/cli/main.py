@@ -6,7 +6,7 @@ import errno
 
 import typer
 
-from fedethics import memory
+from fedethics import memory, texts
 from fedethics.cli import (
     audit,
     budget,
@@ -22,6 +22,7 @@ from fedethics.cli import (
     release,
     site,
 )
+from fedethics.cli.output import say
 from fedethics.errors import EXIT_UNEXPECTED, FedethicsError, RunError
 
 app = typer.Typer(
@@ -51,7 +52,7 @@ def main() -> None:
     try:
         app()
     except FedethicsError as error:
-        typer.echo(f"fedethics: [{error.code}] {error}", err=True)
+        say(texts.message(f"fedethics: [{error.code}] {error}"), err=True)
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:
         # The reader of our output went away, as `head` does.
@@ -59,7 +60,7 @@ def main() -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        typer.echo(
+        say(
             f"fedethics: [{RunError.code}] the disk is full ({error.filename or error.strerror}). "
             "What was committed or reserved stands; make room and run the command again",
             err=True,

@@ -1,19 +1,24 @@
-"""One way to answer: a table for people, or one JSON document for programs."""
+"""One way to answer: a table for people, or one JSON document for programs.
+
+Everything that a command prints goes through here, so that no text of a stranger reaches the
+terminal as more than text: no markup, no escape sequence, no character that turns or hides.
+"""
 
 from __future__ import annotations
 
-import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from fedethics import texts
 from fedethics.errors import FedethicsError, LedgerError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -22,19 +27,73 @@ LedgerPath = Annotated[
 ]
 
 
+class Terminal(Console):
+    """A console that prints text as text, whoever wrote it; style comes from `rich.text.Text`."""
+
+    def __init__(self, *, stderr: bool = False, file: IO[str] | None = None) -> None:
+        super().__init__(stderr=stderr, file=file, markup=False, emoji=False, highlight=False)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """Yield the segments with what `texts.printed` spells spelled; rich's own codes stay."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=texts.printed(segment.text))
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print text of one or several lines."""
+    typer.echo(texts.printed(text), err=err)
+
+
+def say_json(document: object, *, indent: int | None = None) -> None:
+    """Print one JSON document, by default on one line."""
+    typer.echo(texts.json_text(document, indent=indent))
+
+
+def event_line(entry: Mapping[str, object]) -> str:
+    """Return one entry of a log in words: the event, then what it says; the time is left out."""
+    said = [
+        f"{in_words(key.replace('-', ' '))} {in_words(value)}"
+        for key, value in entry.items()
+        if key not in ("time", "event")
+    ]
+    event = in_words(entry.get("event", "event"))
+    return f"{event}: {', '.join(said)}" if said else event
+
+
+def in_words(value: object) -> str:
+    """Return a value of a JSON document as people read it, on one line."""
+    if isinstance(value, Mapping):
+        if set(value) == {"value", "low", "high"}:
+            ends = f"{in_words(value['low'])} to {in_words(value['high'])}"
+            return f"{in_words(value['value'])} ({ends})"
+        return (
+            ", ".join(f"{in_words(key)} ({in_words(item)})" for key, item in value.items())
+            or "none"
+        )
+    if isinstance(value, list | tuple):
+        return ", ".join(in_words(item) for item in value) or "none"
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return figure(value) if isinstance(value, float) else texts.in_line(str(value))
+
+
 def answer(
     document: Mapping[str, object], render: Callable[[Console], None], *, as_json: bool
 ) -> None:
     """Print the document as JSON, or let `render` show it."""
     if as_json:
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+        say_json(document, indent=2)
     else:
-        render(Console())
+        render(Terminal())
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
     """Return a table; numbers stand to the right, and nothing in a cell is markup."""
-    shown = Table(title=title, title_justify="left", title_style="bold")
+    shown = Table(title=texts.printed(title), title_justify="left", title_style="bold")
     listed = [[_cell(value) for value in row] for row in rows]
     for index, column in enumerate(columns):
         numeric = all(_is_number(row[index].plain) for row in listed)
@@ -79,7 +138,8 @@ def ledger_file(path: Path) -> Path:
 
 
 def _cell(value: object) -> Text:
-    return Text(figure(value) if isinstance(value, float) else str(value))
+    # Spelled before the table measures it, so that its columns stay straight.
+    return Text(texts.printed(figure(value) if isinstance(value, float) else str(value)))
 
 
 def _is_number(text: str) -> bool:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from fedethics import texts
+from fedethics.cli.output import say
 from fedethics.errors import EXIT_REFUSED
 
 Home = Annotated[Path, typer.Option("--home", help="The home directory of this site.")]
@@ -23,9 +25,9 @@ def agreed(question: str, *, yes: bool) -> None:
     if yes:
         return
     try:
-        said = typer.confirm(question, default=False, err=True)
+        said = typer.confirm(texts.printed(question), default=False, err=True)
     except typer.Abort:
         said = False
     if not said:
-        typer.echo("not agreed: nothing was changed", err=True)
+        say("not agreed: nothing was changed", err=True)
         raise typer.Exit(EXIT_REFUSED)

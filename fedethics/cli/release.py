@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from fedethics.charter.signing import ROLES
-from fedethics.cli.output import AsJson, answer
+from fedethics.cli.output import AsJson, Terminal, answer, say, say_json
 from fedethics.errors import EXIT_AWAITING_PEOPLE, EXIT_INTEGRITY
 from fedethics.identity import Identity
 from fedethics.release import folder, gate
@@ -40,9 +40,9 @@ def judge_run(run: RunDir, as_json: AsJson = False) -> None:
     decision, _ = decided(opened, report.verdict)
     if as_json:
         document = json.loads(gate.encode(report))
-        typer.echo(json.dumps(document | {"state": decision.state}, ensure_ascii=False))
+        say_json(document | {"state": decision.state})
     else:
-        console = Console()
+        console = Terminal()
         show(report, console)
         console.print(Text(decision.sentence), soft_wrap=True)
     waiting = report.verdict == "pass" and not decision.released
@@ -87,7 +87,7 @@ def rewrite(
     from fedethics.release.publish import rewrite_reports
 
     for path in rewrite_reports(run, Identity.load(key) if key else None):
-        typer.echo(f"wrote {path}")
+        say(f"wrote {path}")
 
 
 @app.command("verify")

@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from fedethics.cli.output import AsJson, answer, table
+from fedethics import texts
+from fedethics.cli.output import AsJson, Terminal, answer, table
 from fedethics.cli.questions import Home, Yes, agreed
 from fedethics.enrolment import files
 from fedethics.enrolment.joining import Proposal, install, propose
@@ -40,7 +41,7 @@ def join(
     site = SiteHome.open(home)
     proposal = propose(site, files.read(invitation), said=fingerprint)
     if not as_json:
-        _show(Console(), proposal)
+        _show(Terminal(), proposal)
     if proposal.refusals:
         raise PolicyRefusal(proposal.refusals)
     question = (
@@ -56,10 +57,11 @@ def _show(console: Console, proposal: Proposal) -> None:
     charter = proposal.charter
     console.print(
         Text(
-            f"{charter.name}, version {charter.charter.version}: {charter.ethics.purpose}\n"
+            f"{charter.name}, version {charter.charter.version}: "
+            f"{texts.in_line(charter.ethics.purpose)}\n"
             f"charter {proposal.charter_hash}\n"
             f"between {', '.join(charter.site_names)}\n"
-            f"who may be harmed: {charter.ethics.harmed}\n"
+            f"who may be harmed: {texts.in_line(charter.ethics.harmed)}\n"
             f"coordinator's address: {proposal.invitation.superlink}\n"
             f"its authority's certificate, SHA-256: {Route.invited(proposal.invitation).authority}"
         ),

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from fedethics.cli.output import AsJson, answer, figure
+from fedethics.cli.output import AsJson, Terminal, answer, figure
 from fedethics.cli.questions import Home, Yes, agreed
 from fedethics.enrolment.leaving import Leaving, leave, prepare_leaving, write_notice
 from fedethics.privacy.ledger.model import epsilon_document
@@ -30,7 +30,7 @@ def leave_federation(
     leaving = prepare_leaving(site)
     lines = _what_stays(leaving)
     if not as_json:
-        _say(Console(), lines)
+        _say(Terminal(), lines)
     agreed("Leave?", yes=yes)
     write_notice(output, leaving)
     leave(site)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from fedethics.cli.output import AsJson, answer, table
+from fedethics.cli.output import AsJson, Terminal, answer, say, table
 from fedethics.cli.questions import Home
 from fedethics.errors import RunError
 from fedethics.site.rehearsal_steps import STEPS
@@ -27,14 +27,14 @@ def rehearse(home: Home, as_json: AsJson = False) -> None:
     masking, opening. Nothing leaves this machine, nothing is charged, and what was computed is
     thrown away. Prints the time of each step and an estimate for the whole run.
     """
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     done: dict[str, Any] = {}
     with _bar(console) as bar:
         task = bar.add_task(STEPS[0], total=len(STEPS))
         for line in _lines(home):
             if "why" in line:
                 bar.stop()
-                typer.echo(f"fedethics: [{line['code']}] {line['why']}", err=True)
+                say(f"fedethics: [{line['code']}] {line['why']}", err=True)
                 raise typer.Exit(int(line["exit"]))
             if "step" in line:
                 following = STEPS[min(STEPS.index(line["step"]) + 1, len(STEPS) - 1)]

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from fedethics.cli.output import figure
+from fedethics.cli.output import Terminal, event_line, figure, say
 from fedethics.deployment.locking import stop_signal
 from fedethics.deployment.metrics import served
 from fedethics.deployment.site_node import WORK_GRACE_S, SiteNode
@@ -95,11 +94,11 @@ class _Screen:
     def say(self, entry: dict[str, Any]) -> None:
         """Show one entry of the site's log."""
         if self._live is not None and entry.get("event") == "stopping":
-            self._live.update(Text(_plain(entry)))
+            self._live.update(Text(event_line(entry)))
         elif self._as_json:
             _print(json.dumps({"time": datetime.now(UTC).isoformat(), **entry}))
         elif self._live is None and entry.get("event") != "answered":
-            _print(_plain(entry))
+            _print(event_line(entry))
 
     def status(self, status: SiteStatus) -> None:
         """Show the status: always when live, and otherwise when it has changed or grown old."""
@@ -119,19 +118,11 @@ def _screen(as_json: bool) -> Iterator[_Screen]:
     if as_json or not sys.stdout.isatty():
         yield _Screen(as_json=as_json, live=None)
         return
-    with Live(Text("starting"), console=Console(), refresh_per_second=4) as live:
+    with Live(Text("starting"), console=Terminal(), refresh_per_second=4) as live:
         yield _Screen(as_json=False, live=live)
 
 
 def _print(text: str) -> None:
     # Where the output is a file on a full disk, the node goes on without words.
     with suppress(OSError):
-        typer.echo(text)
-
-
-def _plain(entry: dict[str, Any]) -> str:
-    words = ", ".join(f"{key} {value}" for key, value in entry.items() if key not in _HIDDEN)
-    return f"{entry.get('event')}{': ' + words if words else ''}"
-
-
-_HIDDEN = ("time", "event")
+        say(text)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from fedethics import texts
 from fedethics.deployment.site_status import SiteStatus
 from fedethics.errors import RunError
 
@@ -19,8 +20,9 @@ _STATES = ("connecting", "loading", "ready", "working", "waiting")
 
 def render(status: SiteStatus) -> str:
     """Return the text exposition (version 0.0.4) of one status."""
-    site = f'site="{status.site}"'
-    spent = f'{{{site},data_set="{status.account}",delta="{status.delta:g}"}}'
+    site = f'site="{texts.label(status.site)}"'
+    account = texts.label(status.account)
+    spent = f'{{{site},data_set="{account}",delta="{status.delta:g}"}}'
     lines = [
         "# HELP fedethics_site_state What the node does now; 1 for the state that holds.",
         "# TYPE fedethics_site_state gauge",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from fedethics import texts
 from fedethics.charter.model import Charter
 from fedethics.errors import ReleaseError
 from fedethics.release import durable
@@ -126,7 +127,8 @@ def _sentence(
         return "Withheld: a failed gate cannot be approved by anyone."
     given = " ".join(
         f"{one.role} {one.name} approved it on {one.approved[:10]}"
-        f"{', despite the uncertainty' if one.despite_uncertainty else ''}: “{one.reason}”"
+        f"{', despite the uncertainty' if one.despite_uncertainty else ''}: "
+        f"“{texts.in_line(one.reason)}”"
         for one in approvals
     )
     if state == "released":

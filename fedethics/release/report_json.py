@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 
 from markupsafe import Markup
 
-from fedethics import terms
+from fedethics import terms, texts
 from fedethics.canonical import Json
 from fedethics.charter import document
 from fedethics.release.content import Content
@@ -37,7 +36,7 @@ def text(found: Content) -> str:
     for field in dataclasses.fields(Content):
         if field.name not in _ELSEWHERE:
             shown[terms.kebab(field.name)] = _plain(getattr(found, field.name))
-    return json.dumps(shown, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return texts.json_text(shown, indent=1) + "\n"
 
 
 def _plain(value: object) -> Json:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from fedethics import texts
 from fedethics.errors import FedethicsError
 from simulations.datasets.adult import ADULT
 from simulations.datasets.compas import COMPAS
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             fetched = DATASETS[name].fetch(folder)
         except FedethicsError as error:
-            sys.stderr.write(f"{error.code}: {error}\n")
+            sys.stderr.write(texts.message(f"{error.code}: {error}") + "\n")
             return error.exit_code
         sys.stdout.write(f"{folder}: {'fetched' if fetched else 'already there'}\n")
     return 0

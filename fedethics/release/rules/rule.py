@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from fedethics import texts
 from fedethics.terms import term
 
 Outcome = Literal["pass", "fail", "cannot conclude"]
@@ -74,7 +75,8 @@ class Findings:
             topic=topic,
             verdict=self.verdict(),
             figure=figure,
-            sentence=" ".join((*self.faults, *self.gaps)) or holds,
+            # It may quote a file that nobody checked yet, such as the adapter's configuration.
+            sentence=texts.in_line(" ".join((*self.faults, *self.gaps)) or holds),
             evidence=evidence,
         )
 

@@ -24,4 +24,15 @@ def markdown(table: Table) -> Markup:
 def front_matter(values: Mapping[str, object]) -> Markup:
     """Return YAML, one key a line; values are spelled as JSON, which YAML contains."""
     # Safe: JSON keeps each value on its line and in its quotation marks.
-    return Markup("\n".join(f"{key}: {texts.json_text(value)}" for key, value in values.items()))  # noqa: S704
+    lines = (f"{key}: {texts.json_text(_plain(value))}" for key, value in values.items())
+    # Who shows the card without knowing front matter must meet no tag and no comment.
+    return Markup("\n".join(lines).replace("<", "\\u003c"))  # noqa: S704
+
+
+def _plain(value: object) -> object:
+    # YAML cannot spell a character beyond 16 bits as JSON does; what is left of them is printable.
+    if isinstance(value, str):
+        return texts.printed(value)
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
