@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from fedethics import ownership
 from fedethics.errors import PolicyError
 
 
@@ -32,21 +32,18 @@ class Identity:
 
     @classmethod
     def load(cls, path: Path) -> Identity:
-        """Read an identity from `path`, refusing a file that others may read.
+        """Read an identity from `path`, refusing a file that others may read or replace.
 
         Raises:
-            PolicyError: missing, not 32 bytes, or readable by group or others.
+            PolicyError: missing, not 32 bytes, or not safe from other accounts.
         """
+        ownership.require_safe(
+            path, PolicyError, what="signing key", could="sign with it", secret=True
+        )
         try:
-            mode = stat.S_IMODE(path.stat().st_mode)
             raw = path.read_bytes()
         except OSError as error:
-            raise PolicyError(f"signing key {path} cannot be read: {error.strerror}") from error
-        if mode & 0o077:
-            raise PolicyError(
-                f"signing key {path} has mode {mode:04o}; others could sign as this site. "
-                f"Run: chmod 600 {path}"
-            )
+            raise PolicyError(f"signing key {ownership.cannot_read(path, error)}") from error
         if len(raw) != 32:
             raise PolicyError(f"signing key {path} holds {len(raw)} bytes, expected 32")
         return cls(Ed25519PrivateKey.from_private_bytes(raw))

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from fedethics import canonical, texts
 from fedethics.canonical import Json
+from fedethics.ownership import cannot_read
 
 T = TypeVar("T")
 KEY = r"[0-9a-f]{64}"
@@ -66,7 +67,7 @@ def load_toml(path: Path, error: Callable[[str], Exception]) -> dict[str, Any]:
     try:
         content = path.read_bytes()
     except OSError as problem:
-        raise error(f"{path} cannot be read: {problem.strerror}") from problem
+        raise error(cannot_read(path, problem)) from problem
     return parse_toml(content, path, error)
 
 

@@ -8,7 +8,6 @@ no real signature has, so that nobody can take it for consent.
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,14 @@ from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.charter.roster import Member
 from fedethics.charter.signing import CharterSignature, add_signatures, sign, signatures_path
+from fedethics.enrolment import files
 from fedethics.errors import RunError
 from fedethics.identity import Identity
 from fedethics.privacy.ledger import Ledger
 from fedethics.secagg import SiteStore
 from simulations.scenario import Scenario, SiteSetup
+
+_NOT_FOR_OTHERS_TO_WRITE = 0o755
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ def build(
         *(sign(charter, key, role="site", simulated=True) for key in keys.values()),
         sign(charter, coordinator_key, role="coordinator", simulated=True),
     ]
+    # Not by the umask: a site refuses a home that others could change.
+    run_dir.mkdir(mode=_NOT_FOR_OTHERS_TO_WRITE, parents=True)
     for number, (role, key) in enumerate(people, start=1):
         key.save(run_dir / "stakeholders" / f"{number}-{role}.key")
     _write_home(stage.coordinator, coordinator_key, charter, signatures)
@@ -84,7 +88,7 @@ def build(
         _write_home(home, keys[site.name], charter, signatures)
         Ledger.open(home / "ledger.db", identity=keys[site.name], create=True)
         SiteStore(home / "secagg.db")
-        shutil.copyfile(base / site.policy, home / "policy.toml")
+        files.create(home / "policy.toml", files.read(base / site.policy))
         _write_site_file(home, site, data_dir, scenario.test_noise_seed)
     return stage
 
@@ -127,9 +131,10 @@ def _with_stakeholders(draft: Charter) -> tuple[Charter, tuple[tuple[str, Identi
 def _write_home(
     home: Path, key: Identity, charter: Charter, signatures: Sequence[CharterSignature]
 ) -> None:
-    home.mkdir(mode=0o700, parents=True)
+    home.parent.mkdir(mode=_NOT_FOR_OTHERS_TO_WRITE, exist_ok=True)
+    home.mkdir(mode=0o700)
     key.save(home / "identity.key")
-    (home / "charter.json").write_bytes(document.encode(charter))
+    files.create(home / "charter.json", document.encode(charter))
     add_signatures(signatures_path(home / "charter.json"), charter, signatures)
 
 
@@ -137,4 +142,4 @@ def _write_site_file(home: Path, site: SiteSetup, data_dir: Path, noise_seed: st
     settings = {"site": site.name, "data": str((data_dir / site.data).resolve())}
     if noise_seed:
         settings["test-noise-seed"] = noise_seed
-    (home / "site.toml").write_text(tomli_w.dumps(settings), encoding="utf-8")
+    files.create(home / "site.toml", tomli_w.dumps(settings).encode("utf-8"))

@@ -221,6 +221,7 @@ def add_signatures(path: Path, charter: Charter, more: Iterable[CharterSignature
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")
+        temporary.chmod(0o644)  # by no umask: a site refuses what a group may write
         os.replace(temporary, path)
     except OSError as error:
         raise CharterError(f"{path} cannot be written: {error.strerror}") from error

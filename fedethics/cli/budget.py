@@ -68,7 +68,7 @@ def what_if(
 ) -> None:
     """Say what another run of a charter would leave of each data set's budget."""
     book = read_book(ledger_file(ledger))
-    caps = load_policy(policy).caps if policy else None
+    caps = load_policy(policy, at_site=False).caps if policy else None
     forecast: Forecast = what_if_forecast(load(charter), book=book, caps=caps)
     answer(forecast.document(), forecast.render, as_json=as_json)
 

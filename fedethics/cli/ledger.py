@@ -46,7 +46,7 @@ def show(
 ) -> None:
     """Show the composed epsilon of each data set, by run and by kind of release."""
     book = read_book(ledger_file(ledger), public_key or None)
-    caps = load_policy(policy).caps if policy else None
+    caps = load_policy(policy, at_site=False).caps if policy else None
     at = delta or (caps.delta if caps else 0.0)
     accounts = [_account(book, each, delta=at, caps=caps) for each in book.data_sets()]
     document: dict[str, Json] = {

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from fedethics import terms
+from fedethics import ownership, terms
 from fedethics.cli.output import AsJson, answer, table, write_new
 from fedethics.errors import PolicyError
 from fedethics.identity import Identity
@@ -49,16 +49,20 @@ def init(
 
 @app.command()
 def check(policy: PolicyPath, as_json: AsJson = False) -> None:
-    """Read a policy as the site would; every problem at once, exit code 2 if there is any."""
-    read = load_policy(policy)
+    """Read a policy as the site would; every problem at once, exit code 2 if there is any.
+
+    What a site would refuse only where the file lies (its folders, its owner) is a caution here.
+    """
+    read = load_policy(policy, at_site=False)
+    cautions = (*_cautions(read), *(f"{fault}" for fault in ownership.faults(policy)))
 
     def render(console: Console) -> None:
         rows = _rows(read)
         console.print(table(f"{policy} is valid", ("key", "value"), rows))
-        for caution in _cautions(read):
+        for caution in cautions:
             console.print(Text(f"caution: {caution}", style="yellow"))
 
-    document = {"policy": terms.document(read), "cautions": list(_cautions(read))}
+    document = {"policy": terms.document(read), "cautions": list(cautions)}
     answer(document, render, as_json=as_json)
 
 

@@ -14,6 +14,7 @@ from fedethics.enrolment import files
 from fedethics.enrolment.node_key import new_node_key, public_half
 from fedethics.errors import EnrolmentError
 from fedethics.identity import Identity
+from fedethics.ownership import require_safe
 from fedethics.policy.template import policy_text
 from fedethics.privacy.ledger import Ledger
 from fedethics.secagg import SiteStore
@@ -54,6 +55,9 @@ def found_site(home: Path, *, site: str, data: str) -> Identity:
             f"{site!r} is not a site's name: lower-case letters, digits and hyphens, 63 at most"
         )
     files.make_private_folder(home)
+    require_safe(
+        home / SITE_FILE, EnrolmentError, what="the home of", could="put other files in its place"
+    )
     files.refuse_existing(home, (*_MADE, LEDGER + ".head"))
     identity = Identity.generate()
     identity.save(home / IDENTITY)

@@ -2,19 +2,21 @@
 
 Guarantee: the policy is read from the site's own disk and nothing received over the network can
 change it. Mode, terms and signatures are checked on the same bytes, read once, so that no other
-file can be put in between. A policy that is absent, unreadable, writable by anyone, wrong in any
-key, or short of the officers' signatures it asks for is an error, and the site refuses all work.
+file can be put in between. A policy that is absent, unreadable, one that anybody else could write
+or replace (`fedethics.ownership`), wrong in any key, or short of the officers' signatures it asks
+for is an error, and the site refuses all work.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fedethics import terms
+from fedethics import ownership, terms
 from fedethics.errors import PolicyError
 from fedethics.policy.compute import Compute
 from fedethics.policy.signatures import missing_signatures
@@ -22,6 +24,7 @@ from fedethics.privacy.ledger.model import Cap
 from fedethics.terms import KEY, term
 
 ANY = "any"
+_COULD = "raise its caps, so the site refuses all work"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,22 +144,29 @@ class PolicyFile:
     policy: Policy
 
 
-def load_policy(path: Path) -> Policy:
+def load_policy(path: Path, *, at_site: bool = True) -> Policy:
     """Read a site's policy.
 
+    Args:
+        path: the file.
+        at_site: whether a site acts on it, so that nobody else may be able to replace it. An
+            officer who reads a copy looks at the file's own mode only.
+
     Raises:
-        PolicyError: absent, unreadable, writable by everyone, not a policy (every problem is
-            listed with its key), or not signed as it asks.
+        PolicyError: absent, unreadable, not safe from others, not a policy (every problem is listed
+            with its key), or not signed as it asks.
     """
-    return read_policy(path).policy
+    return read_policy(path, at_site=at_site).policy
 
 
-def read_policy(path: Path) -> PolicyFile:
+def read_policy(path: Path, *, at_site: bool = True) -> PolicyFile:
     """Read a site's policy once, for whoever verifies further signatures over the same bytes.
 
     Raises:
         PolicyError: as for `load_policy`.
     """
+    if at_site:
+        ownership.require_safe(path, PolicyError, what="policy", could=_COULD)
     content = _read_once(path)
     table = terms.parse_toml(content, path, PolicyError)
     problems: list[str] = []
@@ -179,14 +189,16 @@ def read_policy(path: Path) -> PolicyFile:
 def _read_once(path: Path) -> bytes:
     """Return the bytes of the file whose mode was checked: one file, opened once."""
     try:
+        if not path.is_file():  # a pipe would be waited on for ever
+            raise PolicyError(f"{path} cannot be read: there is no such regular file")
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             content = file.read()
     except OSError as error:
-        raise PolicyError(f"{path} cannot be read: {error.strerror}") from error
-    if mode & (stat.S_IWOTH | stat.S_IWGRP):
+        raise PolicyError(ownership.cannot_read(path, error)) from error
+    if ownership.knows_owners() and mode & (stat.S_IWOTH | stat.S_IWGRP):
         raise PolicyError(
-            f"policy {path} has mode {mode:04o}: others than its owner could raise its caps, so "
-            f"the site refuses all work. Run: chmod go-w {path}"
+            f"policy {path} has mode {mode:04o}: others than its owner could {_COULD}. Run: "
+            f"chmod go-w {shlex.quote(str(path))}"
         )
     return content

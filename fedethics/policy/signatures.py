@@ -67,6 +67,7 @@ def sign_policy(policy_path: Path, officer: Identity) -> int:
         table = [{"public-key": key, "signature": old.hex()} for key, old in kept]
         temporary = path.with_name(path.name + ".tmp")
         temporary.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+        temporary.chmod(0o644)  # by no umask: a site refuses what a group may write
         os.replace(temporary, path)
     except OSError as error:
         raise PolicyError(f"{path} cannot be written: {error.strerror}") from error

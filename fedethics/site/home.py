@@ -17,13 +17,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedethics import terms
+from fedethics import ownership, terms
 from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.charter.signing import CharterSignature, load_signatures, signatures_path
 from fedethics.errors import CharterError, LedgerError, PolicyError
 from fedethics.identity import Identity
+from fedethics.policy.signatures import signature_path as policy_signatures
 from fedethics.terms import term
+
+_COULD = "change what this site agrees to or has spent, so the site refuses all work"
+# SQLite puts back what such a journal beside a file says: writing one is writing the file.
+_MEMORY = (
+    *(
+        f"{name}.db{end}"
+        for name in ("ledger", "journal", "secagg")
+        for end in ("", "-journal", "-wal", "-shm")
+    ),
+    "ledger.db.head",
+    "log.jsonl",
+)
+# Charters that were in force, and receipts that other sites gave.
+_FOLDERS = ("charters", "witnessed")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,13 +86,20 @@ class SiteHome:
     settings: SiteFile
 
     @classmethod
-    def open(cls, path: Path) -> SiteHome:
+    def open(cls, path: Path, *, to_look: bool = False) -> SiteHome:
         """Read `path`/site.toml.
 
+        Args:
+            path: the home.
+            to_look: only to show how the site stands: what others could change is not refused.
+
         Raises:
-            PolicyError: missing or malformed; the site refuses all work.
+            PolicyError: missing or malformed, or another account could change or replace a file
+                that a decision of this site rests on; the site refuses all work.
         """
         file = path / "site.toml"
+        if not to_look:
+            ownership.require_safe(file, PolicyError, what="site file", could=_COULD)
         problems: list[str] = []
         settings = terms.read(
             SiteFile, terms.load_toml(file, PolicyError), path="", problems=problems
@@ -85,7 +107,37 @@ class SiteHome:
         if problems or settings is None:
             listed = "\n".join(f"  - {problem}" for problem in problems)
             raise PolicyError(f"{file} is not a valid site file; the site refuses:\n{listed}")
-        return cls(path, settings)
+        home = cls(path, settings)
+        found = () if to_look else ownership.of_all(home.rests_on())
+        if found:
+            listed = "\n".join(f"  - {fault}" for fault in found)
+            raise PolicyError(
+                f"the home {path} is not safe: others than its owner could {_COULD}. Nothing was "
+                f"done:\n{listed}"
+            )
+        return home
+
+    def rests_on(self) -> tuple[tuple[Path, bool], ...]:
+        """Return every file that a decision of this site rests on, and whether it is a secret.
+
+        Not the records and the base model: what they hold is charged by their content, and held to
+        the charter's hash.
+        """
+        node = self.settings.node or NodeTable(superlink="none:1")
+        return (
+            (self.path / "site.toml", False),
+            (self.policy_path, False),
+            (policy_signatures(self.policy_path), False),
+            (self.charter_path, False),
+            (signatures_path(self.charter_path), False),
+            (self.path / "invitation", False),
+            (self.path / node.ca, False),
+            (self.path / "identity.key", True),
+            (self.path / node.key, True),
+            *((self.path / name, False) for name in _MEMORY),
+            *((self.path / name, False) for name in _FOLDERS),
+            *((path, False) for name in _FOLDERS for path in sorted((self.path / name).glob("*"))),
+        )
 
     @property
     def data_path(self) -> Path:

@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fedethics.errors import FedethicsError
+from fedethics.ownership import cannot_read
 from fedethics.site.finding import Finding, fail
 from fedethics.site.home import SiteHome
 from fedethics.site.preflight_agreement import charter, permission, policy
-from fedethics.site.preflight_files import ledger, modes
+from fedethics.site.preflight_files import ledger, modes, owners
 from fedethics.site.preflight_machine import libraries, machine
 from fedethics.site.preflight_network import coordinator
 from fedethics.site.preflight_records import model, records
@@ -22,6 +23,7 @@ from fedethics.site.preflight_records import model, records
 Check = Callable[[SiteHome], Iterator[Finding]]
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("keys and files", modes),
+    ("file owners", owners),
     ("ledger", ledger),
     ("policy", policy),
     ("charter", charter),
@@ -49,7 +51,7 @@ def preflight(
         clock: returns the time in UTC.
     """
     try:
-        home = SiteHome.open(path)
+        home = SiteHome.open(path, to_look=True)
     except FedethicsError as error:
         yield fail("settings", str(error), fix=f"mend {path / 'site.toml'}, or give another --home")
         return
@@ -65,4 +67,5 @@ def _guarded(name: str, home: SiteHome, check: Check) -> Iterator[Finding]:
     except FedethicsError as error:
         yield fail(name, str(error), fix=f"see {error.code} in docs/errors.md")
     except OSError as error:
-        yield fail(name, f"{error.filename}: {error.strerror}", fix="mend the file's permissions")
+        place = Path(str(error.filename or home.path))
+        yield fail(name, cannot_read(place, error), fix="mend it, or run this as the home's owner")

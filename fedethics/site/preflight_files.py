@@ -6,10 +6,11 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from fedethics import ownership
 from fedethics.enrolment.node_key import public_half
 from fedethics.errors import FedethicsError
 from fedethics.privacy.ledger import verify_files
-from fedethics.site.finding import Finding, fail, ok
+from fedethics.site.finding import Finding, fail, ok, warn
 from fedethics.site.home import SiteHome
 
 _PRIVATE = ("identity.key", "ledger.db", "ledger.db.head", "secagg.db", "journal.db", "log.jsonl")
@@ -31,6 +32,28 @@ def modes(home: SiteHome) -> Iterator[Finding]:
     else:
         yield ok("file modes", f"{home.path} and its keys are this account's alone")
     yield from _keys(home)
+
+
+def owners(home: SiteHome) -> Iterator[Finding]:
+    """Check that nobody else may change, or put another file in the place of, what counts here."""
+    if not ownership.knows_owners():
+        yield warn(
+            "file owners",
+            "this system's files have no owners that could be read",
+            fix="run a site on Linux or macOS",
+        )
+        return
+    # A secret that others may only read is in "file modes"; here is what they may change.
+    found = ownership.of_all((path, False) for path, _ in home.rests_on())
+    if found:
+        yield fail(
+            "file owners",
+            "others could change or replace what this site rests on: "
+            + "; ".join(f"{fault.path} {fault.found}" for fault in found),
+            fix="\n".join(dict.fromkeys(fault.fix for fault in found)),
+        )
+    else:
+        yield ok("file owners", f"nobody else may change {home.path}, from the root on")
 
 
 def ledger(home: SiteHome) -> Iterator[Finding]:
@@ -73,7 +96,7 @@ def _keys(home: SiteHome) -> Iterator[Finding]:
     except OSError as error:
         yield fail(
             "keys",
-            f"{key} cannot be read: {error.strerror}",
+            ownership.cannot_read(key, error),
             fix="restore it from your backup; else a new home, see clients/README.md",
         )
     else:

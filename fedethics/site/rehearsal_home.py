@@ -18,6 +18,7 @@ from fedethics.canonical import Json
 from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.charter.roster import Member
+from fedethics.enrolment import files
 from fedethics.identity import Identity
 from fedethics.policy.model import ANY, Officers, Policy, load_policy
 from fedethics.privacy.ledger import Ledger
@@ -61,12 +62,12 @@ def build_stage(real: SiteHome, folder: Path) -> Stage:
     own.save(home / "identity.key")
     Ledger.open(home / "ledger.db", identity=own, create=True)
     SiteStore(home / "secagg.db")
-    (home / "charter.json").write_bytes(document.encode(played))
-    (home / "policy.toml").write_text(_policy_text(load_policy(real.policy_path)))
+    files.create(home / "charter.json", document.encode(played))
+    files.create(home / "policy.toml", _policy_text(load_policy(real.policy_path)).encode())
     settings: dict[str, Json] = {"site": site, "data": str(real.data_path.resolve())}
     if real.model_dir is not None:
         settings["model-dir"] = str(real.model_dir.resolve())
-    (home / "site.toml").write_text(_toml(settings))
+    files.create(home / "site.toml", _toml(settings).encode())
     return Stage(home=home, charter=played, coordinator=coordinator, peers=peers)
 
 
