@@ -9,6 +9,7 @@ from typing import Literal
 from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.explanation_terms import ExplanationTerms
 from fedethics.errors import FairnessError
+from fedethics.identity import key_fault
 from fedethics.terms import KEY, term
 
 StakeholderRole = Literal[
@@ -111,6 +112,11 @@ class Stakeholder:
     role: StakeholderRole = term()
     name: str = term(nonempty=True)
     public_key: str = term(default="", pattern=f"({KEY})?")
+
+    def problems(self) -> list[str]:
+        """Refuse a key by which anybody could sign in this person's name."""
+        fault = key_fault(self.public_key) if self.public_key else ""
+        return [f"public-key: the key of {self.name} {fault}"] if fault else []
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -29,7 +29,8 @@ from fedethics.charter.privacy_terms import PrivacyTerms
 from fedethics.charter.roster import Heading, Member
 from fedethics.charter.secagg_terms import AggregationTerms
 from fedethics.charter.training_terms import AdapterTerms, ModelTerms, TrainingTerms
-from fedethics.terms import KEY, term
+from fedethics.identity import public_key_term
+from fedethics.terms import term
 
 # Expected held-out records under which hardly any split of a site has one.
 _FEWEST_HELD_OUT = 0.01
@@ -48,7 +49,7 @@ class Charter:
     privacy: PrivacyTerms = term()
     secagg: AggregationTerms = term()
     mitigation: MitigationTerms = term(default=MitigationTerms())
-    coordinator_key: str = term(default="", pattern=f"({KEY})?")
+    coordinator_key: str = public_key_term(default="")
     roster: tuple[Member, ...] = term(default=())
 
     @classmethod

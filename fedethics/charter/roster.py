@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from fedethics.identity import key_fault
 from fedethics.terms import KEY, NAME, term
 
 
@@ -34,3 +35,8 @@ class Member:
     public_key: str = term(pattern=KEY)
     declared_records: int = term(at_least=1)
     absent_groups: tuple[str, ...] = term(default=(), pattern=r"[^=]+=.+")
+
+    def problems(self) -> list[str]:
+        """Refuse a key by which anybody could sign in this member's name."""
+        fault = key_fault(self.public_key)
+        return [f"public-key: the key of {self.site} {fault}"] if fault else []

@@ -21,7 +21,7 @@ from fedethics.charter.ethics_terms import StakeholderRole
 from fedethics.charter.model import Charter
 from fedethics.charter.template import unfilled
 from fedethics.errors import CharterError
-from fedethics.identity import Identity, verify
+from fedethics.identity import Identity, public_key_term, verify
 from fedethics.terms import KEY, SIGNATURE, TIME, term
 
 SignerRole = Literal[StakeholderRole, "site", "coordinator"]
@@ -55,7 +55,7 @@ class CharterSignature:
 
     role: SignerRole = term()
     name: str = term(nonempty=True)
-    public_key: str = term(pattern=KEY)
+    public_key: str = public_key_term()
     signed: str = term(pattern=TIME)
     simulated: bool = term(default=False)
     signature: str = term(pattern=SIGNATURE)

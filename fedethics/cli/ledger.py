@@ -21,6 +21,7 @@ from fedethics import texts
 from fedethics.canonical import Json
 from fedethics.cli.output import AsJson, LedgerPath, answer, figure, ledger_file, say, table
 from fedethics.cli.receipt_files import receipts_in
+from fedethics.identity import key_fault
 from fedethics.policy.model import Caps, load_policy
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.events import document as event_document
@@ -93,6 +94,8 @@ def verify(
             "roster gives them",
             param_hint="--public-key",
         )
+    if fault := key_fault(public_key):
+        raise typer.BadParameter(f"the key {fault}", param_hint="--public-key")
     receipts = [each for path in receipt or () for each in receipts_in(path, public_key)]
     report = verify_files(ledger_file(ledger), public_key, receipts=receipts)
     document: dict[str, Json] = {

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from fedethics import canonical, terms
 from fedethics.errors import EnrolmentError, EnrolmentForged
-from fedethics.identity import Identity, verify
+from fedethics.identity import Identity, key_fault, verify
 from fedethics.terms import KEY, SIGNATURE
 
 T = TypeVar("T")
@@ -75,6 +75,8 @@ def open_paper(data: bytes, *, purpose: str, what: str) -> Paper:
         if not isinstance(table, dict) or table.get("purpose") != purpose:
             raise ValueError(f"it is not a paper for {purpose!r}")
         body, key = str(table["body"]).encode("utf-8"), _spelled(table["public-key"], KEY)
+        if fault := key_fault(key):
+            raise ValueError(f"its public key {fault}")
         signature = bytes.fromhex(_spelled(table["signature"], SIGNATURE))
     except (ValueError, KeyError) as error:
         raise EnrolmentError(f"the {what} is damaged, or another file: {error}") from error

@@ -14,6 +14,7 @@ from fedethics.charter import document
 from fedethics.enrolment import files
 from fedethics.enrolment.envelope import open_paper, sign_paper
 from fedethics.errors import EnrolmentError, EnrolmentForged
+from fedethics.identity import public_key_term
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.ledger import read_book
 from fedethics.site.archive import archive_charter
@@ -34,7 +35,7 @@ class Notice:
     """
 
     site: str = term(pattern=NAME)
-    public_key: str = term(pattern=KEY)
+    public_key: str = public_key_term()
     charter_hash: str = term(pattern=KEY)
     made: str = term(nonempty=True)
     runs: tuple[str, ...] = term(default=())

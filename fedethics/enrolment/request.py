@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from fedethics.enrolment.envelope import open_paper, sign_paper
 from fedethics.enrolment.node_key import check_public
 from fedethics.errors import EnrolmentForged
-from fedethics.identity import Identity
-from fedethics.terms import KEY, NAME, term
+from fedethics.identity import Identity, public_key_term
+from fedethics.terms import NAME, term
 
 PURPOSE = "site-request"
 
@@ -31,7 +31,7 @@ class SiteRequest:
     """
 
     site: str = term(pattern=NAME)
-    public_key: str = term(pattern=KEY)
+    public_key: str = public_key_term()
     node_key: str = term(pattern=r"ecdsa-sha2-nistp384 [A-Za-z0-9+/=]+")
     declared_records: int = term(at_least=1)
     made: str = term(nonempty=True)

@@ -18,6 +18,7 @@ from typing import Literal
 
 from fedethics import ownership, terms
 from fedethics.errors import PolicyError
+from fedethics.identity import public_key_term
 from fedethics.policy.compute import Compute
 from fedethics.policy.signatures import missing_signatures
 from fedethics.privacy.ledger.model import Cap
@@ -96,7 +97,7 @@ class Minimum:
 class Officers:
     """Who must sign this file (`policy.toml.sig`) before the site obeys it."""
 
-    public_keys: tuple[str, ...] = term(default=(), pattern=KEY)
+    public_keys: tuple[str, ...] = public_key_term(default=())
     required_signatures: int = term(default=0, at_least=0)
 
     def problems(self) -> list[str]:

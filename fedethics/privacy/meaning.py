@@ -60,9 +60,9 @@ def trust_sentence(
             "sites work together; the site's own noise is enough."
         )
     return (
-        f"{what}: against a lying coordinator together with up to {colluders} sites. At least "
-        f"{noise_shares} honest sites are in any sum that can be opened; they add the noise that "
-        "the guarantee rests on."
+        f"{what}: against a lying coordinator together with up to {colluders} of the sites. At "
+        f"least {noise_shares} honest sites are in any sum that can be opened; they add the noise "
+        "that the guarantee rests on."
     )
 
 

@@ -15,7 +15,7 @@ from fedethics import canonical, terms
 from fedethics.charter.model import Charter
 from fedethics.charter.signing import Signer, SignerRole, required_signers
 from fedethics.errors import ReleaseError
-from fedethics.identity import Identity, verify
+from fedethics.identity import Identity, public_key_term, verify
 from fedethics.release import durable
 from fedethics.release.file_hash import FileHash
 from fedethics.release.folder import APPROVALS
@@ -40,7 +40,7 @@ class Approval:
 
     role: SignerRole = term()
     name: str = term(nonempty=True)
-    public_key: str = term(pattern=KEY)
+    public_key: str = public_key_term()
     approved: str = term(pattern=TIME)
     verdict: Outcome = term()
     despite_uncertainty: bool = term()

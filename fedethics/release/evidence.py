@@ -16,6 +16,7 @@ from typing import Literal
 from fedethics import canonical, terms
 from fedethics.charter.signing import CharterSignature
 from fedethics.errors import ReleaseError
+from fedethics.identity import public_key_term
 from fedethics.release import durable
 from fedethics.terms import KEY, NAME, SIGNATURE, TIME, term
 
@@ -141,7 +142,7 @@ class SignedReceipt:
 
     body: str = term(nonempty=True, prose=True)
     signature: str = term(pattern=SIGNATURE)
-    public_key: str = term(pattern=KEY)
+    public_key: str = public_key_term()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

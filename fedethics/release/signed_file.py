@@ -10,16 +10,16 @@ from pathlib import Path
 
 from fedethics import canonical, terms
 from fedethics.errors import ReleaseError
-from fedethics.identity import Identity, verify
+from fedethics.identity import Identity, public_key_term, verify
 from fedethics.release import durable
-from fedethics.terms import KEY, SIGNATURE, term
+from fedethics.terms import SIGNATURE, term
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DetachedSignature:
     """A signature over the bytes of a file that is named elsewhere."""
 
-    public_key: str = term(pattern=KEY)
+    public_key: str = public_key_term()
     signature: str = term(pattern=SIGNATURE)
 
 

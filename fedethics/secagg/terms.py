@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike
 
 from fedethics import canonical
 from fedethics.errors import CharterError
+from fedethics.identity import key_fault
 from fedethics.secagg.honest_sites import (
     COMPLETE_UP_TO,
     SMALLEST_HONEST,
@@ -127,7 +128,10 @@ class SecaggTerms:
         keys = [self.coordinator_key, *self.roster.values()]
         checks = {
             "charter_hash is not 64 lower-case hex digits": is_hash(self.charter_hash),
-            "a public key is not 64 lower-case hex digits": all(map(is_hash, keys)),
+            **{
+                f"the public key of {name} {key_fault(key)}": not key_fault(key)
+                for name, key in (("the coordinator", self.coordinator_key), *self.roster.items())
+            },
             "two members have the same public key": len(set(keys)) == len(keys),
             "a site's name is empty, unprintable, longer than 64 or 'coordinator'": all(
                 is_name(name) and name != COORDINATOR for name in self.roster

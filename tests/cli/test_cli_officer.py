@@ -29,7 +29,7 @@ def test_a_plan_gives_the_noise_the_run_will_use_and_says_what_epsilon_means(fed
     strict = 100 * attack_bound(plan.training_epsilon, plan.delta, 0.01)
     assert f"finds at most {strict:.3g} %" in words["a training record"]
     assert "1 false accusation in 100" in words["a training record"]
-    assert "up to 1 of 3 sites" in str(said["meaning"])
+    assert "up to 1 of the sites. At least 2 honest sites" in str(said["meaning"])
     assert len(said["not-covered"]) >= 5
 
 

@@ -49,7 +49,9 @@ def test_a_simulated_signature_does_not_pass_as_a_real_one(stage, heart, lay):
 
 
 def test_a_named_stakeholder_who_did_not_sign_fails_the_gate(stage, lay):
-    ethicist = Stakeholder(role="ethicist", name="E. Okafor", public_key="ab" * 32)
+    ethicist = Stakeholder(
+        role="ethicist", name="E. Okafor", public_key=Identity.generate().public_key
+    )
     ethics = dataclasses.replace(stage.charter.ethics, stakeholders=(ethicist,))
     watched = stage.with_charter(ethics=ethics)
     rule = _rule(gate.examine(lay(watched, watched.evidence())))

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fedethics.errors import FedethicsError, LedgerTampered
-from fedethics.identity import verify
+from fedethics.identity import key_fault, verify
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.events import Event, from_document
 from fedethics.privacy.ledger.kinship import linked_files
@@ -197,6 +197,8 @@ class Book:
         key = body["public-key"] if index == 0 else self._public_key
         if index == 0 and self._public_key not in (None, key):
             raise ValueError(f"it opens the ledger of key {key}, not of {self._public_key}")
+        if fault := key_fault(key):
+            raise ValueError(f"the ledger's public key {fault}")
         if not verify(str(key), sealed.raw, sealed.signature, purpose=ENTRY_PURPOSE):
             raise ValueError("its signature is not by the ledger's key")
         if body["index"] != index or body["previous"] != self._sha256:
@@ -217,10 +219,7 @@ class Book:
         elif action in {"confirm", "release"}:
             self._settle(int(body["reservation"]), confirmed=action == "confirm")
         elif action == "officers":
-            self.officers = PinnedOfficers(
-                public_keys=tuple(map(str, body["public-keys"])),
-                required_signatures=int(body["required-signatures"]),
-            )
+            self.officers = _officers(body)
         elif action != "receipt":
             raise ValueError(f"unknown action {action!r}")
 
@@ -233,6 +232,14 @@ class Book:
 
 def _events(charges: Sequence[Charge] | Iterator[Charge]) -> tuple[Event, ...]:
     return tuple(event for charge in charges for event in charge.events)
+
+
+def _officers(body: dict[str, Any]) -> PinnedOfficers:
+    keys = tuple(map(str, body["public-keys"]))
+    for key in keys:
+        if fault := key_fault(key):
+            raise ValueError(f"an officer's public key {fault}")
+    return PinnedOfficers(public_keys=keys, required_signatures=int(body["required-signatures"]))
 
 
 def _charge(body: dict[str, Any], index: int, time: datetime) -> Charge:
