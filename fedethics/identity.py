@@ -73,10 +73,14 @@ class Identity:
         """Write the private key to a new file with mode 0600; never overwrite one."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(self._private.private_bytes_raw())
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(self._private.private_bytes_raw())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            path.unlink(missing_ok=True)  # half a key would keep the next try away
+            raise
 
     @property
     def public_key(self) -> str:

@@ -73,7 +73,7 @@ def _answer(home: Path, settings: FederationHome, enrolment: Enrolment, *, as_js
         invitation = make_invitation(
             identity,
             charter=enrolment.charter,
-            superlink=superlink.address or superlink.listen,
+            superlink=str(superlink.dialled),
             ca=files.read(settings.sites_ca).decode("utf-8", errors="replace"),
         )
         files.replace(path, invitation, mode=0o644)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -104,7 +105,8 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) 
 
 
 def write_new(path: Path, text: str, error: type[FedethicsError]) -> None:
-    """Write a file for people to edit (mode 0644); one that exists is left as it is.
+    """Write a file for people to edit (mode 0644); one that exists is left as it is,
+    and half of one is never left.
 
     Raises:
         FedethicsError: of the given class, when it exists or cannot be written.
@@ -112,11 +114,16 @@ def write_new(path: Path, text: str, error: type[FedethicsError]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
     except FileExistsError as problem:
         raise error(f"{path} exists; it was left as it is") from problem
     except OSError as problem:
+        raise error(f"{path} cannot be written: {problem.strerror}") from problem
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as problem:
+        with suppress(OSError):
+            path.unlink()  # half a file would keep the next try away
         raise error(f"{path} cannot be written: {problem.strerror}") from problem
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from fedethics.cli.output import AsJson, Terminal, answer, figure
 from fedethics.cli.questions import Home, Yes, agreed
+from fedethics.enrolment import files
 from fedethics.enrolment.leaving import Leaving, leave, prepare_leaving, write_notice
 from fedethics.privacy.ledger.model import epsilon_document
 from fedethics.site.home import SiteHome
@@ -32,8 +33,9 @@ def leave_federation(
     if not as_json:
         _say(Terminal(), lines)
     agreed("Leave?", yes=yes)
-    write_notice(output, leaving)
-    leave(site)
+    with files.put_back(output):
+        write_notice(output, leaving)
+        leave(site)
     document = {
         "notice": str(output),
         "charter-hash": leaving.content.charter_hash,

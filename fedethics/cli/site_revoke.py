@@ -52,8 +52,10 @@ def revoke(
         terms=tasks.secagg_terms(charter, charter_hash=document.hash_of(charter)),
         store=SiteStore(site.opened_sums),
     )
-    revoked = member.revoke(data)
-    if output is not None:
-        files.create(output, data, mode=0o644)
+    # The notice first: a key that is revoked is revoked for good, and its notice must be there.
+    with files.put_back(*filter(None, (output,))):
+        if output is not None:
+            files.create(output, data, mode=0o644)
+        revoked = member.revoke(data)
     line = f"revoked {revoked[:16]}...; what was agreed with it is wiped"
     answer({"revoked": revoked}, lambda console: console.print(Text(line)), as_json=as_json)

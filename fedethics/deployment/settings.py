@@ -16,14 +16,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedethics import terms
+from fedethics import address, terms
+from fedethics.address import Address
 from fedethics.errors import SetupError
 from fedethics.terms import term
 
 FILE = "federation.toml"
-_LOOPBACK = ("127.0.0.1", "localhost")
-_EVERYWHERE = "0.0.0.0"  # noqa: S104  recognised, not bound
-_ADDRESS = r"[^:/\s]+:[0-9]{1,5}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,8 +42,8 @@ class SuperLinkTable:
             from `listen`; without it, only loopback is listened on.
     """
 
-    listen: str = term(default="127.0.0.1:9443", pattern=_ADDRESS)
-    address: str = term(default="", pattern=f"({_ADDRESS})?")
+    listen: str = term(default="127.0.0.1:9443", check=address.problem)
+    address: str = term(default="", check=lambda text: address.problem(text) if text else "")
     certificate: str = term(default="tls/server.crt")
     key: str = term(default="tls/server.key")
     ca: str = term(default="tls/ca.crt")
@@ -53,21 +51,35 @@ class SuperLinkTable:
     shielded: bool = term(default=False)
 
     @property
+    def listens(self) -> Address:
+        """`listen`, read."""
+        return Address.parse(self.listen)
+
+    @property
+    def dialled(self) -> Address:
+        """What sites dial."""
+        return Address.parse(self.address or self.listen)
+
+    @property
     def local(self) -> str:
         """host:port that the coordinator's own processes dial."""
-        host, _, port = self.listen.rpartition(":")
-        return f"localhost:{port}" if host == _EVERYWHERE else self.listen
+        listens = self.listens
+        return str(listens.at("localhost") if listens.is_every_interface else listens)
 
     def problems(self) -> list[str]:
         """Return what is wrong across fields."""
-        host = self.listen.rpartition(":")[0]
-        if self.shielded or host in _LOOPBACK:
-            return []
-        return [
-            f"listen: {self.listen} is not on loopback, and whoever reaches the SuperLink's "
-            "control path can start runs; listen on 127.0.0.1 behind the proxy of server/kit, or "
-            "set shielded = true where the network keeps everyone else away"
-        ]
+        found = []
+        if not (self.shielded or self.listens.is_loopback):
+            found.append(
+                f"listen: {self.listen} is not on loopback, and whoever reaches the SuperLink's "
+                "control path can start runs; listen on 127.0.0.1 behind the proxy of server/kit, "
+                "or set shielded = true where the network keeps everyone else away"
+            )
+        if self.dialled.is_every_interface:
+            found.append(
+                f"address: no site can dial {self.dialled}; name the host that sites reach"
+            )
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

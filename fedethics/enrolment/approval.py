@@ -15,6 +15,7 @@ from pathlib import Path
 from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.charter.roster import Member
+from fedethics.commands import suggested
 from fedethics.enrolment import coordinator, files
 from fedethics.enrolment.leaving import Notice, read_notice
 from fedethics.enrolment.request import SiteRequest, read_request
@@ -77,7 +78,7 @@ def remove(home: Path, paper: bytes) -> Enrolment:
     notice, key = read_notice(paper)
     members = {site: request for site, (_, request) in coordinator.approved(home).items()}
     if notice.site not in members:
-        raise EnrolmentError(f"{notice.site!r} is not on the roster; nothing was changed")
+        return _finish_removal(home, notice.site, key, list(members.values()))
     if members[notice.site].public_key != key:
         raise EnrolmentForged(
             f"the notice of {notice.site!r} is signed by {key[:16]}, not by the key of the roster; "
@@ -88,6 +89,20 @@ def remove(home: Path, paper: bytes) -> Enrolment:
     draft, charter = _charter(home, left)
     coordinator.take_off(home, notice.site)
     return _settle(home, left, draft, charter)
+
+
+def _finish_removal(home: Path, site: str, key: str, members: Sequence[SiteRequest]) -> Enrolment:
+    """Write the charter that follows, where an earlier removal was cut off after the roster."""
+    current = coordinator.current_charter(home)
+    named = current.member(site) if current is not None else None
+    if named is None or named.public_key != key:
+        again = suggested("federation", "approve", "--home", home)
+        raise EnrolmentError(
+            f"{site!r} is not on the roster; nothing was changed. To write the invitation of the "
+            f"present roster anew: {again}"
+        )
+    draft, charter = _charter(home, members)
+    return _settle(home, members, draft, charter)
 
 
 def _check_present(home: Path, notice: Notice, member: SiteRequest) -> None:

@@ -7,13 +7,17 @@ check afterwards who was enrolled on whose word. The rest of the home is told in
 
 from __future__ import annotations
 
+import dataclasses
 import os
-import re
+from dataclasses import dataclass
 from pathlib import Path
 
+from fedethics.address import Address
 from fedethics.charter import document
 from fedethics.charter.model import Charter
-from fedethics.enrolment import files
+from fedethics.deployment.settings import SuperLinkTable
+from fedethics.enrolment import certificates, files
+from fedethics.enrolment.certificates import OwnCertificates
 from fedethics.enrolment.request import SiteRequest, read_request
 from fedethics.errors import EnrolmentError
 from fedethics.identity import Identity
@@ -21,8 +25,8 @@ from fedethics.site.archive import archived
 
 IDENTITY, DRAFT, CHARTER, INVITATION = "identity.key", "draft.toml", "charter.json", "invitation"
 FEDERATION_FILE, ROSTER, NODES = "federation.toml", "roster", "nodes"
-_MADE = (IDENTITY, DRAFT, CHARTER, INVITATION, FEDERATION_FILE)
-_ADDRESS = r"[^:/\s]+:[0-9]{1,5}"
+_FOLDERS = (ROSTER, NODES, certificates.FOLDER)
+_MADE = (IDENTITY, DRAFT, CHARTER, INVITATION, FEDERATION_FILE, *_FOLDERS)
 
 _FEDERATION_TOML = """\
 # The coordinator's settings. Paths are relative to this directory, or absolute. Privacy terms are
@@ -37,7 +41,8 @@ address = "{address}"
 certificate = "tls/server.crt"
 key = "tls/server.key"
 ca = "tls/ca.crt"
-# proxy-ca = "tls/proxy-ca.crt"  # authority of the proxy's certificate, where it is another one
+{proxy_ca}proxy-ca = "tls/proxy-ca.crt"  # authority of the proxy's certificate, if another
+{shielded}shielded = true  # only where the network keeps everyone but the proxy from `listen`
 
 [job]
 # Name of the next run in every message and ledger: keep it to resume a run, change it for another.
@@ -47,37 +52,79 @@ leg-timeout-s = 600.0
 """
 
 
-def found_coordinator(home: Path, *, draft: Path, listen: str, address: str) -> Identity:
-    """Make the coordinator's home, and return its new identity; certificates are made apart.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Founded:
+    """A new home: its identity, what sites dial, and what to look at."""
+
+    identity: Identity
+    address: Address
+    warnings: tuple[str, ...] = ()
+
+
+def found_coordinator(
+    home: Path,
+    *,
+    draft: Path,
+    listen: str,
+    address: str,
+    own: OwnCertificates | None = None,
+    shielded: bool = False,
+) -> Founded:
+    """Make the coordinator's home, with its certificates, whole or not at all.
 
     Args:
         home: the directory; made with mode 0700, or there with that mode.
         draft: the charter without its roster, as people wrote it (TOML).
         listen: host:port of the SuperLink.
         address: host:port that sites dial.
+        own: the institution's certificates; None makes a pilot authority.
+        shielded: the network keeps everyone but the proxy from `listen`.
 
     Raises:
         CharterError: the draft is not a charter, with every problem.
-        EnrolmentError: it has a roster, or a file is in the way; nothing was written.
+        EnrolmentError: it has a roster, an address is none, a site would not believe the
+            certificates, or a file is in the way; nothing was written.
     """
     charter = document.load(draft)
     if charter.roster:
         raise EnrolmentError(
             f"{draft} has a roster already; a draft has none, since the roster is made of requests"
         )
-    for given in (listen, address):
-        if not re.fullmatch(_ADDRESS, given):
-            raise EnrolmentError(f"{given!r} is not an address; expected host:port")
-    files.make_private_folder(home)
-    files.refuse_existing(home, _MADE)
-    for folder in (ROSTER, NODES):
-        files.make_private_folder(home / folder)
-    identity = Identity.generate()
-    identity.save(home / IDENTITY)
-    files.create(home / DRAFT, files.read(draft))
-    text = _FEDERATION_TOML.format(listen=listen, address=address, job=f"{charter.name[:56]}-1")
-    files.create(home / FEDERATION_FILE, text.encode())
-    return identity
+    table = _superlink(listen, address, proxied=own is not None and own.proxy_ca is not None)
+    table = dataclasses.replace(table, shielded=shielded)
+    if table.problems():
+        raise EnrolmentError(f"{'; '.join(table.problems())}. Nothing was written")
+    warnings: tuple[str, ...] = ()
+    with files.new_home(home, _MADE, last=FEDERATION_FILE) as building:
+        for folder in (ROSTER, NODES):
+            files.make_private_folder(building / folder)
+        identity = Identity.generate()
+        identity.save(building / IDENTITY)
+        files.create(building / DRAFT, files.read(draft))
+        if own is None:
+            certificates.pilot_certificates(building, (str(table.dialled), table.local))
+        else:
+            names = certificates.names_dialled(
+                table.listens, table.dialled, proxied=bool(table.proxy_ca)
+            )
+            warnings = certificates.own_certificates(building, own, names=names)
+        text = _FEDERATION_TOML.format(
+            listen=table.listen,
+            address=table.address,
+            job=f"{charter.name[:56]}-1",
+            proxy_ca="" if table.proxy_ca else "# ",
+            shielded="" if shielded else "# ",
+        )
+        files.create(building / FEDERATION_FILE, text.encode())
+    return Founded(identity=identity, address=table.dialled, warnings=warnings)
+
+
+def _superlink(listen: str, address: str, *, proxied: bool) -> SuperLinkTable:
+    return SuperLinkTable(
+        listen=str(Address.parse(listen)),
+        address=str(Address.parse(address)),
+        proxy_ca="tls/proxy-ca.crt" if proxied else "",
+    )
 
 
 def approved(home: Path) -> dict[str, tuple[bytes, SiteRequest]]:

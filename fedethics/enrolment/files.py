@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fedethics.errors import EnrolmentError
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
+_BUILDING = ".being-made"
 
 
 def make_private_folder(path: Path) -> None:
@@ -30,7 +35,78 @@ def make_private_folder(path: Path) -> None:
         )
 
 
-def refuse_existing(home: Path, names: tuple[str, ...]) -> None:
+@contextmanager
+def new_home(home: Path, made: Sequence[str], *, last: str) -> Iterator[Path]:
+    """Yield a folder to build a home in; all of it is put in place at the end, or nothing is.
+
+    A home that is not there yet appears by one renaming. Into one that is there, ours are moved one
+    by one, `last` at the end; should one fail, they are taken out again, and what a killed process
+    left is cleared by the next. So the home is as it was whatever fails, and the same command,
+    corrected, can finish.
+
+    Args:
+        home: made with mode 0700, or there with that mode.
+        made: names that must not be there yet.
+        last: the one of these without which the others are no home.
+
+    Raises:
+        EnrolmentError: others may look into the home, or it holds one of the names.
+    """
+    if home.is_symlink() or (home.exists() and not home.is_dir()):
+        raise EnrolmentError(f"{home} is no directory of its own; nothing was written")
+    there = home.exists()
+    if there:
+        make_private_folder(home)  # refuses one that others may look into
+        _clear_killed(home, made, last)
+    refuse_existing(home, made)
+    parent = home.absolute().parent
+    above = [one for one in (parent, *parent.parents) if not one.exists()]
+    building = home / _BUILDING if there else parent / f".{home.name}.{secrets.token_hex(4)}.new"
+    try:
+        building.mkdir(mode=PRIVATE_FOLDER, parents=True)
+        yield building
+        _move_in(building, home, last) if there else os.rename(building, home)
+    except OSError as error:
+        raise EnrolmentError(
+            f"{error.filename or home} cannot be written: {error.strerror}; nothing was made"
+        ) from error
+    finally:
+        failed = building.exists() or not home.exists()
+        if building.exists():
+            shutil.rmtree(building, ignore_errors=True)
+        for folder in above if failed else ():
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _move_in(building: Path, home: Path, last: str) -> None:
+    moved = list[Path]()
+    try:
+        for source in sorted(building.iterdir(), key=lambda path: (path.name == last, path.name)):
+            os.rename(source, home / source.name)
+            moved.append(home / source.name)
+    except OSError:
+        for path in moved:
+            os.rename(path, building / path.name)
+        raise
+    building.rmdir()
+
+
+def _clear_killed(home: Path, made: Sequence[str], last: str) -> None:
+    """Take out what a process left that was killed before it put `last` in place."""
+    building = home / _BUILDING
+    if not building.is_dir():
+        return
+    if not (home / last).exists():
+        for path in (home / name for name in made):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    shutil.rmtree(building)
+
+
+def refuse_existing(home: Path, names: Sequence[str]) -> None:
     """Refuse to go on where one of these files is there already.
 
     Raises:
@@ -57,21 +133,28 @@ def read(path: Path) -> bytes:
 
 
 def create(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:
-    """Write a new file, durably; never overwrite one.
+    """Write a new file, durably; never overwrite one, and never leave half of one.
 
     Raises:
         EnrolmentError: it is there already, or cannot be written.
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
     except FileExistsError as error:
         raise EnrolmentError(f"{path} is there already; it was left as it is") from error
     except OSError as error:
         raise EnrolmentError(f"{path} cannot be written: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        with suppress(OSError):
+            path.unlink()
+        raise EnrolmentError(
+            f"{path} cannot be written: {error.strerror}; nothing of it was kept"
+        ) from error
 
 
 def replace(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:
@@ -86,4 +169,22 @@ def replace(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:
     try:
         os.replace(temporary, path)
     except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
         raise EnrolmentError(f"{path} cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def put_back(*paths: Path) -> Iterator[None]:
+    """Put these files back as they were, or away where they were not, if the block fails."""
+    before = {path: read(path) if path.exists() else None for path in paths}
+    try:
+        yield
+    except BaseException:
+        for path, data in before.items():
+            with suppress(EnrolmentError, OSError):
+                if data is None:
+                    path.unlink(missing_ok=True)
+                elif read(path) != data:
+                    replace(path, data)
+        raise

@@ -54,19 +54,21 @@ def found_site(home: Path, *, site: str, data: str) -> Identity:
         raise EnrolmentError(
             f"{site!r} is not a site's name: lower-case letters, digits and hyphens, 63 at most"
         )
-    files.make_private_folder(home)
-    require_safe(
-        home / SITE_FILE, EnrolmentError, what="the home of", could="put other files in its place"
-    )
-    files.refuse_existing(home, (*_MADE, LEDGER + ".head"))
-    identity = Identity.generate()
-    identity.save(home / IDENTITY)
-    private = new_node_key()
-    files.create(home / NODE_KEY, private)
-    files.create(home / NODE_PUBLIC_KEY, f"{public_half(private)} {site}\n".encode())
-    Ledger.open(home / LEDGER, identity=identity, create=True)
-    SiteStore(home / OPENED_SUMS)
-    files.create(home / POLICY, policy_text().encode())
-    text = _SITE_TOML.format(site=json.dumps(site), data=json.dumps(data))
-    files.create(home / SITE_FILE, text.encode())
+    with files.new_home(home, (*_MADE, LEDGER + ".head"), last=SITE_FILE) as building:
+        require_safe(
+            building / SITE_FILE,
+            EnrolmentError,
+            what="the home of",
+            could="put other files in its place",
+        )
+        identity = Identity.generate()
+        identity.save(building / IDENTITY)
+        private = new_node_key()
+        files.create(building / NODE_KEY, private)
+        files.create(building / NODE_PUBLIC_KEY, f"{public_half(private)} {site}\n".encode())
+        Ledger.open(building / LEDGER, identity=identity, create=True)
+        SiteStore(building / OPENED_SUMS)
+        files.create(building / POLICY, policy_text().encode())
+        text = _SITE_TOML.format(site=json.dumps(site), data=json.dumps(data))
+        files.create(building / SITE_FILE, text.encode())
     return identity

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
+from fedethics import address
 from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.enrolment.envelope import Paper, open_paper, sign_paper
@@ -32,7 +33,7 @@ class Invitation:
     """
 
     charter: str = term(nonempty=True, prose=True)
-    superlink: str = term(pattern=r"[^:/\s]+:[0-9]{1,5}")
+    superlink: str = term(check=address.problem)
     ca: str = term(nonempty=True, prose=True)
 
     @property

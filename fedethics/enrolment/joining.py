@@ -107,8 +107,9 @@ def propose(home: SiteHome, paper: bytes, *, said: str) -> Proposal:
 def install(home: SiteHome, proposal: Proposal) -> None:
     """Install what was agreed to: certificate, address, and last the charter.
 
-    The charter before it and what was signed over it are kept in `charters/`. A crash in between
-    leaves the old charter in force; joining again ends it.
+    The charter before it and what was signed over it are kept in `charters/`. Should one file fail,
+    those before it are put back. A crash in between leaves the old charter in force; joining again
+    ends it.
 
     Raises:
         EnrolmentError: a file cannot be written.
@@ -118,12 +119,13 @@ def install(home: SiteHome, proposal: Proposal) -> None:
     text = with_node_table(
         files.read(settings).decode("utf-8"), superlink=proposal.invitation.superlink, ca=CA
     )
-    files.replace(home.path / CA, proposal.invitation.ca.encode("utf-8"))
-    files.replace(settings, text.encode("utf-8"))
     if home.charter_path.exists() and document.load(home.charter_path) != proposal.charter:
         archive_charter(home.charter_path)
-    files.replace(home.path / INVITATION, proposal.paper)
-    files.replace(home.charter_path, document.encode(proposal.charter))
+    with files.put_back(home.path / CA, settings, home.path / INVITATION):
+        files.replace(home.path / CA, proposal.invitation.ca.encode("utf-8"))
+        files.replace(settings, text.encode("utf-8"))
+        files.replace(home.path / INVITATION, proposal.paper)
+        files.replace(home.charter_path, document.encode(proposal.charter))
 
 
 def installed_invitation(home: SiteHome) -> Path:

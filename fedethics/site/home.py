@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedethics import ownership, terms
+from fedethics import address, ownership, terms
 from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.charter.signing import CharterSignature, load_signatures, signatures_path
@@ -51,7 +51,7 @@ class NodeTable:
         key: the node's own private key, ECDSA P-384 in OpenSSH's form, mode 0600.
     """
 
-    superlink: str = term(pattern=r"[^:/\s]+:[0-9]{1,5}")
+    superlink: str = term(check=address.problem)
     ca: str = term(default="ca.crt")
     key: str = term(default="node.key")
 

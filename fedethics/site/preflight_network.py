@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from fedethics import proxies
+from fedethics.address import Address
 from fedethics.proxies import Proxy
 from fedethics.site.finding import Finding, fail, ok, warn
 from fedethics.site.home import SiteHome
@@ -45,8 +46,9 @@ def coordinator(home: SiteHome, *, clock: Callable[[], datetime]) -> Iterator[Fi
             fix=f"fedethics site join --home {home.path} INVITATION",
         )
         return
-    host, _, port = table.superlink.rpartition(":")
-    proxy = proxies.proxy_for(host, int(port))
+    address = Address.parse(table.superlink)
+    host, port = address.host, address.port
+    proxy = proxies.proxy_for(host, port)
     yield from _proxies(table.superlink, proxy)
     if proxy is not None and proxy.scheme != "http":
         return
@@ -60,7 +62,7 @@ def coordinator(home: SiteHome, *, clock: Callable[[], datetime]) -> Iterator[Fi
             fix=f"fedethics site join --home {home.path} INVITATION",
         )
         return
-    with closing(_connection(host, int(port), proxy, context)) as connection:
+    with closing(_connection(host, port, proxy, context)) as connection:
         try:
             connection.connect()
         except ssl.SSLCertVerificationError as error:

@@ -11,7 +11,6 @@ from pathlib import Path
 from fedethics.deployment.settings import FederationHome
 from fedethics.enrolment import files
 from fedethics.enrolment.approval import approve
-from fedethics.enrolment.certificates import pilot_certificates
 from fedethics.enrolment.coordinator import IDENTITY, found_coordinator
 from fedethics.enrolment.founding import NODE_KEY, found_site
 from fedethics.enrolment.invitation import make_invitation
@@ -114,7 +113,6 @@ def found_day(path: Path, *, draft: Path = ROOT / "configs" / "heart.charter.tom
     path.mkdir(parents=True, exist_ok=True)
     write_patients(path / "patients.csv")
     found_coordinator(day.coordinator, draft=draft, listen=ADDRESS, address=ADDRESS)
-    pilot_certificates(day.coordinator, (ADDRESS,))
     for site in SITES:
         found_site(path / site, site=site, data="../patients.csv")
         # Few records, and a run of epsilon 3 with room for a round done again.
