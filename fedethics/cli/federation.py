@@ -16,7 +16,7 @@ from fedethics.cli.questions import CoordinatorHome
 from fedethics.commands import suggested
 from fedethics.deployment.certificates import SERVER_DAYS
 from fedethics.deployment.settings import FederationHome
-from fedethics.enrolment.certificates import OwnCertificates, home_files, renew
+from fedethics.enrolment.certificates import OwnCertificates, renew
 from fedethics.enrolment.coordinator import found_coordinator
 from fedethics.errors import EnrolmentError
 from fedethics.identity import fingerprint
@@ -104,7 +104,7 @@ def renew_certificate(
     `federation init` made signs the next one.
     """
     opened = FederationHome.open(home)
-    present = home_files(opened)
+    present = opened.server_files
     if certificate is None and (key is not None or ca is not None):
         raise EnrolmentError("--key and --ca are those of a --certificate, which is missing")
     own = (

@@ -105,8 +105,7 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) 
 
 
 def write_new(path: Path, text: str, error: type[FedethicsError]) -> None:
-    """Write a file for people to edit (mode 0644); one that exists is left as it is,
-    and half of one is never left.
+    """Write a file for people to edit (mode 0644), whole; one that exists is left as it is.
 
     Raises:
         FedethicsError: of the given class, when it exists or cannot be written.

@@ -23,6 +23,9 @@ OFFLINE: Mapping[str, str] = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    # Its older servers, on ports of their own and partly without TLS.
+    "FLWR_INTERNAL_GRPC_CONTROL_API": "0",
+    "FLWR_INTERNAL_GRPC_FLEET_API": "0",
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "PYTHONSAFEPATH": "1",
@@ -49,6 +52,7 @@ class Child:
         environment: added to this process's own and OFFLINE.
         way_out: returns what is left of this process's own; without a word, no proxy variable is,
             since a child speaks to this machine only.
+        keeps: open files and sockets (descriptors) that it is handed.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Child:
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     way_out: Callable[[Mapping[str, str]], Mapping[str, str]] = without_proxies
+    keeps: Sequence[int] = ()
     _process: subprocess.Popen[bytes] | None = None
     _offset: int = 0
 
@@ -82,6 +87,7 @@ class Child:
                     cwd=self.folder,
                     env={**self.way_out(os.environ), **OFFLINE, "PATH": path, **self.environment},
                     start_new_session=True,
+                    pass_fds=tuple(self.keeps),
                 )
             except OSError as error:
                 raise RunError(f"{self.name} cannot be started: {error.strerror}") from error

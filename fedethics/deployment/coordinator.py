@@ -3,6 +3,10 @@
 The SuperLink keeps its state in one SQLite file a job, so that exactly this job's roster is
 admitted. It runs with TLS, node authentication, process isolation and a secret for its launcher;
 when it dies it is started again at once, and a run survives an absence of less than a minute.
+
+Guarantee: what is admitted, started and stopped is so at this home's own SuperLink. This process
+binds the port, and the socket in superlink/ (mode 0700) over which alone runs are started and
+stopped; it holds both while the SuperLink is started again, so nobody else can stand in its place.
 """
 
 from __future__ import annotations
@@ -12,8 +16,8 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,16 +25,22 @@ from typing import Any
 import fedethics
 from fedethics.charter import document
 from fedethics.charter.model import Charter
-from fedethics.deployment.certificates import require_valid
+from fedethics.commands import suggested
+from fedethics.deployment import processes
+from fedethics.deployment.chain import ending, judge
 from fedethics.deployment.children import Child, python
 from fedethics.deployment.disk import shortage
 from fedethics.deployment.locking import locked, write_secret
+from fedethics.deployment.ports import bound, bound_path
 from fedethics.deployment.settings import FederationHome
 from fedethics.deployment.tail import Tail
-from fedethics.errors import RunError
+from fedethics.errors import RunError, SetupError
 
 _STARTED_BY = "FEDETHICS_STARTED_BY"  # fedethics.flower.pin, which this room does not import
 _GRACE_S = 20.0
+_DAY_S = 86_400.0
+# Relative to superlink/, where all three work: a socket's path has at most 107 bytes.
+CONTROL_SOCKET = "control.sock"
 # It would wait for the sites' open connections; its state is in SQLite and needs no good-bye.
 _LINK_GRACE_S = 4.0
 _FALLS, _FALL_WINDOW_S = 6, 120.0
@@ -54,6 +64,8 @@ class Coordinator:
     _said: Tail | None = None
     _short: bool = False
     _falls: dict[str, list[float]] = field(default_factory=dict)
+    _shown: tuple[int, ...] = ()
+    _told_ending: float = float("-inf")
 
     @contextmanager
     def running(self) -> Iterator[Coordinator]:
@@ -66,14 +78,15 @@ class Coordinator:
         charter = self._check()
         folder = self.home.state_dir
         folder.mkdir(mode=0o700, exist_ok=True)
-        with locked(folder / "lock"):
+        with locked(folder / "lock"), self._listening() as (fleet, control):
             secret = folder / "superexec.secret"
             write_secret(secret)
-            self._superlink = _superlink(self.home, secret)
+            self._superlink = _superlink(self.home, secret, fleet=fleet, control=control)
             self._superexec = _superexec(self.home, secret)
             self._submission = _submission(self.home, charter, self._config())
             children = (self._submission, self._superexec, self._superlink)
             self._said = Tail(self._submission.log, from_end=True)
+            self._shown = self._certificates()
             try:
                 for child in reversed(children):
                     child.start()
@@ -82,6 +95,18 @@ class Coordinator:
                 for child in children:
                     child.stop(grace_s=_LINK_GRACE_S if child is self._superlink else _GRACE_S)
                 secret.unlink(missing_ok=True)
+
+    @contextmanager
+    def _listening(self) -> Iterator[tuple[tuple[int, ...], int]]:
+        """Take the port for sites and the socket for our own processes, or say who has the port."""
+        path = self.home.state_dir / CONTROL_SOCKET
+        with ExitStack() as stack:
+            fleet = bound(self.home.settings.superlink.listens)
+            for one in fleet:
+                stack.callback(one.close)
+            control = stack.enter_context(bound_path(path))
+            stack.callback(path.unlink, missing_ok=True)
+            yield tuple(one.fileno() for one in fleet), control.fileno()
 
     def tend(self) -> list[dict[str, Any]]:
         """Look after the processes and return what the submission said since the last call.
@@ -93,7 +118,38 @@ class Coordinator:
             if child is not None and not child.alive:
                 self._restart(child)
         said = self._said.new() if self._said else []
-        return [*self._disk(), *said]
+        return [*self._disk(), *self._renewed(), *self._ending(), *said]
+
+    def _renewed(self) -> list[dict[str, Any]]:
+        """Let the SuperLink show the next certificate, once it was put in the place of its own."""
+        now = self._certificates()
+        if now == self._shown or self._superlink is None:
+            return []
+        self._shown = now
+        found = judge(self.home.server_files, names=self.home.settings.superlink.names_dialled)
+        if found.problems:
+            return [{"event": "certificate-not-taken", "why": "; ".join(found.problems)}]
+        self._told_ending = float("-inf")
+        self._superlink.stop(grace_s=_LINK_GRACE_S)
+        self._superlink.start()
+        until = found.end.date().isoformat() if found.end else ""
+        return [{"event": "certificate-renewed", "until": until}]
+
+    def _ending(self) -> list[dict[str, Any]]:
+        """Tell once a day that a certificate is near its end."""
+        now = time.monotonic()
+        if now - self._told_ending < _DAY_S:
+            return []
+        self._told_ending = now
+        end = self.home.first_end()
+        why = ending(end) if end else ""
+        return [{"event": "certificate-ends", "why": why}] if why else []
+
+    def _certificates(self) -> tuple[int, ...]:
+        """Return when the files that the SuperLink shows were written."""
+        found = self.home.server_files
+        paths = (found.certificate, found.key)
+        return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
 
     def _restart(self, child: Child) -> None:
         now = time.monotonic()
@@ -144,8 +200,14 @@ class Coordinator:
         ]
         if missing:
             raise RunError(f"missing: {', '.join(missing)}; nothing was started")
-        for name in ("certificate", "ca"):
-            require_valid(home.tls(name))
+        found = judge(home.server_files, names=home.settings.superlink.names_dialled)
+        if found.problems:
+            listed = "\n".join(f"  - {one}" for one in found.problems)
+            again = suggested("federation", "renew-certificate", "--home", home.path)
+            raise SetupError(
+                f"no site would connect; nothing was started:\n{listed}\n"
+                f"With the certificate that is right: {again}"
+            )
         begun = (home.job_dir / "state.json").exists()
         if begun and not self.resume:
             raise RunError(
@@ -171,12 +233,13 @@ class Coordinator:
         }
 
 
-def _superlink(home: FederationHome, secret: Path) -> Child:
-    folder = home.state_dir
-    host, _, port = home.settings.superlink.listen.rpartition(":")
+def _superlink(home: FederationHome, secret: Path, *, fleet: Sequence[int], control: int) -> Child:
+    folder, listens = home.state_dir, home.settings.superlink.listens
     command = python(
         "fedethics.flower.superlink",
-        *("--host", host, "--port", port),
+        *("--fleet-sockets", ",".join(map(str, fleet)), "--control-socket", str(control)),
+        *("--keys", str(home.path / "nodes")),
+        *("--host", listens.host, "--port", str(listens.port)),
         *("--ssl-certfile", str(home.tls("certificate"))),
         *("--ssl-keyfile", str(home.tls("key"))),
         *("--ssl-ca-certfile", str(home.tls("ca"))),
@@ -185,20 +248,20 @@ def _superlink(home: FederationHome, secret: Path) -> Child:
         *("--isolation", "process", "--superexec-auth-secret-file", str(secret)),
         "--disable-runtime-dependency-installation",
     )
-    return Child("superlink", command, folder / "superlink.log", folder, _flower_home(home))
+    own, keeps = _flower_home(home), (*fleet, control)
+    return Child("superlink", command, folder / "superlink.log", folder, own, keeps=keeps)
 
 
 def _superexec(home: FederationHome, secret: Path) -> Child:
     folder = home.state_dir
     command = python(
         "fedethics.flower.superexec",
-        *("--runtime-api-address", home.settings.superlink.local),
-        *("--root-certificates", str(home.tls("ca"))),
+        *("--runtime-api-address", f"unix:{CONTROL_SOCKET}", "--insecure"),
         *("--superexec-auth-secret-file", str(secret)),
         *("--parent-pid", str(os.getpid())),
     )
     # The launcher hands its environment on to the ServerApp, which ends with this process.
-    own = _flower_home(home) | {_STARTED_BY: str(os.getpid())}
+    own = _flower_home(home) | {_STARTED_BY: processes.mark(os.getpid())}
     return Child("superexec", command, folder / "serverapp.log", folder, own)
 
 
@@ -206,7 +269,7 @@ def _submission(home: FederationHome, charter: Charter, config: dict[str, Any]) 
     folder, settings = home.state_dir, home.settings
     command = python(
         "fedethics.flower.submission",
-        *("--address", settings.superlink.local, "--ca", str(home.tls("ca"))),
+        *("--address", f"unix:{CONTROL_SOCKET}"),
         *("--keys", str(home.path / "nodes"), "--sites", ",".join(charter.site_names)),
         *("--minimum", str(charter.secagg.minimum_cohort)),
         *("--wait-s", str(settings.job.wait_s)),

@@ -13,12 +13,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from fedethics.deployment import processes
 from fedethics.errors import RunError
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`, with this process's id in it.
+    """Hold the lock file `path`, with this process's mark in it (`processes.mark`).
 
     Raises:
         RunError: another process holds it.
@@ -30,44 +31,59 @@ def locked(path: Path) -> Iterator[None]:
         except OSError:
             raise RunError(
                 f"{path.parent.parent} is being run by another process (id "
-                f"{file.read().strip() or 'unknown'}); nothing was started"
+                f"{processes.number(file.read().strip()) or 'unknown'}); nothing was started"
             ) from None
         file.truncate()
-        file.write(str(os.getpid()))
+        file.write(processes.mark(os.getpid()))
         file.flush()
         yield
 
 
 def holder(path: Path) -> int | None:
     """Return the id of the process that holds the lock file `path`, or None."""
+    return processes.number(_held(path) or "")
+
+
+def end_holder(path: Path, *, timeout_s: float) -> bool:
+    """Ask the holder of `path` to end and wait until it has; return whether there was one.
+
+    Only the very process that wrote the lock is asked: its number may mean another one by now, or
+    in another container.
+
+    Raises:
+        RunError: it is still there after `timeout_s`, or is no process of this system; then nothing
+            was asked to end.
+    """
+    line = _held(path)
+    if line is None:
+        return False
+    pid = processes.number(line)
+    if pid is None or not processes.runs(line):
+        raise RunError(
+            f"{path.parent.parent} is run by a process that cannot be told from here "
+            f"({pid or 'without a number'}): on another machine, or in another container. Nothing "
+            "was stopped. Give the command there"
+        )
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + timeout_s
+    while _held(path) == line:
+        if time.monotonic() > deadline:
+            raise RunError(f"process {pid} has not ended within {timeout_s:g} s")
+        time.sleep(0.2)
+    return True
+
+
+def _held(path: Path) -> str | None:
+    """Return what stands in a lock that somebody holds; None where nobody does."""
     if not path.exists():
         return None
     with path.open("r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
-            text = file.read().strip()
-            return int(text) if text.isdigit() else None
+            return file.read().strip()
     return None
-
-
-def end_holder(path: Path, *, timeout_s: float) -> bool:
-    """Ask the holder of `path` to end and wait until it has; return whether there was one.
-
-    Raises:
-        RunError: it is still there after `timeout_s`.
-    """
-    pid = holder(path)
-    if pid is None:
-        return False
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + timeout_s
-    while holder(path) is not None:
-        if time.monotonic() > deadline:
-            raise RunError(f"process {pid} has not ended within {timeout_s:g} s")
-        time.sleep(0.2)
-    return True
 
 
 def stop_signal() -> threading.Event:

@@ -14,10 +14,12 @@ superlink/        the SuperLink's database, secret and logs; mode 0700
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from fedethics import address, terms
 from fedethics.address import Address
+from fedethics.deployment.chain import ServerFiles, first_end
 from fedethics.errors import SetupError
 from fedethics.terms import term
 
@@ -65,6 +67,13 @@ class SuperLinkTable:
         """host:port that the coordinator's own processes dial."""
         listens = self.listens
         return str(listens.at("localhost") if listens.is_every_interface else listens)
+
+    @property
+    def names_dialled(self) -> dict[str, str]:
+        """Each host that must be in the SuperLink's certificate -> who dials it, in words."""
+        own = Address.parse(self.local).host
+        sites = {} if self.proxy_ca else {self.dialled.host: "sites dial"}
+        return sites | {own: "the coordinator's own proxy or processes dial"}
 
     def problems(self) -> list[str]:
         """Return what is wrong across fields."""
@@ -147,6 +156,16 @@ class FederationHome:
     def state_dir(self) -> Path:
         """The SuperLink's database, secret and logs."""
         return self.path / "superlink"
+
+    @property
+    def server_files(self) -> ServerFiles:
+        """What the SuperLink shows to whoever dials it."""
+        certificate, key, ca = (self.tls(name) for name in ("certificate", "key", "ca"))
+        return ServerFiles(certificate=certificate, key=key, ca=ca)
+
+    def first_end(self) -> datetime | None:
+        """Return when the first of its certificates ends; None where one cannot be read."""
+        return first_end(self.server_files.certificate, self.server_files.ca)
 
     @property
     def sites_ca(self) -> Path:

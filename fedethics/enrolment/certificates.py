@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fedethics.address import Address
 from fedethics.deployment.certificates import SERVER_DAYS, make_certificates, renewed_certificate
-from fedethics.deployment.chain import Judgement, ServerFiles, first_end, judge, pem_blocks
+from fedethics.deployment.chain import Judgement, ServerFiles, judge, pem_blocks
 from fedethics.deployment.settings import FederationHome
 from fedethics.enrolment import files
 from fedethics.errors import EnrolmentError
@@ -93,30 +93,6 @@ def own_certificates(
     return found.warnings
 
 
-def names_dialled(listen: Address, address: Address, *, proxied: bool) -> dict[str, str]:
-    """Return each host that must be in the SuperLink's certificate -> who dials it, in words."""
-    own = listen.at("localhost") if listen.is_every_interface else listen
-    found = {} if proxied else {address.host: "sites dial"}
-    return found | {own.host: "the coordinator's own processes dial"}
-
-
-def home_names(home: FederationHome) -> dict[str, str]:
-    """Return the same for a home that is there."""
-    link = home.settings.superlink
-    return names_dialled(link.listens, link.dialled, proxied=bool(link.proxy_ca))
-
-
-def home_files(home: FederationHome) -> ServerFiles:
-    """Return the files that [superlink] of federation.toml names."""
-    return ServerFiles(certificate=home.tls("certificate"), key=home.tls("key"), ca=home.tls("ca"))
-
-
-def home_end(home: FederationHome) -> datetime | None:
-    """Return when the first of the home's certificates ends; None where one cannot be read."""
-    found = home_files(home)
-    return first_end(found.certificate, found.ca)
-
-
 def renew(
     home: FederationHome,
     own: OwnCertificates | None,
@@ -137,7 +113,7 @@ def renew(
             changed.
         SetupError: the pilot authority cannot sign; nothing was changed.
     """
-    files_now, names = home_files(home), home_names(home)
+    files_now, names = home.server_files, home.settings.superlink.names_dialled
     with tempfile.TemporaryDirectory(prefix=".tls.", dir=home.path) as made:
         folder = Path(made)
         if own is not None:

@@ -104,10 +104,7 @@ def found_coordinator(
         if own is None:
             certificates.pilot_certificates(building, (str(table.dialled), table.local))
         else:
-            names = certificates.names_dialled(
-                table.listens, table.dialled, proxied=bool(table.proxy_ca)
-            )
-            warnings = certificates.own_certificates(building, own, names=names)
+            warnings = certificates.own_certificates(building, own, names=table.names_dialled)
         text = _FEDERATION_TOML.format(
             listen=table.listen,
             address=table.address,

@@ -1,7 +1,7 @@
 """The SuperLink's Control API, as the coordinator needs it. Private parts of flwr 1.41.
 
-It has no authentication of its own (in the open-source SuperLink), which is why the SuperLink
-listens on loopback and a proxy shows sites the fleet path only.
+It has no authentication of its own (in the open-source SuperLink), which is why it is served over a
+Unix socket in the coordinator's home alone (`gate.py`). Whoever answers there is this home's own.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from flwr.cli.build import build_fab_from_disk
 from flwr.common.constant import Status
 from flwr.common.serde import fab_to_proto, user_config_to_proto
@@ -29,12 +27,13 @@ from flwr.proto.node_pb2 import NodeInfo
 from flwr.supercore.constant import NodeStatus
 from flwr.supercore.fab import Fab
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
-from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from fedethics.errors import SetupError
+from fedethics.flower.node_keys import node_key
 from fedethics.flower.transport import ControlHttpClient
 
 # No connection yet, a status other than 200, or half a message.
+HOME, JOB_ID = "coordinator-home", "job-id"
 FAILURES = (httpx.HTTPError, ValueError)
 
 
@@ -57,14 +56,32 @@ class RunStatus:
     bytes_received: int
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Whose run it is: the coordinator's home and the job's id, as its config tells."""
+
+    home: str
+    id: str
+
+    @classmethod
+    def of(cls, config: Mapping[str, object]) -> Job:
+        """Return the job that a run was submitted for."""
+        return cls(_text(config.get(HOME, "")), _text(config.get(JOB_ID, "")))
+
+
+def _text(value: object) -> str:
+    return str(getattr(value, "string", value))
+
+
 class Control:
     """Registers nodes and starts, watches and stops runs at one SuperLink."""
 
-    def __init__(self, address: str, *, ca: Path) -> None:
+    def __init__(self, address: str, *, ca: Path | None = None) -> None:
+        """Speak to `address`: `unix:` and a path, or host:port with the authority to believe."""
         self._client = ControlHttpClient.from_server_address(
             server_address=address,
-            insecure=False,
-            root_certificates=str(ca),
+            insecure=ca is None,
+            root_certificates=None if ca is None else str(ca),
             interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr CLI")],
         )
 
@@ -75,7 +92,7 @@ class Control:
             SetupError: not an elliptic-curve public key in OpenSSH's form, or one that this job
                 admitted before and does not any more.
         """
-        key = _node_key(key_file)
+        key = node_key(key_file)
         known = {node.public_key: node.status for node in self._nodes()}
         if key not in known:
             self._client.RegisterNode(RegisterNodeRequest(public_key=key, name=name))
@@ -94,7 +111,7 @@ class Control:
         Raises:
             SetupError: not an elliptic-curve public key in OpenSSH's form.
         """
-        kept = {_node_key(file) for file in key_files}
+        kept = {node_key(file) for file in key_files}
         gone = [
             node
             for node in self._nodes()
@@ -135,10 +152,17 @@ class Control:
             bytes_received=run.bytes_recv,
         )
 
-    def stop_unfinished(self) -> tuple[int, ...]:
-        """Stop every run that has not ended, and return their ids."""
+    def stop_unfinished(self, *, job: Job) -> tuple[int, ...]:
+        """Stop every run of `job` that has not ended, and return their ids; no other run.
+
+        Such a run is one that an earlier submission of the same job left behind.
+        """
         runs = self._client.ListRuns(ListRunsRequest(limit=1000)).run_dict
-        going = [key for key, run in runs.items() if run.status.status != Status.FINISHED]
+        going = [
+            key
+            for key, run in runs.items()
+            if run.status.status != Status.FINISHED and Job.of(run.override_config) == job
+        ]
         for run_id in going:
             self.stop(run_id)
         return tuple(going)
@@ -149,13 +173,3 @@ class Control:
 
     def _nodes(self) -> Sequence[NodeInfo]:
         return tuple(self._client.ListNodes(ListNodesRequest()).nodes_info)
-
-
-def _node_key(file: Path) -> bytes:
-    try:
-        key = load_ssh_public_key(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise SetupError(f"node key {file} cannot be read: {type(error).__name__}") from error
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise SetupError(f"node key {file} is not an elliptic-curve key; make it with P-384")
-    return public_key_to_bytes(key)

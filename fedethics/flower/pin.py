@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 
+from fedethics.deployment import processes
 from fedethics.errors import SetupError
 
 SERIES = "1.41."
@@ -42,21 +43,12 @@ def end_with_coordinator() -> None:
     """End this process when the `federation start` that it belongs to is gone.
 
     A ServerApp has Flower's launcher for a parent, which it outlives. Without `federation start`,
-    as in a simulation, nothing is watched.
+    as in a simulation, nothing is watched. The variable holds the process's mark or number.
     """
     coordinator = os.environ.get(STARTED_BY, "")
-    if coordinator.isdigit():
-        _end_unless(lambda: _runs(int(coordinator)))
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return False  # the number belongs to somebody else by now
-    return True
+    if coordinator:
+        line = processes.mark(int(coordinator)) if coordinator.isdigit() else coordinator
+        _end_unless(lambda: processes.runs(line))
 
 
 def _end_unless(holds: Callable[[], bool]) -> None:

@@ -18,7 +18,7 @@ from types import FrameType
 from fedethics import memory
 from fedethics.canonical import Json
 from fedethics.errors import FedethicsError, RunError
-from fedethics.flower.control_api import FAILURES, Control
+from fedethics.flower.control_api import FAILURES, Control, Job
 from fedethics.flower.pin import end_with_parent, require_flower
 
 _POLL_S = 1.0
@@ -45,17 +45,19 @@ def main() -> None:
 
 
 def _submit(options: argparse.Namespace) -> bool:
-    control = Control(options.address, ca=options.ca)
-    sites = options.sites.split(",")
+    control = Control(options.address)
+    sites, config = options.sites.split(","), json.loads(options.config)
+    job = Job.of(config)
+    own: int | None = None
     try:
         _admit(control, options.keys, sites)
         _await_sites(control, sites, minimum=options.minimum, wait_s=options.wait_s)
-        stopped = control.stop_unfinished()
-        run_id, digest = control.start(options.app, json.loads(options.config))
-        _say("submitted", flower_run=str(run_id), sha256=digest, stopped=len(stopped))
-        return _follow(control, run_id)
+        stopped = control.stop_unfinished(job=job)
+        own, digest = control.start(options.app, config)
+        _say("submitted", flower_run=str(own), sha256=digest, stopped=len(stopped))
+        return _follow(control, own)
     except Told:
-        control.stop_unfinished()
+        control.stop_unfinished(job=job) if own is None else control.stop(own)
         _say("stopped")
         return False
 
@@ -133,8 +135,7 @@ def _told(_number: int, _frame: FrameType | None) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="fedethics.flower.submission")
-    parser.add_argument("--address", required=True, help="host:port of the SuperLink")
-    parser.add_argument("--ca", type=Path, required=True)
+    parser.add_argument("--address", required=True, help="the SuperLink's own socket: unix:PATH")
     parser.add_argument("--keys", type=Path, required=True, help="folder of NAME.pub files")
     parser.add_argument("--sites", required=True, help="names on the roster, with commas")
     parser.add_argument("--minimum", type=int, required=True)
