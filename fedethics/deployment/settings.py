@@ -84,7 +84,7 @@ class SuperLinkTable:
                 "control path can start runs; listen on 127.0.0.1 behind the proxy of server/kit, "
                 "or set shielded = true where the network keeps everyone else away"
             )
-        if self.dialled.is_every_interface:
+        if self.address and self.dialled.is_every_interface:
             found.append(
                 f"address: no site can dial {self.dialled}; name the host that sites reach"
             )

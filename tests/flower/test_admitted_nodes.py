@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
 from flwr.supercore.auth.typing import AccountInfo
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.superlink.servicer.control import control_handlers
 
 from fedethics.errors import SetupError
@@ -58,7 +59,7 @@ def write_key(folder, site):
     public = ec.generate_private_key(ec.SECP384R1()).public_key()
     line = public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
     (folder / f"{site}.pub").write_text(f"{line} {site}\n")
-    return control_api.public_key_to_bytes(public)
+    return public_key_to_bytes(public)
 
 
 def test_a_site_that_left_and_a_replaced_key_are_not_admitted_any_more(
