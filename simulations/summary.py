@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fedethics.cli.release import show as show_gate
+from fedethics.commands import command
 from fedethics.fairness.estimate import Estimate
 from fedethics.fairness.measure import aggregate, by_group, overall
 from fedethics.identity import Identity
@@ -151,8 +152,8 @@ def _verdict(stage: Stage, report: GateReport) -> RenderableType:
             "beside it\n"
             f"adapter  {folder.located(run, folder.ADAPTER).parent}\n"
             f"ledgers  {run / 'sites'}/<site>/ledger.db\n"
-            f"check    .venv/bin/fedethics release gate {run}\n"
-            f"         .venv/bin/fedethics release verify {run}",
+            f"check    {command('.venv/bin/fedethics', 'release', 'gate', run)}\n"
+            f"         {command('.venv/bin/fedethics', 'release', 'verify', run)}",
         ),
         title="verdict",
     )

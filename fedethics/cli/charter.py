@@ -18,6 +18,7 @@ from fedethics.charter.template import INDUSTRIES, charter_text, unfilled
 from fedethics.cli import charter_signing
 from fedethics.cli.charter_signing import CharterPath
 from fedethics.cli.output import AsJson, answer, table, write_new
+from fedethics.commands import suggested
 from fedethics.errors import CharterError
 
 app = typer.Typer(help="Write, read, compare and sign a charter.", no_args_is_help=True)
@@ -40,7 +41,8 @@ def init(
             f"--industry {industry!r} is not one of {', '.join(INDUSTRIES)}; nothing was written"
         )
     write_new(out, charter_text(industry), CharterError)
-    lines = (f"wrote {out}; fill in what is in CAPITALS, then: fedethics charter check {out}",)
+    check_it = suggested("charter", "check", out)
+    lines = (f"wrote {out}; fill in what is in CAPITALS, then: {check_it}",)
     answer(
         {"written": str(out), "industry": industry},
         lambda console: console.print(Text("\n".join(lines)), soft_wrap=True),

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fedethics.cli.output import event_line, say, say_json
+from fedethics.commands import suggested
 from fedethics.deployment.coordinator import Coordinator
 from fedethics.deployment.locking import end_holder, stop_signal
 from fedethics.deployment.settings import FederationHome
@@ -46,14 +47,15 @@ def stop(home: Home) -> None:
     opened = FederationHome.open(home)
     if not end_holder(opened.state_dir / "lock", timeout_s=_END_S):
         raise RunError(f"nothing is being run from {opened.path}")
-    say(f"stopped job {opened.settings.job.id}; `fedethics federation resume` continues it")
+    again = suggested("federation", "resume", "--home", home)
+    say(f"stopped job {opened.settings.job.id}. To continue it: {again}")
 
 
 def _coordinate(coordinator: Coordinator, *, log_json: bool) -> None:
     told = stop_signal()
     events = Tail(coordinator.home.job_dir / "events.jsonl", from_end=True)
     job = coordinator.home.settings.job.id
-    last = ""
+    last, again = "", suggested("federation", "resume", "--home", coordinator.home.path)
     with coordinator.running():
         while coordinator.exit_code is None and not told.wait(_LOOK_S):
             for entry in (*coordinator.tend(), *events.new()):
@@ -62,12 +64,12 @@ def _coordinate(coordinator: Coordinator, *, log_json: bool) -> None:
             last = _say(entry, log_json) or last
         code = coordinator.exit_code
     if told.is_set():
-        raise RunError(f"job {job} was stopped; `fedethics federation resume` continues it")
+        raise RunError(f"job {job} was stopped. To continue it: {again}")
     if code != 0:
         log = coordinator.home.state_dir / "serverapp.log"
         raise RunError(
             f"job {job} did not finish{': ' + last if last else ''}. What was committed is kept; "
-            f"see {log}, then `fedethics federation resume`"
+            f"see {log}. To continue it: {again}"
         )
 
 

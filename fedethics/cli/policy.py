@@ -12,6 +12,7 @@ from rich.text import Text
 
 from fedethics import ownership, terms
 from fedethics.cli.output import AsJson, answer, table, write_new
+from fedethics.commands import suggested
 from fedethics.errors import PolicyError
 from fedethics.identity import Identity
 from fedethics.policy.model import Policy, load_policy
@@ -42,7 +43,7 @@ def init(
     write_new(policy, text, PolicyError)
     answer(
         {"written": str(policy)},
-        lambda console: console.print(Text(f"wrote {policy}; edit it, then check it")),
+        lambda console: console.print(Text(f"wrote {policy}; edit it, then: {suggested('policy', 'check', policy)}")),
         as_json=as_json,
     )
 

@@ -20,6 +20,7 @@ from fedethics.cli import (
 )
 from fedethics.cli.output import AsJson, answer
 from fedethics.cli.questions import Home
+from fedethics.commands import suggested
 from fedethics.enrolment import files
 from fedethics.enrolment.founding import NODE_KEY, found_site
 from fedethics.enrolment.node_key import public_half
@@ -48,7 +49,8 @@ def init(
         f"fingerprint of its identity: {print_of}",
         f"Fill in {home / 'policy.toml'} (the privacy officer) and {home / 'site.toml'} (you), "
         "then:",
-        f"  fedethics site request --home {home} -o {site}.request",
+        "  " + suggested("site", "request", "--home", home, "-o", Path(f"{site}.request"))
+        + " --declared-records NUMBER",
     ]
     document = {"home": str(home), "site": site, "fingerprint": print_of}
     answer(document, lambda console: _say(console, said), as_json=as_json)

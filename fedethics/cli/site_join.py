@@ -12,6 +12,7 @@ from rich.text import Text
 from fedethics import texts
 from fedethics.cli.output import AsJson, Terminal, answer, table
 from fedethics.cli.questions import Home, Yes, agreed
+from fedethics.commands import suggested
 from fedethics.enrolment import files
 from fedethics.enrolment.joining import Proposal, install, propose
 from fedethics.enrolment.route import Route
@@ -41,7 +42,7 @@ def join(
     site = SiteHome.open(home)
     proposal = propose(site, files.read(invitation), said=fingerprint)
     if not as_json:
-        _show(Terminal(), proposal)
+        _show(Terminal(), home, proposal)
     if proposal.refusals:
         raise PolicyRefusal(proposal.refusals)
     question = (
@@ -53,8 +54,8 @@ def join(
     answer(_document(proposal), lambda console: _joined(console, home, site), as_json=as_json)
 
 
-def _show(console: Console, proposal: Proposal) -> None:
-    charter = proposal.charter
+def _show(console: Console, home: Path, proposal: Proposal) -> None:
+    charter, check = proposal.charter, suggested("site", "check", "--home", home)
     console.print(
         Text(
             f"{charter.name}, version {charter.charter.version}: "
@@ -80,7 +81,7 @@ def _show(console: Console, proposal: Proposal) -> None:
         console.print(
             Text(
                 "The records could not be judged yet, so their number and budget were not: "
-                f"{proposal.unread}\nOnce they are in place: fedethics site check",
+                f"{proposal.unread}\nOnce they are in place: {check}",
                 style="yellow",
             ),
             soft_wrap=True,
@@ -89,9 +90,9 @@ def _show(console: Console, proposal: Proposal) -> None:
 
 def _joined(console: Console, home: Path, site: SiteHome) -> None:
     for line in (
-        f"joined. Sign the charter, once you mean it: fedethics charter sign {site.charter_path} "
-        f"--site-home {home}",
-        f"and look whether this machine is ready: fedethics site check --home {home}",
+        "joined. Sign the charter, once you mean it: "
+        + suggested("charter", "sign", site.charter_path, "--site-home", home),
+        "and look whether this machine is ready: " + suggested("site", "check", "--home", home),
     ):
         console.print(Text(line), soft_wrap=True)
 

@@ -14,6 +14,7 @@ from rich.text import Text
 from fedethics.charter import document
 from fedethics.cli.output import AsJson, answer, figure, table
 from fedethics.cli.questions import Home
+from fedethics.commands import suggested
 from fedethics.deployment.locking import holder
 from fedethics.enrolment import files
 from fedethics.policy.model import load_policy
@@ -82,10 +83,10 @@ def receipt(
     site = SiteHome.open(home)
     files.create(output, receipt_of(site, run), mode=0o644)
     key = site.identity().public_key
-    line = (
-        f"wrote {output}. To verify it: fedethics ledger verify {site.ledger_path} --public-key "
-        f"{key} --receipt {output}"
+    verify = suggested(
+        "ledger", "verify", site.ledger_path, "--public-key", key, "--receipt", output
     )
+    line = f"wrote {output}. To verify it: {verify}"
     found = {"receipt": str(output), "run": run, "public-key": key}
     answer(found, lambda console: console.print(Text(line), soft_wrap=True), as_json=as_json)
 

@@ -163,7 +163,7 @@ class Coordinator:
             raise RunError(
                 f"the {child.name} ended {len(falls)} times within {_FALL_WINDOW_S:.0f} s "
                 f"(exit code {child.exit_code}); see {child.log}. Committed rounds are kept: mend "
-                "it, then `fedethics federation resume`"
+                f"it, then: {suggested('federation', 'resume', '--home', self.home.path)}"
             )
         child.start()
 
@@ -212,7 +212,8 @@ class Coordinator:
         if begun and not self.resume:
             raise RunError(
                 f"job {home.settings.job.id} was begun already; nothing was overwritten. Continue "
-                "it with `fedethics federation resume`, or give [job] another id"
+                f"it with {suggested('federation', 'resume', '--home', home.path)}, or give [job] "
+                "another id"
             )
         if self.resume and not begun:
             raise RunError(

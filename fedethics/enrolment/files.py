@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from fedethics.commands import command
 from fedethics.errors import EnrolmentError
 
 PRIVATE_FILE = 0o600
@@ -31,7 +32,7 @@ def make_private_folder(path: Path) -> None:
     if mode & 0o077:
         raise EnrolmentError(
             f"{path} has mode {mode:04o}, so others could look into it; nothing was written. "
-            f"Run: chmod 700 {path}"
+            f"Run: {command('chmod', '700', path)}"
         )
 
 

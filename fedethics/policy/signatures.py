@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fedethics.commands import suggested
 from fedethics.errors import PolicyError
 from fedethics.identity import Identity, verify
 
@@ -48,7 +49,8 @@ def missing_signatures(
         return []
     return [
         f"officers.required-signatures: {required} asked for, {len(signers)} valid in "
-        f"{signature_path(policy_path)}; sign with: fedethics policy sign {policy_path} --key KEY"
+        f"{signature_path(policy_path)}; sign with: "
+        + suggested("policy", "sign", policy_path, "--key", "KEY")
     ]
 
 

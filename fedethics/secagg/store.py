@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedethics.commands import command
 from fedethics.errors import LedgerError, PolicyError
 from fedethics.secagg.store_transaction import StoreTransaction
 
@@ -190,5 +191,5 @@ def _refuse_if_shared(path: Path, *, remedy: str) -> None:
     if mode & 0o077:
         raise PolicyError(
             f"{path} has mode {mode:04o}; others could read this site's masks. "
-            f"Run: chmod {remedy} {path}"
+            f"Run: {command('chmod', remedy, path)}"
         )

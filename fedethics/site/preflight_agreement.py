@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.charter.signing import standing
+from fedethics.commands import suggested
 from fedethics.enrolment.invitation import read_accepted
 from fedethics.errors import FedethicsError, PolicyRefusal
 from fedethics.identity import fingerprint
@@ -34,7 +35,7 @@ def policy(home: SiteHome) -> Iterator[Finding]:
             required=pinned.required_signatures if pinned else 0,
         )
     except FedethicsError as error:
-        yield fail("policy", str(error), fix=f"fedethics policy check {home.policy_path}")
+        yield fail("policy", str(error), fix=suggested("policy", "check", home.policy_path))
         return
     if missing and pinned and pinned.required_signatures:
         yield fail(
@@ -52,7 +53,7 @@ def charter(home: SiteHome) -> Iterator[Finding]:
         yield fail(
             "charter",
             "this site has not joined a federation",
-            fix=f"fedethics site join --home {home.path} INVITATION",
+            fix=suggested("site", "join", "--home", home.path, "INVITATION"),
         )
         return
     agreed = document.load(home.charter_path)
@@ -66,8 +67,9 @@ def charter(home: SiteHome) -> Iterator[Finding]:
         yield warn(
             "signatures",
             " ".join([f"not signed by {absent}." if absent else "", *signed.void]).strip(),
-            fix=f"fedethics charter sign {home.charter_path} --site-home {home.path}; then collect "
-            "the others' with: fedethics charter collect",
+            fix=suggested("charter", "sign", home.charter_path, "--site-home", home.path)
+            + "; then collect the others' with: "
+            + suggested("charter", "collect", home.charter_path, "SIGNATURE"),
         )
 
 
@@ -118,7 +120,7 @@ def permit_now(home: SiteHome) -> Permit:
 
 
 def _joined(home: SiteHome, agreed: Charter, named: str) -> Finding:
-    again = f"fedethics site join --home {home.path} INVITATION"
+    again = suggested("site", "join", "--home", home.path, "INVITATION")
     path = home.path / "invitation"
     if not path.exists():
         return warn("charter", f"{named}; no invitation is kept here", fix=again)

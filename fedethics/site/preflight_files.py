@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fedethics import ownership
+from fedethics.commands import command
 from fedethics.enrolment.node_key import public_half
 from fedethics.errors import FedethicsError
 from fedethics.privacy.ledger import verify_files
@@ -27,7 +28,7 @@ def modes(home: SiteHome) -> Iterator[Finding]:
         yield fail(
             "file modes",
             f"others may read: {', '.join(open_to_others)}",
-            fix=f"chmod 700 {home.path}; chmod 600 on each file named",
+            fix=f"{command('chmod', '700', home.path)}; chmod 600 on each file named",
         )
     else:
         yield ok("file modes", f"{home.path} and its keys are this account's alone")

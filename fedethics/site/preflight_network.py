@@ -16,6 +16,7 @@ from email.utils import parsedate_to_datetime
 
 from fedethics import proxies
 from fedethics.address import Address
+from fedethics.commands import suggested
 from fedethics.proxies import Proxy
 from fedethics.site.finding import Finding, fail, ok, warn
 from fedethics.site.home import SiteHome
@@ -43,7 +44,7 @@ def coordinator(home: SiteHome, *, clock: Callable[[], datetime]) -> Iterator[Fi
         yield fail(
             "coordinator",
             f"{home.path}/site.toml has no [node]: this site knows no coordinator",
-            fix=f"fedethics site join --home {home.path} INVITATION",
+            fix=suggested("site", "join", "--home", home.path, "INVITATION"),
         )
         return
     address = Address.parse(table.superlink)
@@ -59,7 +60,7 @@ def coordinator(home: SiteHome, *, clock: Callable[[], datetime]) -> Iterator[Fi
         yield fail(
             "coordinator",
             f"the authority's certificate {home.path / table.ca} cannot be read ({error})",
-            fix=f"fedethics site join --home {home.path} INVITATION",
+            fix=suggested("site", "join", "--home", home.path, "INVITATION"),
         )
         return
     with closing(_connection(host, port, proxy, context)) as connection:
