@@ -39,7 +39,9 @@ def _run(grid: Grid, settings: RunSettings) -> None:
     files, events = ProtocolFiles(job.path), EventLog(job.path)
     work_timeout_s, relay_timeout_s = settings.leg_timeout_s, settings.relay_timeout_s
     exchange = Exchange(grid, work_timeout_s, relay_timeout_s or work_timeout_s)
-    federation = Federation(exchange, job.charter_hash, settings.job_id, events)
+    federation = Federation(
+        exchange, job.charter_hash, settings.job_id, events, names=settings.names_of_nodes
+    )
     enrolment = Enrolment(job, federation, files, events)
     events.write("enrolling", expected=len(job.charter.roster))
     learner = Learner(job.charter, model_dir=settings.model_path)

@@ -45,6 +45,7 @@ class Federation:
     events: EventLog
     epoch: CoordinatorSecagg | None = None
     refusals: dict[str, str] = field(default_factory=dict)
+    names: Mapping[int, str] = field(default_factory=dict)
     _node_of: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -116,7 +117,7 @@ class Federation:
         about: About | None = None,
     ) -> dict[int, bytes]:
         """Ask nodes of which nobody knows yet whose they are; the answers say who signed them."""
-        addressed = {node: (f"node {node}", content) for node in nodes}
+        addressed = {node: (self.names.get(node, f"node {node}"), content) for node in nodes}
         return self._leg(action, addressed, wanted, take, about or {})
 
     def _leg(

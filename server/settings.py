@@ -26,6 +26,8 @@ class RunSettings:
         leg_timeout_s: how long to wait for the slowest site to train or measure.
         relay_timeout_s: how long to wait in every other exchange; 0 for as long as `leg_timeout_s`.
         resume: continue the job in `job_dir` after its last committed round.
+        node_names: site's name of each node that the SuperLink admits, as "NODE=NAME,...", for the
+            event log only; whose an answer is, its signature says.
     """
 
     job_dir: str = term(nonempty=True)
@@ -35,6 +37,7 @@ class RunSettings:
     leg_timeout_s: float = term(default=600.0, above=0)
     relay_timeout_s: float = term(default=0.0, at_least=0)
     resume: bool = term(default=False)
+    node_names: str = term(default="", pattern=r"([0-9]+=[a-z0-9-]+(,[0-9]+=[a-z0-9-]+)*)?")
 
     @classmethod
     def from_run_config(cls, config: Mapping[str, bool | int | float | str]) -> RunSettings:
@@ -54,6 +57,12 @@ class RunSettings:
     def job_path(self) -> Path:
         """The run's directory."""
         return Path(self.job_dir)
+
+    @property
+    def names_of_nodes(self) -> dict[int, str]:
+        """Site's name of each admitted node."""
+        pairs = (pair.split("=") for pair in self.node_names.split(",") if pair)
+        return {int(node): name for node, name in pairs}
 
     @property
     def model_path(self) -> Path | None:

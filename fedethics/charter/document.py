@@ -16,6 +16,7 @@ from fedethics.charter.refusals import refusals
 from fedethics.charter.roster import Member
 from fedethics.charter.spelling import composed_all
 from fedethics.errors import CharterError
+from fedethics.ownership import cannot_read
 
 
 def load(path: Path) -> Charter:
@@ -28,7 +29,7 @@ def load(path: Path) -> Charter:
         try:
             return parse(path.read_bytes())
         except OSError as error:
-            raise CharterError(f"{path} cannot be read: {error.strerror}") from error
+            raise CharterError(cannot_read(path, error)) from error
     return _build(terms.load_toml(path, CharterError), where=str(path))
 
 

@@ -23,6 +23,7 @@ from fedethics.charter.template import unfilled
 from fedethics.errors import CharterError
 from fedethics.identity import Identity, public_key_term, verify
 from fedethics.terms import KEY, SIGNATURE, TIME, term
+from fedethics.ownership import cannot_read
 
 SignerRole = Literal[StakeholderRole, "site", "coordinator"]
 ROLES: tuple[str, ...] = (*get_args(StakeholderRole), "site", "coordinator")
@@ -191,7 +192,7 @@ def _load(path: Path) -> SignatureFile | None:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise CharterError(f"signatures {path} cannot be read: {error.strerror}") from error
+        raise CharterError(f"signatures {cannot_read(path, error)}") from error
     except ValueError as error:
         raise CharterError(f"signatures {path} are not JSON: {error}") from error
     found = terms.read(SignatureFile, table, path="", problems=problems)

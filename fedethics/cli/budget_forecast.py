@@ -85,7 +85,9 @@ class Forecast:
         title = f"One more run of charter {self.charter_hash[:16]}"
         console.print(table(title, heads, rows))
         if not rows:
-            console.print(Text("the ledger has charged nothing yet; `fedethics budget plan` tells what a charter costs"))
+            console.print(
+                Text("nothing was charged yet; `fedethics budget plan` tells what a charter costs")
+            )
         console.print(Text(f"All figures are composed, for one {self.unit}, add-or-remove-one."))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,11 @@ from rich.text import Text
 
 from fedethics.cli.output import AsJson, Terminal, table
 from fedethics.cli.output import answer as give
-from fedethics.errors import RunError
+from fedethics.commands import suggested
+from fedethics.deployment.chain import ending
+from fedethics.deployment.locking import is_held
+from fedethics.deployment.settings import FederationHome
+from fedethics.errors import RunError, SetupError
 from fedethics.release.run_log import RoundSeen, RunSeen, follow, read_events
 
 _REFRESH_S = 1.0
@@ -24,44 +29,93 @@ _SHOWN_ROUNDS = 12
 
 
 def status(
-    job: Annotated[Path, typer.Option("--job", help="The run's directory.")],
+    job: Annotated[Path | None, typer.Option("--job", help="The run's directory.")] = None,
+    home: Annotated[
+        Path | None, typer.Option("--home", help="The coordinator's home, for its present job.")
+    ] = None,
     keep_following: Annotated[
         bool, typer.Option("--follow", help="Redraw every second until the run is closed.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show where a run stands. Reads its event log and touches nothing."""
-    if not job.is_dir():
+    if (job is None) == (home is None):
+        raise RunError("give --job with a run's directory, or --home with the coordinator's")
+    opened = FederationHome.open(home) if home is not None else _home_of(job)
+    if job is None:
+        job = opened.job_dir if opened else Path()
+    if home is None and not job.is_dir():
         raise RunError(f"{job} is no run's directory")
-    run = follow(read_events(job))
+    run, shown = follow(read_events(job)), Shown(job, opened)
     if as_json or not keep_following:
-        give(_document(run), lambda console: console.print(_view(job, run)), as_json=as_json)
+        found = _document(run) | {"notes": shown.notes(run)}
+        give(found, lambda console: console.print(_view(shown, run)), as_json=as_json)
         return
-    with Live(_view(job, run), console=Terminal(), auto_refresh=False) as live:
+    with Live(_view(shown, run), console=Terminal(), auto_refresh=False) as live:
         while run.state != "closed":
             time.sleep(_REFRESH_S)
             run = follow(read_events(job))
-            live.update(_view(job, run), refresh=True)
+            live.update(_view(shown, run), refresh=True)
 
 
-def _view(job: Path, run: RunSeen) -> RenderableType:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A run's directory, and the home that it lies in; None where it lies elsewhere."""
+
+    job: Path
+    home: FederationHome | None
+
+    def notes(self, run: RunSeen) -> list[str]:
+        """Return what to look at: a certificate's end, a silence, a run that nobody runs."""
+        return list(filter(None, (self._certificate(), self._quiet(run))))
+
+    def _certificate(self) -> str:
+        end = self.home.first_end() if self.home else None
+        near = ending(end) if end else ""
+        if not near or self.home is None:
+            return ""
+        return f"{near}: {suggested('federation', 'renew-certificate', '--home', self.home.path)}"
+
+    def _quiet(self, run: RunSeen) -> str:
+        quiet = _quiet_s(run)
+        if run.state in ("closed", "absent"):
+            return ""
+        if self.home is not None and self._is_present and not self._is_run:
+            again = suggested("federation", "resume", "--home", self.home.path)
+            return f"Nothing is being run from {self.home.path}; to continue: {again}"
+        if quiet <= _QUIET_S:
+            return ""
+        return f"Nothing was logged for {_span(quiet)}: the coordinator waits for a site, or died"
+
+    @property
+    def _is_present(self) -> bool:
+        return self.home is not None and self.home.job_dir == self.job.resolve()
+
+    @property
+    def _is_run(self) -> bool:
+        return self.home is not None and is_held(self.home.state_dir / "lock")
+
+
+def _home_of(job: Path | None) -> FederationHome | None:
+    """Return the home that a run's directory lies in, if it lies in one that can be read."""
+    if job is None:
+        return None
+    try:
+        return FederationHome.open(job.resolve().parent.parent)
+    except SetupError:
+        return None
+
+
+def _view(where: Shown, run: RunSeen) -> RenderableType:
     shown = sorted(run.seen.values(), key=lambda each: each.number)[-_SHOWN_ROUNDS:]
     heads = ("round", "state", "took", "sites in the sum", "lost", "accuracy (interval)")
-    parts: list[RenderableType] = [Text(_headline(job, run), style="bold")]
+    parts: list[RenderableType] = [Text(_headline(where.job, run), style="bold")]
     if shown:
         parts.append(table("", heads, [_row(each) for each in shown]))
     for site, why in run.refusals.items():
         parts.append(Text(f"{site}: {why}", style="yellow"))
     parts.extend(Text(f"abandoned: {words}", style="yellow") for words in run.abandoned[-3:])
-    quiet = _quiet_s(run)
-    if quiet > _QUIET_S and run.state != "closed":
-        parts.append(
-            Text(
-                f"Nothing was logged for {_span(quiet)}: the coordinator waits for a site, or died "
-                "(then: fedethics federation resume)",
-                style="yellow",
-            )
-        )
+    parts.extend(Text(note, style="yellow") for note in where.notes(run))
     return Group(*parts)
 
 

@@ -43,7 +43,9 @@ def init(
     write_new(policy, text, PolicyError)
     answer(
         {"written": str(policy)},
-        lambda console: console.print(Text(f"wrote {policy}; edit it, then: {suggested('policy', 'check', policy)}")),
+        lambda console: console.print(
+            Text(f"wrote {policy}; edit it, then: {suggested('policy', 'check', policy)}")
+        ),
         as_json=as_json,
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from fedethics import canonical
+from fedethics.ownership import cannot_read
 
 _RECEIPT = {"body", "public-key", "signature"}
 
@@ -36,7 +37,7 @@ def _table(path: Path) -> dict[str, Any]:
     try:
         table = json.loads(path.read_bytes())
     except OSError as error:
-        raise _refused(f"{path} cannot be read: {error.strerror}") from error
+        raise _refused(cannot_read(path, error)) from error
     except ValueError as error:
         raise _refused(f"{path} is neither a receipt nor the evidence of a run") from error
     return table if isinstance(table, dict) else {}

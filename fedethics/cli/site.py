@@ -49,7 +49,8 @@ def init(
         f"fingerprint of its identity: {print_of}",
         f"Fill in {home / 'policy.toml'} (the privacy officer) and {home / 'site.toml'} (you), "
         "then:",
-        "  " + suggested("site", "request", "--home", home, "-o", Path(f"{site}.request"))
+        "  "
+        + suggested("site", "request", "--home", home, "-o", Path(f"{site}.request"))
         + " --declared-records NUMBER",
     ]
     document = {"home": str(home), "site": site, "fingerprint": print_of}

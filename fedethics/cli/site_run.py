@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from fedethics.cli.output import Terminal, event_line, figure, say
+from fedethics.deployment.certificate_watch import CertificateWatch
 from fedethics.deployment.locking import stop_signal
 from fedethics.deployment.metrics import served
 from fedethics.deployment.site_node import WORK_GRACE_S, SiteNode
@@ -49,14 +50,14 @@ def run(
     site = SiteHome.open(home.resolve())
     node = SiteNode(site, preload=preload)
     with node.running():
-        watch = SiteWatch(site, node.contact)
+        watch, certificates = SiteWatch(site, node.contact), CertificateWatch(site)
         with served(metrics_port, lambda: watch.status) as port, _screen(log_json) as show:
             if metrics_port is not None:
                 show.say({"event": "metrics", "address": f"http://127.0.0.1:{port}/metrics"})
             try:
                 while not told.wait(_LOOK_S):
                     node.tend()
-                    for entry in watch.look(note=node.note):
+                    for entry in (*watch.look(note=node.note), *certificates.look()):
                         show.say(entry)
                     show.status(watch.status)
                 show.say({"event": "stopping", "why": _STOPPING})

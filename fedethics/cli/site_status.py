@@ -15,6 +15,8 @@ from fedethics.charter import document
 from fedethics.cli.output import AsJson, answer, figure, table
 from fedethics.cli.questions import Home
 from fedethics.commands import suggested
+from fedethics.deployment.certificate_watch import CALL, seen_end
+from fedethics.deployment.chain import ending
 from fedethics.deployment.locking import holder
 from fedethics.enrolment import files
 from fedethics.policy.model import load_policy
@@ -95,6 +97,8 @@ def _facts(site: SiteHome) -> dict[str, str]:
     charter = document.load(site.charter_path) if site.charter_path.exists() else None
     node = site.settings.node
     contact = site.path / "node" / "contact"
+    end = seen_end(site)
+    near = ending(end) if end else ""
     age = f"{time.time() - contact.stat().st_mtime:.0f} s ago" if contact.exists() else "never"
     return {
         "site": site.settings.site,
@@ -103,6 +107,7 @@ def _facts(site: SiteHome) -> dict[str, str]:
         "coordinator": node.superlink if node else "none",
         "node": "running" if holder(site.path / "node" / "lock") else "not running",
         "last-contact": age,
+        "certificate": f"{near}: {CALL}" if near else f"until {end.date()}" if end else "not seen",
     }
 
 

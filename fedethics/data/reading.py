@@ -21,6 +21,7 @@ from fedethics.data.records import Records, fingerprint, person_hash, row_hash
 from fedethics.data.table import encoding_hint, table_rows
 from fedethics.data.telling import tell, told_columns
 from fedethics.errors import DataError
+from fedethics.ownership import cannot_read
 
 MAX_PROBLEMS = 10
 # A group column that is emptier than this says nothing of the groups, whatever is left over.
@@ -59,7 +60,7 @@ def raw_rows(path: Path, terms: DataTerms) -> Iterator[tuple[int, dict[str, str]
     try:
         yield from table_rows(path, terms)
     except OSError as error:
-        raise DataError(f"data file {path} cannot be read: {error.strerror}") from error
+        raise DataError(f"data file {cannot_read(path, error)}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"data file {path} is not UTF-8 text; {encoding_hint(path)}") from error
     except (csv.Error, CellProblem) as error:

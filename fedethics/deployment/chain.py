@@ -119,6 +119,11 @@ def first_end(certificate: Path, ca: Path) -> datetime | None:
     return min((one.not_valid_after_utc for one in found), default=None)
 
 
+def last_end(ca: Path) -> datetime | None:
+    """Return when the last authority of a file ends; None where it cannot be read."""
+    return max((one.not_valid_after_utc for one in _certificates(ca, [])), default=None)
+
+
 def pem_blocks(data: bytes) -> bytes:
     """Return the certificates of a PEM file and nothing else that stands in it."""
     blocks = (one for one in _BLOCK.finditer(data) if one.group(1) == b"CERTIFICATE")

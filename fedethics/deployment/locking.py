@@ -44,6 +44,11 @@ def holder(path: Path) -> int | None:
     return processes.number(_held(path) or "")
 
 
+def is_held(path: Path) -> bool:
+    """Say whether some process holds the lock file `path`."""
+    return _held(path) is not None
+
+
 def end_holder(path: Path, *, timeout_s: float) -> bool:
     """Ask the holder of `path` to end and wait until it has; return whether there was one.
 

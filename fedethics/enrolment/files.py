@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fedethics.commands import command
 from fedethics.errors import EnrolmentError
+from fedethics.ownership import cannot_read
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
@@ -130,7 +131,7 @@ def read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise EnrolmentError(f"{path} cannot be read: {error.strerror}") from error
+        raise EnrolmentError(cannot_read(path, error)) from error
 
 
 def create(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:

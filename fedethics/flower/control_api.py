@@ -121,6 +121,14 @@ class Control:
             self._client.UnregisterNode(UnregisterNodeRequest(node_id=node.node_id))
         return tuple(sorted(node.name for node in gone))
 
+    def names(self) -> dict[int, str]:
+        """Return the name of each admitted node, by its number."""
+        return {
+            node.node_id: node.name
+            for node in self._nodes()
+            if node.status != NodeStatus.UNREGISTERED
+        }
+
     def online(self) -> tuple[str, ...]:
         """Return the names of the admitted nodes that are connected."""
         online = (node.name for node in self._nodes() if node.status == NodeStatus.ONLINE)

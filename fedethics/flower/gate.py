@@ -94,7 +94,7 @@ class Gate:
         path, method = str(scope.get("path", "")), scope.get("method")
         if scope["type"] != "http":
             return 404
-        if path == _HEALTH and method == "GET":
+        if path == _HEALTH and method in ("GET", "HEAD"):
             return 0
         if method != "POST" or not _FLEET.match(path):
             return 404

@@ -53,6 +53,7 @@ def _submit(options: argparse.Namespace) -> bool:
         _admit(control, options.keys, sites)
         _await_sites(control, sites, minimum=options.minimum, wait_s=options.wait_s)
         stopped = control.stop_unfinished(job=job)
+        config["node-names"] = ",".join(f"{node}={name}" for node, name in control.names().items())
         own, digest = control.start(options.app, config)
         _say("submitted", flower_run=str(own), sha256=digest, stopped=len(stopped))
         return _follow(control, own)

@@ -15,6 +15,7 @@ from typing import Any
 from fedethics.commands import suggested
 from fedethics.errors import PolicyError
 from fedethics.identity import Identity, verify
+from fedethics.ownership import cannot_read
 
 PURPOSE = "site-policy"
 
@@ -82,6 +83,6 @@ def _read(policy_path: Path) -> list[tuple[str, bytes]]:
         table: Any = json.loads(path.read_text(encoding="utf-8"))
         return [(str(e["public-key"]), bytes.fromhex(str(e["signature"]))) for e in table]
     except OSError as error:
-        raise PolicyError(f"signatures {path} cannot be read: {error.strerror}") from error
+        raise PolicyError(f"signatures {cannot_read(path, error)}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise PolicyError(f"signatures {path} are not a JSON list of signatures") from error

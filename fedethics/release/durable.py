@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from fedethics.errors import ReleaseError
+from fedethics.ownership import cannot_read
 
 
 def write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -48,7 +49,7 @@ def read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ReleaseError(
-            f"{path} cannot be read: {error.strerror}; the run directory is incomplete"
+            f"{cannot_read(path, error)}; the run directory is incomplete"
         ) from error
 
 

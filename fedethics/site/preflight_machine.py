@@ -28,8 +28,12 @@ _ASK_CUDA = (
 def machine(home: SiteHome) -> Iterator[Finding]:
     """Check free disk and memory, and that the device of the policy is there."""
     free = shutil.disk_usage(home.path).free
-    line = f"{free / _GIB:.1f} GiB free at {home.path}"
-    fix = "make room: a full disk stops the ledger, and with it all work"
+    rule = f"at least {_LEAST_DISK / _GIB:g} GiB, better {_GOOD_DISK / _GIB:g}"
+    line = f"{free / _GIB:.2f} GiB free at {home.path} ({rule})"
+    fix = (
+        f"make room until {_GOOD_DISK / _GIB:g} GiB are free: a full disk stops the ledger, and "
+        "with it all work"
+    )
     if free < _LEAST_DISK:
         yield fail("disk", line, fix=fix)
     elif free < _GOOD_DISK:
@@ -57,7 +61,7 @@ def _memory() -> Finding:
     available = available_memory()
     if available is None:
         return warn("memory", "cannot be read on this system", fix="see that 2 GiB are free")
-    line = f"{available / _GIB:.1f} GiB available"
+    line = f"{available / _GIB:.1f} GiB available (better {_GOOD_MEMORY / _GIB:g})"
     if available < _GOOD_MEMORY:
         return warn("memory", line, fix="end other programs, or give the node more memory: 2 GiB")
     return ok("memory", line)

@@ -17,12 +17,12 @@ from email.utils import parsedate_to_datetime
 from fedethics import proxies
 from fedethics.address import Address
 from fedethics.commands import suggested
+from fedethics.deployment.chain import ending, last_end
 from fedethics.proxies import Proxy
 from fedethics.site.finding import Finding, fail, ok, warn
 from fedethics.site.home import SiteHome
 
 _TIMEOUT_S = 6.0
-_NEAR_END_DAYS = 14
 _NOTABLE_SKEW_S = 30.0
 # Flower's node authentication takes timestamps within 305 s; the ledger, clocks within 300 s.
 _MOST_SKEW_S = 300.0
@@ -73,7 +73,7 @@ def coordinator(home: SiteHome, *, clock: Callable[[], datetime]) -> Iterator[Fi
             yield _unreachable(f"{table.superlink}{way}", error)
             return
         yield ok("coordinator", f"{table.superlink} answers{way}, with TLS by the right authority")
-        yield _certificate(connection, clock())
+        yield _certificate(connection, clock(), last_end(home.path / table.ca))
         yield _clocks(connection, host, clock)
 
 
@@ -138,13 +138,45 @@ def _unreachable(address: str, error: OSError) -> Finding:
     )
 
 
-def _certificate(connection: http.client.HTTPSConnection, now: datetime) -> Finding:
+def certificates_end(home: SiteHome) -> datetime | None:
+    """Return when the coordinator's certificate or its authority's ends; None without a connection.
+
+    Where it does not hold any more, the end is that of the authority, or unknown.
+    """
+    table = home.settings.node
+    if table is None:
+        return None
+    address = Address.parse(table.superlink)
+    proxy = proxies.proxy_for(address.host, address.port)
+    if proxy is not None and proxy.scheme != "http":
+        return None
+    try:
+        context = ssl.create_default_context(cafile=str(home.path / table.ca))
+        with closing(_connection(address.host, address.port, proxy, context)) as connection:
+            connection.connect()
+            shown = _shown_end(connection)
+    except (OSError, http.client.HTTPException):
+        return None
+    return min(filter(None, (shown, last_end(home.path / table.ca))))
+
+
+def _shown_end(connection: http.client.HTTPSConnection) -> datetime:
     shown = connection.sock.getpeercert() or {}  # never empty once verified
-    end = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(shown["notAfter"])), UTC)
-    days = (end - now).days
-    line = f"valid until {end.date()} ({days} days)"
-    if days < _NEAR_END_DAYS:
-        return warn("certificate", line, fix="tell the coordinator to renew it before the run")
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(shown["notAfter"])), UTC)
+
+
+def _certificate(
+    connection: http.client.HTTPSConnection, now: datetime, authority: datetime | None
+) -> Finding:
+    end = min(_shown_end(connection), authority or datetime.max.replace(tzinfo=UTC))
+    line = f"valid until {end.date()} ({(end - now).days} days)"
+    if ending(end, now=now):
+        return warn(
+            "certificate",
+            line,
+            fix="tell the coordinator's operator to renew it before the run: "
+            + suggested("federation", "renew-certificate", "--home", "THEIR-HOME"),
+        )
     return ok("certificate", line)
 
 

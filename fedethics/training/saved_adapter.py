@@ -12,6 +12,7 @@ from safetensors.numpy import load
 from fedethics.errors import ModelError
 from fedethics.training.hashes import saved_name
 from fedethics.training.learner import Learner
+from fedethics.ownership import cannot_read
 
 FILE = "adapter_model.safetensors"
 
@@ -30,7 +31,7 @@ def read_adapter(learner: Learner, directory: Path) -> NDArray[np.float32]:
         data = path.read_bytes()
         tensors = load(data)
     except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}; nothing was scored") from error
+        raise ModelError(f"{cannot_read(path, error)}; nothing was scored") from error
     except SafetensorError as error:
         raise ModelError(f"{path} is not a safetensors file: {error}") from error
     names = {name: saved_name(name) for name in learner.parameters}
