@@ -19,6 +19,13 @@ def suggested(*words: object) -> str:
     return command("fedethics", *words)
 
 
+def join_again(home: Path) -> str:
+    """Return the command by which a site joins, also another time."""
+    return suggested(
+        "site", "join", "--home", home, "--fingerprint", "FINGERPRINT-TOLD", "INVITATION"
+    )
+
+
 def _word(word: object) -> str:
     text = str(word)
     if isinstance(word, Path) and text.startswith("-"):

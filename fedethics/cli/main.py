@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 import typer
 
@@ -24,6 +25,7 @@ from fedethics.cli import (
 )
 from fedethics.cli.output import say
 from fedethics.errors import EXIT_UNEXPECTED, FedethicsError, RunError
+from fedethics.unreadable import cannot_read
 
 app = typer.Typer(
     help="Federated, private and fair fine-tuning across institutions: the tools of its officers.",
@@ -57,6 +59,11 @@ def main() -> None:
     except BrokenPipeError:
         # The reader of our output went away, as `head` does.
         raise SystemExit(EXIT_UNEXPECTED) from None
+    except PermissionError as error:
+        # A home of another account, met before any file of it was opened.
+        path = Path(str(error.filename or "."))
+        typer.echo(f"fedethics: [{RunError.code}] {cannot_read(path, error)}", err=True)
+        raise SystemExit(RunError.exit_code) from None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.charter.signing import standing
-from fedethics.commands import suggested
+from fedethics.commands import join_again, suggested
 from fedethics.enrolment.invitation import read_accepted
 from fedethics.errors import FedethicsError, PolicyRefusal
 from fedethics.identity import fingerprint
@@ -53,7 +53,7 @@ def charter(home: SiteHome) -> Iterator[Finding]:
         yield fail(
             "charter",
             "this site has not joined a federation",
-            fix=suggested("site", "join", "--home", home.path, "INVITATION"),
+            fix=join_again(home.path),
         )
         return
     agreed = document.load(home.charter_path)
@@ -120,7 +120,7 @@ def permit_now(home: SiteHome) -> Permit:
 
 
 def _joined(home: SiteHome, agreed: Charter, named: str) -> Finding:
-    again = suggested("site", "join", "--home", home.path, "INVITATION")
+    again = join_again(home.path)
     path = home.path / "invitation"
     if not path.exists():
         return warn("charter", f"{named}; no invitation is kept here", fix=again)

@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 
 from fedethics import proxies
 from fedethics.address import Address
-from fedethics.commands import suggested
+from fedethics.commands import join_again, suggested
 from fedethics.deployment.chain import ending, last_end
 from fedethics.proxies import Proxy
 from fedethics.site.finding import Finding, fail, ok, warn
@@ -44,7 +44,7 @@ def coordinator(home: SiteHome, *, clock: Callable[[], datetime]) -> Iterator[Fi
         yield fail(
             "coordinator",
             f"{home.path}/site.toml has no [node]: this site knows no coordinator",
-            fix=suggested("site", "join", "--home", home.path, "INVITATION"),
+            fix=join_again(home.path),
         )
         return
     address = Address.parse(table.superlink)
@@ -60,7 +60,7 @@ def coordinator(home: SiteHome, *, clock: Callable[[], datetime]) -> Iterator[Fi
         yield fail(
             "coordinator",
             f"the authority's certificate {home.path / table.ca} cannot be read ({error})",
-            fix=suggested("site", "join", "--home", home.path, "INVITATION"),
+            fix=join_again(home.path),
         )
         return
     with closing(_connection(host, port, proxy, context)) as connection:

@@ -14,6 +14,7 @@ from fedethics.canonical import Json
 from fedethics.errors import LedgerError, LedgerTampered
 from fedethics.privacy.ledger.book import Book
 from fedethics.privacy.ledger.model import Sealed
+from fedethics.unreadable import cannot_read
 
 
 class HeadFile:
@@ -35,9 +36,7 @@ class HeadFile:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise LedgerError(
-                f"ledger head {self.path} cannot be read: {error.strerror}"
-            ) from error
+            raise LedgerError(f"ledger head {cannot_read(self.path, error)}") from error
         try:
             table = canonical.parse(data)
             if not isinstance(table, dict) or set(table) != {"entry", "signature"}:

@@ -14,6 +14,7 @@ from fedethics.privacy.ledger.head_file import HeadFile, pending_entry
 from fedethics.privacy.ledger.model import LedgerHead
 from fedethics.privacy.ledger.receipt import read_receipt
 from fedethics.privacy.ledger.store import Store
+from fedethics.unreadable import cannot_read
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +110,10 @@ def _read_copy(path: Path, public_key: str | None) -> Book:
     """Read a copy: a killed process left a journal, which SQLite can only undo by writing."""
     journal = path.with_name(path.name + "-journal")
     if not journal.exists():
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise LedgerError(f"ledger {cannot_read(path, error)}") from error
         raise LedgerError(f"ledger {path} cannot be read; check its permissions")
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
