@@ -22,8 +22,8 @@ from fedethics.charter.model import Charter
 from fedethics.charter.template import unfilled
 from fedethics.errors import CharterError
 from fedethics.identity import Identity, public_key_term, verify
-from fedethics.terms import KEY, SIGNATURE, TIME, term
 from fedethics.ownership import cannot_read
+from fedethics.terms import KEY, SIGNATURE, TIME, term
 
 SignerRole = Literal[StakeholderRole, "site", "coordinator"]
 ROLES: tuple[str, ...] = (*get_args(StakeholderRole), "site", "coordinator")

@@ -10,9 +10,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from fedethics.errors import ModelError
+from fedethics.ownership import cannot_read
 from fedethics.training.hashes import saved_name
 from fedethics.training.learner import Learner
-from fedethics.ownership import cannot_read
 
 FILE = "adapter_model.safetensors"
 
