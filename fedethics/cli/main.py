@@ -25,7 +25,7 @@ from fedethics.cli import (
 )
 from fedethics.cli.output import say
 from fedethics.errors import EXIT_UNEXPECTED, FedethicsError, RunError
-from fedethics.unreadable import cannot_read
+from fedethics.ownership import cannot_read
 
 app = typer.Typer(
     help="Federated, private and fair fine-tuning across institutions: the tools of its officers.",

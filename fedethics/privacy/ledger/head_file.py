@@ -12,9 +12,9 @@ from pathlib import Path
 from fedethics import canonical
 from fedethics.canonical import Json
 from fedethics.errors import LedgerError, LedgerTampered
+from fedethics.ownership import cannot_read
 from fedethics.privacy.ledger.book import Book
 from fedethics.privacy.ledger.model import Sealed
-from fedethics.unreadable import cannot_read
 
 
 class HeadFile:

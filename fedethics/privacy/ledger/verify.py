@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedethics.errors import LedgerError, LedgerTampered
+from fedethics.ownership import cannot_read
 from fedethics.privacy.ledger.book import Book
 from fedethics.privacy.ledger.head_file import HeadFile, pending_entry
 from fedethics.privacy.ledger.model import LedgerHead
 from fedethics.privacy.ledger.receipt import read_receipt
 from fedethics.privacy.ledger.store import Store
-from fedethics.unreadable import cannot_read
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
