@@ -23,8 +23,11 @@ class Compute:
         cache: where the frozen layers' output lies: "memory", or "disk", a file without a name
             that no other process can open and that is gone when this one ends, however it ends.
         cache_gib: the most that one part of a data set may take there; above it, the frozen
-            layers run in every step.
+            layers run in every step. Reckoned from public numbers: the records declared, each of
+            the greatest length.
         cache_dir: folder of that file.
+        batches: "proven" computes records in batches of constant shapes, each proven on this
+            machine to keep them apart; "alone" computes every record by itself, which is slower.
     """
 
     device: Literal["cpu", "cuda"] = term(default="cpu")
@@ -33,4 +36,5 @@ class Compute:
     checkpointing: bool = term(default=False)
     cache: Literal["memory", "disk"] = term(default="memory")
     cache_gib: float = term(default=4.0, above=0)
+    batches: Literal["proven", "alone"] = term(default="proven")
     cache_dir: str = term(default="/var/tmp", nonempty=True)  # noqa: S108  a file without a name

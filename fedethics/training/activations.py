@@ -1,4 +1,4 @@
-"""What the trained layers read of each record: computed once where it can be, batched by length.
+"""What the trained layers read of each record: computed once where it can be, batched by shape.
 
 Where the layers below the first trained one can be split off, they never change and use no dropout,
 so their output for a text is a constant: it is computed once, and gradients from it equal those
@@ -7,18 +7,15 @@ through the whole network. Elsewhere a record is its token ids, and every step r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-# A batch ends where the next record would pad the shortest one by more than this.
-_STRETCH = 1.5
-_SLACK_TOKENS = 8
+from fedethics.training.batch_shapes import Shape
 
 
 # Sensitive: hidden states and token ids determine the text they were computed from.
@@ -45,29 +42,63 @@ class Activations:
         """Return the records of both, in order: pooled training in simulations."""
         return Activations(self.hidden + other.hidden)
 
-    def batches(self, rows: NDArray[np.intp], size: int) -> Iterator[Batch]:
-        """Yield `rows` in batches of at most `size`, records of like length together.
+    def batches(self, rows: NDArray[np.intp], shape_of: Callable[[int], Shape]) -> Iterator[Batch]:
+        """Yield `rows` in batches, each of the shape that its records' own lengths give.
 
-        Sums over records do not depend on how they are batched; padding and memory do.
+        Guarantee: the shape of a record's batch depends on that record's length alone.
+
+        Args:
+            rows: which records, in any order.
+            shape_of: the shape for a length in tokens.
         """
-        lengths = np.array([len(self.hidden[row]) for row in rows])
-        order = np.argsort(lengths, kind="stable")
-        for place in _cuts(lengths[order], size):
-            chosen = rows[order[place]]
-            yield Batch(rows=chosen, hidden=tuple(self.hidden[row] for row in chosen))
+        by_shape: dict[Shape, list[int]] = {}
+        for row in rows.tolist():
+            by_shape.setdefault(shape_of(len(self.hidden[row])), []).append(row)
+        for shape in sorted(by_shape, key=lambda one: one.length):
+            chosen = by_shape[shape]
+            for start in range(0, len(chosen), shape.used):
+                yield self._shaped(chosen[start : start + shape.used], shape)
+
+    def together(self, rows: NDArray[np.intp]) -> Batch:
+        """Return `rows` as one batch, padded to the longest.
+
+        Danger: in it the last bits of a record's numbers may depend on the others. It serves
+        comparisons; nothing that leaves a site is computed from it.
+        """
+        return Batch(rows=rows, hidden=tuple(self.hidden[row] for row in rows))
+
+    def _shaped(self, chosen: list[int], shape: Shape) -> Batch:
+        hidden = [self.hidden[row] for row in chosen]
+        # Shorter than the shape: see Shape.used.
+        filler = torch.zeros_like(hidden[0][: max(1, shape.length - 1)])
+        hidden += [filler] * (shape.rows - len(hidden))
+        return Batch(rows=np.array(chosen, dtype=np.intp), hidden=tuple(hidden), shape=shape)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Batch:
-    """A physical batch: b records, not padded yet, since what is padded depends on the task.
+    """A physical batch, not padded yet, since what is padded depends on the task.
 
     Attributes:
-        rows: which records these are, shape (b,).
-        hidden: as in Activations, b entries.
+        rows: which records these are, shape (m,).
+        hidden: as in Activations, b entries: those of the m records, then zeros that fill it up.
+        shape: what it is padded to; None for its longest entry, without filling.
     """
 
     rows: NDArray[np.intp]
     hidden: tuple[Tensor, ...]
+    shape: Shape | None = None
+
+    @property
+    def length(self) -> int:
+        """Tokens that every sequence of it is padded to; 0 for its longest."""
+        return self.shape.length if self.shape else 0
+
+    def targets(self, labels: NDArray[np.int8]) -> Tensor:
+        """Return the label of each entry, int64, shape (b,); 0 for what fills the batch up."""
+        targets = torch.zeros(len(self.hidden), dtype=torch.int64)
+        targets[: len(self.rows)] = torch.from_numpy(labels[self.rows].astype(np.int64))
+        return targets
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,10 +114,15 @@ class Padded:
     lengths: Tensor
 
     @classmethod
-    def of(cls, sequences: Sequence[Tensor], *, pad_id: int) -> Padded:
-        """Pad `sequences` to the longest; ids with `pad_id`, states with zero."""
-        filler = 0 if sequences[0].is_floating_point() else pad_id
-        inputs = pad_sequence(list(sequences), batch_first=True, padding_value=filler)
+    def of(cls, sequences: Sequence[Tensor], *, pad_id: int, length: int = 0) -> Padded:
+        """Pad `sequences` to `length`, or to the longest; ids with `pad_id`, states with zero."""
+        first = sequences[0]
+        filler = 0 if first.is_floating_point() else pad_id
+        most = max(length, *(len(one) for one in sequences))
+        # Fresh memory: a record's numbers must not follow from where its states happen to lie.
+        inputs = first.new_full((len(sequences), most, *first.shape[1:]), filler)
+        for row, one in zip(inputs, sequences, strict=True):
+            row[: len(one)] = one
         lengths = torch.tensor([len(one) for one in sequences], device=inputs.device)
         return cls(inputs, lengths)
 
@@ -99,13 +135,3 @@ class Padded:
         """1 where there is a token, int64, shape (b, tokens)."""
         places = torch.arange(self.inputs.shape[1], device=self.lengths.device)
         return (places < self.lengths[:, None]).long()
-
-
-def _cuts(lengths: NDArray[np.int64], size: int) -> Iterator[slice]:
-    """Yield slices of increasing lengths that pad little and hold at most `size`."""
-    start = 0
-    for end in range(1, len(lengths) + 1):
-        full = end - start == size
-        if end == len(lengths) or full or lengths[end] > _STRETCH * lengths[start] + _SLACK_TOKENS:
-            yield slice(start, end)
-            start = end

@@ -11,20 +11,22 @@ Source: Dirac canaries: Nasr et al. 2023 (arXiv 2302.07956).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fedethics.privacy.noise import NoiseSource
 from fedethics.training.activations import Activations, Batch
+from fedethics.training.batch_shapes import ALONE
 from fedethics.training.clipping import Site
 from fedethics.training.dp_sgd import private_mean, sampled_sum, with_moved_norm
 from fedethics.training.factors import trained_coordinates
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
+from fedethics.training.per_sample import Sampled
 
 _STRETCH = 10.0
 
@@ -39,11 +41,13 @@ class _Canaries:
     def size(self) -> int:
         return self._size
 
-    def __call__(self, batch: Batch, labels: NDArray[np.int8]) -> tuple[Tensor, Tensor]:
-        rows = torch.from_numpy(batch.rows)
-        samples = torch.zeros(len(rows), self._size)
-        samples[torch.arange(len(rows)), self._places[rows]] = self._length
-        return samples, torch.zeros(len(labels[batch.rows]))
+    def each(
+        self, activations: Activations, rows: NDArray[np.intp], _labels: NDArray[np.int8]
+    ) -> Iterator[tuple[Batch, Sampled]]:
+        for batch in activations.batches(rows, lambda _: ALONE):
+            samples = torch.zeros(1, self._size)
+            samples[0, self._places[batch.rows]] = self._length
+            yield batch, (samples, torch.zeros(1))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from fedethics.charter.training_terms import ModelTerms
 from fedethics.errors import ModelError
@@ -44,7 +45,7 @@ class CausalLM:
         Raises:
             ModelError: one answer begins with the other, or max-tokens leaves no room for texts.
         """
-        self._network, self._tokenizer = network, tokenizer
+        self._network, self.tokenizer = network, tokenizer
         head, _, tail = terms.prompt.partition("{text}")
         self._head, self._tail = self._tokens(head), self._tokens(tail)
         answers = [self._tokens(terms.answer.replace("{label}", name)) for name in names]
@@ -55,6 +56,8 @@ class CausalLM:
                 "model's tokens; their probabilities could not be told apart. End them with a mark"
             )
         self._answers = [torch.tensor(answer, device=network.device) for answer in answers]
+        self._counts = torch.tensor([len(one) for one in answers], device=network.device)
+        self._padded_answers = pad_sequence(self._answers, batch_first=True)
         # Then nothing but the prompt is read, and both answers are scored at its last token.
         self._single = len(longer) == 1
         # Then the prompt with the longer answer holds the other view: it cannot see what follows.
@@ -82,6 +85,12 @@ class CausalLM:
             return (entry,)
         return self._view(entry, 0), self._view(entry, 1)
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest entry: prompt, text and what both answers add."""
+        added = sum(len(answer) - 1 for answer in self._answers)
+        return len(self._head) + self._room + len(self._tail) + added
+
     def join(self, views: Sequence[Tensor]) -> Tensor:
         """Return the entry of a record from its views."""
         if self._nested:
@@ -93,32 +102,36 @@ class CausalLM:
     def logits(self, batch: Batch) -> Tensor:
         """Return the log-probability of each answer, shape (b, 2); softmax shares it out."""
         if self._single:
-            padded = self._network.pad(list(batch.hidden))
+            padded = self._network.pad(list(batch.hidden), length=batch.length)
             rows = torch.arange(len(batch.hidden), device=padded.lengths.device)
             every = self._network.token_logits(padded, rows, padded.lengths - 1)
             return every.log_softmax(dim=1)[:, torch.cat(self._answers)]
-        both = [self._log_probabilities(batch, [answer] * len(batch.rows)) for answer in (0, 1)]
+        both = [self._log_probabilities(batch, [answer] * len(batch.hidden)) for answer in (0, 1)]
         return torch.stack(both, dim=1)
 
     def losses(self, batch: Batch, targets: Tensor) -> Tensor:
         """Return the mean loss of each record's own answer tokens, shape (b,)."""
         chosen = [int(target) for target in targets]
-        counts = torch.tensor([len(self._answers[answer]) for answer in chosen])
-        return -self._log_probabilities(batch, chosen) / counts.to(targets.device)
+        return -self._log_probabilities(batch, chosen) / self._counts[targets]
 
     def _log_probabilities(self, batch: Batch, chosen: Sequence[int]) -> Tensor:
         """Return the log-probability of the chosen answer of each record, shape (b,)."""
         pairs = zip(batch.hidden, chosen, strict=True)
-        padded = self._network.pad([self._view(entry, answer) for entry, answer in pairs])
-        answers = [self._answers[answer] for answer in chosen]
-        counts = torch.tensor([len(answer) for answer in answers], device=padded.lengths.device)
-        rows = torch.repeat_interleave(counts)
+        views = [self._view(entry, answer) for entry, answer in pairs]
+        padded = self._network.pad(views, length=batch.length)
+        own = torch.tensor(chosen, device=padded.lengths.device)
+        counts, answers = self._counts[own], self._padded_answers[own]
+        # As many places for each record as the longer answer has: a product of as many rows as
+        # the mates' answers happen to have would change the last bits of all of them.
+        within = torch.arange(answers.shape[1], device=own.device)
+        real = within < counts[:, None]
         # The answer's first token is predicted by the prompt's last one, which stands here:
-        starts = padded.lengths - counts
-        within = torch.cat([torch.arange(len(answer)) for answer in answers]).to(rows.device)
-        every = self._network.token_logits(padded, rows, starts[rows] + within).log_softmax(dim=1)
-        own = every.gather(1, torch.cat(answers)[:, None])[:, 0]
-        return own.new_zeros(len(answers)).index_add(0, rows, own)
+        places = (padded.lengths - counts)[:, None] + within
+        places = torch.where(real, places, (padded.lengths - 1)[:, None])
+        rows = torch.arange(len(own), device=own.device).repeat_interleave(len(within))
+        every = self._network.token_logits(padded, rows, places.flatten()).log_softmax(dim=1)
+        found = every.gather(1, answers.flatten()[:, None]).view(answers.shape)
+        return torch.where(real, found, 0.0).sum(dim=1)
 
     def _view(self, entry: Tensor, answer: int) -> Tensor:
         first, second = (len(one) - 1 for one in self._answers)
@@ -128,5 +141,5 @@ class CausalLM:
         return torch.cat([entry[:prompt], entry[prompt + first :]])
 
     def _tokens(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids

@@ -7,7 +7,7 @@ here on purpose, on the very functions that a site runs. Nothing real is read.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,19 +15,18 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fedethics.charter.model import Charter
 from fedethics.errors import FedethicsError, TrainingError
 from fedethics.policy.compute import Compute
 from fedethics.privacy.noise import NoiseSource
 from fedethics.training.accountants import cross_check
-from fedethics.training.activations import Batch
+from fedethics.training.activations import Activations, Batch
 from fedethics.training.check_bench import RECORDS, Bench
-from fedethics.training.engines import ENGINES
+from fedethics.training.engines import ENGINES, engine_for
 from fedethics.training.guards import refuse_unsupported
 from fedethics.training.learner import Learner
-from fedethics.training.per_sample import Gradients
+from fedethics.training.per_sample import Gradients, Sampled
 from fedethics.training.self_test import self_test
 
 _NEVER = 1e-12
@@ -129,21 +128,26 @@ def _unclipped(bench: Bench) -> str:
 
 
 def _coupled(bench: Bench) -> str:
-    rows = np.arange(RECORDS)
-    with bench.site() as site, bench.learner.plainly():
-        hidden = site.activations.hidden
-        among, _ = site.gradients(Batch(rows=rows, hidden=hidden), site.labels)
-        # The longest record left out: what is shared with it changes for all others.
-        kept = np.argsort([len(one) for one in hidden], kind="stable")[:-1]
-        without, _ = site.gradients(
-            Batch(rows=kept, hidden=tuple(hidden[row] for row in kept)), site.labels
+    rows, learner = np.arange(RECORDS), bench.learner
+    # The longest record left out: what is shared with it changes for all others.
+    kept = np.argsort([len(one) for one in bench.activations.hidden], kind="stable")[:-1]
+    with learner.lock, learner.plainly(), ENGINES[engine_for(learner)](learner) as engine:
+        learner.load(bench.vector)
+        company, fewer = (
+            engine(bench.activations.together(chosen), bench.labels)[0] for chosen in (rows, kept)
         )
-        apart = float((among[kept] - without).abs().max() / among.abs().max())
-        moved = float((bench.total(site, rows) - bench.total(site, kept)).norm())
-    moved /= bench.terms.clipping_norm
+    apart = float((company[kept] - fewer).abs().max() / company.abs().max())
     _require(apart <= _TOLERANCE, f"one record more changes others' gradients by {apart:.1e}")
-    _require(moved <= 1 + _TOLERANCE, f"one record moves the sum by {moved:.3f} clipping norms")
-    return f"one record more moves the sum by {moved:.3f} clipping norms, others by {apart:.0e}"
+    with bench.site() as site:
+        among, without = (
+            {row: gradient for row, gradient, _ in site.weighted(chosen)} for chosen in (rows, kept)
+        )
+        changed = [row for row in kept.tolist() if not torch.equal(among[row], without[row])]
+        moved = float((bench.total(site, rows) - bench.total(site, kept)).double().norm())
+    moved /= bench.terms.clipping_norm
+    _require(not changed, f"one record more changes the gradients of {len(changed)} others")
+    _require(moved <= 1, f"one record moves the sum by {moved:.6f} clipping norms")
+    return f"one record more moves the sum by {moved:.3f} clipping norms, others by no bit"
 
 
 def _empty(bench: Bench) -> str:
@@ -162,17 +166,10 @@ def _filled(bench: Bench) -> str:
 
 
 def _desynchronised(bench: Bench) -> str:
-    one, all_at_once = (
-        bench.train(
-            NoiseSource.fixed(b"dp-check"),
-            None,
-            physical_batch=size,
-            sampling_rate=0.1,
-            steps=6,
-            noise="fast",
-        )
-        for size in (1, RECORDS)
-    )
+    changes = {"sampling_rate": 0.1, "steps": 6, "noise": "fast"}
+    all_at_once = bench.train(NoiseSource.fixed(b"dp-check"), None, **changes)
+    with bench.learner.alone():
+        one = bench.train(NoiseSource.fixed(b"dp-check"), None, **changes)
     scale = float(np.abs(all_at_once.update).max()) or 1.0
     apart = float(np.abs(one.update - all_at_once.update).max()) / scale
     _require(one.stats.steps == 6 and apart <= _TOLERANCE, f"split batches differ by {apart:.1e}")
@@ -208,10 +205,12 @@ class _Poisoned:
     def size(self) -> int:
         return self._honest.size
 
-    def __call__(self, batch: Batch, labels: NDArray[np.int8]) -> tuple[Tensor, Tensor]:
-        samples, losses = self._honest(batch, labels)
-        samples[torch.from_numpy(batch.rows == 0).to(samples.device)] = float("nan")
-        return samples, losses
+    def each(
+        self, activations: Activations, rows: NDArray[np.intp], labels: NDArray[np.int8]
+    ) -> Iterator[tuple[Batch, Sampled]]:
+        for batch, (samples, losses) in self._honest.each(activations, rows, labels):
+            samples[torch.from_numpy(batch.rows == 0).to(samples.device)] = float("nan")
+            yield batch, (samples, losses)
 
 
 def _shared_seed(bench: Bench) -> str:
@@ -233,9 +232,8 @@ def _uncovered(bench: Bench) -> str:
     stray = sorted(trained ^ set(learner.parameters))
     _require(not stray, f"trained and not clipped: {stray}")
     with bench.site() as site:
-        everything = Batch(rows=np.arange(RECORDS), hidden=site.activations.hidden)
-        samples, _ = site.gradients(everything, site.labels)
-    _require(samples.shape == (RECORDS, learner.size), f"gradients of shape {samples.shape}")
+        sizes = [len(gradient) for _, gradient, _ in site.weighted(np.arange(RECORDS))]
+    _require(sizes == [learner.size] * RECORDS, f"gradients of sizes {sizes}")
     return f"all {len(trained)} trained tensors have a gradient for each record"
 
 

@@ -72,7 +72,7 @@ class Bench:
     @contextmanager
     def site(self) -> Iterator[Site]:
         """Give what gradients are taken from, with the learner held."""
-        engine = gradients_of(self.learner, batch=RECORDS)
+        engine = gradients_of(self.learner)
         with self.learner.lock, engine as gradients:
             self.learner.load(self.vector)
             yield Site(

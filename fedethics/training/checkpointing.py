@@ -23,12 +23,19 @@ def checkpoint_layers(layers: Iterable[nn.Module], *, active: Callable[[], bool]
 
 
 def _wrap(layer: nn.Module, active: Callable[[], bool]) -> None:
-    plain = layer.forward
+    vars(layer)["forward"] = _Checkpointed(layer.forward, active)
 
-    def forward(*given: Any, **named: Any) -> Any:  # noqa: ANN401  a layer's own
-        if not (active() and torch.is_grad_enabled()):
-            return plain(*given, **named)
+
+class _Checkpointed:
+    """A layer's forward pass; an object and no closure, so that a copied model calls its own."""
+
+    def __init__(self, plain: Callable[..., Any], active: Callable[[], bool]) -> None:
+        self._plain, self._active = plain, active
+
+    def __call__(self, *given: Any, **named: Any) -> Any:  # noqa: ANN401  a layer's own
+        if not (self._active() and torch.is_grad_enabled()):
+            return self._plain(*given, **named)
         # No layer draws random numbers here (eval mode), so there is no generator to restore.
-        return checkpoint(plain, *given, use_reentrant=False, preserve_rng_state=False, **named)
-
-    vars(layer)["forward"] = forward
+        return checkpoint(
+            self._plain, *given, use_reentrant=False, preserve_rng_state=False, **named
+        )

@@ -17,19 +17,24 @@ class Classification:
     """Reads a record as its text; the loss of a record is its cross-entropy."""
 
     def __init__(self, network: Network, tokenizer: Any, terms: ModelTerms) -> None:  # noqa: ANN401
-        self._network, self._tokenizer, self._terms = network, tokenizer, terms
+        self._network, self.tokenizer, self._terms = network, tokenizer, terms
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return token ids of each text, longer texts cut at the end."""
-        encoded: list[list[int]] = self._tokenizer(
+        encoded: list[list[int]] = self.tokenizer(
             list(texts), truncation=True, max_length=self._terms.max_tokens
         )["input_ids"]
         # No network reads nothing: an empty text is one padding token.
-        return [ids or [self._tokenizer.pad_token_id] for ids in encoded]
+        return [ids or [self.tokenizer.pad_token_id] for ids in encoded]
 
     def views(self, entry: Tensor) -> tuple[Tensor, ...]:
         """Return the sequences that are read of a record: its text."""
         return (entry,)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest entry."""
+        return self._terms.max_tokens
 
     def join(self, views: Sequence[Tensor]) -> Tensor:
         """Return the entry of a record from its views."""
@@ -37,7 +42,9 @@ class Classification:
 
     def logits(self, batch: Batch) -> Tensor:
         """Return the head's logits, shape (b, 2)."""
-        return self._network.class_logits(self._network.pad(list(batch.hidden)))
+        return self._network.class_logits(
+            self._network.pad(list(batch.hidden), length=batch.length)
+        )
 
     def losses(self, batch: Batch, targets: Tensor) -> Tensor:
         """Return the loss of each record, shape (b,)."""

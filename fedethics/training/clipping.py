@@ -1,15 +1,18 @@
 """Sums of clipped gradients: each unit adds a vector of bounded length, whatever the others are.
 
 A unit is a record, or a person with all of that person's rows: then the mean of the rows' gradients
-is clipped, once. `clipped_sum` adds in float64. `integer_sum` adds integers, so that exact discrete
-noise can follow; there every record is computed by itself, because in a batch the last bits of one
-record's gradient depend on its neighbours' length, and a rounding may turn on them.
+is clipped, once. Records' gradients are computed apart (batch_shapes.py), clipped in float64, and
+rounded to a grid of the clipping norm, so that sums are sums of integers: what one unit adds is the
+same, bit for bit, whatever the other units are and in whichever order they come. `clipped_sum` has
+a fine grid and answers in float64; `integer_sum` has a coarse one, on which exact discrete noise
+can follow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,15 +20,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedethics.privacy.gaussian_shares import NORM_STEPS
-from fedethics.training.activations import Activations, Batch
+from fedethics.training.activations import Activations
 from fedethics.training.factors import trained_coordinates
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
 from fedethics.training.per_sample import Gradients
+from fedethics.training.workers import one_thread
 
-# Keeps a clipped gradient below the norm whatever float32 rounds up.
+# Keeps a clipped gradient below the norm whatever rounding adds: half a grid step a coordinate is
+# below it for any number of parameters that fits into memory.
 _ROUNDING = 1e-6
-_LONGEST = 1e30
+# Grid steps to a clipping norm where sums are answered in float64. Eight million units of that norm
+# fit into an int64.
+_FINE_STEPS = 2.0**40
 
 
 # Sensitive: labels and units are the site's own.
@@ -50,13 +57,13 @@ class Site:
     units: NDArray[np.int64]
     weights: NDArray[np.float64] | None = None
 
-    def weighted(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the weighted gradients of a batch's records, and their plain losses."""
-        samples, losses = self.gradients(batch, self.labels)
-        if self.weights is not None:
-            factors = torch.from_numpy(self.weights[batch.rows]).to(samples)
-            samples = samples * factors[:, None]
-        return samples, losses
+    def weighted(self, rows: NDArray[np.intp]) -> Iterator[tuple[int, Tensor, float]]:
+        """Yield each of `rows` with its weighted gradient, float64, shape (p,), and plain loss."""
+        found = self.gradients.each(self.activations, rows, self.labels)
+        for batch, (samples, losses) in found:
+            for row, sample, loss in zip(batch.rows.tolist(), samples, losses, strict=True):
+                weight = 1.0 if self.weights is None else float(self.weights[row])
+                yield row, sample.double() * weight, float(loss)
 
     @property
     def unit_count(self) -> int:
@@ -84,25 +91,18 @@ class ClippedSum:
     non_finite: int = 0
 
 
-@dataclass(slots=True, eq=False)
-class _Chunk:
-    """Gradients of some units, shape (u, p), and the losses of their records."""
-
-    gradients: Tensor
-    losses: Tensor = field(default_factory=lambda: torch.zeros(0))
-
-
 def clipped_sum(site: Site, sampled: NDArray[np.intp], *, terms: LocalTerms) -> ClippedSum:
-    """Return the float64 sum of the sampled units' clipped gradients; zero for no units.
+    """Return the sum of the sampled units' clipped gradients, float64; zero for no units.
 
-    Guarantee: each unit adds a vector of L2 norm at most `terms.clipping_norm`, whatever the
-    other units are; a unit whose gradient is not finite adds zero.
+    Guarantee: each unit adds a vector of L2 norm at most `terms.clipping_norm`, the same one
+    whatever the other units are; a unit whose gradient is not finite adds zero. The sum itself is
+    exact on the grid, but for one rounding to float64 at its end.
     """
-    mask = torch.from_numpy(trained_coordinates(site.learner, terms.frozen))
-    result = ClippedSum(total=torch.zeros(len(mask), dtype=torch.float64), units=len(sampled))
-    for chunk in _chunks(site, sampled, terms.physical_batch):
-        gradients, factors = _bounded(chunk, mask, terms, result)
-        result.total += (factors.to(gradients.dtype) @ gradients).double().cpu()
+    if not math.isfinite(terms.clipping_norm):
+        return _sum(site, sampled, terms, torch.float64, lambda clipped: clipped)
+    scale = _FINE_STEPS / terms.clipping_norm
+    result = _sum(site, sampled, terms, torch.int64, lambda clipped: (clipped * scale).round())
+    result.total = result.total.double() / scale
     return result
 
 
@@ -112,13 +112,8 @@ def integer_sum(site: Site, sampled: NDArray[np.intp], *, terms: LocalTerms) -> 
     Guarantee: each unit adds an integer vector of squared L2 norm at most NORM_STEPS squared,
     checked in integer arithmetic, and the same one whatever the other units are.
     """
-    mask = torch.from_numpy(trained_coordinates(site.learner, terms.frozen))
-    result = ClippedSum(total=torch.zeros(len(mask), dtype=torch.int64), units=len(sampled))
-    for chunk in _chunks(site, sampled, 1):
-        gradients, factors = _bounded(chunk, mask, terms, result)
-        for gradient, factor in zip(gradients.double(), factors, strict=True):
-            result.total += grid_steps(gradient * factor * terms.grid_scale).cpu()
-    return result
+    scale = terms.grid_scale
+    return _sum(site, sampled, terms, torch.int64, lambda clipped: grid_steps(clipped * scale))
 
 
 def grid_steps(steps: Tensor) -> Tensor:
@@ -135,41 +130,66 @@ def grid_steps(steps: Tensor) -> Tensor:
     return torch.zeros(len(steps), dtype=torch.int64, device=steps.device)
 
 
-def _bounded(
-    chunk: _Chunk, mask: Tensor, terms: LocalTerms, result: ClippedSum
-) -> tuple[Tensor, Tensor]:
-    """Return the gradients and the factor in [0, 1] that clips each; count what was seen."""
-    gradients = chunk.gradients
-    if not bool(mask.all()):
-        gradients = torch.where(mask.to(gradients.device), gradients, 0.0)
-    norms = torch.linalg.vector_norm(gradients, dim=1, dtype=torch.float64)
-    # Beyond this, the factor that clips it is a float32 of few bits, and would not clip.
-    finite = torch.isfinite(norms) & (norms < _LONGEST)
-    if not bool(finite.all()):
-        # Not a product with zero: that would keep a NaN, and the NaN would tell of the record.
-        gradients = torch.where(finite[:, None], gradients, 0.0)
+def _sum(
+    site: Site,
+    sampled: NDArray[np.intp],
+    terms: LocalTerms,
+    kind: torch.dtype,
+    on_grid: Callable[[Tensor], Tensor],
+) -> ClippedSum:
+    """Add what `on_grid` makes of each sampled unit's clipped gradient."""
+    mask = torch.from_numpy(trained_coordinates(site.learner, terms.frozen))
+    result = ClippedSum(total=torch.zeros(len(mask), dtype=kind), units=len(sampled))
+    total = result.total
     limit = terms.clipping_norm * (1.0 - _ROUNDING)
-    # Infinite clipping (no privacy) gives min(1, inf) = 1.
-    factors = (limit / norms.clamp(min=1e-30)).clamp(max=1.0).where(finite, 0.0)
-    result.loss += float(chunk.losses[torch.isfinite(chunk.losses)].sum())
-    result.records += len(chunk.losses)
-    result.clipped += int((finite & (norms > limit)).sum())
-    result.non_finite += int((~finite).sum())
-    return gradients, factors
+    with one_thread():
+        for gradient in _of_units(site, sampled, terms.physical_batch, result):
+            mask, total = mask.to(gradient.device), total.to(gradient.device)
+            trained = torch.where(mask, gradient, 0.0)
+            # One vector at a time: over rows of a matrix the order of addition may follow from
+            # how many rows there are.
+            norm = float(torch.linalg.vector_norm(trained))
+            if not math.isfinite(norm):
+                # Not a product with zero: that would keep a NaN, and it would tell of the record.
+                result.non_finite += 1
+                continue
+            result.clipped += norm > limit
+            total += on_grid(_clip(trained, norm=norm, limit=limit)).to(kind)
+    result.total = total.cpu()
+    return result
 
 
-def _chunks(site: Site, sampled: NDArray[np.intp], size: int) -> Iterator[_Chunk]:
-    """Yield the sampled units' gradients, at most `size` records computed at once."""
+def _clip(gradient: Tensor, *, norm: float, limit: float) -> Tensor:
+    """Return a gradient of this norm, float64, shortened to `limit` where it is longer."""
+    return gradient * (limit / norm) if norm > limit else gradient
+
+
+def _of_units(
+    site: Site, sampled: NDArray[np.intp], together: int, result: ClippedSum
+) -> Iterator[Tensor]:
+    """Yield the sampled units' gradients, float64, shape (p,); count their records and losses."""
+
+    def counted(rows: NDArray[np.intp]) -> Iterable[tuple[int, Tensor]]:
+        for row, gradient, loss in site.weighted(rows):
+            result.records += 1
+            result.loss += loss if math.isfinite(loss) else 0.0
+            yield row, gradient
+
     if site.unit_count == len(site.units):
-        # One row a unit: a batch of records, longest together, is a chunk.
+        # One row a unit.
         place = np.empty(len(site.units), dtype=np.intp)
         place[site.units] = np.arange(len(site.units))
-        for batch in site.activations.batches(place[sampled], size):
-            yield _Chunk(*site.weighted(batch))
+        yield from (gradient for _, gradient in counted(place[sampled]))
         return
     rows_of = {unit: np.flatnonzero(site.units == unit) for unit in sampled.tolist()}
-    for units in _together(rows_of, size):
-        yield _of_persons(site, [rows_of[unit] for unit in units], size)
+    for units in _together(rows_of, together):
+        unit_of = {int(row): unit for unit in units for row in rows_of[unit]}
+        # Rows of a person come in the order of their own lengths, then of the file.
+        sums: dict[int, Tensor] = {}
+        for row, gradient in counted(np.concatenate([rows_of[unit] for unit in units])):
+            unit = unit_of[row]
+            sums[unit] = sums[unit] + gradient if unit in sums else gradient
+        yield from (sums[unit] / len(rows_of[unit]) for unit in units)
 
 
 def _together(rows_of: dict[int, NDArray[np.intp]], size: int) -> Iterator[list[int]]:
@@ -184,21 +204,3 @@ def _together(rows_of: dict[int, NDArray[np.intp]], size: int) -> Iterator[list[
         count += len(rows)
     if chosen:
         yield chosen
-
-
-def _of_persons(site: Site, units: list[NDArray[np.intp]], size: int) -> _Chunk:
-    """Return the mean gradient of each unit's records."""
-    unit_of = {int(row): place for place, rows in enumerate(units) for row in rows}
-    sums: Tensor | None = None
-    losses = []
-    for batch in site.activations.batches(np.concatenate(units), size):
-        samples, loss = site.weighted(batch)
-        if sums is None:
-            sums = samples.new_zeros(len(units), samples.shape[1])
-        places = torch.tensor([unit_of[int(row)] for row in batch.rows], device=samples.device)
-        sums.index_add_(0, places, samples)
-        losses.append(loss)
-    counts = torch.tensor([len(rows) for rows in units])
-    if sums is None:
-        return _Chunk(torch.zeros(0, site.gradients.size))
-    return _Chunk(sums / counts.to(sums)[:, None], torch.cat(losses))

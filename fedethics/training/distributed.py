@@ -65,7 +65,7 @@ def gradient_share(
             "nothing was computed"
         )
     mask = trained_coordinates(learner, terms.frozen)
-    with learner.lock, gradients_of(learner, batch=1) as gradients:
+    with learner.lock, gradients_of(learner) as gradients:
         learner.load(vector)
         site = site_of(
             learner, gradients, activations, labels, units=units, weights=weights, terms=terms

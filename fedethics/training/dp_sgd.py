@@ -103,7 +103,7 @@ def train_round(
     with learner.lock:
         learner.load(vector)
         optimizer = optimizer_of(terms)
-        with gradients_of(learner, batch=terms.batch) as gradients:
+        with gradients_of(learner) as gradients:
             site = site_of(
                 learner, gradients, activations, labels, units=units, weights=weights, terms=terms
             )

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal
 
-from fedethics.training.learner import Learner
+import numpy as np
+from numpy.typing import NDArray
+
+from fedethics.training.activations import Activations, Batch
 from fedethics.training.opacus_hooks import OpacusGradients
-from fedethics.training.per_sample import PerSampleGradients
+from fedethics.training.per_sample import PerSampleGradients, Sampled
 from fedethics.training.tapped import TappedGradients
+
+if TYPE_CHECKING:
+    from fedethics.training.learner import Learner
 
 Engine = Literal["opacus", "tapped"]
 ENGINES: Mapping[Engine, Callable[[Learner], PerSampleGradients]] = {
@@ -19,21 +27,61 @@ ENGINES: Mapping[Engine, Callable[[Learner], PerSampleGradients]] = {
 _SHORT_TOKENS = 2048
 
 
-def engine_for(learner: Learner, *, batch: int) -> Engine:
+def engine_for(learner: Learner) -> Engine:
     """Return the engine that the site chose; for "auto", the likely faster one.
 
     Guarantee: it follows from public numbers alone. Were it the lengths of the site's texts, one
     record could change the last bits of all others' gradients.
-
-    Args:
-        learner: whose compute settings and longest text are read.
-        batch: records computed at once.
     """
     if learner.compute.gradients != "auto":
         return learner.compute.gradients
-    return "tapped" if learner.max_tokens * batch < _SHORT_TOKENS else "opacus"
+    return "tapped" if learner.max_tokens * learner.rows < _SHORT_TOKENS else "opacus"
 
 
-def gradients_of(learner: Learner, *, batch: int) -> PerSampleGradients:
-    """Return the chosen engine on the learner's model, to be used as a context; hold its lock."""
-    return ENGINES[engine_for(learner, batch=batch)](learner)
+class ChosenGradients:
+    """The chosen engine on a learner and on each of its copies, while the `with` block lasts.
+
+    Attributes:
+        engines: by the identity of the learner that each is on.
+    """
+
+    def __init__(self, learner: Learner) -> None:
+        self._learner = learner
+        engine = ENGINES[engine_for(learner)]
+        self.engines = {id(one): engine(one) for one in learner.copies}
+
+    @property
+    def size(self) -> int:
+        """Number of trainable parameters, p."""
+        return self._learner.size
+
+    def __enter__(self) -> ChosenGradients:
+        with ExitStack() as stack:
+            for engine in self.engines.values():
+                stack.enter_context(engine)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def each(
+        self, activations: Activations, rows: NDArray[np.intp], labels: NDArray[np.int8]
+    ) -> Iterator[tuple[Batch, Sampled]]:
+        """Yield `rows` in batches, each with what its records give, on all copies."""
+        batches = self._learner.batches(activations, rows)
+        return self._learner.over(batches, lambda one, batch: self.engines[id(one)](batch, labels))
+
+    def __call__(self, batch: Batch, labels: NDArray[np.int8]) -> Sampled:
+        """Return gradients, float32, shape (m, p), and losses, shape (m,), of one batch."""
+        return self.engines[id(self._learner)](batch, labels)
+
+
+def gradients_of(learner: Learner) -> ChosenGradients:
+    """Return the chosen engine on the learner and its copies, as a context; hold its lock."""
+    return ChosenGradients(learner)

@@ -6,12 +6,13 @@ The names and shapes are part of `basis_hash`.
 
 from __future__ import annotations
 
+import copy
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -24,23 +25,32 @@ from fedethics import canonical
 from fedethics.charter.model import Charter
 from fedethics.errors import ModelError
 from fedethics.policy.compute import Compute
+from fedethics.training import workers
 from fedethics.training.activations import Activations, Batch
+from fedethics.training.batch_shapes import ALONE, Shape, rows_at_once, shape_for
 from fedethics.training.causal_lm import CausalLM
 from fedethics.training.classification import Classification
 from fedethics.training.hashes import basis_hash, prefix_hash
 from fedethics.training.loading import config_digest, load_base, load_tokenizer, tokenizer_digest
 from fedethics.training.locate import locate_model
 from fedethics.training.network import Network
+from fedethics.training.records_apart import is_apart
 from fedethics.training.state_file import states_on_disk
 
-_SCORING_BATCH = 64
-# Records whose frozen layers' output is computed before it is put away.
-_CHUNK = 256
+_Result = TypeVar("_Result")
 _ON_CPU = Compute()
+# Copies of a model that work side by side; beyond this, threads wait for Python more than for work.
+_MOST_COPIES = 8
 
 
 class Task(Protocol):
-    """What a charter's task makes of texts and of the network's output."""
+    """What a charter's task makes of texts and of the network's output.
+
+    Attributes:
+        tokenizer: the model's.
+    """
+
+    tokenizer: Any
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of each record's entry."""
@@ -57,9 +67,17 @@ class Task(Protocol):
     def losses(self, batch: Batch, targets: Tensor) -> Tensor:
         """Return one loss of each record, float32, shape (b,)."""
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest entry."""
+
 
 class Learner:
     """The base model with its adapter. It keeps no result between calls; calls take turns.
+
+    Guarantee: states, scores, losses and gradients of a record follow from that record, the
+    adapter, the charter and this machine alone, bit for bit. Records are computed in batches of a
+    shape that was proven on this machine, else one at a time (`shape_of`).
 
     Attributes:
         basis_hash: SHA-256 of all that the vector does not hold: base weights, tokenizer,
@@ -67,6 +85,8 @@ class Learner:
         prefix_hash: SHA-256 of all that activations depend on besides the text.
         parameters: the trainable parameters by name, in vector order; views into `flat`.
         flat: the vector as the network sees it, float32, shape (p,).
+        rows: rows of a batch, from public numbers; 1 computes each record alone.
+        copies: this learner and others that share its parameters, one for each thread.
         lock: held while `flat` belongs to one caller.
         cached: whether activations are those of a frozen prefix, computed once.
         compute: where and how it runs, by the site's own choice.
@@ -120,11 +140,28 @@ class Learner:
         self.prefix_hash = prefix_hash(charter, digests, self._network.first_layer)
         self.basis_hash = basis_hash(self.prefix_hash, self.model, self.parameters)
         self.lock = threading.RLock()
+        self.rows = rows_at_once(charter.training.physical_batch, device=compute.device)
+        if compute.batches == "alone":
+            self.rows = 1
+        self._proven: dict[Shape, bool] = {}
+        # What shapes are proven on: nothing that is done to this learner's own layers is on it.
+        self._pristine = self._copy(shared=False)
+        self.copies = (self, *(self._copy(shared=True) for _ in range(_more_copies(compute))))
 
     @property
     def max_tokens(self) -> int:
         """Tokens to which a longer text is cut, by the charter."""
         return self._charter.model.max_tokens
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest entry that the charter allows."""
+        return self._task.longest
+
+    @property
+    def shortest(self) -> int:
+        """Tokens of an empty text's entry."""
+        return len(self._task.ids([""])[0])
 
     @property
     def size(self) -> int:
@@ -140,61 +177,118 @@ class Learner:
         data = bytes.fromhex(self.basis_hash) + vector.astype("<f4").tobytes()
         return canonical.sha256_hex(data)
 
+    def shape_of(self, length: int) -> Shape:
+        """Return the shape that a record of `length` tokens is computed in.
+
+        Guarantee: in it a record's numbers were shown not to depend on its company, on this
+        machine, with this model, engine and precision (records_apart.py); where that failed, it is
+        `ALONE`. It follows from the length and the machine alone.
+        """
+        if self.rows == 1:
+            return ALONE
+        shape = shape_for(length, rows=self.rows, positions=self._network.positions)
+        if shape not in self._proven:
+            with self.lock:
+                self._pristine.compute = self.compute
+                self._proven[shape] = is_apart(self._pristine, shape)
+        return shape if self._proven[shape] else ALONE
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Compute each record by itself while the block lasts."""
+        rows, self.rows = self.rows, 1
+        try:
+            yield
+        finally:
+            self.rows = rows
+
+    def batches(self, activations: Activations, rows: NDArray[np.intp]) -> Iterator[Batch]:
+        """Yield `rows` of `activations` in batches whose records do not depend on each other."""
+        return activations.batches(rows, self.shape_of)
+
+    def over(
+        self, batches: Iterable[Batch], compute: Callable[[Learner, Batch], _Result]
+    ) -> Iterator[tuple[Batch, _Result]]:
+        """Yield each batch with what `compute` makes of it on this learner or on a copy of it.
+
+        Hold `lock`. The number of copies changes no result.
+        """
+        copies = self.copies[: max(1, torch.get_num_threads())]
+        return workers.over(copies, batches, compute)
+
     def tokens(self, texts: Sequence[str]) -> Activations:
         """Return the token ids of each text: what every step reads where nothing is cached."""
         device = self._network.device
         return Activations(tuple(torch.tensor(i, device=device) for i in self._task.ids(texts)))
 
-    def activations(self, texts: Sequence[str]) -> Activations:
+    def activations(self, texts: Sequence[str], *, records: int | None = None) -> Activations:
         """Return what the frozen layers make of each text, float32, longer texts cut.
 
         In memory or on disk, as `compute` says. Token ids, where the model is not cut or the
-        states would take more than `compute.cache_gib`.
+        states of `records` texts of the greatest length would take more than `compute.cache_gib`.
+
+        Args:
+            texts: one a record.
+            records: a public number of records that decides whether states are kept; the number
+                of texts where nothing leaves that rests on them.
 
         Raises:
             TrainingError: there is no room on the disk.
         """
         entries = self.tokens(texts)
         width = int(self.model.config.hidden_size)
-        lengths = [len(entry) for entry in entries.hidden]
-        if not self.cached or 4 * width * sum(lengths) > self.compute.cache_gib * 2**30:
+        most = 4 * width * self._task.longest * (len(texts) if records is None else records)
+        if not self.cached or most > self.compute.cache_gib * 2**30:
             return entries
-        chunks = (
-            self._states(entries.hidden[start : start + _CHUNK])
-            for start in range(0, len(entries), _CHUNK)
-        )
-        states = (state for chunk in chunks for state in chunk)
         if self.compute.cache == "memory":
-            return Activations(tuple(states))
-        places = states_on_disk(lengths, width, Path(self.compute.cache_dir))
-        for place, state in zip(places, states, strict=True):
-            place.copy_(state)
-        return Activations(places)
+            places = [torch.empty(0)] * len(entries)
+        else:
+            lengths = [len(entry) for entry in entries.hidden]
+            places = list(states_on_disk(lengths, width, Path(self.compute.cache_dir)))
+        with self.lock:
+            rows = np.arange(len(entries))
+            for batch, states in self.over(self.batches(entries, rows), _states):
+                for row, state in zip(batch.rows, states, strict=True):
+                    if self.compute.cache == "memory":
+                        places[row] = state
+                    else:
+                        places[row].copy_(state)
+        return Activations(tuple(places))
 
     def scores(self, vector: NDArray[np.float32], activations: Activations) -> NDArray[np.float64]:
         """Return each record's probability of the positive label, float64, shape (n,)."""
         result = np.empty(len(activations), dtype=np.float64)
         rows = np.arange(len(activations))
-        with self.lock, torch.no_grad():
+        with self.lock:
             self.load(vector)
-            for batch in activations.batches(rows, _SCORING_BATCH):
-                chances = self.logits(batch).double().softmax(dim=1)[:, 1]
-                result[batch.rows] = chances.cpu().numpy()
+            for batch, chances in self.over(self.batches(activations, rows), _chances):
+                result[batch.rows] = chances.numpy()
         return result
 
     def logits(self, batch: Batch) -> Tensor:
-        """Return two logits for each record of `batch`, no and yes, float32, shape (b, 2)."""
+        """Return two logits for each entry of `batch`, no and yes, float32, shape (b, 2)."""
         return self._task.logits(batch)
 
     def losses(self, batch: Batch, labels: NDArray[np.int8]) -> Tensor:
-        """Return the loss of each record of `batch`, float32, shape (b,): of that record alone.
+        """Return the loss of each entry of `batch`, float32, shape (b,): of that entry alone.
 
         Args:
             batch: at least one record.
             labels: labels of all records, of which `batch.rows` are used.
         """
-        targets = torch.from_numpy(labels[batch.rows].astype(np.int64))
-        return self._task.losses(batch, targets.to(self._network.device))
+        return self._task.losses(batch, batch.targets(labels).to(self._network.device))
+
+    def states(self, batch: Batch) -> list[Tensor]:
+        """Return the frozen prefix's states of each entry of token ids, one tensor an entry."""
+        views = [self._task.views(entry) for entry in batch.hidden]
+        found: list[list[Tensor]] = [[] for _ in views]
+        for view in range(len(views[0])):
+            ids = [several[view] for several in views]
+            below = self._network.below(self._network.pad(ids, length=batch.length))
+            for states, one, own in zip(found, below, ids, strict=True):
+                # A copy, so that the padded batch is freed.
+                states.append(one[: len(own)].clone())
+        return [self._task.join(states) for states in found]
 
     @contextmanager
     def plainly(self, *, checkpointing: bool = False) -> Iterator[None]:
@@ -202,9 +296,13 @@ class Learner:
         network = self._network
         chosen = network.bfloat16, network.checkpointing
         network.bfloat16, network.checkpointing = False, checkpointing
+        # Copies keep the site's precision, and so do proofs: inside, each record by itself, here.
+        copies, self.copies = self.copies, (self,)
         try:
-            yield
+            with self.alone():
+                yield
         finally:
+            self.copies = copies
             network.bfloat16, network.checkpointing = chosen
 
     def load(self, vector: NDArray[np.float32]) -> None:
@@ -240,23 +338,49 @@ class Learner:
             copies = {name: value.detach().cpu().clone() for name, value in tensors.items()}
         return save(copies, metadata={"format": "pt"})
 
-    def _states(self, entries: Sequence[Tensor]) -> list[Tensor]:
-        """Return the frozen prefix's states of each entry of token ids."""
-        views = [self._task.views(entry) for entry in entries]
-        states = iter(self._below([view for several in views for view in several]))
-        return [self._task.join([next(states) for _ in several]) for several in views]
+    def _copy(self, *, shared: bool) -> Learner:
+        """Return a learner on the same weights, for another thread or, not shared, for proofs.
 
-    def _below(self, sequences: list[Tensor]) -> list[Tensor]:
-        """Return the frozen prefix's states of each sequence of ids."""
-        states = [torch.empty(0)] * len(sequences)
-        for batch in Activations(tuple(sequences)).batches(
-            np.arange(len(sequences)), _SCORING_BATCH
-        ):
-            below = self._network.below(self._network.pad(list(batch.hidden)))
-            for row, one, ids in zip(batch.rows, below, batch.hidden, strict=True):
-                # A copy, so that the padded batch is freed.
-                states[row] = one[: len(ids)].clone()
-        return states
+        Args:
+            shared: whether the trained parameters are these, or a vector of their own.
+        """
+        flat = self.flat if shared else self.flat.clone()
+        parts: list[Any] = [self.model, self._network.prefix]
+        kept: list[Any] = [self._charter, self.compute, self.lock, self._initial]
+        kept += [self._task.tokenizer, *(b for m in parts if m for b in m.buffers())]
+        memo: dict[int, Any] = {id(one): one for one in kept} | {id(self.flat): flat}
+        # Parameters of its own on the same memory: engines write each record's gradients to them.
+        for parameter in (p for m in parts if m for p in m.parameters()):
+            memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
+        memo |= {
+            id(parameter): nn.Parameter(place)
+            for parameter, place in zip(
+                self.parameters.values(), _views(flat, self.parameters), strict=True
+            )
+        }
+        twin = copy.copy(self)
+        twin.__dict__ = {
+            name: copy.deepcopy(value, memo)
+            for name, value in self.__dict__.items()
+            if name not in {"copies", "_pristine", "_proven"}
+        }
+        twin.copies, twin._proven = (twin,), {}
+        return twin
+
+
+def _more_copies(compute: Compute) -> int:
+    """Return how many copies of a learner work beside it."""
+    return 0 if compute.device == "cuda" else min(torch.get_num_threads(), _MOST_COPIES) - 1
+
+
+def _states(learner: Learner, batch: Batch) -> list[Tensor]:
+    return learner.states(batch)[: len(batch.rows)]
+
+
+def _chances(learner: Learner, batch: Batch) -> Tensor:
+    with torch.no_grad():
+        chances = learner.logits(batch).double().softmax(dim=1)[:, 1]
+    return chances[: len(batch.rows)].cpu()
 
 
 def _task(charter: Charter, network: Network, tokenizer: Any) -> Task:  # noqa: ANN401
@@ -275,9 +399,15 @@ def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 def _flatten(parameters: dict[str, nn.Parameter]) -> Tensor:
     """Return one vector of all parameters, and make each parameter a view into it."""
     flat = torch.cat([parameter.detach().reshape(-1) for parameter in parameters.values()])
-    start = 0
-    for parameter in parameters.values():
-        end = start + parameter.numel()
-        parameter.data = flat[start:end].view(parameter.shape)
-        start = end
+    for parameter, place in zip(parameters.values(), _views(flat, parameters), strict=True):
+        parameter.data = place
     return flat
+
+
+def _views(flat: Tensor, parameters: dict[str, nn.Parameter]) -> list[Tensor]:
+    """Return the part of the vector that each parameter is, in its shape."""
+    parts = torch.split(flat, [parameter.numel() for parameter in parameters.values()])
+    return [
+        part.view(parameter.shape)
+        for part, parameter in zip(parts, parameters.values(), strict=True)
+    ]

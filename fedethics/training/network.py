@@ -1,7 +1,8 @@
 """The network: an encoder or decoder with LoRA on some layers, run on padded batches.
 
 Guarantee: all initial values follow from the charter's seed, on every machine, bit for bit; torch's
-global generator is left as it was. A record's output depends on that record alone.
+global generator is left as it was. In a batch of a proven shape (batch_shapes.py) a record's output
+depends on that record alone, bit for bit; in any other batch it does so but for the last bits.
 Source: LoRA, arXiv 2106.09685; freezing A under DP, arXiv 2403.12313 (FFA-LoRA).
 """
 
@@ -77,14 +78,25 @@ class Network:
         if self._type in ENCODERS:
             keep_first_token_only(self._body)
         trained = _layer_list(self.model)[min(terms.layers) :]
-        checkpoint_layers(trained, active=lambda: self.checkpointing)
+        checkpoint_layers(trained, active=self._checkpoints)
         self.model.eval().to(device)
         if self.prefix is not None:
             self.prefix.to(device)
 
-    def pad(self, sequences: list[Tensor]) -> Padded:
-        """Pad sequences of ids or of hidden states to one batch, where the model is."""
-        return Padded.of(sequences, pad_id=self._pad_id).to(self.device)
+    @property
+    def positions(self) -> int:
+        """Most tokens that the model has positions for; a large number where it has no bound."""
+        most = getattr(self.model.config, "max_position_embeddings", None)
+        return most if isinstance(most, int) and most > 0 else 1 << 30
+
+    def pad(self, sequences: list[Tensor], *, length: int = 0) -> Padded:
+        """Pad sequences of ids or of hidden states to one batch, where the model is.
+
+        Args:
+            sequences: at least one.
+            length: tokens of the batch; 0 for the longest.
+        """
+        return Padded.of(sequences, pad_id=self._pad_id, length=length).to(self.device)
 
     def below(self, ids: Padded) -> Tensor:
         """Return what the frozen prefix makes of token ids, float32, shape (b, tokens, width)."""
@@ -118,6 +130,9 @@ class Network:
                 # Some models scale or cap their logits, so the whole forward pass is theirs.
                 logits = self._inner(**self._inputs(batch)).logits[rows, places]
         return logits.float()
+
+    def _checkpoints(self) -> bool:
+        return self.checkpointing
 
     def _inputs(self, batch: Padded) -> Mapping[str, Tensor]:
         if batch.inputs.is_floating_point():

@@ -12,18 +12,18 @@ Source: Opacus 1.6, arXiv 2109.12298.
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from opacus.grad_sample import GradSampleHooks
 from opacus.grad_sample.linear import compute_linear_grad_sample
 from torch import Tensor, cat, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from fedethics.training.activations import Batch
-from fedethics.training.learner import Learner
 from fedethics.training.per_sample import PerSampleGradients, stray_backward, uncovered, unheard
+
+if TYPE_CHECKING:
+    from fedethics.training.learner import Learner
 
 # With A frozen, B's inputs need no gradient; its outputs' are all that the hooks use.
 _HARMLESS = "Full backward hook is firing"
@@ -39,11 +39,21 @@ class OpacusGradients(PerSampleGradients):
         # Not the whole model: looking through its frozen layers took 4 ms a round.
         self._hooks = _Hooks(nn.ModuleList(self._layers), loss_reduction="sum")
 
-    def __call__(self, batch: Batch, labels: NDArray[np.int8]) -> tuple[Tensor, Tensor]:
-        """Return gradients, float32, shape (b, p), and losses, shape (b,), of `batch`."""
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=_HARMLESS)
-            return super().__call__(batch, labels)
+    def __enter__(self) -> OpacusGradients:
+        # Not in each call: calls run in several threads, and filters belong to the process.
+        self._filters = warnings.catch_warnings()
+        self._filters.__enter__()
+        warnings.filterwarnings("ignore", message=_HARMLESS)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self._filters.__exit__(kind, error, trace)
 
     def _begin(self, count: int) -> None:
         # Whatever an earlier pass left behind when it failed.

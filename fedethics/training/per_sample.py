@@ -10,8 +10,9 @@ site's policy chooses; the numbers are the same. Ghost clipping is not offered: 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -20,8 +21,15 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
 from fedethics.errors import TrainingError
-from fedethics.training.activations import Batch
-from fedethics.training.learner import Learner
+from fedethics.training import workers
+from fedethics.training.activations import Activations, Batch
+
+if TYPE_CHECKING:
+    from fedethics.training.learner import Learner
+
+
+# Gradients, float32, shape (m, p), and losses, shape (m,), of a batch's m records.
+Sampled = tuple[Tensor, Tensor]
 
 
 class Gradients(Protocol):
@@ -31,8 +39,13 @@ class Gradients(Protocol):
     def size(self) -> int:
         """Number of trainable parameters, p."""
 
-    def __call__(self, batch: Batch, labels: NDArray[np.int8]) -> tuple[Tensor, Tensor]:
-        """Return gradients, float32, shape (b, p), and losses, shape (b,), of `batch`."""
+    def each(
+        self, activations: Activations, rows: NDArray[np.intp], labels: NDArray[np.int8]
+    ) -> Iterator[tuple[Batch, Sampled]]:
+        """Yield `rows` of `activations` in batches, each with what its records give.
+
+        Guarantee: what a record gives is the same bits whichever other rows there are.
+        """
 
 
 class PerSampleGradients(ABC):
@@ -67,8 +80,15 @@ class PerSampleGradients(ABC):
     ) -> None:
         self._detach()
 
-    def __call__(self, batch: Batch, labels: NDArray[np.int8]) -> tuple[Tensor, Tensor]:
-        """Return gradients, float32, shape (b, p), and losses, shape (b,), of `batch`.
+    def each(
+        self, activations: Activations, rows: NDArray[np.intp], labels: NDArray[np.int8]
+    ) -> Iterator[tuple[Batch, Sampled]]:
+        """Yield `rows` in batches, each with what its records give; on this learner alone."""
+        batches = self._learner.batches(activations, rows)
+        return workers.over((self,), batches, lambda engine, batch: engine(batch, labels))
+
+    def __call__(self, batch: Batch, labels: NDArray[np.int8]) -> Sampled:
+        """Return gradients, float32, shape (m, p), and losses, shape (m,), of `batch`.
 
         Args:
             batch: at least one record.
@@ -78,7 +98,8 @@ class PerSampleGradients(ABC):
             TrainingError: the loss is not one number a record, or a trainable parameter has no
                 gradient for each record.
         """
-        count = len(batch.rows)
+        # What fills a batch up is computed like the records, and dropped.
+        count, own = len(batch.hidden), len(batch.rows)
         self._begin(count)
         losses = self._learner.losses(batch, labels)
         if losses.shape != (count,):
@@ -90,7 +111,7 @@ class PerSampleGradients(ABC):
             raise unheard()
         # Not backward(): nothing is added to any parameter's own gradient.
         torch.autograd.grad(losses.sum(), self._ends(), allow_unused=True)
-        return self._collect(count), losses.detach()
+        return self._collect(count)[:own], losses.detach()[:own]
 
     @abstractmethod
     def _begin(self, count: int) -> None:

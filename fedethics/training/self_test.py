@@ -19,13 +19,15 @@ from torch import Tensor
 
 from fedethics.errors import TrainingError
 from fedethics.privacy.noise import NoiseSource
-from fedethics.training.activations import Activations, Batch
+from fedethics.training.activations import Activations
+from fedethics.training.batch_shapes import ALONE
 from fedethics.training.clipping import clipped_sum, integer_sum
 from fedethics.training.dp_sgd import private_mean, site_of, train_round
 from fedethics.training.engines import ENGINES, gradients_of
 from fedethics.training.factors import trained_coordinates
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
+from fedethics.training.records_apart import away_from_zero
 
 _RECORDS = 6
 # Decoders hold a few states of 10^4, so that float32 itself is off by 1.3e-4 (measured against
@@ -51,6 +53,8 @@ class SelfTest:
         engines_apart: largest difference between the two engines, Opacus's hooks and our own, on
             one batch, in the precision that the site trains in as well.
         parameters: trainable tensors, all of them clipped and all of them moved by a step.
+        shapes: batch shapes of the site's records that were proven to keep records apart.
+        alone: whether some of the records are computed one at a time, since their shape failed.
         noise_ratio: measured over promised standard deviation of a noise-only step; 1.0 with no
             noise promised and none found.
     """
@@ -59,6 +63,8 @@ class SelfTest:
     gradient_error: float
     engines_apart: float
     parameters: int
+    shapes: int
+    alone: bool
     noise_ratio: float
 
 
@@ -73,26 +79,22 @@ def self_test(
     rows = np.unique(np.linspace(0, len(labels) - 1, _RECORDS).astype(np.intp))
     few, few_labels = activations.take(rows.tolist()), labels[rows]
     with learner.lock:
-        learner.load(_away_from_zero(learner))
+        learner.load(away_from_zero(learner))
         _check_coverage(learner)
         error, apart = _check_gradients(learner, few, few_labels)
         _check_clipping(learner, few, few_labels, terms)
         _check_movement(learner, few, few_labels, terms)
+        shapes = {learner.shape_of(len(entry)) for entry in activations.hidden}
     ratio = _check_noise(learner.size, terms)
     return SelfTest(
         records=len(rows),
         gradient_error=error,
         engines_apart=apart,
         parameters=len(learner.parameters),
+        shapes=len(shapes - {ALONE}),
+        alone=ALONE in shapes,
         noise_ratio=ratio,
     )
-
-
-def _away_from_zero(learner: Learner) -> NDArray[np.float32]:
-    """Return a vector at which no tensor's gradient vanishes: B = 0 would hide A's."""
-    ripple = np.sin(np.arange(learner.size, dtype=np.float64))
-    vector: NDArray[np.float32] = learner.initial_vector() + (0.02 * ripple).astype(np.float32)
-    return vector
 
 
 def _check_coverage(learner: Learner) -> None:
@@ -141,7 +143,7 @@ def _by_engine(
     learner: Learner, activations: Activations, labels: NDArray[np.int8]
 ) -> dict[str, Tensor]:
     # One batch, however unlike its records are: what couples records shows in company only.
-    together = Batch(rows=np.arange(len(labels)), hidden=activations.hidden)
+    together = activations.together(np.arange(len(labels)))
     found: dict[str, Tensor] = {}
     for name, engine in ENGINES.items():
         with engine(learner) as gradients:
@@ -159,7 +161,7 @@ def _loop(learner: Learner, activations: Activations, labels: NDArray[np.int8]) 
     """Return per-record gradients by plain autograd, one record at a time, shape (n, p)."""
     gradients = []
     for row in range(len(labels)):
-        (batch,) = activations.batches(np.array([row]), 1)
+        batch = activations.together(np.array([row]))
         loss = learner.losses(batch, labels)[0]
         parts = torch.autograd.grad(loss, list(learner.parameters.values()))
         gradients.append(torch.cat([part.reshape(-1) for part in parts]).cpu())
@@ -173,7 +175,7 @@ def _check_clipping(
     tight = dataclasses.replace(terms, clipping_norm=1e-3, unit="record")
     add, unit = (integer_sum, tight.grid_scale) if terms.noise == "strict" else (clipped_sum, 1.0)
     everyone = np.arange(len(labels))
-    with gradients_of(learner, batch=terms.batch) as gradients:
+    with gradients_of(learner) as gradients:
         for units in (everyone, np.zeros_like(everyone)):
             site = site_of(learner, gradients, activations, labels, units=units, terms=tight)
             for sampled in {tuple(set(units)), *((one,) for one in set(units))}:
@@ -194,7 +196,7 @@ def _check_movement(
     )
     result = train_round(
         learner,
-        vector=_away_from_zero(learner),
+        vector=away_from_zero(learner),
         activations=activations,
         labels=labels,
         terms=still,

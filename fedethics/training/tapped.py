@@ -9,14 +9,16 @@ Source: Goodfellow 2015 (arXiv 1510.01799), section 4; Lee and Kifer 2021 (arXiv
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from fedethics.training.learner import Learner
 from fedethics.training.per_sample import PerSampleGradients, stray_backward, uncovered
+
+if TYPE_CHECKING:
+    from fedethics.training.learner import Learner
 
 Sink = Callable[[Tensor, Tensor], None]
 

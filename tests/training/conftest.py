@@ -27,6 +27,12 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrst"]
 torch.set_num_threads(1)
 
 
+def in_company(activations, rows, size):
+    """Yield `rows` in batches of `size`, each padded to its longest."""
+    for start in range(0, len(rows), size):
+        yield activations.together(rows[start : start + size])
+
+
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory) -> Path:
     """Folder of a random three-layer BERT, width 32."""

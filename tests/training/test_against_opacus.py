@@ -41,7 +41,7 @@ def by(engine, learner, vector, batch, labels):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_gradients_equal_those_of_opacus_as_its_users_set_it_up(engine, pair, texts, labels, moved):
     learner = pair[0]
-    (batch, *_) = learner.activations(texts).batches(np.arange(12), 12)
+    batch = learner.activations(texts).together(np.arange(12))
     found = by(engine, learner, moved(learner), batch, labels)
 
     for module in learner.model.modules():
@@ -66,7 +66,7 @@ def test_the_table_of_samplers_that_everybody_else_sees_is_opacus_own(pair):
 
 def test_both_engines_round_alike_under_bfloat16(pair, texts, labels, moved):
     half = pair[1]
-    (batch, *_) = half.activations(texts).batches(np.arange(12), 12)
+    batch = half.activations(texts).together(np.arange(12))
     one, other = (by(name, half, moved(half), batch, labels) for name in ENGINES)
     assert one.dtype == other.dtype == torch.float32
     assert float((one - other).abs().max()) <= 1e-6 * float(one.abs().max())
@@ -77,7 +77,7 @@ def test_bfloat16_rounds_products_and_nothing_else(engine, pair, texts, labels, 
     full, half = pair
     assert half.basis_hash == full.basis_hash  # a site's own choice, not a term of the charter
     assert {p.dtype for p in half.model.parameters()} == {torch.float32}
-    (batch, *_) = full.activations(texts).batches(np.arange(12), 12)
+    batch = full.activations(texts).together(np.arange(12))
     exact = by(engine, full, moved(full), batch, labels)
     rounded = by(engine, half, moved(half), batch, labels)
     assert rounded.dtype == torch.float32
@@ -106,18 +106,19 @@ def test_under_bfloat16_each_record_is_clipped_and_the_self_test_passes(
 
 
 @pytest.mark.parametrize(
-    ("chosen", "batch", "taken"),
+    ("chosen", "rows", "taken"),
     [
         ("auto", 128, "opacus"), ("auto", 127, "tapped"), ("auto", 1, "tapped"),
         ("opacus", 1, "opacus"), ("tapped", 640, "tapped"),
     ],
 )  # fmt: skip
 def test_a_site_chooses_the_engine_and_auto_takes_our_own_for_small_batches(
-    chosen, batch, taken, tiny_charter, tiny_folder
+    chosen, rows, taken, tiny_charter, tiny_folder
 ):
     learner = Learner(
         tiny_charter(), model_dir=tiny_folder, compute=Compute(gradients=chosen)
     )  # texts of at most 16 tokens; how long the site's own are does not matter
-    assert engine_for(learner, batch=batch) == taken
-    with gradients_of(learner, batch=batch) as gradients:
-        assert type(gradients) is ENGINES[taken]
+    learner.rows = rows
+    assert engine_for(learner) == taken
+    with gradients_of(learner) as gradients:
+        assert {type(one) for one in gradients.engines.values()} == {ENGINES[taken]}

@@ -19,6 +19,7 @@ from transformers import (
 from fedethics.errors import ModelError
 from fedethics.training.engines import ENGINES
 from fedethics.training.learner import Learner
+from tests.training.conftest import in_company
 from tests.training.tiny_models import CONFIGS, CUT, DECODERS, charter_for, save_tiny
 
 CASES = [
@@ -89,7 +90,7 @@ class Case:
         found = torch.empty(len(self.texts), self.learner.size)
         self.learner.load(self.vector)
         with ENGINES[engine](self.learner) as gradients:
-            for batch in activations.batches(np.arange(len(self.texts)), size):
+            for batch in in_company(activations, np.arange(len(self.texts)), size):
                 found[torch.from_numpy(batch.rows)] = gradients(batch, self.labels)[0]
         return found
 

@@ -62,7 +62,7 @@ def train(learner, moved, texts, labels, terms, noise):
 def test_1_a_backward_that_nobody_clipped_never_reaches_the_update(
     learner, train, texts, labels, monkeypatch
 ):
-    (batch, *_) = learner.activations(texts).batches(np.arange(12), 12)
+    batch = learner.activations(texts).together(np.arange(12))
     clean = train(clipping_norm=1e-3).update
     # What a plain trainer does: a loss, and .backward() into every parameter's .grad.
     stray = 1e6 * learner.losses(batch, labels).sum()
@@ -87,8 +87,8 @@ def test_2_a_loss_that_couples_records_is_refused(
 ):
     activations = learner.activations(texts)
     honest = Learner.losses
-    with learner.lock, gradients_of(learner, batch=12) as gradients:
-        (batch, *_) = activations.batches(np.arange(12), 12)
+    with learner.lock, gradients_of(learner) as gradients:
+        batch = activations.together(np.arange(12))
         monkeypatch.setattr(Learner, "losses", lambda *given: honest(*given).mean())
         with pytest.raises(TrainingError, match="one number for each record"):
             gradients(batch, labels)
@@ -196,9 +196,9 @@ def test_the_tests_above_train_with_a_clipping_norm_that_bites(train):
 
 def test_a_stray_forward_pass_in_a_round_changes_no_gradient(learner, texts, labels, moved):
     activations = learner.activations(texts)
-    (batch, *_) = activations.batches(np.arange(12), 12)
-    (few, *_) = activations.batches(np.arange(3), 3)
-    with learner.lock, gradients_of(learner, batch=12) as gradients:
+    batch = activations.together(np.arange(12))
+    few = activations.together(np.arange(3))
+    with learner.lock, gradients_of(learner) as gradients:
         learner.load(moved(learner))
         expected, _ = gradients(batch, labels)
         stray = learner.losses(few, labels)  # and no backward
@@ -209,8 +209,8 @@ def test_a_stray_forward_pass_in_a_round_changes_no_gradient(learner, texts, lab
 
 def test_after_a_pass_that_failed_the_next_one_is_right(learner, texts, labels, moved, monkeypatch):
     activations = learner.activations(texts)
-    (batch, *_) = activations.batches(np.arange(12), 12)
-    with learner.lock, gradients_of(learner, batch=12) as gradients:
+    batch = activations.together(np.arange(12))
+    with learner.lock, gradients_of(learner) as gradients:
         learner.load(moved(learner))
         expected, _ = gradients(batch, labels)
         with monkeypatch.context() as broken:

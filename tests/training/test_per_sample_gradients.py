@@ -8,6 +8,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from fedethics.training.engines import ENGINES
+from tests.training.conftest import in_company
 
 FORMS = [
     {"layers": (2,), "form": "ffa"},
@@ -47,7 +48,7 @@ def test_gradients_from_the_cache_equal_a_loop_over_records_of_the_whole_network
     found = torch.empty(len(texts), learner.size)
     learner.load(vector)
     with ENGINES[engine](learner) as gradients:
-        for batch in activations.batches(np.arange(len(texts)), 5):
+        for batch in in_company(activations, np.arange(len(texts)), 5):
             found[torch.from_numpy(batch.rows)] = gradients(batch, labels)[0]
     expected = torch.stack(expected)
     assert expected.abs().amax(dim=1).min() > 1e-3
@@ -79,7 +80,7 @@ def test_hooks_are_gone_after_a_round_and_scoring_is_unchanged(engine, tiny, tex
     before = learner.scores(vector, activations)
     learner.load(vector)
     with ENGINES[engine](learner) as gradients:
-        for batch in activations.batches(np.arange(4), 4):
+        for batch in in_company(activations, np.arange(4), 4):
             gradients(batch, labels)
     assert not hasattr(learner.model, "autograd_grad_sample_hooks")
     assert all(not hasattr(p, "grad_sample") for p in learner.parameters.values())

@@ -15,6 +15,7 @@ from fedethics.training.engines import ENGINES
 from fedethics.training.learner import Learner
 from fedethics.training.quantisation import Int8Linear, digest
 from fedethics.training.self_test import self_test
+from tests.training.conftest import in_company
 from tests.training.tiny_models import charter_for, save_tiny
 
 
@@ -67,12 +68,12 @@ def test_gradients_equal_a_loop_over_records_of_the_model_rounded_by_hand(
     activations = learner.activations(texts)
     with learner.lock, ENGINES[engine](learner) as gradients:
         learner.load(vector)
-        for batch in activations.batches(np.arange(len(texts)), 5):
+        for batch in in_company(activations, np.arange(len(texts)), 5):
             found[torch.from_numpy(batch.rows)] = gradients(batch, labels)[0]
     torch.testing.assert_close(found, torch.stack(expected), rtol=2e-4, atol=5e-6)
     with plain.lock, ENGINES[engine](plain) as gradients:
         plain.load(vector)
-        (batch, *_) = plain.activations(texts).batches(np.arange(12), 12)
+        batch = plain.activations(texts).together(np.arange(12))
         unrounded = gradients(batch, labels)[0]
     assert float((unrounded - found[torch.from_numpy(batch.rows)]).abs().max()) > 1e-4
 

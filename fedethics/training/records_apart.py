@@ -1,0 +1,151 @@
+"""Proof, on this machine, that a batch of one shape keeps its records apart, bit for bit.
+
+Made-up records are computed twice in batches of the shape: at other places, beside other mates. The
+mates of the second batch are hostile: not numbers, infinite, huge and denormal states, and rows of
+zeros. What the frozen layers, the scores, the losses and each record's gradient come out as must be
+the same bits. Kernels choose their order of addition by shape, device, type and library; none of
+that is known beforehand for every machine, so it is tried.
+
+What is not shown: that a kernel looks at no value. None that multiplies dense matrices is known to;
+hostile mates would show the known exceptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fedethics.training.activations import Batch
+from fedethics.training.batch_shapes import Shape
+from fedethics.training.engines import ENGINES, engine_for
+from fedethics.training.workers import one_thread
+
+if TYPE_CHECKING:
+    from fedethics.training.learner import Learner
+
+_HOSTILE = (float("nan"), float("inf"), -1e30, 1e30, 1e-40, 0.0)
+
+
+def is_apart(learner: Learner, shape: Shape) -> bool:
+    """Say whether a record's numbers in a batch of `shape` do not depend on its mates.
+
+    Args:
+        learner: of the model, precision and engine that will be used; its vector is replaced.
+        shape: with at least two rows.
+    """
+    made = _Made(learner, shape)
+    with one_thread():
+        learner.load(away_from_zero(learner))
+        first, second = made.batch(made.ids, made.other_ids), made.moved(made.ids, made.ids[:1])
+        if learner.cached:
+            # The frozen layers by themselves, then what is above them on their states.
+            below, again = learner.states(first), learner.states(second)
+            if not all(_same(below[one], again[made.place(one)]) for one in range(made.count)):
+                return False
+            watched, mates = below[: made.count], below[made.count : made.count + made.others]
+            first = made.batch(watched, mates)
+            second = made.moved(watched, _hostile(mates))
+        if not made.equal(_scored(learner, first), _scored(learner, second)):
+            return False
+        # Mates of the other label, and of the own: an answer's length must not matter either.
+        return all(
+            made.equal(
+                _trained(learner, first, made.labels(label, first=True)),
+                _trained(learner, second, made.labels(label, first=False)),
+            )
+            for label in (0, 1)
+        )
+
+
+class _Made:
+    """Made-up records for a shape, half of them watched and half of them mates."""
+
+    def __init__(self, learner: Learner, shape: Shape) -> None:
+        self._shape, self.count = shape, max(1, shape.used // 2)
+        self.others = shape.used - self.count
+        random = np.random.default_rng(shape.length)
+        self.ids = self._entries(learner, random, self.count)
+        self.other_ids = self._entries(learner, random, self.others)
+
+    def _entries(self, learner: Learner, random: np.random.Generator, count: int) -> list[Tensor]:
+        """Return token ids, the first as long as the shape allows, others down to the shortest."""
+        shortest, longest = learner.shortest, min(learner.longest, self._shape.length)
+        if self._shape.used == self._shape.rows:
+            longest = min(longest, self._shape.length - 1)
+        lengths = random.integers(min(shortest, longest), longest + 1, size=count)
+        lengths[0] = longest
+        words = int(learner.model.config.vocab_size)
+        return [
+            torch.from_numpy(random.integers(0, words, size=int(length))).to(learner.flat.device)
+            for length in lengths
+        ]
+
+    def place(self, watched: int) -> int:
+        """Return where a watched record stands in the second batch."""
+        return self._shape.used - 1 - watched
+
+    def labels(self, label: int, *, first: bool) -> NDArray[np.int8]:
+        """Return labels by row: `label` for those watched, in one batch the other for mates."""
+        labels = np.full(self._shape.used, label, dtype=np.int8)
+        if not first:
+            labels[: self.others] = 1 - label
+        return labels
+
+    def equal(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
+        """Say whether every watched record has the same bits in both, where rows are records."""
+        return all(
+            _same(one[watched], other[self.place(watched)])
+            for one, other in zip(first, second, strict=True)
+            for watched in range(self.count)
+        )
+
+    def batch(self, watched: Sequence[Tensor], mates: Sequence[Tensor]) -> Batch:
+        """Return the first batch: watched records, then their mates."""
+        return self._filled([*watched, *mates])
+
+    def moved(self, watched: Sequence[Tensor], mates: Sequence[Tensor]) -> Batch:
+        """Return the second batch: other mates and zeros first, watched records last, turned."""
+        room = self.others
+        filler = torch.zeros_like(watched[0][: max(1, self._shape.length - 1)])
+        before = [*mates[:room], *[filler] * (room - len(mates))]
+        return self._filled([*before, *reversed(watched)])
+
+    def _filled(self, entries: list[Tensor]) -> Batch:
+        filler = torch.zeros_like(entries[0][: max(1, self._shape.length - 1)])
+        hidden = entries + [filler] * (self._shape.rows - len(entries))
+        return Batch(rows=np.arange(len(entries)), hidden=tuple(hidden), shape=self._shape)
+
+
+def _scored(learner: Learner, batch: Batch) -> list[Tensor]:
+    with torch.no_grad():
+        logits = learner.logits(batch)
+    return [logits, logits.double().softmax(dim=1)]
+
+
+def _trained(learner: Learner, batch: Batch, labels: NDArray[np.int8]) -> list[Tensor]:
+    with ENGINES[engine_for(learner)](learner) as engine:
+        return list(engine(batch, labels))
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    # NaN is unequal to itself; nothing watched is one, unless a mate made it so.
+    return torch.equal(one, other)
+
+
+def _hostile(states: Sequence[Tensor]) -> list[Tensor]:
+    """Return states of which each is full of one value that breaks arithmetic."""
+    return [
+        torch.full_like(one, _HOSTILE[place % len(_HOSTILE)]) for place, one in enumerate(states)
+    ]
+
+
+def away_from_zero(learner: Learner) -> NDArray[np.float32]:
+    """Return a vector at which no tensor's gradient vanishes: B = 0 would hide A's."""
+    ripple = np.sin(np.arange(learner.size, dtype=np.float64))
+    vector: NDArray[np.float32] = learner.initial_vector() + (0.02 * ripple).astype(np.float32)
+    return vector
