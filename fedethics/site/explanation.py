@@ -54,7 +54,9 @@ def score_texts(
 ) -> NDArray[np.float64]:
     """Return the score of each text, float64, shape (n,); one that overflows counts as 0."""
     found = [
-        learner.scores(adapter, learner.activations(texts[start : start + _PORTION]))
+        learner.scores(
+            adapter, learner.activations(texts[start : start + _PORTION], records=_PORTION)
+        )
         for start in range(0, len(texts), _PORTION)
     ]
     scores = np.concatenate(found) if found else np.zeros(0)

@@ -74,11 +74,13 @@ class Session:
     @cached_property
     def workbench(self) -> Workbench:
         """The site's records and learner."""
+        member = self.charter.member(self.site)
         return open_workbench(
             self.charter,
             data=self.home.data_path,
             model_dir=self.home.model_dir,
             compute=self.policy.compute,
+            declared=member.declared_records if member else 0,
         )
 
     @cached_property

@@ -23,26 +23,34 @@ from fedethics.training.activations import Activations
 from fedethics.training.learner import Learner
 
 # Sensitive: activations determine the text. Bounded, and gone with the process.
-_ACTIVATIONS: dict[tuple[str, str], Activations] = {}
+_ACTIVATIONS: dict[tuple[str, Compute, str], Activations] = {}
 _MAX_CACHED = 32
 _ON_CPU = Compute()
 
 
 @dataclass(frozen=True, slots=True)
 class Workbench:
-    """One site's records and the learner for one charter."""
+    """One site's records and the learner for one charter.
+
+    Attributes:
+        declared: a public number of records, from which it follows whether states are kept; None
+            where nothing leaves that rests on them.
+    """
 
     records: Split
     learner: Learner
+    declared: int | None = None
 
     def activations(self, part: Records) -> Activations:
         """Return the frozen prefix's activations of `part`, computed once per process."""
         # The texts in their order, not the records' fingerprint: order and wording both matter.
-        key = (self.learner.prefix_hash, sha256_hex("\x00".join(part.texts).encode("utf-8")))
+        texts = sha256_hex("\x00".join(part.texts).encode("utf-8"))
+        # How they are computed too: precision and batches decide the last bits.
+        key = (self.learner.prefix_hash, self.learner.compute, texts)
         if key not in _ACTIVATIONS:
             while len(_ACTIVATIONS) >= _MAX_CACHED:
                 _ACTIVATIONS.pop(next(iter(_ACTIVATIONS)))
-            _ACTIVATIONS[key] = self.learner.activations(part.texts)
+            _ACTIVATIONS[key] = self.learner.activations(part.texts, records=self.declared)
         return _ACTIVATIONS[key]
 
     def facts(self) -> DataFacts:
@@ -51,15 +59,29 @@ class Workbench:
 
 
 def open_workbench(
-    charter: Charter, *, data: Path, model_dir: Path | None, compute: Compute = _ON_CPU
+    charter: Charter,
+    *,
+    data: Path,
+    model_dir: Path | None,
+    compute: Compute = _ON_CPU,
+    declared: int | None = None,
 ) -> Workbench:
     """Read and split the records and load the model, or return what this process has.
+
+    Args:
+        charter: names the model and the schema.
+        data: the site's file.
+        model_dir: folder of the model; None for an embedded one.
+        compute: where and how it runs.
+        declared: units that the site declared; it bounds what the frozen layers' output takes.
 
     Raises:
         DataError: the file is not as the charter's schema says.
         ModelError: the model is missing or has another hash.
     """
-    return Workbench(site_records(data, charter.data), learner_for(charter, model_dir, compute))
+    records = site_records(data, charter.data)
+    public = None if declared is None else declared * charter.data.max_rows_per_person
+    return Workbench(records, learner_for(charter, model_dir, compute), public)
 
 
 def learner_for(charter: Charter, model_dir: Path | None, compute: Compute) -> Learner:

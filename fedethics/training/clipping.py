@@ -30,9 +30,9 @@ from fedethics.training.workers import one_thread
 # Keeps a clipped gradient below the norm whatever rounding adds: half a grid step a coordinate is
 # below it for any number of parameters that fits into memory.
 _ROUNDING = 1e-6
-# Grid steps to a clipping norm where sums are answered in float64. Eight million units of that norm
-# fit into an int64.
-_FINE_STEPS = 2.0**40
+# A clipping norm has 2^39 to 2^40 grid steps where sums are answered in float64, so that eight
+# million units of that norm fit into an int64. Steps are powers of two: dividing by one is exact.
+_FINE_BITS = 40
 
 
 # Sensitive: labels and units are the site's own.
@@ -95,12 +95,12 @@ def clipped_sum(site: Site, sampled: NDArray[np.intp], *, terms: LocalTerms) -> 
     """Return the sum of the sampled units' clipped gradients, float64; zero for no units.
 
     Guarantee: each unit adds a vector of L2 norm at most `terms.clipping_norm`, the same one
-    whatever the other units are; a unit whose gradient is not finite adds zero. The sum itself is
-    exact on the grid, but for one rounding to float64 at its end.
+    whatever the other units are; a unit whose gradient is not finite adds zero. Coordinates below
+    8,192 clipping norms are exact sums of what the units add; others are rounded once.
     """
     if not math.isfinite(terms.clipping_norm):
         return _sum(site, sampled, terms, torch.float64, lambda clipped: clipped)
-    scale = _FINE_STEPS / terms.clipping_norm
+    scale = math.ldexp(1.0, _FINE_BITS - math.frexp(terms.clipping_norm)[1])
     result = _sum(site, sampled, terms, torch.int64, lambda clipped: (clipped * scale).round())
     result.total = result.total.double() / scale
     return result
