@@ -41,7 +41,7 @@ VARIANTS = {
     "float32, Opacus, cache on disk": Compute(cache="disk"),
     "float32, Opacus, int8 base": PLAIN,
 }
-LINE = "{:10s} {:32s} {:>6s} {:>10s} {:>10s} {:>9s} {:>9s} {:>7s}"
+LINE = "{:10s} {:32s} {:>6s} {:>10s} {:>10s} {:>9s} {:>9s} {:>7s} {:>8s}"
 
 
 def main() -> int:
@@ -57,7 +57,7 @@ def main() -> int:
         return 0
     where = torch.cuda.get_device_name() if chosen.device == "cuda" else "CPU"
     print(f"gpu-check on {where}, torch {torch.__version__}, {chosen.records} records a step")
-    heads = ("charter", "variant", "cached", "ms a step", "peak MiB", "off loop", "apart", "noise")
+    heads = ("charter", "variant", "cached", "ms a step", "peak MiB", "off loop", "apart", "noise", "batches")
     print(LINE.format(*heads))
     failed = 0
     for name in CHARTERS:
@@ -108,6 +108,7 @@ def _line(name: str, variant: str, chosen: argparse.Namespace) -> str:
     return LINE.format(
         name, variant, "yes" if learner.cached else "no", f"{1e3 * min(seconds):.1f}", peak,
         f"{tested.gradient_error:.1e}", f"{tested.engines_apart:.1e}", f"{tested.noise_ratio:.3f}",
+        "alone" if tested.alone else f"{tested.shapes} proven",
     )  # fmt: skip
 
 

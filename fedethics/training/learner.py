@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -111,6 +112,8 @@ class Learner:
                 f"device {compute.device!r} was asked for, but PyTorch sees no CUDA device here; "
                 'set compute.device = "cpu" in policy.toml or mend the driver'
             )
+        if compute.device == "cuda":
+            _reproducibly()
         base = locate_model(charter.model, model_dir=model_dir)
         tokenizer = load_tokenizer(base)
         loaded = load_base(base, charter.model.task)
@@ -366,6 +369,15 @@ class Learner:
         }
         twin.copies, twin._proven = (twin,), {}
         return twin
+
+
+def _reproducibly() -> None:
+    """Let a GPU add in the same order each time, where its libraries can be asked to.
+
+    Atomic additions come in any order, so that a record's last bits would follow from chance.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def _more_copies(compute: Compute) -> int:

@@ -89,7 +89,11 @@ def records(lengths: Sequence[int]) -> Activations:
 
 def states_of(learner: Learner, ids: Activations) -> Activations:
     """Return the frozen prefix's states of each record."""
-    return Activations(tuple(learner._below(list(ids.hidden))))
+    states: list[torch.Tensor] = [torch.empty(0)] * len(ids)
+    for batch in learner.batches(ids, np.arange(len(ids))):
+        for row, one in zip(batch.rows, learner.states(batch), strict=False):
+            states[row] = one
+    return Activations(tuple(states))
 
 
 def private_step(
