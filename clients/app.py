@@ -41,6 +41,12 @@ def complete(message: Message, context: Context) -> Message:
     return answer(message, context)
 
 
+@app.query("ready")
+def ready(message: Message, context: Context) -> Message:
+    """Say whether this site would still answer the rest of the run."""
+    return answer(message, context)
+
+
 @app.query("forward")
 def forward(message: Message, context: Context) -> Message:
     """Check the shares received and answer with the masked vector."""

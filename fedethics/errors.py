@@ -6,6 +6,7 @@ FedethicsError
 ├── EnrolmentForged     FE112  a signature or fingerprint of an enrolment does not hold
 ├── PolicyError         FE201  site policy missing, unreadable or malformed
 ├── PolicyRefusal       FE202  the policy does not allow what was asked; carries every reason
+├── RecordsRefusal      FE203  the site's records do not allow it: one code for all such reasons
 ├── BudgetExceeded      FE301  a mechanism would spend more than a cap allows
 ├── LedgerError         FE302  ledger unwritable, busy, or in a state that forbids the step
 ├── LedgerTampered      FE303  ledger bytes do not verify: chain, signature or head
@@ -91,6 +92,21 @@ class PolicyRefusal(FedethicsError):
         self.reasons = tuple(reasons)
         listed = "\n".join(f"  - {reason}" for reason in self.reasons)
         super().__init__(f"this site refuses, and nothing was computed or sent:\n{listed}")
+
+
+class RecordsRefusal(PolicyRefusal):
+    """What was asked does not go with the site's records; the reasons stay at the site.
+
+    Attributes:
+        lasting: the reason lies in the records themselves, so the site keeps its answer to this
+            charter until a person there lets it decide anew.
+    """
+
+    code = "FE203"
+
+    def __init__(self, reasons: Sequence[str], *, lasting: bool = False) -> None:
+        super().__init__(reasons)
+        self.lasting = lasting
 
 
 class BudgetExceeded(FedethicsError):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from fedethics.errors import FedethicsError
+from fedethics.errors import FedethicsError, RecordsRefusal
 
 PROTOCOL = 3
 
@@ -23,6 +23,7 @@ class Action(StrEnum):
     ANNOUNCE = "query.announce"
     JOIN = "query.join"
     COMPLETE = "query.complete"
+    READY = "query.ready"
     TRAIN = "train.default"
     EVALUATE = "evaluate.default"
     FORWARD = "query.forward"
@@ -54,10 +55,16 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refusal:
-    """A site's no, as the coordinator may see it: a code and a fixed sentence, no local fact."""
+    """A site's no, as the coordinator may see it: a code and a fixed sentence, no local fact.
+
+    Attributes:
+        site: who says so, by its own word and unsigned: for a person to read, and nothing rests on
+            it.
+    """
 
     code: str
     sentence: str
+    site: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,35 +76,39 @@ class Reply:
 
 
 _OTHERWISE = "the site could not do this"
+# Whether these are raised reads no record. Every other code may speak of records: it is told as the
+# one refusal of that kind, and so is whatever nobody expected.
 _PUBLIC = {
     "FE101": "the site does not hold this charter",
     "FE201": "the site's policy is missing or unreadable",
     "FE202": "the site's policy does not allow this",
-    "FE301": "the site's privacy budget does not allow this",
+    "FE203": "the site's records do not allow this",
     "FE302": "the site's ledger cannot record this",
     "FE303": "the site's ledger does not verify",
     "FE304": "the privacy terms cannot be accounted",
-    "FE401": "the site's data are not as the charter's schema says",
     "FE402": "the site does not have the agreed model",
-    "FE501": "a privacy self-test failed at the site",
     "FE601": "the site refused a protocol message",
     "FE602": "the site aborted the protocol",
     "FE603": "the site could not prove a sum of this run, and takes no further part in it",
+    "FE901": _OTHERWISE,
 }
 
 
-def refuse(error: FedethicsError) -> Refusal:
-    """Return what the coordinator may know of `error`; its own text stays in the site's log."""
-    return Refusal(code=error.code, sentence=_PUBLIC.get(error.code, _OTHERWISE))
+OF_RECORDS = Refusal(code=RecordsRefusal.code, sentence=_PUBLIC[RecordsRefusal.code])
 
 
-UNEXPECTED = Refusal(code="FE000", sentence="something unexpected failed; see the site's own log")
+def refuse(error: Exception, *, site: str = "") -> Refusal:
+    """Return what the coordinator may know of `error`; its own text stays in the site's log.
+
+    Guarantee: two errors that may speak of records give equal refusals.
+    """
+    public = isinstance(error, FedethicsError) and error.code in _PUBLIC
+    code = error.code if isinstance(error, FedethicsError) and public else OF_RECORDS.code
+    return Refusal(code=code, sentence=_PUBLIC[code], site=site)
 
 
 def refusal_of(code: str) -> Refusal | None:
     """Return the refusal that a site's code stands for, in our own words; None if it is no code."""
-    if code == UNEXPECTED.code:
-        return UNEXPECTED
     if re.fullmatch(r"FE[0-9]{3}", code) is None:
         return None
     return Refusal(code=code, sentence=_PUBLIC.get(code, _OTHERWISE))

@@ -16,6 +16,7 @@ from server.exchange import Exchange
 from server.federation import Federation
 from server.job import Job
 from server.protocol_files import ProtocolFiles
+from server.readiness import Readiness
 from server.rounds import Rounds
 from server.settings import RunSettings
 from server.sums import Sums
@@ -40,14 +41,20 @@ def _run(grid: Grid, settings: RunSettings) -> None:
     work_timeout_s, relay_timeout_s = settings.leg_timeout_s, settings.relay_timeout_s
     exchange = Exchange(grid, work_timeout_s, relay_timeout_s or work_timeout_s)
     federation = Federation(
-        exchange, job.charter_hash, settings.job_id, events, names=settings.names_of_nodes
+        exchange,
+        job.charter_hash,
+        settings.job_id,
+        events,
+        names=settings.names_of_nodes,
+        roster=frozenset(job.charter.site_names),
     )
     enrolment = Enrolment(job, federation, files, events)
     events.write("enrolling", expected=len(job.charter.roster))
     learner = Learner(job.charter, model_dir=settings.model_path)
     plan = make_plan(job.charter)
     sums = Sums(job, federation, enrolment, learner, files, events)
-    rounds = Rounds(job, federation, enrolment, sums, learner, plan, events)
+    readiness = Readiness(job, federation, enrolment, plan)
+    rounds = Rounds(job, federation, readiness, sums, learner, plan, events)
     rounds.finish_interrupted()
     enrolment.begin()
     adapter = rounds.run()

@@ -1,4 +1,4 @@
-"""Whom to ask for a sum, so that no honest site must refuse.
+"""Which sums a job opens, and whom to ask for each, so that no honest site must refuse.
 
 Sites refuse a cohort that differs from one opened before in the same run and task by fewer than the
 minimum cohort: the difference of two sums would single those sites out (`docs/secagg.md`). And
@@ -7,13 +7,44 @@ counts are summed over the whole roster or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from fedethics import tasks
 from fedethics.charter.model import Charter
 from fedethics.errors import RunError, SecaggAbort
+from fedethics.privacy.plan import PrivacyPlan
 from fedethics.release.evidence import OpenedSum
 from fedethics.secagg.rules import check_cohort_change
+
+Sum = tuple[tasks.Kind, int]
+
+
+class MissingSitesError(RunError):
+    """A sum cannot be opened over the sites that are there.
+
+    Attributes:
+        why: which sum, and what it needs.
+        missing: the sites that it lacks; empty where any others would do.
+    """
+
+    def __init__(self, why: str, missing: Collection[str]) -> None:
+        self.why, self.missing = why, tuple(sorted(missing))
+        lacks = f", and {', '.join(self.missing)} did not enrol" if missing else ""
+        super().__init__(f"{why}{lacks}. Nothing was asked")
+
+
+def sums_of(charter: Charter, plan: PrivacyPlan) -> Iterator[Sum]:
+    """Yield task and round of every sum that a job of `charter` opens, in the order it does."""
+    last = charter.training.rounds
+    for number in range(1, last + 1):
+        if number in plan.steering_rounds:
+            yield tasks.STEERING, number
+        yield tasks.UPDATE, number
+        if number in plan.progress_rounds:
+            yield tasks.PROGRESS, number
+    if plan.audit is not None:
+        yield tasks.AUDIT, last
+    yield tasks.FAIRNESS, last
 
 
 def cohort_of(
@@ -34,15 +65,19 @@ def cohort_of(
         opened: the sums of this run so far.
 
     Raises:
-        RunError: no cohort of the enrolled sites is one that sites may answer; says who is missing.
+        MissingSitesError: no cohort of the enrolled sites is one that sites may answer.
     """
     here, asked = set(enrolled), f"the {task} sum of round {number} cannot be opened"
     if task != tasks.UPDATE:
         _require(set(charter.site_names), here, f"{asked}: it is over the whole roster")
         return tuple(sorted(here))
+    minimum = charter.secagg.minimum_cohort
+    if len(here) < minimum:
+        why = f"{asked}: the minimum cohort is {minimum}, and {len(here)} sites are there"
+        raise MissingSitesError(why, set(charter.site_names) - here)
     before = [frozenset(entry.cohort) for entry in opened if entry.kind == task]
     try:
-        check_cohort_change(here, opened=before, minimum_cohort=charter.secagg.minimum_cohort)
+        check_cohort_change(here, opened=before, minimum_cohort=minimum)
     except SecaggAbort:
         # A site that came later trains in the next run; it counts in the count sums of this one.
         _require(before[-1], here, f"{asked}: sites answer the cohort that they answered before")
@@ -51,9 +86,6 @@ def cohort_of(
 
 
 def _require(wanted: Collection[str], here: Collection[str], why: str) -> None:
-    missing = sorted(set(wanted) - set(here))
+    missing = set(wanted) - set(here)
     if missing:
-        raise RunError(
-            f"{why}, and {', '.join(missing)} did not enrol. Nothing was asked; resume the job "
-            "when they are back"
-        )
+        raise MissingSitesError(why, missing)

@@ -20,7 +20,7 @@ from server.events import EventLog
 from server.federation import Federation, untaken
 from server.job import Job
 from server.protocol_files import ProtocolFiles
-from server.refusals import what_to_do
+from server.refusals import of_sites, what_to_do
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +124,13 @@ class Enrolment:
         return set(joined) - (set(told) - set(completed))
 
     def _require(self, sites: Collection[str], what: str) -> None:
-        minimum = self.job.charter.secagg.minimum_cohort
+        minimum, roster = self.job.charter.secagg.minimum_cohort, self.job.charter.site_names
         if len(sites) < minimum:
+            absent = set(roster) - set(sites)
+            why = of_sites(absent, self.federation.refusals, roster=roster)
             raise RunError(
-                f"{len(sites)} of {len(self.job.charter.roster)} sites are {what}"
+                f"{len(sites)} of {len(roster)} sites are {what}"
                 f"{': ' + ', '.join(sorted(sites)) if sites else ''}; the minimum cohort is "
                 f"{minimum}, so no record was touched. "
-                f"{what_to_do(self.federation.refusals)}"
+                f"{what_to_do(why)}"
             )

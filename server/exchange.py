@@ -20,7 +20,7 @@ from fedethics.flower.wire import is_lost, parse_reply, request_message
 from fedethics.protocol import Action, Refusal, Reply, Request
 from server.refusals import UNSOUND
 
-_WORK = frozenset({Action.TRAIN, Action.EVALUATE})
+WORK = frozenset({Action.TRAIN, Action.EVALUATE})
 # Who is silent for this part of the deadline is asked again: a relay is answered in seconds.
 _PATIENCE = 0.25
 _LATE = Refusal(code="late", sentence="no reply before the deadline")
@@ -49,7 +49,7 @@ class Exchange:
 
     def timeout_s(self, action: Action) -> float:
         """Return how long the slowest site may take to answer `action`."""
-        return self.work_timeout_s if action in _WORK else self.relay_timeout_s
+        return self.work_timeout_s if action in WORK else self.relay_timeout_s
 
     def ask(
         self,
@@ -69,7 +69,7 @@ class Exchange:
         deadline are left unread.
         """
         timeout_s, began = self.timeout_s(action), time.monotonic()
-        patience_s = math.inf if action in _WORK else timeout_s * _PATIENCE
+        patience_s = math.inf if action in WORK else timeout_s * _PATIENCE
         leg = _Leg()
         leg.sent(self._sent(action, requests, ttl_s=timeout_s))
         while leg.out:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 from fedethics.canonical import Json
 from fedethics.errors import FedethicsError, RunError, SetupError
-from fedethics.protocol import Action, Reply, Request
+from fedethics.protocol import Action, Refusal, Reply, Request
 from fedethics.secagg import CoordinatorSecagg
 from server.events import EventLog
-from server.exchange import Exchange
+from server.exchange import WORK, Exchange
 from server.refusals import UNSOUND
 
 Payloads = Mapping[str, bytes]
@@ -37,6 +37,8 @@ class Federation:
     Attributes:
         epoch: the epoch that they joined; absent before the first enrolment.
         refusals: the code of each site's last no, until somebody clears them.
+        roster: the sites of the charter: names that a node which refuses may give itself.
+        fallen: enrolled sites that gave nothing to the last sum that they were asked for.
     """
 
     exchange: Exchange
@@ -46,6 +48,8 @@ class Federation:
     epoch: CoordinatorSecagg | None = None
     refusals: dict[str, str] = field(default_factory=dict)
     names: Mapping[int, str] = field(default_factory=dict)
+    roster: frozenset[str] = frozenset()
+    fallen: set[str] = field(default_factory=set)
     _node_of: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -58,9 +62,15 @@ class Federation:
         known = set(self._node_of.values())
         return tuple(node for node in self.exchange.nodes() if node not in known)
 
+    def away(self) -> tuple[str, ...]:
+        """Return the enrolled sites whose nodes are not connected now, sorted."""
+        here = set(self.exchange.nodes())
+        return tuple(site for site in self.sites if self._node_of[site] not in here)
+
     def adopt(self, epoch: CoordinatorSecagg, node_of: Mapping[str, int]) -> None:
         """Go on with the members of another epoch."""
         self.epoch, self._node_of = epoch, dict(node_of)
+        self.fallen.clear()  # whoever is in a new epoch was asked just now
 
     def keep(self, sites: Collection[str]) -> None:
         """Go on with these of the enrolled sites."""
@@ -74,8 +84,7 @@ class Federation:
         """
         deadline, told = time.monotonic() + self.exchange.work_timeout_s, False
         while True:
-            here = set(self.exchange.nodes())
-            away: list[Json] = [site for site in self.sites if self._node_of[site] not in here]
+            away: list[Json] = [*self.away()]
             if len(self._node_of) - len(away) >= enough or time.monotonic() > deadline:
                 return
             if not told:
@@ -105,7 +114,10 @@ class Federation:
         """
         addressed = {self._node_of[site]: (site, content) for site, content in payloads.items()}
         taken = self._leg(action, addressed, wanted, take, about or {})
-        return {addressed[node][0]: answer for node, answer in taken.items()}
+        answers = {addressed[node][0]: answer for node, answer in taken.items()}
+        if action in WORK:
+            self.fallen = (self.fallen | payloads.keys()) - answers.keys()
+        return answers
 
     def broadcast(
         self,
@@ -117,7 +129,9 @@ class Federation:
         about: About | None = None,
     ) -> dict[int, bytes]:
         """Ask nodes of which nobody knows yet whose they are; the answers say who signed them."""
-        addressed = {node: (self.names.get(node, f"node {node}"), content) for node in nodes}
+        known = {node: site for site, node in self._node_of.items()}
+        names = {**self.names, **known}
+        addressed = {node: (names.get(node, f"node {node}"), content) for node in nodes}
         return self._leg(action, addressed, wanted, take, about or {})
 
     def _leg(
@@ -160,11 +174,20 @@ class Federation:
             action=action, charter_hash=self.charter_hash, run=self.run, payloads=payloads
         )
 
+    def _named(self, refusal: Refusal, who: str) -> str:
+        """Return whom to tell a person of: a node that is not enrolled may say whose it is.
+
+        By its own word, so nothing rests on it; and it may be none of those that are enrolled.
+        """
+        free = self.roster - set(self._node_of)
+        return refusal.site if who not in self._node_of and refusal.site in free else who
+
     def _is_taken(self, reply: Reply, wanted: str, take: Take, who: str) -> bool:
         if reply.refusal is not None:
             code, sentence = reply.refusal.code, reply.refusal.sentence
-            self.refusals[who] = code
-            self.events.write("refused", site=who, code=code, sentence=sentence)
+            name = self._named(reply.refusal, who)
+            self.refusals[name] = code
+            self.events.write("refused", site=name, code=code, sentence=sentence)
             return False
         try:
             take(reply.payloads.get(wanted, b""))

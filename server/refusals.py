@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from fedethics.errors import SecaggAbort, SecaggReject
 from fedethics.protocol import refusal_of
@@ -10,41 +10,70 @@ from fedethics.protocol import refusal_of
 # What an honest site answers to what it has opened, or joined, before.
 _AGAIN = (SecaggReject.code, SecaggAbort.code)
 UNSOUND = "unsound"  # an answer came, and could not be read or did not hold
-_WHEN_BACK = "Resume the job when the sites are back."
-_WHEN_WILLING = "Resume the job when their operators have put that right, or have agreed to it."
+SILENT = "silent"
+NOT_CONNECTED = "not-connected"
 _OLD_COPY = (
     "Resume the job. If its directory was put back from an older copy, these sites will not open "
     "again what they opened since: resume from the newest copy, or start a job under another id."
 )
 
 
-def what_to_do(codes: Mapping[str, str]) -> str:
-    """Return advice after too few answers: one sentence for silence, one for each sort of no.
+def of_sites(
+    missing: Collection[str], refusals: Mapping[str, str], *, roster: Collection[str]
+) -> dict[str, str]:
+    """Return why each site is missing, as `what_to_do` takes it.
 
     Args:
-        codes: who was asked in vain -> the site's code, UNSOUND, or any other word for silence.
+        missing: sites of the roster.
+        refusals: who was asked in vain -> why; nodes that have not said whose they are among them,
+            and any missing site may be behind one of those.
+        roster: all sites.
     """
-    unsound = sorted(who for who, code in codes.items() if code == UNSOUND)
+    otherwise = SILENT if set(refusals) - set(roster) else NOT_CONNECTED
+    return {site: refusals.get(site, otherwise) for site in missing}
+
+
+def what_to_do(codes: Mapping[str, str]) -> str:
+    """Return advice after too few answers: who is missing, each for its reason, and what helps.
+
+    Args:
+        codes: who was asked in vain -> the site's code, UNSOUND, NOT_CONNECTED, or any other word
+            for silence.
+    """
     refused = {who: code for who, code in sorted(codes.items()) if code.startswith("FE")}
-    silent = sorted(set(codes) - set(refused) - set(unsound))
+    unsound, absent = (
+        sorted(who for who, code in codes.items() if code == kind)
+        for kind in (UNSOUND, NOT_CONNECTED)
+    )
+    silent = sorted(set(codes) - set(refused) - set(unsound) - set(absent))
+    again = all(code in _AGAIN for code in refused.values())
+    parts = [
+        f"No answer came from {', '.join(silent)}." if silent else "",
+        f"Not asked, since not connected: {', '.join(absent)}." if absent else "",
+        f"What {', '.join(unsound)} answered could not be read or did not hold; events.jsonl of "
+        "the job says why."
+        if unsound
+        else "",
+        "Refused, each for reasons that stand in its own log (log.jsonl in its home; in a "
+        f"simulation, under sites/ of the run): {'; '.join(map(_told, refused.items()))}."
+        if refused
+        else "",
+        _OLD_COPY if refused and again else "",
+        "" if refused and again else _when(back=[*silent, *absent], mended=[*unsound, *refused]),
+    ]
+    return " ".join(filter(None, parts))
+
+
+def _when(*, back: Collection[str], mended: Collection[str]) -> str:
+    """Return the one sentence that says when to resume."""
     parts = []
-    if silent:
-        parts.append(f"No answer came from {', '.join(silent)}.")
-    if silent or not codes:
-        parts.append(_WHEN_BACK)
-    if unsound:
+    if back or not mended:
+        parts.append("the sites are back" if not mended else f"{', '.join(back)} answer again")
+    if mended:
         parts.append(
-            f"What {', '.join(unsound)} answered could not be read or did not hold; events.jsonl "
-            "of the job says why. That must be mended there first."
+            f"the operators of {', '.join(sorted(mended))} have put that right, or have agreed"
         )
-    if refused:
-        parts.append(
-            "These refused, each with its reasons in its own log (log.jsonl in its home; in a "
-            f"simulation, under sites/ of the run): {'; '.join(map(_told, refused.items()))}."
-        )
-        again = all(code in _AGAIN for code in refused.values())
-        parts.append(_OLD_COPY if again else _WHEN_WILLING)
-    return " ".join(parts)
+    return f"Resume the job when {' and '.join(parts)}."
 
 
 def _told(refused: tuple[str, str]) -> str:

@@ -20,11 +20,11 @@ from fedethics.release.evidence import SUM, Dropout, OpenedSum, Progress, Steeri
 from fedethics.secagg import CoordinatorRound
 from fedethics.training.learner import Learner
 from fedethics.training.server_step import server_step
-from server.enrolment import Enrolment
 from server.events import EventLog
 from server.federation import Federation
 from server.job import Job
 from server.metrics import announce_metrics, write_metrics
+from server.readiness import Readiness
 from server.sums import Sums, UnfinishedOpeningError
 
 
@@ -34,7 +34,7 @@ class Rounds:
 
     job: Job
     federation: Federation
-    enrolment: Enrolment
+    readiness: Readiness
     sums: Sums
     learner: Learner
     plan: PrivacyPlan
@@ -72,7 +72,7 @@ class Rounds:
         return self._adapter(after=rounds)
 
     def _train(self, number: int) -> None:
-        self.enrolment.complete()
+        self.readiness.require()
         self.events.write("round-started", round=number)
         adapter = self._adapter(after=number - 1)
         if number in self.plan.steering_rounds and not self.job.is_committed(
@@ -81,11 +81,13 @@ class Rounds:
             counted = self.sums.open(tasks.STEERING, number, adapter)
             self._commit(counted)
             self.sums.settle(counted)
+            self.readiness.require()
         session = self.sums.open(tasks.UPDATE, number, adapter, steering=self._steering())
         self._commit(session)
         self.sums.settle(session)
 
     def _progress(self, number: int) -> None:
+        self.readiness.require()
         try:
             session = self.sums.open(tasks.PROGRESS, number, self._adapter(after=number))
         except UnfinishedOpeningError:
@@ -99,14 +101,14 @@ class Rounds:
         self.sums.settle(session)
 
     def _audit(self, number: int) -> None:
-        self.enrolment.complete()
+        self.readiness.require()
         self.events.write("audit-started", round=number)
         session = self.sums.open(tasks.AUDIT, number, self._adapter(after=number))
         self._commit(session)
         self.sums.settle(session)
 
     def _fairness(self, number: int) -> None:
-        self.enrolment.complete()
+        self.readiness.require()
         self.events.write("fairness-started", round=number)
         session = self.sums.open(tasks.FAIRNESS, number, self._adapter(after=number))
         self._commit(session)

@@ -13,6 +13,7 @@ from fedethics.cli import (
     site_check,
     site_join,
     site_leave,
+    site_reconsider,
     site_rehearse,
     site_revoke,
     site_run,
@@ -99,6 +100,7 @@ app.command("check")(site_check.check)
 app.command("rehearse")(site_rehearse.rehearse)
 app.command("run")(site_run.run)
 app.command("status")(site_status.status)
+app.command("reconsider")(site_reconsider.reconsider)
 app.command("receipt")(site_status.receipt)
 app.command("revoke")(site_revoke.revoke)
 app.command("leave")(site_leave.leave_federation)

@@ -21,9 +21,11 @@ from fedethics.deployment.locking import holder
 from fedethics.enrolment import files
 from fedethics.policy.model import load_policy
 from fedethics.privacy.ledger import read_book
+from fedethics.privacy.ledger.book import Book
 from fedethics.privacy.ledger.model import epsilon_document
 from fedethics.site.home import SiteHome
 from fedethics.site.receipt import receipt_of
+from fedethics.site.under_way import refused_since, runs_under_way
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def status(home: Home, as_json: AsJson = False) -> None:
     site = SiteHome.open(home)
     caps = load_policy(site.policy_path).caps
     book = read_book(site.ledger_path, site.identity().public_key)
-    facts, delta = _facts(site), caps.delta
+    facts, delta = {**_facts(site), **_standing(site, book)}, caps.delta
     accounts = [
         _Account(
             f"{each.label} ({each.fingerprint[:12]})",
@@ -108,6 +110,22 @@ def _facts(site: SiteHome) -> dict[str, str]:
         "node": "running" if holder(site.path / "node" / "lock") else "not running",
         "last-contact": age,
         "certificate": f"{near}: {CALL}" if near else f"until {end.date()}" if end else "not seen",
+    }
+
+
+def _standing(site: SiteHome, book: Book) -> dict[str, str]:
+    """Say which runs are under way, and what keeps this site from taking part."""
+    kept = refused_since(site)
+    runs = [
+        each.run
+        if each.same_records
+        else f"{each.run} (began with other records than the data file holds now: it cannot go on)"
+        for each in runs_under_way(site, book)
+    ]
+    told = f"since {kept}: see `fedethics site check`" if kept else ""
+    return {
+        "under-way": ", ".join(runs) or "none",
+        **({"records-refused": told} if told else {}),
     }
 
 

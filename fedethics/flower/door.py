@@ -16,7 +16,7 @@ from flwr.app import Context, Message
 
 from fedethics.errors import FedethicsError, RunError
 from fedethics.flower.wire import parse_request, reply_message
-from fedethics.protocol import UNEXPECTED, Reply, refuse
+from fedethics.protocol import OF_RECORDS, Reply, refuse
 from fedethics.site.handler import SiteHandler
 from fedethics.site.log import write_if_possible
 
@@ -29,7 +29,7 @@ def answer(message: Message, context: Context) -> Message:
     try:
         reply = _reply(message, context)
     except Exception:  # even the log could not be written; see the module's docstring
-        reply = Reply(refusal=UNEXPECTED)
+        reply = Reply(refusal=OF_RECORDS)
     return reply_message(reply, to=message)
 
 
@@ -42,14 +42,14 @@ def _reply(message: Message, context: Context) -> Reply:
         return handler.handle(parse_request(message))
     except FedethicsError as error:
         write_if_possible(handler.log, "refused", code=error.code, reason=_short(str(error)))
-        return Reply(refusal=refuse(error))
+        return Reply(refusal=refuse(error, site=handler.site))
     except Exception as error:  # see the module's docstring: no text may reach the coordinator
         # Not its text either, which may quote a record: the log holds names and places only.
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
-        kind, code = type(error).__name__, UNEXPECTED.code
+        kind, code = type(error).__name__, FedethicsError.code
         write_if_possible(handler.log, "unexpected", code=code, kind=kind, where=where)
-        return Reply(refusal=UNEXPECTED)
+        return Reply(refusal=refuse(error, site=handler.site))
 
 
 def _short(reason: str) -> str:

@@ -32,7 +32,7 @@ from fedethics.flower.pin import end_with_parent, require_flower
 from fedethics.flower.pulls import quicken_pulls
 from fedethics.flower.runtime_api import FAILURES, Job, SuperNodeQueue, SuperNodeTask
 from fedethics.flower.wire import reply_message
-from fedethics.protocol import UNEXPECTED, Reply, refuse
+from fedethics.protocol import Reply, refuse
 from fedethics.secagg import SiteStore
 from fedethics.site.home import SiteHome
 from fedethics.site.log import SiteLog, write_if_possible
@@ -106,7 +106,7 @@ class Executor:
         except FAILURES as error:
             # Its text may quote what was sent; the log holds the kind only.
             lost = type(error).__name__
-            write_if_possible(self.log, "task-lost", code=UNEXPECTED.code, kind=lost)
+            write_if_possible(self.log, "task-lost", code=FedethicsError.code, kind=lost)
         finally:
             task.end(why=lost)
 

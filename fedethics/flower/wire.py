@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
@@ -79,7 +80,9 @@ def reply_message(reply: Reply, *, to: Message) -> Message:
     """Return `reply` as the Flower message that answers `to`."""
     fields: dict[str, int | str] = {"protocol": PROTOCOL}
     if reply.refusal is not None:
-        fields |= {"refusal-code": reply.refusal.code, "refusal": reply.refusal.sentence}
+        refusal = reply.refusal
+        fields |= {"refusal-code": refusal.code, "refusal": refusal.sentence}
+        fields |= {"refusal-site": refusal.site}
     return Message(_content(fields, reply.payloads), reply_to=to)
 
 
@@ -94,7 +97,7 @@ def parse_reply(message: Message) -> Reply:
         raise SecaggReject(f"the reply does not speak protocol {PROTOCOL}")
     code = header.get("refusal-code")
     if code is not None:
-        return Reply(refusal=_refusal(code))
+        return Reply(refusal=_refusal(code, header.get("refusal-site")))
     return Reply(payloads=_payloads(message))
 
 
@@ -103,12 +106,13 @@ def is_lost(message: Message) -> bool:
     return message.has_error() and message.error.code in _LOST
 
 
-def _refusal(code: object) -> Refusal:
+def _refusal(code: object, site: object) -> Refusal:
     """Return a site's no in our own words: its text would reach logs, reports and a terminal."""
     refusal = refusal_of(code) if isinstance(code, str) else None
     if refusal is None:
         raise SecaggReject("the reply refuses with a code that no site gives")
-    return refusal
+    named = isinstance(site, str) and re.fullmatch(NAME, site)
+    return replace(refusal, site=str(site) if named else "")
 
 
 def _header(message: Message) -> ConfigRecord:

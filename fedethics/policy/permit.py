@@ -1,7 +1,9 @@
 """May this run take place here? Asked of the site's own policy, ledger and records.
 
 Guarantee: a permit's caps are the policy's, to the last digit; nothing in a charter or a message
-can raise them. A refusal lists every reason at once.
+can raise them. A refusal lists every reason at once. Which of the two refusals it is follows from
+`PUBLIC_RULES` alone wherever one of them refuses: they read no record and no account, so what a
+coordinator sees of the others is one bit, whichever of them refuses and however many.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from dataclasses import dataclass, replace
 from fedethics.charter.document import hash_of
 from fedethics.charter.model import Charter
 from fedethics.charter.signing import CharterSignature
-from fedethics.errors import PolicyRefusal
+from fedethics.errors import PolicyRefusal, RecordsRefusal
 from fedethics.policy.granted import DataFacts, Permit
 from fedethics.policy.model import ANY, Policy
 from fedethics.policy.signed_charter import signature_reasons
@@ -23,12 +25,17 @@ from fedethics.privacy.events import (
     SampledGaussian,
     SkellamRelease,
 )
-from fedethics.privacy.ledger import DataSet, Ledger
+from fedethics.privacy.ledger import Ledger
 from fedethics.privacy.plan import PrivacyPlan
 
-__all__ = ["RULES", "DataFacts", "Permit", "permit", "refusals_before_joining"]
-
-_NONE = DataSet(fingerprint="", label="none")
+__all__ = [
+    "PUBLIC_RULES",
+    "RECORD_RULES",
+    "DataFacts",
+    "Permit",
+    "permit",
+    "refusals_before_joining",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,7 @@ class _Request:
     policy: Policy
     plan: PrivacyPlan
     ledger: Ledger
-    data: DataFacts
+    data: DataFacts | RecordsRefusal
     fixed_noise: bool
     run: str
     signatures: Sequence[CharterSignature]
@@ -51,7 +58,7 @@ def permit(
     policy: Policy,
     plan: PrivacyPlan,
     ledger: Ledger,
-    data: DataFacts,
+    data: DataFacts | RecordsRefusal,
     fixed_noise: bool = False,
     run: str = "",
     signatures: Sequence[CharterSignature] = (),
@@ -64,21 +71,29 @@ def permit(
         policy: what this site allows.
         plan: the plan that this site computed from the charter.
         ledger: what was spent here before.
-        data: the site's records.
+        data: the site's records, or why they cannot be read as the charter says.
         fixed_noise: the site is set to draw its noise from a seed, for tests.
         run: when asking again in the middle of a run, its id: what it was charged already is then
             part of its plan and not counted twice. Each round is still charged by the ledger.
         signatures: over the charter, as they lie beside it at the site.
 
     Raises:
-        PolicyRefusal: every reason, each naming the key and both values.
+        PolicyRefusal: every reason, each naming the key and both values; one of them at least
+            reads no record.
+        RecordsRefusal: every reason, and all of them read the records or their accounts.
     """
-    if policy.allow.changed_data == "link":
+    if policy.allow.changed_data == "link" and isinstance(data, DataFacts):
         data = _linked(data, ledger)
     request = _Request(charter, site, policy, plan, ledger, data, fixed_noise, run, signatures)
-    reasons = [reason for rule in RULES for reason in rule(request)]
-    if reasons:
-        raise PolicyRefusal(reasons)
+    public = [reason for rule in PUBLIC_RULES for reason in rule(request)]
+    # Asked in any case: the log gets every reason, and no answer comes sooner than another.
+    of_records = [reason for rule in RECORD_RULES for reason in rule(request)]
+    if public:
+        raise PolicyRefusal([*public, *of_records])
+    if isinstance(data, RecordsRefusal):
+        raise RecordsRefusal(of_records, lasting=data.lasting)
+    if of_records:
+        raise RecordsRefusal(of_records, lasting=any(_people(request)))
     return Permit(
         charter_hash=plan.charter_hash,
         site=site,
@@ -98,12 +113,13 @@ def refusals_before_joining(
     data: DataFacts | None,
 ) -> tuple[str, ...]:
     """Return what speaks against joining: all but signatures, which follow, and absent records."""
-    later = {_signed} if data else {_signed, _records, _same_people, _budget}
-    facts = data or DataFacts(train=_NONE, held_out=_NONE, train_records=0, held_out_records=0)
-    if data and policy.allow.changed_data == "link":
-        facts = _linked(facts, ledger)
+    rules = [rule for rule in PUBLIC_RULES if rule is not _signed]
+    facts: DataFacts | RecordsRefusal = RecordsRefusal([])
+    if data:
+        rules += RECORD_RULES
+        facts = _linked(data, ledger) if policy.allow.changed_data == "link" else data
     request = _Request(charter, site, policy, plan, ledger, facts, False, "", ())
-    return tuple(reason for rule in RULES if rule not in later for reason in rule(request))
+    return tuple(reason for rule in rules for reason in rule(request))
 
 
 def _agreed(request: _Request) -> Iterator[str]:
@@ -148,6 +164,9 @@ def _terms(request: _Request) -> Iterator[str]:
                 f"privacy.{name}.trust-mode {mode!r} is not in allow.{name}-trust-modes "
                 f"{list(modes)}"
             )
+    cap = request.policy.caps.delta
+    if privacy.delta > cap:
+        yield f"privacy.delta {privacy.delta:g} is above this site's caps.delta {cap:g}"
 
 
 def _releases(request: _Request) -> Iterator[str]:
@@ -196,11 +215,35 @@ def _cohort(request: _Request) -> Iterator[str]:
         )
 
 
+def _readable(request: _Request) -> Iterator[str]:
+    if isinstance(request.data, RecordsRefusal):
+        yield from request.data.reasons
+
+
+def _began(request: _Request) -> Iterator[str]:
+    """Hold a run to the records that it began with: a round on others would be another job's."""
+    data = request.data
+    if isinstance(data, RecordsRefusal) or not request.run:
+        return
+    if not request.ledger.files_of(request.run) <= {data.train.file, data.held_out.file}:
+        yield (
+            f"run {request.run} began with other records than the data file holds now, and a run "
+            "goes on with those that it began with. Put the file back as it was, and the run goes "
+            "on; or let the coordinator begin a new run with the new file"
+        )
+
+
+def _people(request: _Request) -> Iterator[str]:
+    """Yield what speaks against these people's records themselves, whatever was spent on them."""
+    yield from _records(request)
+    yield from _same_people(request)
+
+
 def _records(request: _Request) -> Iterator[str]:
     data, floor = request.data, request.policy.minimum.records
+    if isinstance(data, RecordsRefusal):
+        return
     caps, asked = request.policy.caps, request.charter.privacy.delta
-    if asked > caps.delta:
-        yield f"privacy.delta {asked:g} is above this site's caps.delta {caps.delta:g}"
     for name, records in (("training", data.train_records), ("held-out", data.held_out_records)):
         if records < floor:
             yield f"{name} has {records} records, below minimum.records {floor}"
@@ -214,6 +257,8 @@ def _records(request: _Request) -> Iterator[str]:
 
 def _same_people(request: _Request) -> Iterator[str]:
     data = request.data
+    if isinstance(data, RecordsRefusal):
+        return
     cut = {data.train.fingerprint, data.held_out.fingerprint}
     known = [account for account in request.ledger.data_sets() if account.fingerprint not in cut]
     if any(account.source and account.source == data.train.source for account in known):
@@ -243,6 +288,8 @@ def _linked(data: DataFacts, ledger: Ledger) -> DataFacts:
 
 def _budget(request: _Request) -> Iterator[str]:
     plan, policy, data = request.plan, request.policy, request.data
+    if isinstance(data, RecordsRefusal):
+        return
     for name, account, events, private in (
         ("training", data.train, plan.training_events, plan.noise_multiplier is not None),
         ("evaluation", data.held_out, plan.evaluation_events, plan.counts_std > 0),
@@ -256,7 +303,8 @@ def _budget(request: _Request) -> Iterator[str]:
             yield f"{name} on {account.label!r}: {overrun}"
 
 
-RULES: tuple[Callable[[_Request], Iterator[str]], ...] = (
+Rule = Callable[[_Request], Iterator[str]]
+PUBLIC_RULES: tuple[Rule, ...] = (
     _agreed,
     _enrolled,
     _signed,
@@ -264,10 +312,9 @@ RULES: tuple[Callable[[_Request], Iterator[str]], ...] = (
     _releases,
     _mechanisms,
     _cohort,
-    _records,
-    _same_people,
-    _budget,
 )
+# The budget is among them: which account it is asked of follows from the records.
+RECORD_RULES: tuple[Rule, ...] = (_readable, _began, _people, _budget)
 
 
 def _single_mechanisms(plan: PrivacyPlan) -> Iterator[tuple[str, Event]]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fedethics import tasks
 from fedethics.canonical import sha256_hex
 from fedethics.data.repeats import reading_notes
-from fedethics.errors import SecaggAbort, SecaggReject
+from fedethics.errors import FedethicsError, SecaggAbort, SecaggReject
 from fedethics.policy.permit import Permit
 from fedethics.privacy.noise import NoiseSource
 from fedethics.protocol import Action, Reply, Request
@@ -28,6 +28,7 @@ from fedethics.site.home import SiteHome
 from fedethics.site.log import SiteLog
 from fedethics.site.mechanisms import measure, require_form, train
 from fedethics.site.openings import check_agreed
+from fedethics.site.records import reading_records
 from fedethics.site.session import Session
 from fedethics.site.steering import weights_of_round
 from fedethics.site.witness import witness
@@ -62,11 +63,20 @@ class SiteHandler:
             },
             Action.RESULT: self._result,
             Action.SLICE: self._slice,
+            Action.READY: self._ready,
             Action.RECEIPT: lambda session, request: {"receipt": session.receipt(request.run)},
             Action.WITNESS: lambda session, request: {
                 "countersignature": witness(session, request.run, _payload(request, "heads"))
             },
         }
+
+    @property
+    def site(self) -> str:
+        """The name that this site gives itself; empty where its settings cannot be read."""
+        try:
+            return SiteHome.open(self._path).settings.site
+        except FedethicsError:
+            return ""
 
     def handle(self, request: Request) -> Reply:
         """Answer `request`, or raise the reason why not.
@@ -87,6 +97,12 @@ class SiteHandler:
         session.permit(request.run)
         self.log.write("records read", **reading_notes(session.workbench.records))
         return {"announcement": session.secagg.announce(epoch=epoch)}
+
+    def _ready(self, session: Session, request: Request) -> dict[str, bytes]:
+        """Say whether this site would answer what is left of a run; nothing is charged."""
+        session.require_proven_sums(request.run)
+        session.permit(request.run)
+        return {}
 
     def _complete(self, session: Session, request: Request) -> dict[str, bytes]:
         session.secagg.complete(_payload(request, "joined"))
@@ -134,7 +150,8 @@ class SiteHandler:
         if opening.task == tasks.UPDATE:
             self._self_test(session, opening)
         reserved = session.reserve(granted, opening)
-        vector = mechanism(session, adapter, opening, session.noise(opening))
+        with reading_records():
+            vector = mechanism(session, adapter, opening, session.noise(opening))
         session.journal.keep(
             session.question(opening),
             vector,
@@ -151,10 +168,11 @@ class SiteHandler:
         if session.journal.self_test_passed(charter_hash=session.charter_hash, run=run):
             return
         part = session.workbench.records.train
-        activations = session.workbench.activations(part)
         terms = session.local_terms(opening.round_number)
         cross_check(session.plan.training_events, delta=session.plan.delta)
-        self_test(session.workbench.learner, activations, part.labels, terms)
+        with reading_records():
+            activations = session.workbench.activations(part)
+            self_test(session.workbench.learner, activations, part.labels, terms)
         session.journal.record_self_test(charter_hash=session.charter_hash, run=run)
         self.log.write("self-test passed", run=run)
 

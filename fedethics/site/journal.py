@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS checks (
 CREATE TABLE IF NOT EXISTS adapters (
     charter TEXT, run TEXT, task TEXT, round INTEGER, sha256 TEXT NOT NULL,
     PRIMARY KEY (charter, run, task, round));
+CREATE TABLE IF NOT EXISTS refusals (charter TEXT PRIMARY KEY, since TEXT NOT NULL);
 """
 _SUMS = """SELECT task, round, sums.sha256, coalesce(state, 'asked'), adapters.sha256 FROM sums
     LEFT JOIN checks USING (charter, run, task, round)
@@ -201,6 +202,29 @@ class Journal:
             connection.execute(
                 "INSERT OR IGNORE INTO self_tests VALUES (?, ?)", (charter_hash, run)
             )
+
+    def refused_since(self, *, charter_hash: str) -> str:
+        """Return when this site found that its records do not go with a charter, or an empty text.
+
+        The answer is kept: whoever asked again after the records changed would learn another bit.
+        """
+        with self._open() as connection:
+            row = connection.execute(
+                "SELECT since FROM refusals WHERE charter = ?", (charter_hash,)
+            ).fetchone()
+        return str(row[0]) if row else ""
+
+    def keep_refusal(self, *, charter_hash: str, since: str) -> None:
+        """Keep the answer that this site's records do not go with a charter."""
+        with self._open() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO refusals VALUES (?, ?)", (charter_hash, since)
+            )
+
+    def drop_refusal(self, *, charter_hash: str) -> None:
+        """Let the site decide anew; for a person at the site, never for a message."""
+        with self._open() as connection:
+            connection.execute("DELETE FROM refusals WHERE charter = ?", (charter_hash,))
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

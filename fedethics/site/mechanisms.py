@@ -124,7 +124,7 @@ def require_form(session: Session, adapter: NDArray[np.float32], opening: Openin
     # Updates, and the counts that steer them, are taken before the round's sum is in the adapter.
     before = opening.task in {tasks.UPDATE, tasks.STEERING}
     check_form(
-        session.workbench.learner,
+        session.learner,
         adapter,
         session.charter.adapter,
         rounds_done=opening.round_number - before,

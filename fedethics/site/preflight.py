@@ -18,7 +18,7 @@ from fedethics.site.preflight_agreement import charter, permission, policy
 from fedethics.site.preflight_files import ledger, modes, owners
 from fedethics.site.preflight_machine import libraries, machine
 from fedethics.site.preflight_network import coordinator
-from fedethics.site.preflight_records import model, records
+from fedethics.site.preflight_records import model, records, under_way
 
 Check = Callable[[SiteHome], Iterator[Finding]]
 CHECKS: tuple[tuple[str, Check], ...] = (
@@ -29,6 +29,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("charter", charter),
     ("records", records),
     ("model", model),
+    ("run", under_way),
     ("budget", permission),
     ("machine", machine),
     ("packages", libraries),

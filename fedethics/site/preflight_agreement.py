@@ -20,7 +20,8 @@ from fedethics.privacy.ledger import Cap, DataSet, Ledger, read_book
 from fedethics.privacy.plan import make_plan
 from fedethics.site.finding import Finding, fail, ok, warn
 from fedethics.site.home import SiteHome
-from fedethics.site.records import facts_of, site_records
+from fedethics.site.records import facts_or_refusal
+from fedethics.site.under_way import runs_under_way
 
 
 def policy(home: SiteHome) -> Iterator[Finding]:
@@ -74,7 +75,7 @@ def charter(home: SiteHome) -> Iterator[Finding]:
 
 
 def permission(home: SiteHome) -> Iterator[Finding]:
-    """Ask policy and ledger for a whole run of the charter, as if it began now; charge nothing."""
+    """Ask policy, ledger and records for a run, or for what is left of one; charge nothing."""
     if not home.charter_path.exists():
         yield warn("budget", "not checked: no charter yet", fix="join first")
         return
@@ -100,21 +101,24 @@ def permission(home: SiteHome) -> Iterator[Finding]:
 
 
 def permit_now(home: SiteHome) -> Permit:
-    """Return the permit that a run of the charter would get if it began now; charge nothing.
+    """Return the permit that a run of the charter would get now; charge nothing.
 
     Raises:
         PolicyRefusal: with every reason.
-        CharterError, PolicyError, DataError, LedgerError, LedgerTampered: what cannot be read.
+        CharterError, PolicyError, LedgerError, LedgerTampered: what cannot be read.
     """
     agreed = document.load(home.charter_path)
+    # What a run that is under way was charged already is part of what it asks for.
+    under_way = runs_under_way(home, read_book(home.ledger_path))
     return permit(
         agreed,
         site=home.settings.site,
         policy=load_policy(home.policy_path),
         plan=make_plan(agreed),
         ledger=Ledger.open(home.ledger_path, identity=home.identity()),
-        data=facts_of(site_records(home.data_path, agreed.data)),
+        data=facts_or_refusal(home.data_path, agreed.data),
         fixed_noise=bool(home.settings.test_noise_seed),
+        run=under_way[0].run if len(under_way) == 1 else "",
         signatures=home.charter_signatures(),
     )
 

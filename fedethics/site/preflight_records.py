@@ -9,9 +9,11 @@ from fedethics.charter.data_terms import DataTerms
 from fedethics.data.groups import group_counts
 from fedethics.data.split import Split
 from fedethics.errors import DataError, ModelError
+from fedethics.privacy.ledger import read_book
 from fedethics.site.finding import Finding, fail, ok, warn
 from fedethics.site.home import SiteHome
 from fedethics.site.records import site_records
+from fedethics.site.under_way import refused_since, runs_under_way
 from fedethics.training.locate import locate_model
 
 
@@ -34,6 +36,33 @@ def records(home: SiteHome) -> Iterator[Finding]:
     )
     yield ok("records", f"{home.data_path} reads with the charter's schema", local=sizes)
     yield _groups(found, terms)
+    yield from _kept(home)
+
+
+def under_way(home: SiteHome) -> Iterator[Finding]:
+    """Look whether each run that was charged here can go on with the records as they are."""
+    for each in runs_under_way(home, read_book(home.ledger_path)):
+        if each.same_records:
+            yield ok("run", f"{each.run} is under way, on the records that it began with")
+            continue
+        yield fail(
+            "run",
+            f"{each.run} began with other records than {home.data_path} holds now; its next round "
+            "is refused, before anything is charged",
+            fix="put the file back as it was when the run began; or tell the coordinator that this "
+            "run cannot end, and that a new one is needed",
+        )
+
+
+def _kept(home: SiteHome) -> Iterator[Finding]:
+    since = refused_since(home)
+    if since:
+        yield fail(
+            "answer",
+            f"on {since} the records did not go with the charter, and this site keeps to that "
+            "answer: another one after they changed would tell the coordinator of the change",
+            fix=f"once nothing else is to mend: fedethics site reconsider --home {home.path}",
+        )
 
 
 def model(home: SiteHome) -> Iterator[Finding]:

@@ -1,7 +1,15 @@
-"""A site's records as a charter reads them, and what the permit must know of them; no torch."""
+"""A site's records as a charter reads them, and what the permit must know of them; no torch.
+
+Danger: whether a computation on records fails, and how, is a fact about them that no noise covers.
+So whatever fails while records are read or computed on is one refusal, in which the coordinator
+cannot tell one reason from another.
+"""
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,6 +17,7 @@ from fedethics.charter.data_terms import DataTerms
 from fedethics.data.reading import read_records
 from fedethics.data.records import Records
 from fedethics.data.split import Split, split
+from fedethics.errors import DataError, FedethicsError, RecordsRefusal
 from fedethics.policy.permit import DataFacts
 from fedethics.privacy.ledger import DataSet
 
@@ -19,8 +28,7 @@ def site_records(path: Path, terms: DataTerms) -> Split:
     Raises:
         DataError: the file is not as the charter's schema says.
     """
-    changed = path.stat().st_mtime_ns if path.exists() else 0
-    return _records(terms, path, changed)
+    return _records(terms, path, _state_of(path))
 
 
 def facts_of(records: Split) -> DataFacts:
@@ -34,12 +42,65 @@ def facts_of(records: Split) -> DataFacts:
     )
 
 
+def facts_or_refusal(path: Path, terms: DataTerms) -> DataFacts | RecordsRefusal:
+    """Return what the permit needs to know, or why the records cannot be read."""
+    try:
+        with reading_records():
+            return facts_of(site_records(path, terms))
+    except RecordsRefusal as refusal:
+        return refusal
+
+
+@contextmanager
+def reading_records() -> Iterator[None]:
+    """Turn whatever fails inside into the one refusal of all that reads records.
+
+    Guarantee: nothing else leaves, whatever the records hold; the reason, for the site's own log,
+    quotes our own errors, and of all others the kind and the place only.
+
+    Raises:
+        RecordsRefusal: something failed. It is lasting where the file was read and does not fit.
+    """
+    try:
+        yield
+    except RecordsRefusal:
+        raise
+    except FedethicsError as error:
+        lasting = isinstance(error, DataError) and not isinstance(error.__cause__, OSError)
+        raise RecordsRefusal([f"[{error.code}] {error}"], lasting=lasting) from error
+    except Exception as error:
+        # Its text may quote a record.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        raise RecordsRefusal([f"{type(error).__name__} at {where}"]) from error
+
+
+def kept_refusal(since: str) -> RecordsRefusal:
+    """Return the refusal that a site gave before and keeps, for its own log and terminal."""
+    return RecordsRefusal(
+        [
+            f"this site's records did not go with this charter on {since}, and its answer is "
+            "kept. Once `fedethics site check` finds nothing else, `fedethics site reconsider` "
+            "lets the site decide anew"
+        ]
+    )
+
+
 def _account(part: Records, label: str) -> DataSet:
     return DataSet(
         fingerprint=part.fingerprint, label=label, source=part.source_fingerprint, unit=part.unit
     )
 
 
+def _state_of(path: Path) -> tuple[int, ...]:
+    """Return what changes whenever the file does; a copy may keep the time of writing."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()  # reading it says what is wrong
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+
+
 @lru_cache(maxsize=64)
-def _records(terms: DataTerms, path: Path, _changed: int) -> Split:
+def _records(terms: DataTerms, path: Path, _state: tuple[int, ...]) -> Split:
     return split(read_records(path, terms), terms)

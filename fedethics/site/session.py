@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import cast
 
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 from fedethics import tasks
 from fedethics.canonical import sha256_hex
 from fedethics.charter.model import Charter
-from fedethics.errors import SecaggAbort, SumRefuted
+from fedethics.errors import RecordsRefusal, SecaggAbort, SumRefuted
 from fedethics.identity import Identity
 from fedethics.policy.model import Policy, read_policy
-from fedethics.policy.permit import Permit, permit
+from fedethics.policy.permit import DataFacts, Permit, permit
 from fedethics.policy.pinning import require_pinned_officers
 from fedethics.privacy.audit_plan import trained_events
 from fedethics.privacy.events import Event, NonPrivate
@@ -27,7 +28,9 @@ from fedethics.privacy.plan import PrivacyPlan, make_plan
 from fedethics.secagg import Opening, Result, SiteSecagg, SiteStore, TaskSpec
 from fedethics.site.home import SiteHome
 from fedethics.site.journal import Journal, Question
-from fedethics.site.workbench import Workbench, open_workbench
+from fedethics.site.records import kept_refusal, reading_records
+from fedethics.site.workbench import Workbench, learner_for, open_workbench
+from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
 
 
@@ -72,21 +75,30 @@ class Session:
         return read.policy
 
     @cached_property
+    def learner(self) -> Learner:
+        """The charter's model; whether it is here says nothing of the records."""
+        return learner_for(self.charter, self.home.model_dir, self.policy.compute)
+
+    @cached_property
     def workbench(self) -> Workbench:
-        """The site's records and learner."""
-        member = self.charter.member(self.site)
-        return open_workbench(
-            self.charter,
-            data=self.home.data_path,
-            model_dir=self.home.model_dir,
-            compute=self.policy.compute,
-            declared=member.declared_records if member else 0,
-        )
+        """The site's records and learner; raises RecordsRefusal where the records cannot be read.
+
+        The model first: that it is missing must be told alike, whatever the records hold.
+        """
+        model, member = self.learner, self.charter.member(self.site)
+        with reading_records():
+            return open_workbench(
+                self.charter,
+                data=self.home.data_path,
+                model_dir=self.home.model_dir,
+                compute=model.compute,
+                declared=member.declared_records if member else 0,
+            )
 
     @cached_property
     def specs(self) -> dict[str, TaskSpec]:
         """The sums that the charter allows."""
-        length = self.workbench.learner.initial_vector().size
+        length = self.learner.initial_vector().size
         return tasks.task_specs(self.charter, vector_length=length)
 
     @cached_property
@@ -124,18 +136,39 @@ class Session:
         return bool(self.home.settings.test_noise_seed)
 
     def permit(self, run: str) -> Permit:
-        """Ask the site's policy and ledger; raises PolicyRefusal with every reason."""
-        return permit(
-            self.charter,
-            site=self.site,
-            policy=self.policy,
-            plan=self.plan,
-            ledger=self.ledger,
-            data=self.workbench.facts(),
-            fixed_noise=self.fixed_noise,
-            run=run,
-            signatures=self.home.charter_signatures(),
-        )
+        """Ask the site's policy, ledger and records for the whole of a run.
+
+        That the records do not go with the charter is decided once, before the first charge of a
+        run, and kept: another answer after the records changed would be another bit of them.
+
+        Raises:
+            PolicyRefusal: with every reason; RecordsRefusal where all of them read the records.
+        """
+        begun = bool(self.ledger.files_of(run))
+        since = "" if begun else self.journal.refused_since(charter_hash=self.charter_hash)
+        try:
+            return permit(
+                self.charter,
+                site=self.site,
+                policy=self.policy,
+                plan=self.plan,
+                ledger=self.ledger,
+                data=kept_refusal(since) if since else self._facts(),
+                fixed_noise=self.fixed_noise,
+                run=run,
+                signatures=self.home.charter_signatures(),
+            )
+        except RecordsRefusal as refusal:
+            if refusal.lasting and not begun:
+                now = datetime.now(UTC).isoformat(timespec="seconds")
+                self.journal.keep_refusal(charter_hash=self.charter_hash, since=now)
+            raise
+
+    def _facts(self) -> DataFacts | RecordsRefusal:
+        try:
+            return self.workbench.facts()
+        except RecordsRefusal as refusal:
+            return refusal
 
     def require_proven_sums(self, run: str) -> None:
         """Refuse a run of which a sum did not pass this site's check.
@@ -154,7 +187,7 @@ class Session:
 
     def require_model(self, model_hash: str, adapter: NDArray[np.float32]) -> None:
         """Refuse an adapter other than the one that every site was promised in OPEN."""
-        if self.workbench.learner.model_hash(adapter) != model_hash:
+        if self.learner.model_hash(adapter) != model_hash:
             raise SecaggAbort(
                 "the adapter received is not the one named in the opening; another model for one "
                 "site could single out its records. Nothing was computed"
@@ -164,7 +197,7 @@ class Session:
         """Name the file that counts are about, for the gate; empty where updates are asked for."""
         if opening.task == tasks.UPDATE:
             return ""
-        return sha256_hex(self.workbench.learner.adapter_bytes(adapter))
+        return sha256_hex(self.learner.adapter_bytes(adapter))
 
     def reserve(self, granted: Permit, opening: Opening) -> tuple[Reservation, ...]:
         """Charge the ledger for the work that `opening` asks for, durably, before it is done.

@@ -14,6 +14,7 @@ from fedethics import tasks
 from fedethics.canonical import sha256_hex
 from fedethics.errors import SecaggReject
 from fedethics.secagg import Opening
+from fedethics.site.records import reading_records
 from fedethics.site.session import Session
 from fedethics.steering import group_weights, steered_groups
 
@@ -45,9 +46,10 @@ def weights_of_round(session: Session, opening: Opening, sent: bytes) -> NDArray
             )
     if not rounds:
         return None
-    part = session.workbench.records.train
     weights = group_weights(charter, sums, variance=plan.steering_sum_variance)
-    return weights.of(steered_groups(charter, part.groups), part.labels)
+    with reading_records():
+        part = session.workbench.records.train
+        return weights.of(steered_groups(charter, part.groups), part.labels)
 
 
 def _split(sent: bytes, count: int, length: int) -> list[NDArray[np.int64]]:

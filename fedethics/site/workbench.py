@@ -79,9 +79,10 @@ def open_workbench(
         DataError: the file is not as the charter's schema says.
         ModelError: the model is missing or has another hash.
     """
-    records = site_records(data, charter.data)
+    # The model first: whether it is here must not be told apart by what the records hold.
+    learner = learner_for(charter, model_dir, compute)
     public = None if declared is None else declared * charter.data.max_rows_per_person
-    return Workbench(records, learner_for(charter, model_dir, compute), public)
+    return Workbench(site_records(data, charter.data), learner, public)
 
 
 def learner_for(charter: Charter, model_dir: Path | None, compute: Compute) -> Learner:

@@ -91,6 +91,10 @@ class Book:
             {c.data_set.fingerprint: c.data_set for c in list(self.charges.values())}.values()
         )
 
+    def files_of(self, run: str) -> frozenset[str]:
+        """Return the files whose records a run was charged for; one, where all is well."""
+        return frozenset(charge.data_set.file for charge in self.counted(run=run))
+
     def runs(self) -> tuple[str, ...]:
         """Return each run once, in the order of its first charge."""
         return tuple(dict.fromkeys(charge.run for charge in list(self.charges.values())))

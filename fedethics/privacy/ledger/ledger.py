@@ -186,6 +186,10 @@ class Ledger:
         """Return every account, in the order of its first charge."""
         return self._journal.refresh().data_sets()
 
+    def files_of(self, run: str) -> frozenset[str]:
+        """Return the files whose records a run was charged for; none before its first charge."""
+        return self._journal.refresh().files_of(run)
+
     def entries(self) -> tuple[dict[str, Any], ...]:
         """Return every entry's table, in order."""
         return tuple(sealed.body for sealed in self._journal.refresh().entries)
