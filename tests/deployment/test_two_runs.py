@@ -94,10 +94,10 @@ def test_of_two_runs_at_once_one_is_charged_and_the_other_refused_by_name(tmp_pa
     log = [json.loads(line) for line in (home / "log.jsonl").read_text().splitlines()]
     refusals = {entry["code"] for entry in log if entry["event"] == "refused"}
     assert refusals
-    assert refusals <= {"FE202", "FE301"}
+    assert refusals <= {"FE203", "FE301"}
     assert any("past the cap" in entry.get("reason", "") for entry in log)
     loser = jobs[codes.index(1)]
-    assert f"{SITE} did not enrol" in said or "opens only with the whole cohort" in said, said
+    assert f"lacks {SITE}" in said or "opens only with the whole cohort" in said, said
     assert not (loser / "evidence.json").exists()
 
 

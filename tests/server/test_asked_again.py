@@ -16,8 +16,10 @@ from simulations.loopback import LoopbackGrid
 from tests.server.conftest import SITES, charged
 
 WORK = [str(Action.TRAIN), str(Action.EVALUATE)]
-# COMPLETE is only sent on a ring, or where the key agreement needs it.
-RELAYS = [str(each) for each in Action if str(each) not in (*WORK, str(Action.COMPLETE))]
+# COMPLETE is only sent on a ring, or where the key agreement needs it; READY only to a site that
+# gave nothing to the sum before.
+SELDOM = (str(Action.COMPLETE), str(Action.READY))
+RELAYS = [str(each) for each in Action if str(each) not in (*WORK, *SELDOM)]
 UNAVAILABLE, CRASHED = Error(code=3, reason="gone"), Error(code=8, reason="crashed")
 
 

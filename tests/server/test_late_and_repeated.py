@@ -85,31 +85,18 @@ def test_a_site_that_is_late_in_enrolment_counts_in_the_tables_and_trains_in_the
     assert sorted(opened(stage, "hungary")) == sorted(opened(stage, "cleveland"))
 
 
-def test_a_site_that_enrols_after_a_training_sum_joins_the_count_sums_only(quick):
+def test_a_job_does_not_begin_without_a_site_and_ends_once_it_is_there(quick):
     absent = {"va-long-beach": True}
-
-    class Grid(LoopbackGrid):
-        def _deliver(self, message):
-            kind = message.metadata.message_type
-            first = self._site_of[message.metadata.dst_node_id] == "cleveland"
-            if first and kind.startswith("train"):
-                absent["va-long-beach"] = False  # it comes back while round 1 is trained
-            return super()._deliver(message)
-
     stage = quick.copy()
     lost = lambda site, _message: absent.get(site, False)  # noqa: E731
-    quick.run(stage, grid=lambda **fields: Grid(**fields, lost=lost))
-    cohorts = {
-        (entry["kind"], entry["round"]): entry["cohort"]
-        for entry in json.loads((stage.run_dir / "state.json").read_text())["sums"]
-    }
-    without = [site for site in SITES if site != "va-long-beach"]
-    assert cohorts[tasks.UPDATE, 1] == cohorts[tasks.UPDATE, 2] == without
-    assert cohorts[tasks.FAIRNESS, 2] == list(SITES)
-    assert (tasks.UPDATE, 1) not in opened(stage, "va-long-beach")
-    for site in without:
-        with_lies = (stage.homes[site] / "log.jsonl").read_text()
-        assert "singled out" not in with_lies and "single them out" not in with_lies
+    with pytest.raises(RunError, match="No answer came from va-long-beach"):
+        quick.run(stage, grid=lambda **fields: LoopbackGrid(**fields, lost=lost))
+    assert all(not charged(stage, site) for site in SITES)
+    absent.clear()
+    quick.run(stage, resume=True)
+    for site in SITES:
+        assert (tasks.UPDATE, 1) in opened(stage, site)
+        assert (tasks.FAIRNESS, 2) in opened(stage, site)
 
 
 def test_a_light_evaluation_that_fell_out_is_made_up_when_the_job_is_resumed(quick):

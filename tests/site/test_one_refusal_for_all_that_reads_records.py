@@ -59,7 +59,7 @@ OURS = [
 OTHERS = [
     kind
     for kind in vars(builtins).values()
-    if isinstance(kind, type) and issubclass(kind, Exception) and kind is not BaseExceptionGroup
+    if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, BaseExceptionGroup)
 ]
 
 
@@ -80,8 +80,6 @@ def test_every_error_has_one_code_for_records_or_is_of_no_record(kind):
 
 @pytest.mark.parametrize("kind", [*OURS, *OTHERS], ids=lambda kind: kind.__name__)
 def test_whatever_fails_while_records_are_read_or_computed_on_is_the_one_refusal(kind):
-    if kind is ExceptionGroup:
-        return
     with pytest.raises(RecordsRefusal) as caught, reading_records():
         raise made(kind)
     assert refuse(caught.value) == OF_RECORDS
@@ -166,7 +164,7 @@ class Door:
     stage: object
     data: object
     site: str = "hungary"
-    count: int = 0
+    count: int = 100  # the name of an epoch has as many digits in each message
 
     def __post_init__(self):
         self.home = self.stage.homes[self.site]
@@ -242,7 +240,7 @@ def test_files_that_differ_in_one_record_get_equal_answers_or_the_one_refusal(do
         door.write(neighbours(door.text, seed))
         found.append(door.seen())
     assert refused in found and granted in found
-    assert all(each in (granted, refused) for each in found)
+    assert [each for each in found if each not in (granted, refused)] == []
 
 
 def test_bounds_that_a_coordinator_chooses_are_told_apart_by_nothing(door):
