@@ -12,7 +12,7 @@ from flwr.app import Context, RecordDict
 
 from fedethics import tasks
 from fedethics.canonical import sha256_hex
-from fedethics.errors import LedgerError, LedgerTampered, SecaggReject
+from fedethics.errors import LedgerError, LedgerTampered, RecordsRefusal, SecaggReject
 from fedethics.flower.door import answer
 from fedethics.flower.inprocess import enter_task, wire_copy
 from fedethics.flower.wire import parse_reply, request_message
@@ -108,7 +108,13 @@ def test_a_changed_file_is_no_second_budget(liar, tmp_path):
     fewer = tmp_path / "fewer.csv"
     fewer.write_text("\n".join(data.read_text().splitlines()[:-3]) + "\n")
     (home / "site.toml").write_text(settings.replace(str(data), str(fewer)))
-    liar.work(SITE, tasks.UPDATE, 2)
+    # Not in the same run, which goes on with the records that it began with.
+    refused = liar.work(SITE, tasks.UPDATE, 2)
+    assert isinstance(refused, RecordsRefusal)
+    assert _charges(liar.stage) == 1
+    other = dataclasses.replace(liar, run="other")
+    other.enrol()
+    other.work(SITE, tasks.UPDATE, 1)
     book = read_book(home / "ledger.db")
     first, second = (charge for charge in book.charges.values() if charge.kind == "update")
     assert first.data_set.fingerprint != second.data_set.fingerprint

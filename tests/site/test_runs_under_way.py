@@ -1,0 +1,133 @@
+"""A run rests on the records that it began with, and the site's own commands say so."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from fedethics.charter import document
+from fedethics.privacy.ledger import Ledger
+from fedethics.privacy.plan import make_plan
+from fedethics.site.home import SiteHome
+from fedethics.site.journal import Journal, Question
+from fedethics.site.preflight import preflight
+from fedethics.site.records import facts_of, site_records
+
+CAP_KEYS = {"update": "train", "fairness": "held_out"}
+
+
+class Charged:
+    """A site that joined, and was charged for one part of a run."""
+
+    def __init__(self, day, kind="update"):
+        self.day, self.path = day, day.path / "alpha"
+        home = SiteHome.open(self.path)
+        self.charter = document.load(home.charter_path)
+        self.hash = document.hash_of(self.charter)
+        facts = facts_of(site_records(home.data_path, self.charter.data))
+        plan = make_plan(self.charter)
+        Ledger.open(home.ledger_path, identity=home.identity()).reserve(
+            data_set=getattr(facts, CAP_KEYS[kind]),
+            run="heart-1",
+            round_number=1,
+            kind=kind,
+            events=plan.demand(kind),
+            charter_hash=self.hash,
+            cap=day.cap,
+        )
+        self.patients = home.data_path
+
+    def found(self):
+        return {each.check: each for each in preflight(self.path, network=False)}
+
+    def end(self):
+        Journal(self.path / "journal.db").opened(
+            Question(charter_hash=self.hash, run="heart-1", task="fairness", round_number=5),
+            sum_sha256="0" * 64,
+        )
+
+
+@pytest.fixture
+def cap():
+    from fedethics.privacy.ledger import Cap
+
+    return Cap(epsilon=8.0, delta=1e-4)
+
+
+@pytest.fixture(params=["update", "fairness"])
+def charged(joined, cap, request):
+    joined.cap = cap
+    return Charged(joined, request.param)
+
+
+def rows(text, change):
+    head, *lines = text.splitlines()
+    return "\n".join([head, *change(lines)]) + "\n"
+
+
+CHANGES = {
+    "a record less": lambda lines: lines[:-1],
+    "a record twice": lambda lines: [*lines, lines[0]],
+    "another value": lambda lines: [lines[0].replace(lines[0].split(",")[0], "41", 1), *lines[1:]],
+    "no record that can be read": lambda lines: ["1,2"],
+}
+
+
+@pytest.mark.parametrize("change", sorted(CHANGES))
+def test_other_records_stop_a_run_until_the_file_is_as_it_was(charged, fedethics, change):
+    text = charged.patients.read_text()
+    before = charged.found()["run"]
+    assert before.state == "ok" and "heart-1" in before.found
+    charged.patients.write_text(rows(text, CHANGES[change]))
+    changed = charged.found()
+    assert changed["run"].state == changed["budget"].state == "fail"
+    assert "put the file back" in changed["run"].fix
+    told = json.loads(fedethics("site", "status", "--home", charged.path, "--json").out)
+    assert "cannot go on" in told["under-way"]
+    charged.patients.write_text(text)
+    assert charged.found()["run"].state == "ok"
+    told = json.loads(fedethics("site", "status", "--home", charged.path, "--json").out)
+    assert told["under-way"] == "heart-1"
+
+
+def test_the_same_records_are_the_same_under_any_name_time_and_order(charged):
+    text = charged.patients.read_text()
+    charged.patients.unlink()
+    charged.patients.write_text(rows(text, lambda lines: lines[::-1]))
+    os.utime(charged.patients, (1, 1))
+    assert charged.found()["run"].state == "ok"
+
+
+def test_another_file_with_the_time_and_size_of_the_first_is_another_file(charged):
+    stamp = charged.patients.stat()
+    text = charged.patients.read_text()
+    assert charged.found()["run"].state == "ok"
+    head, first, *rest = text.splitlines()
+    digit = next(each for each in "123456789" if each != first[0])
+    charged.patients.write_text("\n".join([head, digit + first[1:], *rest]) + "\n")
+    os.utime(charged.patients, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    now = charged.patients.stat()
+    assert (now.st_size, now.st_mtime_ns) == (stamp.st_size, stamp.st_mtime_ns)
+    assert charged.found()["run"].state == "fail"
+
+
+def test_a_run_that_ended_is_not_under_way(charged, fedethics):
+    charged.end()
+    charged.patients.write_text(rows(charged.patients.read_text(), CHANGES["a record less"]))
+    assert "run" not in charged.found()
+    told = json.loads(fedethics("site", "status", "--home", charged.path, "--json").out)
+    assert told["under-way"] == "none"
+
+
+def test_an_answer_that_the_site_keeps_is_shown_with_what_lets_it_decide_anew(joined, fedethics):
+    path = joined.path / "alpha"
+    charter_hash = document.hash_of(document.load(path / "charter.json"))
+    Journal(path / "journal.db").keep_refusal(charter_hash=charter_hash, since="2026-11-30")
+    kept = {each.check: each for each in preflight(path, network=False)}["answer"]
+    assert kept.state == "fail" and "fedethics site reconsider" in kept.fix
+    assert "2026-11-30" in fedethics("site", "status", "--home", path, "--json").out
+    assert fedethics("site", "reconsider", "--home", path).exit_code == 5  # nobody said yes
+    assert fedethics("site", "reconsider", "--home", path, "--yes").exit_code == 0
+    assert "answer" not in {each.check for each in preflight(path, network=False)}
