@@ -175,12 +175,12 @@ class Federation:
         )
 
     def _named(self, refusal: Refusal, who: str) -> str:
-        """Return whom to tell a person of: a node that is not enrolled may say whose it is.
+        """Return whom to tell a person of: a node that nobody knows may say whose it is.
 
         By its own word, so nothing rests on it; and it may be none of those that are enrolled.
         """
         free = self.roster - set(self._node_of)
-        return refusal.site if who not in self._node_of and refusal.site in free else who
+        return refusal.site if who not in self.roster and refusal.site in free else who
 
     def _is_taken(self, reply: Reply, wanted: str, take: Take, who: str) -> bool:
         if reply.refusal is not None:

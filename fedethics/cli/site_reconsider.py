@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import typer
 from rich.console import Console
 from rich.text import Text
 
 from fedethics.charter import document
-from fedethics.cli.output import AsJson, answer
+from fedethics.cli.output import AsJson, Terminal, answer
 from fedethics.cli.questions import Home, Yes, agreed
 from fedethics.errors import RunError
 from fedethics.site.home import SiteHome
@@ -29,11 +28,11 @@ def reconsider(home: Home, yes: Yes = False, as_json: AsJson = False) -> None:
             f"{site.path} keeps no such answer to the charter that it holds; nothing was changed"
         )
     if not as_json:
-        typer.echo(
+        told = (
             f"On {since} the records did not go with the charter. If they do now, the coordinator "
-            "learns that they were changed.",
-            err=True,
+            "learns that they were changed."
         )
+        _say(Terminal(), told)
     agreed("Decide anew when the coordinator asks next?", yes=yes)
     charter_hash = document.hash_of(document.load(site.charter_path))
     SiteLog(site.path / "log.jsonl").write("reconsidered", charter=charter_hash, since=since)

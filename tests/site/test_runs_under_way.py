@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 
 import pytest
 
 from fedethics.charter import document
-from fedethics.privacy.ledger import Ledger
+from fedethics.privacy.ledger import Cap, Ledger
 from fedethics.privacy.plan import make_plan
 from fedethics.site.home import SiteHome
 from fedethics.site.journal import Journal, Question
@@ -21,8 +22,8 @@ CAP_KEYS = {"update": "train", "fairness": "held_out"}
 class Charged:
     """A site that joined, and was charged for one part of a run."""
 
-    def __init__(self, day, kind="update"):
-        self.day, self.path = day, day.path / "alpha"
+    def __init__(self, day, kind):
+        self.path = day.path / "alpha"
         home = SiteHome.open(self.path)
         self.charter = document.load(home.charter_path)
         self.hash = document.hash_of(self.charter)
@@ -35,7 +36,7 @@ class Charged:
             kind=kind,
             events=plan.demand(kind),
             charter_hash=self.hash,
-            cap=day.cap,
+            cap=Cap(epsilon=8.0, delta=1e-4),
         )
         self.patients = home.data_path
 
@@ -49,16 +50,8 @@ class Charged:
         )
 
 
-@pytest.fixture
-def cap():
-    from fedethics.privacy.ledger import Cap
-
-    return Cap(epsilon=8.0, delta=1e-4)
-
-
 @pytest.fixture(params=["update", "fairness"])
-def charged(joined, cap, request):
-    joined.cap = cap
+def charged(joined, request):
     return Charged(joined, request.param)
 
 
@@ -102,11 +95,11 @@ def test_the_same_records_are_the_same_under_any_name_time_and_order(charged):
 
 def test_another_file_with_the_time_and_size_of_the_first_is_another_file(charged):
     stamp = charged.patients.stat()
-    text = charged.patients.read_text()
     assert charged.found()["run"].state == "ok"
-    head, first, *rest = text.splitlines()
-    digit = next(each for each in "123456789" if each != first[0])
-    charged.patients.write_text("\n".join([head, digit + first[1:], *rest]) + "\n")
+    data = charged.patients.read_bytes()
+    first = data.index(b"\n") + 1
+    other = next(each for each in b"3456" if each != data[first])
+    charged.patients.write_bytes(data[:first] + bytes([other]) + data[first + 1 :])
     os.utime(charged.patients, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     now = charged.patients.stat()
     assert (now.st_size, now.st_mtime_ns) == (stamp.st_size, stamp.st_mtime_ns)
@@ -121,7 +114,10 @@ def test_a_run_that_ended_is_not_under_way(charged, fedethics):
     assert told["under-way"] == "none"
 
 
-def test_an_answer_that_the_site_keeps_is_shown_with_what_lets_it_decide_anew(joined, fedethics):
+def test_an_answer_that_the_site_keeps_is_shown_with_what_lets_it_decide_anew(
+    joined, fedethics, monkeypatch
+):
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
     path = joined.path / "alpha"
     charter_hash = document.hash_of(document.load(path / "charter.json"))
     Journal(path / "journal.db").keep_refusal(charter_hash=charter_hash, since="2026-11-30")
