@@ -6,6 +6,7 @@ It is written whole each time, so that a crash between a commit and its line los
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 
@@ -41,5 +42,12 @@ def _row(record: Progress) -> dict[str, Json]:
         ("false-positive-rate", metrics.fpr),
         ("records", metrics.n),
     ):
-        row[name] = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+        row[name] = {
+            part: number if math.isfinite(number) else None
+            for part, number in (
+                ("value", estimate.figure),
+                ("low", estimate.low),
+                ("high", estimate.high),
+            )
+        }
     return row

@@ -102,8 +102,9 @@ class Screen:
             self.say(f"round {event['round']}: {event['kind']} sum abandoned: {event['why']}")
 
 
-def _interval(estimate: dict[str, float]) -> str:
-    return (
-        f"{estimate['value']:.3f} (95 % interval {estimate['low']:.3f} to {estimate['high']:.3f}, "
-        "noise included)"
+def _interval(estimate: dict[str, float | None]) -> str:
+    low, high = (
+        "no limit" if estimate[end] is None else f"{estimate[end]:.3f}" for end in ("low", "high")
     )
+    value = "no estimate" if estimate["value"] is None else f"{estimate['value']:.3f}"
+    return f"{value} (95 % interval {low} to {high}, noise included)"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from rich import box
@@ -31,7 +30,12 @@ _GAPS = (
     "equal_opportunity_difference",
     "false_positive_rate_difference",
 )
-_STYLE = {"pass": "green", "fail": "bold red", "cannot conclude": "yellow"}
+_STYLE = {
+    "pass": "green",
+    "fail": "bold red",
+    "cannot conclude": "yellow",
+    "not informative": "yellow",
+}
 
 
 def show(console: Console, stage: Stage, report: GateReport, found: Comparisons | None) -> None:
@@ -82,11 +86,11 @@ def _table(title: str) -> Table:
 
 
 def _shown(estimate: Estimate) -> str:
-    if math.isnan(estimate.value):
+    if not estimate.known:
         return "no value"
     spell = "{:.0f}" if estimate.high > 1 else "{:.2f}"
-    value, low, high = (spell.format(x) for x in (estimate.value, estimate.low, estimate.high))
-    return f"{value} [{low}, {high}]"
+    low, high = (spell.format(x) for x in (estimate.low, estimate.high))
+    return f"{'no estimate' if estimate.cut else spell.format(estimate.value)} [{low}, {high}]"
 
 
 def _budgets(stage: Stage, opened: Folder) -> Table:
@@ -142,6 +146,7 @@ def _verdict(stage: Stage, report: GateReport) -> RenderableType:
         "pass": "every rule holds; the adapter is withheld until somebody approves it",
         "fail": "at least one rule is broken: the adapter is withheld for good",
         "cannot conclude": "the evidence is too thin to say: the adapter is withheld",
+        "not informative": "no rule could have failed: the adapter is withheld",
     }[report.verdict]
     return Panel(
         Text.assemble(

@@ -144,8 +144,13 @@ def _row(each: RoundSeen) -> tuple[object, ...]:
         _span((each.committed - each.started).total_seconds()) if each.committed else "",
         len(each.survivors) if each.committed else "",
         ", ".join(f"{site} ({stage})" for site, stage in each.dropped.items()),
-        f"{accuracy[0]:.3f} ({accuracy[1]:.3f} to {accuracy[2]:.3f})" if accuracy else "",
+        _figure(*accuracy) if accuracy else "",
     )
+
+
+def _figure(value: float | None, low: float, high: float) -> str:
+    shown = "no estimate" if value is None else f"{value:.3f}"
+    return f"{shown} ({low:.3f} to {high:.3f})"
 
 
 def _quiet_s(run: RunSeen) -> float:

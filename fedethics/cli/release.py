@@ -25,8 +25,18 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="The run's directory, as runs/<id>.")]
-_STYLES: dict[Outcome, str] = {"pass": "green", "fail": "bold red", "cannot conclude": "yellow"}
-_SIGNS: dict[Outcome, str] = {"pass": "✓", "fail": "✗", "cannot conclude": "?"}
+_STYLES: dict[Outcome, str] = {
+    "pass": "green",
+    "fail": "bold red",
+    "cannot conclude": "yellow",
+    "not informative": "yellow",
+}
+_SIGNS: dict[Outcome, str] = {
+    "pass": "✓",
+    "fail": "✗",
+    "cannot conclude": "?",
+    "not informative": "–",
+}
 
 
 @app.command("gate")
@@ -144,7 +154,7 @@ def show(report: GateReport, console: Console) -> None:
     """Print the verdict rule by rule: the screen of `release gate`, and of a finished run."""
     width = max(len(rule.name) for rule in report.rules)
     for rule in report.rules:
-        sign = Text(f"{_SIGNS[rule.verdict]} {rule.verdict:<15}", style=_STYLES[rule.verdict])
+        sign = Text(f"{_SIGNS[rule.verdict]} {rule.verdict:<15} ", style=_STYLES[rule.verdict])
         numbers = f"{_value(rule.figure)}  {_bar(rule.figure)}".rstrip()
         console.print(sign, Text(f"{rule.name:<{width}}  {numbers}".rstrip()))
         if rule.verdict != "pass":
@@ -155,12 +165,12 @@ def show(report: GateReport, console: Console) -> None:
 
 
 def _value(figure: Figure | None) -> str:
-    if figure is None or figure.value is None:
+    if figure is None or (figure.value is None and figure.low is None):
         return ""
-    if figure.confidence is None:
+    if figure.value is not None and figure.confidence is None:
         return f"{figure.value:.3g}"
     low, high = ("?" if end is None else f"{end:.3f}" for end in (figure.low, figure.high))
-    return f"{figure.value:.3f} [{low}, {high}]"
+    return f"{'no estimate' if figure.value is None else f'{figure.value:.3f}'} [{low}, {high}]"
 
 
 def _bar(figure: Figure | None) -> str:

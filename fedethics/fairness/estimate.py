@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from fedethics.errors import FairnessError
@@ -12,14 +13,17 @@ class Estimate:
     """A value and the interval that covers the truth with the stated confidence.
 
     The interval holds sampling error and the noise of the sums. An undefined value is NaN, and
-    its interval the metric's whole range: nothing is known, and it shows.
+    its interval the metric's whole range: nothing is known, and it shows. Where noise carried a
+    value out of its range, it was cut at the end, and the end is a figure that nobody
+    measured: it is shown nowhere (`figure`), and the interval stands.
 
     Attributes:
-        value: the estimate, or NaN.
+        value: the estimate, or NaN. For readers, take `figure`.
         low: lower limit, never outside the metric's range.
         high: upper limit, likewise.
         confidence: nominal coverage, for example 0.95.
         note: what a reader must know: groups left out and why, which groups are furthest apart.
+        cut: the value was cut at the end of its range, see above.
     """
 
     value: float
@@ -27,6 +31,34 @@ class Estimate:
     high: float
     confidence: float
     note: str = ""
+    cut: bool = False
+
+    @property
+    def figure(self) -> float:
+        """The value as it may be shown: NaN where it was cut, or where there is none."""
+        return math.nan if self.cut else self.value
+
+    @property
+    def known(self) -> bool:
+        """Whether the interval says anything."""
+        return not math.isnan(self.value)
+
+
+CUT = "no estimate: noise carried it out of its range; the interval stands"
+
+
+def estimated(
+    value: float, low: float, high: float, *, confidence: float, note: str = "", cut: bool = False
+) -> Estimate:
+    """Return an estimate, whose note says so where its value was cut."""
+    return Estimate(
+        value=value,
+        low=low,
+        high=high,
+        confidence=confidence,
+        note="; ".join(filter(None, (CUT if cut else "", note))),
+        cut=cut,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,7 +28,7 @@ from fedethics.fairness.intervals import (
 )
 from fedethics.fairness.metrics import Combine, Metric, find_metric
 from fedethics.fairness.partition import Partition
-from fedethics.fairness.rates import group_bands
+from fedethics.fairness.rates import cut_values, group_bands
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +42,8 @@ class Gap:
         undefined: groups for which some rate has no value.
         remark: which groups are lowest and highest, or why there is no value.
         compared: whether enough groups had the rate; a ratio may still be 0 / 0.
+        cut: a group's rate that it rests on was cut at the end of its range, see `cut_values`;
+            the value is no estimate, the limits stand.
     """
 
     value: float
@@ -50,6 +52,7 @@ class Gap:
     undefined: tuple[str, ...]
     remark: str
     compared: bool = True
+    cut: bool = False
 
 
 def gap(partition: Partition, metric: Metric, *, confidence: float) -> Gap:
@@ -83,6 +86,8 @@ def gap(partition: Partition, metric: Metric, *, confidence: float) -> Gap:
         high=worst(part.high for part in parts),
         undefined=names,
         remark=shown.remark,
+        # The worst of several is unknown where any of them is.
+        cut=any(part.cut for part in parts),
     )
 
 
@@ -104,10 +109,16 @@ def _over_groups(
     value, low, high = _COMBINERS[combine](bands, groups, confidence, split)
     if np.isnan(value):
         return _no_value(undefined, f"every group's {base.replace('_', ' ')} is 0: no ratio")
-    remark = _extremes(kept, base, bands(z=1.0).value)
-    most = 1.0 if combine == "ratio" else find_metric(base).high
+    values = bands(z=1.0).value
+    cut = cut_values(kept, base, values)
+    rests_on = {"group_min": values.argmin(), "group_max": values.argmax()}.get(combine)
     return Gap(
-        value=value, low=max(low, 0.0), high=min(high, most), undefined=undefined, remark=remark
+        value=value,
+        low=max(low, 0.0),
+        high=min(high, 1.0 if combine == "ratio" else find_metric(base).high),
+        undefined=undefined,
+        remark=_extremes(kept, base, values, cut),
+        cut=bool(cut.any() if rests_on is None else cut[rests_on]),
     )
 
 
@@ -116,7 +127,8 @@ def _mean(parts: list[Gap], undefined: tuple[str, ...]) -> Gap:
         sum(getattr(part, name) for part in parts) / len(parts) for name in ("value", "low", "high")
     )
     remark = "; ".join(part.remark for part in parts)
-    return Gap(value=value, low=low, high=high, undefined=undefined, remark=remark)
+    cut = any(part.cut for part in parts)
+    return Gap(value=value, low=low, high=high, undefined=undefined, remark=remark, cut=cut)
 
 
 def _between(partition: Partition, metric: Metric, confidence: float) -> Gap:
@@ -140,9 +152,15 @@ def _pooled(partition: Partition, metric: Metric, confidence: float) -> Gap:
     if np.isnan(value):
         return _no_value((), "no records")
     each = group_bands(partition, base, z=1.0).value
-    remark = "" if np.isnan(each).any() else _extremes(partition, base, each)
-    most = find_metric(base).high
-    return Gap(value=value, low=max(low, 0.0), high=min(high, most), undefined=(), remark=remark)
+    cut = cut_values(partition, base, each)
+    return Gap(
+        value=value,
+        low=max(low, 0.0),
+        high=min(high, find_metric(base).high),
+        undefined=(),
+        remark="" if np.isnan(each).any() else _extremes(partition, base, each, cut),
+        cut=bool(cut_values(partition.together(), base, found.value)[0]),
+    )
 
 
 def _no_value(undefined: tuple[str, ...], why: str) -> Gap:
@@ -206,9 +224,14 @@ def _pairs(groups: int) -> np.ndarray:
     return different
 
 
-def _extremes(partition: Partition, base: str, values: np.ndarray) -> str:
+def _extremes(partition: Partition, base: str, values: np.ndarray, cut: np.ndarray) -> str:
+    name = base.replace("_", " ")
     low, high = int(values.argmin()), int(values.argmax())
-    return (
-        f"{base.replace('_', ' ')} lowest for {partition.groups[low]} ({values[low]:.3f}), "
-        f"highest for {partition.groups[high]} ({values[high]:.3f})"
+    if values[low] == values[high]:
+        figure = "no estimate" if cut[low] else f"{values[low]:.3f}"
+        return f"{name} the same for every group ({figure})" if len(values) > 1 else ""
+    lowest, highest = (
+        f"{partition.groups[index]} ({'no estimate' if cut[index] else f'{values[index]:.3f}'})"
+        for index in (low, high)
     )
+    return f"{name} lowest for {lowest}, highest for {highest}"

@@ -15,7 +15,7 @@ import numpy as np
 
 from fedethics.errors import FairnessError
 from fedethics.fairness.bounded_mean import bounded_mean
-from fedethics.fairness.estimate import Estimate, checked_confidence
+from fedethics.fairness.estimate import Estimate, checked_confidence, estimated
 from fedethics.fairness.explained import Explanation
 from fedethics.fairness.gaps import largest_difference
 from fedethics.fairness.intervals import Bands, two_sided
@@ -96,12 +96,13 @@ def importance_gaps(
         if shown.sum() >= 2:
             bands = partial(_bands, partition, found, index, keep=shown)
             value, low, high = largest_difference(bands, int(shown.sum()), confidence, confidence)
-        result[column] = Estimate(
-            value=value,
-            low=max(low, 0.0),
-            high=min(high, found.layout.largest_change),
+        result[column] = estimated(
+            value,
+            max(low, 0.0),
+            min(high, found.layout.largest_change),
             confidence=confidence,
             note="" if shown.sum() >= 2 else "too few groups are shown to compare",
+            cut=shown.sum() >= 2 and any(_cut(value, found) for value in bands(z=1.0).value),
         )
     return result
 
@@ -143,13 +144,21 @@ def _bands(
 
 
 def _estimate(bands: Bands, index: int, found: Explanation, confidence: float) -> Estimate:
-    return Estimate(
-        value=float(bands.value[index]),
-        low=max(0.0, float(bands.low[index])),
-        high=min(found.layout.largest_change, float(bands.high[index])),
+    value = float(bands.value[index])
+    return estimated(
+        value,
+        max(0.0, float(bands.low[index])),
+        min(found.layout.largest_change, float(bands.high[index])),
         confidence=confidence,
-        note="" if bands.value[index] >= 0 else "no value: no records",
+        note="" if value >= 0 else "no value: no records",
+        cut=_cut(value, found),
     )
+
+
+def _cut(value: float, found: Explanation) -> bool:
+    """Whether noise carried a mean change to the end of its range or beyond, as `cut_values`."""
+    at_end = value <= 0.0 or value >= found.layout.largest_change
+    return found.effects_variance > 0 and at_end
 
 
 def _withheld(found: Explanation, confidence: float, minimum_cell: int) -> Estimate:

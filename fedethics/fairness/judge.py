@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import partial
 
-from fedethics.fairness.estimate import Estimate
+from fedethics.fairness.estimate import CUT, Estimate
 from fedethics.fairness.gaps import gap
 from fedethics.fairness.measure import compare, pooled
 from fedethics.fairness.metrics import Metric, find_metric
@@ -44,6 +44,7 @@ def judge(tables: Tables, objective: Objective, *, minimum_cell: int = MINIMUM_C
             minimum_cell=minimum_cell,
         )
         estimate, undefined, shown = found.estimate, found.undefined, found.shown
+    # A cut value is no figure to show; its interval decides as any other.
     outcome = _outcome(objective, (estimate.value, estimate.low, estimate.high))
     if outcome == "holds" and undefined:
         outcome = "cannot conclude"
@@ -83,6 +84,11 @@ def _settle(
 ) -> str:
     if undefined:
         return f"Records for which the metric has a value are needed from: {', '.join(undefined)}."
+    if estimate.cut:
+        return (
+            "More records or less noise would narrow the interval; how much of either would settle "
+            "it cannot be said without an estimate."
+        )
     if math.isnan(estimate.value):
         return "Records that give the metric a value are needed, enough of each group to be shown."
     return what_would_settle(
@@ -103,7 +109,13 @@ def _limits(partition: Partition, *, metric: Metric, confidence: float) -> Limit
 
 def _sentence(objective: Objective, metric: Metric, estimate: Estimate, outcome: Outcome) -> str:
     over = f", by {objective.feature}," if objective.feature else ""
-    if math.isnan(estimate.value):
+    if estimate.cut:
+        figure = (
+            f"has no estimate, for noise carried it out of its range; its "
+            f"{estimate.confidence * 100:g} % interval {estimate.low:.3f} to {estimate.high:.3f} "
+            "stands"
+        )
+    elif math.isnan(estimate.value):
         figure = "has no value"
     else:
         figure = (
@@ -116,5 +128,6 @@ def _sentence(objective: Objective, metric: Metric, estimate: Estimate, outcome:
         "fails": "The objective fails",
         "cannot conclude": "No conclusion can be drawn",
     }[outcome]
-    note = f" ({estimate.note})" if estimate.note else ""
+    said_already = estimate.note.removeprefix(CUT).removeprefix("; ")
+    note = f" ({said_already})" if said_already else ""
     return f"{said}: the {metric.meaning}{over} {figure}, {asked}{note}."

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fedethics.fairness.estimate import Estimate, GroupEstimate, checked_confidence
+from fedethics.fairness.estimate import Estimate, GroupEstimate, checked_confidence, estimated
 from fedethics.fairness.gaps import gap
 from fedethics.fairness.intervals import Bands, two_sided
 from fedethics.fairness.metrics import Metric, find_metric
 from fedethics.fairness.partition import Partition, by_feature, everyone
-from fedethics.fairness.rates import group_bands
+from fedethics.fairness.rates import cut_values, group_bands
 from fedethics.fairness.suppression import MINIMUM_CELL, suppressed_groups, suppression_reason
 from fedethics.fairness.tables import Tables
 
@@ -45,8 +45,9 @@ def overall(tables: Tables, metric: str, *, confidence: float = 0.95) -> Estimat
 def pooled(partition: Partition, metric: Metric, *, confidence: float) -> Estimate:
     """Return a rate of the single group of `partition`."""
     bands = group_bands(partition, metric.name, z=two_sided(confidence))
+    cut = cut_values(partition, metric.name, bands.value)
     note = _UNDEFINED if math.isnan(bands.value[0]) else ""
-    return _estimate(metric, bands, 0, confidence, note)
+    return _estimate(metric, bands, 0, confidence, note, cut=bool(cut[0]))
 
 
 def by_group(
@@ -77,6 +78,10 @@ def by_group(
     hidden = suppressed_groups(partition, minimum_cell=minimum_cell)
     bands = group_bands(partition, metric, z=z)
     sizes = group_bands(partition, "count", z=z)
+    cut, no_size = (
+        cut_values(partition, name, each.value)
+        for name, each in ((metric, bands), ("count", sizes))
+    )
     result = {}
     for index, group in enumerate(partition.groups):
         if hidden[index]:
@@ -86,8 +91,10 @@ def by_group(
         if math.isnan(bands.value[index]):
             reason = _UNDEFINED if sizes.value[index] > 0 else "no records of this group"
         result[group] = GroupEstimate(
-            estimate=_estimate(found, bands, index, confidence, reason),
-            size=_estimate(find_metric("count"), sizes, index, confidence),
+            estimate=_estimate(found, bands, index, confidence, reason, cut=bool(cut[index])),
+            size=_estimate(
+                find_metric("count"), sizes, index, confidence, cut=bool(no_size[index])
+            ),
             suppressed=False,
             reason=reason,
         )
@@ -132,12 +139,13 @@ def compare(
     if result.undefined:
         notes.append(f"left out, no value: {', '.join(result.undefined)}")
     return Comparison(
-        estimate=Estimate(
-            value=result.value,
-            low=result.low,
-            high=result.high,
+        estimate=estimated(
+            result.value,
+            result.low,
+            result.high,
             confidence=confidence,
             note="; ".join(filter(None, notes)),
+            cut=result.cut,
         ),
         suppressed=suppressed,
         undefined=result.undefined,
@@ -158,12 +166,19 @@ def _withheld(metric: Metric, confidence: float, reason: str) -> GroupEstimate:
 
 
 def _estimate(
-    metric: Metric, bands: Bands, index: int, confidence: float, note: str = ""
+    metric: Metric,
+    bands: Bands,
+    index: int,
+    confidence: float,
+    note: str = "",
+    *,
+    cut: bool = False,
 ) -> Estimate:
-    return Estimate(
-        value=float(bands.value[index]),
-        low=max(metric.low, float(bands.low[index])),
-        high=min(metric.high, float(bands.high[index])),
+    return estimated(
+        float(bands.value[index]),
+        max(metric.low, float(bands.low[index])),
+        min(metric.high, float(bands.high[index])),
         confidence=confidence,
         note=note,
+        cut=cut,
     )

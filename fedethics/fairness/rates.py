@@ -10,8 +10,8 @@ from fedethics.fairness.auc import area_bands
 from fedethics.fairness.calibration import calibration_bands
 from fedethics.fairness.inequality import INDICES, inequality_bands
 from fedethics.fairness.intervals import Bands, f1_of, halved_sum, rate_bands
-from fedethics.fairness.metrics import FRACTIONS, JACCARD, Fraction
-from fedethics.fairness.partition import FloatArray, Partition
+from fedethics.fairness.metrics import FRACTIONS, JACCARD, Fraction, find_metric
+from fedethics.fairness.partition import BoolArray, FloatArray, Partition
 from fedethics.fairness.score_means import MEANS, mean_bands
 from fedethics.fairness.subgroup_auc import crossed_area_bands
 from fedethics.fairness.swaps import SWAPS, swap_bands
@@ -34,14 +34,44 @@ def group_bands(partition: Partition, metric: str, *, z: float) -> Bands:
     return _OTHERS[metric](partition, z)
 
 
-def _fraction(partition: Partition, fraction: Fraction, z: float) -> Bands:
-    def total(entries: tuple[tuple[int, int], ...]) -> FloatArray:
-        summed: FloatArray = np.sum([partition.counts[:, y, yhat] for y, yhat in entries], axis=0)
-        return summed
+def cut_values(partition: Partition, metric: str, values: FloatArray) -> BoolArray:
+    """Return whether noise carried each group's value out of its range, so that it was cut.
 
+    The end of the range is then a figure that nobody measured. Without noise a value at the end is
+    exact, and so is a share whose count came out as 0.
+
+    Args:
+        partition: the groups.
+        metric: a metric of kind `rate`.
+        values: its values, shape (G,).
+    """
+    if not (partition.counts_variance > 0 or partition.histogram_variance > 0):
+        return np.zeros(len(values), dtype=bool)
+    if metric == "balanced_accuracy_score":
+        parts = [cut_values(partition, part, values) for part in _RECALLS]
+        return np.logical_or.reduce(parts)
+    fraction = JACCARD if metric == "f1_score" else FRACTIONS.get(metric)
+    if fraction is not None:
+        return (_total(partition, fraction.hits) < 0) | (_total(partition, fraction.misses) < 0)
+    if metric == "count":
+        return partition.sizes < 0
+    known = find_metric(metric)
+    cut: BoolArray = (values <= known.low) | (values >= known.high)
+    return cut
+
+
+_RECALLS = ("true_positive_rate", "true_negative_rate")
+
+
+def _total(partition: Partition, entries: tuple[tuple[int, int], ...]) -> FloatArray:
+    summed: FloatArray = np.sum([partition.counts[:, y, yhat] for y, yhat in entries], axis=0)
+    return summed
+
+
+def _fraction(partition: Partition, fraction: Fraction, z: float) -> Bands:
     return rate_bands(
-        total(fraction.hits),
-        total(fraction.misses),
+        _total(partition, fraction.hits),
+        _total(partition, fraction.misses),
         hits_noise=partition.counts_variance * len(fraction.hits),
         misses_noise=partition.counts_variance * len(fraction.misses),
         z=z,

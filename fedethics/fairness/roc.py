@@ -63,8 +63,8 @@ def roc(
     low, high = float(areas.bins_low[0]), float(areas.bins_high[0])
     if withheld:
         note = suppression_reason(minimum_cell)
-        auc = replace(auc, value=math.nan, low=0.0, high=1.0, note=note)
-    if math.isnan(auc.value) or not fpr.size or not tpr.size:
+        auc = replace(auc, value=math.nan, low=0.0, high=1.0, note=note, cut=False)
+    if not auc.known or not fpr.size or not tpr.size:
         fpr = tpr = np.empty(0)
         low, high = (math.nan, math.nan) if withheld else (low, high)
     return RocCurve(fpr=fpr, tpr=tpr, auc=auc, auc_bins_low=low, auc_bins_high=high)

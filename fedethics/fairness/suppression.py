@@ -21,9 +21,11 @@ def suppressed_groups(partition: Partition, *, minimum_cell: int) -> BoolArray:
     not withheld: it holds nobody, and its emptiness must be seen. A group to which fewer than 3
     sites contribute, by the declarations in the roster, is withheld whatever its size.
 
-    The limit of 11 is the cell size policy of the US Centers for Medicare and Medicaid Services;
-    complementary suppression as in Cox (1980), JASA 75:377. Both act on what reports show. The
-    protection of the opened sums themselves is their noise.
+    The number 11 is borrowed from the cell size policy of the US Centers for Medicare and Medicaid
+    Services. This is not that policy: it keeps every cell of 1 to 10 from display, and all that a
+    cell of 1 to 10 follows from, percentages too; here whole groups are withheld, and a shown group
+    may have a (noisy) cell of 3. Complementary suppression as in Cox (1980), JASA 75:377. Both act
+    on what reports show. The protection of the opened sums themselves is their noise.
 
     Args:
         partition: the groups, with noisy sizes.

@@ -13,8 +13,8 @@ from markupsafe import Markup
 from fedethics.charter.model import Charter
 from fedethics.fairness import by_group, overall
 from fedethics.release.content import Content
-from fedethics.release.decision import Decision
 from fedethics.release.folder import Folder
+from fedethics.release.gate import GateReport
 from fedethics.release.pages import render
 from fedethics.release.sections import groups, people
 from fedethics.release.sections.block import (
@@ -40,7 +40,7 @@ def card_of(opened: Folder, found: Content) -> str:
             "decision": found.decision,
             "people": found.people,
             "signing": found.signing,
-            "front": _front_matter(opened, found.decision),
+            "front": _front_matter(opened, found),
             "overall": markdown(_overall(opened)),
             "by_group": markdown(_by_group(opened)),
             "gaps": markdown(found.gaps),
@@ -56,14 +56,10 @@ def pipeline_of(charter: Charter) -> str:
     return "text-generation" if charter.model.task == "causal-lm" else "text-classification"
 
 
-def _front_matter(opened: Folder, decision: Decision) -> Markup:
+def _front_matter(opened: Folder, found: Content) -> Markup:
     charter = opened.charter
-    results = [
-        {"type": metric, "name": metric, "value": round(estimate.value, 4)}
-        for metric in _OVERALL
-        if math.isfinite((estimate := overall(opened.tables, metric)).value)
-    ]
-    state = decision.state.replace(" ", "-")
+    results = _results(opened, found.gate)
+    state = found.decision.state.replace(" ", "-")
     table = {
         "library_name": "peft",
         "base_model": charter.model.name,
@@ -91,6 +87,36 @@ def _front_matter(opened: Folder, decision: Decision) -> Markup:
         ],
     }
     return front_matter(table)
+
+
+def _results(opened: Folder, gate: GateReport) -> list[dict[str, object]]:
+    """Return what is known well enough for a program that reads a number and nothing else.
+
+    A value that noise cut off, or that leaves an objective undecided, is none; the others carry
+    their intervals.
+    """
+    undecided = {
+        stated.metric
+        for rule, stated in zip(gate.rules, opened.charter.ethics.objectives, strict=False)
+        if rule.verdict == "cannot conclude" and not stated.feature
+    }
+    estimates = {
+        metric: overall(opened.tables, metric, confidence=people.CONFIDENCE) for metric in _OVERALL
+    }
+    return [
+        {
+            "type": metric,
+            "name": metric,
+            "value": round(estimate.figure, 4),
+            "args": {
+                "confidence": estimate.confidence,
+                "interval-low": round(estimate.low, 4),
+                "interval-high": round(estimate.high, 4),
+            },
+        }
+        for metric, estimate in estimates.items()
+        if math.isfinite(estimate.figure) and metric not in undecided
+    ]
 
 
 def _overall(opened: Folder) -> Table:

@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from fedethics.release.figures import (
     CARD,
     INK,
-    MARKERS,
     MUTED,
     RULE,
     SERIES,
@@ -20,6 +19,7 @@ from fedethics.release.figures import (
     canvas,
     inline,
     key,
+    look,
 )
 from fedethics.release.plots import beside
 
@@ -110,11 +110,15 @@ def scatter(
     with canvas(height=height) as (figure, axes):
         axes.set_position((56 / WIDTH, (legend + 46) / height, 344 / WIDTH, 240 / height))
         for index, spot in enumerate(spots):
-            colour, marker = SERIES[index % len(SERIES)], MARKERS[index % len(MARKERS)]
-            axes.plot(spot.x, spot.y, marker, color=colour, alpha=0.35, markersize=5)
+            colour, _, marker, face = look(index)
+            axes.plot(
+                spot.x, spot.y, marker,
+                color=colour, markerfacecolor=face, alpha=0.35, markersize=5,
+            )  # fmt: skip
             axes.plot(
                 [fmean(spot.x)], [fmean(spot.y)], marker,
-                color=colour, markersize=9, markeredgecolor=CARD, label=key(spot.label),
+                color=colour, markerfacecolor=face, markersize=9,
+                markeredgecolor=CARD if face == colour else colour, label=key(spot.label),
             )  # fmt: skip
         if bar is not None:
             axes.axhline(bar, color=INK, linewidth=1.4)

@@ -22,6 +22,7 @@ from fedethics.release.sections import (
     explained,
     groups,
     mapping,
+    openings,
     people,
     provenance,
     released,
@@ -67,6 +68,7 @@ class Content:
     weights: Table | None
     signers: Table
     server_saw: tuple[str, ...]
+    openings: dict[str, openings.Opening]
     signing: str
     approvals: Table | None
     annex_iv: Table
@@ -83,6 +85,7 @@ def build(opened: Folder, verdict: GateReport, decision: Decision) -> Content:
         ReleaseError: comparisons.json is malformed.
     """
     found = comparisons.load(opened.path / COMPARISONS)
+    bound, annex_iv = spending.bound(opened), mapping.annex_iv(opened, decision)
     return Content(
         charter=opened.charter,
         evidence=opened.evidence,
@@ -104,7 +107,7 @@ def build(opened: Folder, verdict: GateReport, decision: Decision) -> Content:
         receipts=spending.receipts(opened),
         releases=released.build(opened),
         mechanisms=spending.facts(opened),
-        bound=spending.bound(opened),
+        bound=bound,
         audited=audited.build(opened, verdict),
         not_bounded=NOT_COVERED,
         progress=rounds.metrics(opened),
@@ -113,9 +116,13 @@ def build(opened: Folder, verdict: GateReport, decision: Decision) -> Content:
         weights=steered.weights(opened),
         signers=signed.signers(opened),
         server_saw=SERVER_SAW,
+        openings={
+            "privacy": openings.privacy(opened, verdict, bound=bound),
+            "regulator": openings.regulator(opened, verdict, annex_iv=annex_iv),
+        },
         signing=signed.summary(opened),
         approvals=signed.approvals(decision),
-        annex_iv=mapping.annex_iv(opened, decision),
+        annex_iv=annex_iv,
         measure=mapping.measure(opened, decision),
         hashes=provenance.hashes(opened),
         versions=provenance.versions(opened),

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -33,7 +33,38 @@ DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
     (0, (3, 1)),
     (0, (8, 3)),
 )
-MARKERS = ("o", "s", "D", "^", "v", "P")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p", "*", "h", "<", ">")
+
+
+class Look(NamedTuple):
+    """How one of several series is drawn.
+
+    Attributes:
+        colour, dash, marker: as matplotlib takes them.
+        face: colour inside the marker; the ground's for a hollow one.
+    """
+
+    colour: str
+    dash: str | tuple[int, tuple[float, ...]]
+    marker: str
+    face: str
+
+
+def look(index: int) -> Look:
+    """Return the look of the series with this place in its figure.
+
+    Marks of the first 24 differ without their colour, marks of the first 144 with it.
+    """
+    twice = 2 * len(MARKERS)
+    colour = SERIES[(index + index // twice) % len(SERIES)]
+    return Look(
+        colour=colour,
+        dash=DASHES[(index + index // len(SERIES)) % len(DASHES)],
+        marker=MARKERS[index % len(MARKERS)],
+        face=CARD if index // len(MARKERS) % 2 else colour,
+    )
+
+
 _VARIABLES = {
     INK: "--ink",
     MUTED: "--muted",

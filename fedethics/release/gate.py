@@ -21,14 +21,14 @@ EXIT_CODES: dict[Outcome, int] = {
     "pass": EXIT_OK,
     "fail": EXIT_GATE_FAILED,
     "cannot conclude": EXIT_CANNOT_CONCLUDE,
+    # Of a single rule only; see `overall`.
+    "not informative": EXIT_CANNOT_CONCLUDE,
 }
 NOT_COVERED = (
     "whether the model should be used at all: a passing gate is not that decision; people take "
     "it, and their approval is recorded apart",
-    "a false sum in slices that only sites in league with the coordinator recomputed: each site "
-    "checks its share of the slices and one drawn at random",
-    "that the adapter file is the model that the figures are about: the gate checks that the file "
-    "is the one in the evidence, which the coordinator wrote",
+    "that the adapter follows from the opened sums of updates: no rule computes the server's steps "
+    "again",
     "that each site's records are what its signed receipt says: only the site can see them",
 )
 
@@ -39,7 +39,7 @@ class GateReport:
 
     Attributes:
         evidence_sha256: of evidence.json as examined.
-        not_covered: what no rule of this gate looks at.
+        not_covered: what no rule of this gate looks at, by the rules that ran and what they found.
     """
 
     run_id: str = term(nonempty=True)
@@ -80,7 +80,12 @@ def judge(opened: Folder) -> GateReport:
         evidence_sha256=opened.evidence_sha256,
         verdict=overall(rules),
         rules=rules,
-        not_covered=(NOT_COVERED[0], audit.not_covered(opened), *NOT_COVERED[1:]),
+        not_covered=(
+            NOT_COVERED[0],
+            audit.not_covered(opened),
+            *integrity.not_covered(rules),
+            *NOT_COVERED[1:],
+        ),
     )
 
 

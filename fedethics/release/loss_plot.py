@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup
 
-from fedethics.release.figures import DASHES, RULE, SERIES, WIDTH, canvas, inline, key
+from fedethics.release.figures import RULE, WIDTH, canvas, inline, key, look
 
 _TICKS = (0, 0.25, 0.5, 0.75, 1)
 
@@ -31,8 +31,8 @@ def outlines(
             axes.stairs(
                 values,
                 np.linspace(0, 1, len(values) + 1),
-                color=SERIES[index % len(SERIES)],
-                linestyle=DASHES[index % len(DASHES)],
+                color=look(index).colour,
+                linestyle=look(index).dash,
                 linewidth=2,
                 label=key(label),
                 baseline=None,

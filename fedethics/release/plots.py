@@ -16,16 +16,15 @@ from matplotlib.axes import Axes
 
 from fedethics.release.figures import (
     CARD,
-    DASHES,
     INK,
     MARKERS,
     MUTED,
     RULE,
-    SERIES,
     WIDTH,
     canvas,
     inline,
     key,
+    look,
 )
 
 # Characters to a line of a heading and of a row's label, so that neither leaves the drawing.
@@ -39,6 +38,7 @@ class Mark:
     Attributes:
         bar: a limit agreed beforehand, drawn across the row.
         good: the side of `bar` that is good.
+        cut: the interval stands without a value.
         tone: a colour of `figures`.
     """
 
@@ -50,6 +50,7 @@ class Mark:
     tone: str = INK
     bar: float | None = None
     good: Literal["at-most", "at-least", ""] = ""
+    cut: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +80,7 @@ def intervals(
     height = 27.0 * rows + 40.0
     with canvas(height=height) as (figure, axes):
         longest = max(len(mark.label) for section in sections for mark in section.marks)
-        left = min(max(6.4 * longest + 30.0, 96.0), 170.0)
+        left = min(max(7.4 * longest + 30.0, 96.0), 178.0)
         width = (WIDTH - left - 114.0) / WIDTH
         axes.set_position((left / WIDTH, 30 / height, width, 1 - 36 / height))
         row = 0.0
@@ -111,8 +112,9 @@ def _interval(axes: Axes, row: float, mark: Mark, *, left: float) -> None:
         good = (0.0, mark.bar) if mark.good == "at-most" else (mark.bar, 1.0)
         axes.fill_between(good, row - 0.36, row + 0.36, color=RULE, alpha=0.55, linewidth=0)
         axes.plot([mark.bar] * 2, [row - 0.42, row + 0.42], color=INK, linewidth=1.6)
-    if math.isfinite(mark.value):
+    if mark.cut or math.isfinite(mark.value):
         axes.plot([mark.low, mark.high], [row, row], color=mark.tone, linewidth=2.2)
+    if math.isfinite(mark.value):
         axes.plot(
             [mark.value],
             [row],
@@ -125,6 +127,8 @@ def _interval(axes: Axes, row: float, mark: Mark, *, left: float) -> None:
             zorder=5,
         )
         note = f"{mark.value:.2f}  [{mark.low:.2f}, {mark.high:.2f}]"
+    elif mark.cut:
+        note = f"–  [{mark.low:.2f}, {mark.high:.2f}]"
     else:
         note = "not defined"
     beside(axes, 1.0, row, note, x=12, color=MUTED, size=11)
@@ -173,8 +177,8 @@ def curves(
             axes.plot(
                 line.x,
                 line.y,
-                color=SERIES[index % len(SERIES)],
-                linestyle=DASHES[index % len(DASHES)],
+                color=look(index).colour,
+                linestyle=look(index).dash,
                 linewidth=2,
                 label=key(line.label),
             )
@@ -230,16 +234,17 @@ def over_rounds(
 
 
 def _over(axes: Axes, line: Line, *, index: int) -> None:
-    colour = SERIES[index % len(SERIES)]
+    colour, dash, marker, face = look(index)
     axes.plot(
         line.x,
         line.y,
         color=colour,
-        linestyle=DASHES[index % len(DASHES)],
+        linestyle=dash,
         linewidth=2,
-        marker=MARKERS[index % len(MARKERS)],
+        marker=marker,
         markersize=5.5,
-        markeredgecolor=CARD,
+        markerfacecolor=face,
+        markeredgecolor=CARD if face == colour else colour,
         label=key(line.label),
         clip_on=False,
     )
@@ -264,4 +269,5 @@ def _unit_axis(axes: Axes, *, top: float = 1.0) -> None:
 
 def _thinned(rounds: Sequence[float], most: int = 12) -> list[float]:
     step = max(1, math.ceil(len(rounds) / most))
-    return list(rounds[::step])
+    # Counted from the end: the last round is the one that is released.
+    return list(rounds[::-1][::step])[::-1]

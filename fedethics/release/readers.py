@@ -1,7 +1,7 @@
 """One page for each reader, from one content: ethics officer, privacy officer, regulator.
 
-Guarantee: a page loads nothing and runs nothing; equal directories give equal bytes. Harm comes
-first on each of them.
+Guarantee: a page loads nothing and runs nothing; equal directories give equal bytes. Each opens
+with its reader's own question and the answer; who may be harmed stands on the first screen of each.
 """
 
 from __future__ import annotations
@@ -56,12 +56,14 @@ class Page:
 
     Attributes:
         reader: one sentence on whom it is for.
+        opening: which question it opens with (`Content.openings`); empty: who is affected.
     """
 
     file: str
     title: str
     reader: str
     sections: tuple[str, ...]
+    opening: str = ""
     topics: tuple[Topic, ...] = ("people", "privacy", "integrity")
 
 
@@ -80,12 +82,14 @@ READERS = (
         title="Report for the privacy officer",
         reader="This page is for those who answer for the people in the data.",
         sections=("privacy", "audit", "releases", "saw", "gate", "rounds", "signed", "verify"),
+        opening="privacy",
         topics=("privacy", "integrity"),
     ),
     Page(
         file=REPORT_REGULATOR,
         title="Annex for the regulator",
         reader="This page is for those who examine from outside.",
+        opening="regulator",
         sections=(
             "annex", "measure", "gate", "groups", "explained", "privacy", "audit", "signed",
             "not-measured", "verify",
@@ -122,6 +126,7 @@ def html(page: Page, found: Content) -> str:
             "css": Markup(stylesheet()),  # noqa: S704
             "page": page,
             "others": [other for other in READERS if other is not page],
+            "opening": found.openings.get(page.opening),
             "contents": contents,
             "topics": {topic: _EVERY_TOPIC[topic] for topic in page.topics},
         },

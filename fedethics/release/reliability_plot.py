@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from fedethics.release.figures import CARD, MARKERS, RULE, SERIES, WIDTH, canvas, inline, key
+from fedethics.release.figures import CARD, RULE, WIDTH, canvas, inline, key, look
 from fedethics.release.plots import Line, unit_axes
 
 # Groups share their scores' bins; a small shift keeps their intervals apart.
@@ -33,7 +33,7 @@ def reliability_points(
 
 
 def _points(axes: Axes, line: Line, *, index: int, shift: float) -> None:
-    colour = SERIES[index % len(SERIES)]
+    colour, _, marker, face = look(index)
     shifted = [value + shift for value in line.x]
     axes.vlines(shifted, line.low, line.high, color=colour, linewidth=1.6, alpha=0.75)
     axes.plot(
@@ -41,9 +41,10 @@ def _points(axes: Axes, line: Line, *, index: int, shift: float) -> None:
         line.y,
         color=colour,
         linestyle="none",
-        marker=MARKERS[index % len(MARKERS)],
+        marker=marker,
         markersize=6.5,
-        markeredgecolor=CARD,
+        markerfacecolor=face,
+        markeredgecolor=CARD if face == colour else colour,
         label=key(line.label),
         clip_on=False,
     )

@@ -38,7 +38,8 @@ class RoundSeen:
 
     Attributes:
         dropped: site -> the stage at which it was lost.
-        accuracy: value and interval ends on held-out records, once measured.
+        accuracy: value (none where noise left no estimate) and interval ends on held-out records,
+            once measured.
     """
 
     number: int
@@ -46,7 +47,7 @@ class RoundSeen:
     committed: datetime | None = None
     survivors: tuple[str, ...] = ()
     dropped: dict[str, str] = field(default_factory=dict)
-    accuracy: tuple[float, float, float] | None = None
+    accuracy: tuple[float | None, float, float] | None = None
 
 
 @dataclass(kw_only=True, slots=True)

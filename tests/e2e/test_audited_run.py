@@ -67,7 +67,9 @@ def test_the_audit_is_charged_to_both_accounts_within_their_epsilons_and_judged(
     assert receipt.evaluation_epsilon == pytest.approx(plan.evaluation_epsilon)
     assert receipt.evaluation_rounds == (1, 2) and receipt.training_rounds == (1, 2)
     rule = next(one for one in gate.examine(run).rules if one.name == NAME)
-    assert rule.verdict == "pass" and rule.sentence.startswith("No contradiction found")
+    # So few units cannot show that a promise of 3 is broken.
+    assert rule.verdict == "not informative"
+    assert rule.sentence.startswith("No contradiction found")
     assert "how sure the adapter is" in (run / "report.html").read_text().lower()
     assert all(not check.problems for check in verify(run))
 

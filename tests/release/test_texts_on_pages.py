@@ -80,7 +80,12 @@ def spoilt(value: object, hint: object, words: str) -> object:
         inner = next(iter(typing.get_args(hint)), str)
         return tuple(spoilt(item, inner, words) for item in value)
     if isinstance(value, dict):
-        return {spoilt(key, str, words): spoilt(item, str, words) for key, item in value.items()}
+        # Names of rules and their reasons; openings are kept under a word of the code.
+        named = all(isinstance(item, str) for item in value.values())
+        return {
+            spoilt(key, str, words) if named else key: spoilt(item, type(item), words)
+            for key, item in value.items()
+        }
     return value
 
 

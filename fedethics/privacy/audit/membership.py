@@ -17,8 +17,9 @@ from scipy.optimize import isotonic_regression
 from scipy.stats import norm
 
 from fedethics.fairness.auc import area_bands
-from fedethics.fairness.estimate import Estimate
+from fedethics.fairness.estimate import Estimate, estimated
 from fedethics.fairness.partition import Partition
+from fedethics.fairness.rates import cut_values
 from fedethics.privacy.accounting import attack_bound
 from fedethics.privacy.audit import one_run
 from fedethics.privacy.audit.independent_trials import greatest_rate, least_rate
@@ -161,11 +162,12 @@ def _area(opened: Opened, confidence: float) -> Estimate:
         histogram_variance=max(opened.member_variance, opened.non_member_variance),
     )
     bands = area_bands(partition, z=float(norm.ppf(0.5 + confidence / 2)))
-    return Estimate(
-        value=float(bands.value[0]),
-        low=max(0.0, float(bands.low[0])),
-        high=min(1.0, float(bands.high[0])),
+    return estimated(
+        float(bands.value[0]),
+        max(0.0, float(bands.low[0])),
+        min(1.0, float(bands.high[0])),
         confidence=confidence,
+        cut=bool(cut_values(partition, "roc_auc_score", bands.value)[0]),
     )
 
 

@@ -1,7 +1,9 @@
 """Whether an attack on the finished adapter contradicts the epsilon that was promised.
 
 An audit never proves privacy: it can only refute. So a bound above the promise fails the gate, one
-within it passes as "no contradiction", and a charter without an audit is called unaudited.
+within it passes as "no contradiction", and a charter without an audit is called unaudited. Where
+even an attack without any mistake could not have shown more than was promised, the audit could not
+have failed: it is "not informative", and no pass.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ def examine(folder: Folder) -> tuple[Rule, ...]:
     findings = Findings(
         faults=(*_false_sums(folder, opened), *_contradiction(folder, found)),
         gaps=_missing(folder, opened, found),
+        idle="" if found is None or _could_fail(folder, found) else _idle(folder, found),
     )
     holds = "-" if found is None else _consistent(folder, found)
     return (_rule(findings, holds=holds, figure=_figure(folder, found)),)
@@ -49,6 +52,16 @@ def not_covered(folder: Folder) -> str:
         return (
             "an empirical privacy audit (attacks on this adapter): not run, the charter asks for "
             "none; epsilon rests on the proof and on the self-tests"
+        )
+    try:
+        found = audit_of(folder)
+    except AccountingError:
+        found = None
+    if found is not None and not _could_fail(folder, found):
+        return (
+            "an empirical privacy audit that could have failed: at these numbers and this noise "
+            "even an attack without any mistake would not have shown more than was promised; "
+            "epsilon rests on the proof and on the self-tests"
         )
     return (
         "stronger attacks than the one that was made: thresholds on the loss, the average over all "
@@ -111,15 +124,30 @@ def _consistent(folder: Folder, found: Audit) -> str:
     unit, bar, area = folder.charter.privacy.unit, promised(folder.charter), found.area
     promise = f"the charter promises {bar:g}" if math.isfinite(bar) else "nothing was promised"
     separated = (
-        f"tells trained from held-out {unit}s with an area of {area.value:.3f} ({area.low:.3f} to "
+        f"tells trained from held-out {unit}s with an area of {area.figure:.3f} ({area.low:.3f} to "
         f"{area.high:.3f}; 0.5 is guessing)"
-        if math.isfinite(area.value)
+        if math.isfinite(area.figure)
+        else f"has no estimate of its area, for noise left none ({area.low:.3f} to {area.high:.3f})"
+        if area.cut
         else f"sees too few {unit}s for an area"
     )
     return (
         f"No contradiction found, which is no proof of privacy: an attack by the loss {separated} "
         f"and shows an epsilon of at least {found.epsilon:.2f}; {promise}. At these numbers and "
         f"this noise, an attack without any mistake could have shown {found.reach:.2f}."
+    )
+
+
+def _could_fail(folder: Folder, found: Audit) -> bool:
+    return found.reach > promised(folder.charter)
+
+
+def _idle(folder: Folder, found: Audit) -> str:
+    bar = promised(folder.charter)
+    promise = f"the {bar:g} that the charter promises" if math.isfinite(bar) else "no promise"
+    return (
+        f"{_consistent(folder, found)} So this audit could not have failed, and says nothing: even "
+        f"an attack without any mistake would have shown no more than {promise}."
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fedethics.charter import document
 from fedethics.errors import ReleaseError
 from fedethics.release import durable
@@ -16,6 +18,7 @@ _TOPIC: Topic = "integrity"
 _OPENED, _TOLD = "figures from the opened sums", "sums as the sites were told"
 _PROVEN = "sums that the sites recomputed"
 SUM_RULES = (_OPENED, _TOLD)
+_EVALUATED = "the adapter that was evaluated"
 
 
 def examine(folder: Folder) -> tuple[Rule, ...]:
@@ -31,6 +34,26 @@ def examine(folder: Folder) -> tuple[Rule, ...]:
         _sums_seen(folder),
         *((_slices(folder),) if folder.charter.secagg.verify_slices else ()),
     )
+
+
+def not_covered(rules: Sequence[Rule]) -> tuple[str, ...]:
+    """Return what these rules leave out, by which of them ran and what they found."""
+    verdicts = {rule.name: rule.verdict for rule in rules}
+    recomputed = (
+        "a false sum in slices that only sites in league with the coordinator recomputed: each "
+        "site checks its share of the slices and one drawn at random"
+        if _PROVEN in verdicts
+        else "false sums: the charter lets no site recompute a slice of them"
+    )
+    # Held by the rule, where it holds: each counted site signed the hash of the file.
+    evaluated = () if verdicts.get(_EVALUATED) == "pass" else (_OTHER_MODEL,)
+    return recomputed, *evaluated
+
+
+_OTHER_MODEL = (
+    "that the adapter file is the model that the figures are about: not every counted site signed "
+    "the hash of this file"
+)
 
 
 def _charter(folder: Folder) -> Rule:
@@ -71,7 +94,7 @@ def _adapter(folder: Folder) -> Rule:
         gaps = silent
     findings = Findings(faults=tuple(faults), gaps=gaps)
     return findings.rule(
-        "the adapter that was evaluated",
+        _EVALUATED,
         topic=_TOPIC,
         holds=f"The adapter of this run, {folder.evidence.model_hash[:12]}, is the one that the "
         "group tables are about, by each counted site's signed receipt.",

@@ -56,7 +56,7 @@ def title(stated: ethics_terms.Objective) -> str:
 
 def _figure(estimate: Estimate, stated: ethics_terms.Objective) -> Figure:
     return Figure(
-        value=_finite(estimate.value),
+        value=_finite(estimate.figure),
         low=_finite(estimate.low),
         high=_finite(estimate.high),
         confidence=estimate.confidence,

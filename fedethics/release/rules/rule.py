@@ -9,7 +9,8 @@ from typing import Literal
 from fedethics import texts
 from fedethics.terms import term
 
-Outcome = Literal["pass", "fail", "cannot conclude"]
+# "not informative": nothing that could have been found would have made the rule fail.
+Outcome = Literal["pass", "fail", "cannot conclude", "not informative"]
 Topic = Literal["people", "privacy", "integrity"]
 
 
@@ -49,16 +50,24 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Findings:
-    """What speaks against a rule: faults make it fail, gaps leave it undecided."""
+    """What speaks against a rule: faults make it fail, gaps leave it undecided.
+
+    Attributes:
+        idle: why nothing that could have been found would have made the rule fail; a rule that
+            cannot fail does not pass.
+    """
 
     faults: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
+    idle: str = ""
 
     def verdict(self) -> Outcome:
-        """Fail on any fault, cannot conclude on any gap, else pass."""
+        """Fail on any fault, cannot conclude on any gap, else pass if it could have failed."""
         if self.faults:
             return "fail"
-        return "cannot conclude" if self.gaps else "pass"
+        if self.gaps:
+            return "cannot conclude"
+        return "not informative" if self.idle else "pass"
 
     def rule(
         self,
@@ -76,14 +85,18 @@ class Findings:
             verdict=self.verdict(),
             figure=figure,
             # It may quote a file that nobody checked yet, such as the adapter's configuration.
-            sentence=texts.in_line(" ".join((*self.faults, *self.gaps)) or holds),
+            sentence=texts.in_line(" ".join((*self.faults, *self.gaps)) or self.idle or holds),
             evidence=evidence,
         )
 
 
 def overall(rules: Sequence[Rule]) -> Outcome:
-    """Fail if any rule fails; cannot conclude if any cannot; else pass."""
+    """Fail if any rule fails; cannot conclude if any cannot or none holds; else pass.
+
+    A rule that is not informative is neither a fault nor a pass: the verdict rests on the others,
+    and the report lists it among what the gate does not cover.
+    """
     verdicts = {rule.verdict for rule in rules}
     if "fail" in verdicts:
         return "fail"
-    return "cannot conclude" if "cannot conclude" in verdicts or not rules else "pass"
+    return "cannot conclude" if "cannot conclude" in verdicts or "pass" not in verdicts else "pass"

@@ -14,6 +14,8 @@ from markupsafe import Markup
 from fedethics.fairness import Estimate
 
 NOTHING = "–"
+# Of a value that noise carried out of its range; its interval stands beside it.
+NO_ESTIMATE = "no estimate"
 # Keeps an interval on one line.
 NARROW = "\N{NO-BREAK SPACE}"
 
@@ -52,9 +54,11 @@ def limits(low: float | None, high: float | None, digits: int = 3) -> str:
 
 def estimate_cells(estimate: Estimate, digits: int = 3) -> tuple[str, str]:
     """Return the value and its interval as two cells."""
-    if math.isnan(estimate.value):
+    if estimate.cut:
+        return NO_ESTIMATE, limits(estimate.low, estimate.high, digits)
+    if math.isnan(estimate.figure):
         return NOTHING, estimate.note or "not defined"
-    return number(estimate.value, digits), limits(estimate.low, estimate.high, digits)
+    return number(estimate.figure, digits), limits(estimate.low, estimate.high, digits)
 
 
 def group_label(group: str) -> str:

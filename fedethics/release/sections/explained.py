@@ -77,7 +77,7 @@ def _importance(tables: Tables) -> Block:
         for column, estimate in importance(tables, confidence=CONFIDENCE).items()
     }
     # The most important first: the order of the text says nothing.
-    order = sorted(found, key=lambda column: -_sortable(found[column][_EVERYONE].value))
+    order = sorted(found, key=lambda column: -_sortable(found[column][_EVERYONE].figure))
     apart = {column: found[column] for column in order}
     together = {_EVERYONE: {column: found[column][_EVERYONE] for column in order}}
     return _figure(
@@ -175,10 +175,11 @@ def _figure(
 def _mark(group: str, estimate: Estimate) -> Mark:
     return Mark(
         label=group_label(group),
-        value=estimate.value,
+        value=estimate.figure,
         low=estimate.low,
         high=estimate.high,
         shape=0 if group == _EVERYONE else 1,
+        cut=estimate.cut,
     )
 
 
@@ -188,7 +189,7 @@ def _top(found: dict[str, dict[str, Estimate]]) -> float:
         estimate.high
         for groups in found.values()
         for estimate in groups.values()
-        if math.isfinite(estimate.value)
+        if estimate.known and math.isfinite(estimate.high)
     ]
     highest = max(highs, default=1.0)
     return next((axis for axis in _AXES if axis >= highest), 1.0)

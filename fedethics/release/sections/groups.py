@@ -13,6 +13,7 @@ from fedethics.release.gate import GateReport
 from fedethics.release.plots import Line, Mark, Section, curves, intervals
 from fedethics.release.rules.rule import Outcome, Rule
 from fedethics.release.sections.block import (
+    NO_ESTIMATE,
     NOTHING,
     Block,
     Table,
@@ -33,7 +34,12 @@ GAPS = (
     "demographic_parity_difference",
     "accuracy_score_difference",
 )
-_TONES: dict[Outcome, str] = {"pass": PASS, "fail": FAIL, "cannot conclude": UNSURE}
+_TONES: dict[Outcome, str] = {
+    "pass": PASS,
+    "fail": FAIL,
+    "cannot conclude": UNSURE,
+    "not informative": UNSURE,
+}
 
 
 def features(tables: Tables) -> tuple[str, ...]:
@@ -101,7 +107,12 @@ def _estimates(tables: Tables, metric: str, feature: str) -> list[tuple[str, Est
 
 def _mark(label: str, estimate: Estimate, *, shape: int) -> Mark:
     return Mark(
-        label=label, value=estimate.value, low=estimate.low, high=estimate.high, shape=shape
+        label=label,
+        value=estimate.figure,
+        low=estimate.low,
+        high=estimate.high,
+        shape=shape,
+        cut=estimate.cut,
     )
 
 
@@ -151,7 +162,9 @@ def _objective_mark(rule: Rule) -> Mark:
         value=value,
         low=0.0 if figure.low is None else figure.low,
         high=1.0 if figure.high is None else figure.high,
-        shape={"pass": 0, "fail": 1, "cannot conclude": 2}[rule.verdict],
+        shape={"pass": 0, "fail": 1}.get(rule.verdict, 2),
+        # An objective without a value has its interval from its estimate; an undefined one, 0 to 1.
+        cut=figure.value is None and (figure.low, figure.high) != (0.0, 1.0),
         tone=_TONES.get(rule.verdict, INK),
         bar=figure.bar,
         good=figure.direction,
@@ -165,7 +178,7 @@ def _objective_row(rule: Rule) -> tuple[str, ...]:
     bar = f"{figure.direction.replace('-', ' ')} {number(figure.bar, 2)}"
     return (
         rule.name,
-        number(figure.value),
+        NO_ESTIMATE if figure.value is None else number(figure.value),
         limits(figure.low, figure.high),
         bar.strip(),
         rule.verdict,
@@ -227,7 +240,7 @@ def _hidden(found: dict[str, RocCurve]) -> str:
 def _lines(found: dict[str, RocCurve]) -> Sequence[Line]:
     return [
         Line(
-            label=f"{name}: {number(curve.auc.value)} [{limits(curve.auc.low, curve.auc.high)}]",
+            label=f"{name}: {' ['.join(estimate_cells(curve.auc))}]",
             x=tuple(float(x) for x in curve.fpr),
             y=tuple(float(y) for y in curve.tpr),
         )
@@ -239,4 +252,6 @@ def _lines(found: dict[str, RocCurve]) -> Sequence[Line]:
 
 def _roc_row(name: str, curve: RocCurve) -> tuple[str, ...]:
     value, interval = estimate_cells(curve.auc)
-    return name, value, interval, limits(curve.auc_bins_low, curve.auc_bins_high)
+    # What the bins certify was cut with the value.
+    certified = NOTHING if curve.auc.cut else limits(curve.auc_bins_low, curve.auc_bins_high)
+    return name, value, interval, certified

@@ -12,13 +12,14 @@ from fedethics.fairness.partition import Partition, by_feature, everyone
 from fedethics.release.folder import Folder
 from fedethics.release.gate import GateReport
 from fedethics.release.rules.rule import Outcome
-from fedethics.release.sections.block import feature_label, group_label
+from fedethics.release.sections.block import feature_label, group_label, listed
 
 CONFIDENCE = 0.95
 HEADLINES: dict[Outcome, str] = {
     "pass": "Every rule holds",
     "fail": "Not fit for release",
     "cannot conclude": "Cannot conclude",
+    "not informative": "Not informative",
 }
 
 
@@ -83,7 +84,7 @@ def build(folder: Folder, gate: GateReport) -> People:
     all_ = _group(everyone(folder.tables), 0, "Everyone")
     return People(
         verdict=gate.verdict,
-        headline=HEADLINES[gate.verdict],
+        headline=_headline(gate),
         meaning=_meaning(gate),
         harmed=ethics.harmed,
         summary=_summary(all_, label),
@@ -98,6 +99,13 @@ def build(folder: Folder, gate: GateReport) -> People:
         ),
         noisy=folder.tables.counts_variance > 0,
     )
+
+
+def _headline(gate: GateReport) -> str:
+    idle = any(rule.verdict == "not informative" for rule in gate.rules)
+    if gate.verdict == "pass" and idle:
+        return "Every rule that could fail holds"
+    return HEADLINES[gate.verdict]
 
 
 def _summary(all_: Group, label: LabelColumn) -> str:
@@ -121,10 +129,17 @@ def _meaning(gate: GateReport) -> str:
     failed = sum(rule.verdict == "fail" for rule in gate.rules)
     open_ = sum(rule.verdict == "cannot conclude" for rule in gate.rules)
     total = len(gate.rules)
+    idle = [rule.name for rule in gate.rules if rule.verdict == "not informative"]
+    held = f"All {total} rules hold on this evidence."
+    if idle:
+        held = (
+            f"{total - len(idle)} of {total} rules hold on this evidence. Not informative, since "
+            f"nothing could have made it fail: {listed(tuple(idle))}."
+        )
     undecided = f" {open_} more cannot be decided." if open_ else ""
     return {
         "pass": (
-            f"All {total} rules hold on this evidence. That is not yet a decision to use the "
+            f"{held} That is not yet a decision to use the "
             "model on the people above: people take that decision, and answer for it."
         ),
         "fail": (
@@ -136,6 +151,7 @@ def _meaning(gate: GateReport) -> str:
             "evidence is too thin. Nobody can say on it that the model is safe for the people "
             "above, so on this evidence alone it must not be used on them."
         ),
+        "not informative": "No rule could have failed, so nothing is known.",
     }[gate.verdict]
 
 
@@ -180,18 +196,27 @@ def _worst(missed: dict[str, GroupEstimate], *, positive: str) -> str:
     known = [
         (group.estimate, group_label(name))
         for name, group in missed.items()
-        if not math.isnan(group.estimate.value)
+        if not math.isnan(group.estimate.figure)
     ]
+    cut = [group_label(name) for name, group in missed.items() if group.estimate.cut]
+    unknown = f" There is no estimate for {listed(tuple(cut))}." if cut else ""
     if len(known) < 2:
-        return ""
+        return unknown.strip()
     most, name = max(known, key=lambda pair: pair[0].value)
     least, other = min(known, key=lambda pair: pair[0].value)
+    if most.value == least.value:
+        who = "every group" if len(known) == len(missed) else listed(tuple(n for _, n in known))
+        return (
+            f"The model misses {positive} equally often in {who}: about "
+            f"{round(100 * most.value)} in 100.{unknown}"
+        )
     overlap = most.low <= least.high
     return (
         f"The model misses {positive} most often in the group “{name}”: about "
         f"{round(100 * most.value)} in 100 ({_in_100(most.low, most.high)}); least often in "
         f"“{other}”: about {round(100 * least.value)} in 100 ({_in_100(least.low, least.high)})."
-        + (" These intervals overlap." if overlap else "")
+        + (" These intervals overlap, so chance alone may give this order." if overlap else "")
+        + unknown
     )
 
 

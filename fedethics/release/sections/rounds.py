@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 
-from fedethics.fairness import Estimate, ProgressMetrics, progress
+from fedethics.fairness import Estimate, ProgressMetrics, Tables, overall, progress
 from fedethics.release.evidence import OpenedSum
 from fedethics.release.folder import Folder
 from fedethics.release.plots import Line, over_rounds
@@ -28,6 +27,9 @@ def metrics(folder: Folder) -> Block | None:
     }
     if not found:
         return None
+    last = folder.charter.training.rounds
+    if last not in found:
+        found[last] = _final(folder.tables)
     rows = tuple(
         (f"round {after}", name, *estimate_cells(pick(metric)))
         for after, metric in found.items()
@@ -46,22 +48,31 @@ def metrics(folder: Folder) -> Block | None:
         ),
         caption=(
             "Look for lines that still climb in the last round: more rounds might help, at more "
-            "epsilon. The bands are 95 % intervals; a wiggle inside a band is noise. The final "
-            "model is judged by the full tables above, not by this."
+            "epsilon. The bands are 95 % intervals; a wiggle inside a band is noise, and where "
+            "noise left no estimate the band stands alone. The last round is that of the full "
+            "tables above, by which the final model is judged."
         ),
         table=Table(head=("After", "Metric", "Value", "95 % interval"), rows=rows),
     )
+
+
+def _final(tables: Tables) -> ProgressMetrics:
+    accuracy, tpr, fpr, n = (
+        overall(tables, name)
+        for name in ("accuracy_score", "true_positive_rate", "false_positive_rate", "count")
+    )
+    return ProgressMetrics(accuracy=accuracy, tpr=tpr, fpr=fpr, n=n)
 
 
 def _line(
     name: str, found: dict[int, ProgressMetrics], pick: Callable[[ProgressMetrics], Estimate]
 ) -> Line:
     points = [(after, pick(metric)) for after, metric in found.items()]
-    known = [(after, point) for after, point in points if not math.isnan(point.value)]
+    known = [(after, point) for after, point in points if point.known]
     return Line(
         label=name,
         x=tuple(float(after) for after, _ in known),
-        y=tuple(point.value for _, point in known),
+        y=tuple(point.figure for _, point in known),
         low=tuple(point.low for _, point in known),
         high=tuple(point.high for _, point in known),
     )

@@ -13,7 +13,7 @@ from fedethics.fairness.tables import Tables
 from fedethics.release.evidence import Steering
 from fedethics.release.folder import Folder
 from fedethics.release.plots import Line, over_rounds
-from fedethics.release.sections.block import Block, Table, feature_label, number
+from fedethics.release.sections.block import NO_ESTIMATE, Block, Table, feature_label, number
 from fedethics.steering import group_weights
 from fedethics.tasks import layout_of
 
@@ -39,7 +39,12 @@ def over_time(folder: Folder) -> Block | None:
         for entry in counted
     }
     rows = tuple(
-        (f"round {before}", name, number(one.value), f"{number(one.low)} to {number(one.high)}")
+        (
+            f"round {before}",
+            name,
+            NO_ESTIMATE if one.cut else number(one.value),
+            f"{number(one.low)} to {number(one.high)}",
+        )
         for (name, before), one in found.items()
     )
     title = f"Gaps by {feature_label(feature)} over the rounds"
@@ -85,7 +90,7 @@ def _line(name: str, found: dict[tuple[str, int], Gap]) -> Line:
     return Line(
         label=name,
         x=tuple(float(at) for at, _ in known),
-        y=tuple(one.value for _, one in known),
+        y=tuple(math.nan if one.cut else one.value for _, one in known),
         low=tuple(one.low for _, one in known),
         high=tuple(one.high for _, one in known),
     )
