@@ -48,8 +48,8 @@ def cut_values(partition: Partition, metric: str, values: FloatArray) -> BoolArr
     if not (partition.counts_variance > 0 or partition.histogram_variance > 0):
         return np.zeros(len(values), dtype=bool)
     if metric == "balanced_accuracy_score":
-        parts = [cut_values(partition, part, values) for part in _RECALLS]
-        return np.logical_or.reduce(parts)
+        first, second = (cut_values(partition, part, values) for part in _RECALLS)
+        return first | second
     fraction = JACCARD if metric == "f1_score" else FRACTIONS.get(metric)
     if fraction is not None:
         return (_total(partition, fraction.hits) < 0) | (_total(partition, fraction.misses) < 0)

@@ -77,7 +77,7 @@ def _importance(tables: Tables) -> Block:
         for column, estimate in importance(tables, confidence=CONFIDENCE).items()
     }
     # The most important first: the order of the text says nothing.
-    order = sorted(found, key=lambda column: -_sortable(found[column][_EVERYONE].figure))
+    order = sorted(found, key=lambda column: -_sortable(found[column][_EVERYONE].value))
     apart = {column: found[column] for column in order}
     together = {_EVERYONE: {column: found[column][_EVERYONE] for column in order}}
     return _figure(
