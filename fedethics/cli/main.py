@@ -62,7 +62,7 @@ def main() -> None:
     except PermissionError as error:
         # A home of another account, met before any file of it was opened.
         path = Path(str(error.filename or "."))
-        typer.echo(f"fedethics: [{RunError.code}] {cannot_read(path, error)}", err=True)
+        say(texts.message(f"fedethics: [{RunError.code}] {cannot_read(path, error)}"), err=True)
         raise SystemExit(RunError.exit_code) from None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
