@@ -17,6 +17,8 @@ FedethicsError
 ├── SecaggReject        FE601  message refused: malformed or out of place; no state changed
 ├── SecaggAbort         FE602  a lie was caught; the session is over and the lie recorded
 ├── SumRefuted          FE603  a sum of this run was found false; the site takes no further part
+├── SumUntold           FE604  a sum that this site opened was not told or not shown to be true yet
+├── AdapterRefused      FE605  an adapter that does not follow from the start and from checked sums
 ├── FairnessError       FE701  metric undefined or unknown, or a group not declared
 ├── ReleaseError        FE801  run directory incomplete, release invalid or withheld
 ├── ApprovalRefused     FE802  a release that may not be approved, or not by this key
@@ -176,6 +178,20 @@ class SumRefuted(FedethicsError):
     """A sum of this run did not pass this site's check. It answers no further round of the run."""
 
     code = "FE603"
+    exit_code = EXIT_INTEGRITY
+
+
+class SumUntold(FedethicsError):
+    """A sum that this site helped to open was not told, or not checked yet; it waits for that."""
+
+    code = "FE604"
+    exit_code = EXIT_REFUSED
+
+
+class AdapterRefused(FedethicsError):
+    """An adapter does not follow from the public start and from checked sums. Nothing was done."""
+
+    code = "FE605"
     exit_code = EXIT_INTEGRITY
 
 

@@ -90,6 +90,8 @@ _PUBLIC = {
     "FE601": "the site refused a protocol message",
     "FE602": "the site aborted the protocol",
     "FE603": "the site could not prove a sum of this run, and takes no further part in it",
+    "FE604": "the site waits to be told, or shown to be true, a sum that it helped to open",
+    "FE605": "the site refused an adapter that does not follow from sums that were checked",
     "FE901": _OTHERWISE,
 }
 

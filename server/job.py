@@ -103,7 +103,14 @@ class Job:
 
     def is_committed(self, task: str, number: int) -> bool:
         """Say whether the sum of `task` in round `number` is in the state."""
-        return any(entry.kind == task and entry.round == number for entry in self.state.sums)
+        return self.committed(task, number) is not None
+
+    def committed(self, task: str, number: int) -> OpenedSum | None:
+        """Return what the state says of the sum of `task` in round `number`; None if nothing."""
+        for entry in self.state.sums:
+            if entry.kind == task and entry.round == number:
+                return entry
+        return None
 
     def adapter(self, initial: NDArray[np.float32], *, after: int) -> NDArray[np.float32]:
         """Return the adapter after round `after`, which is committed, shape (p,)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from fedethics.errors import SecaggAbort, SecaggReject
+from fedethics.errors import SecaggAbort, SecaggReject, SumUntold
 from fedethics.protocol import refusal_of
 
 # What an honest site answers to what it has opened, or joined, before.
@@ -12,6 +12,7 @@ _AGAIN = (SecaggReject.code, SecaggAbort.code)
 UNSOUND = "unsound"  # an answer came, and could not be read or did not hold
 SILENT = "silent"
 NOT_CONNECTED = "not-connected"
+_TOLD_FIRST = "Resume the job: what these sites wait for is told before they are asked again."
 _OLD_COPY = (
     "Resume the job. If its directory was put back from an older copy, these sites will not open "
     "again what they opened since: resume from the newest copy, or start a job under another id."
@@ -46,7 +47,7 @@ def what_to_do(codes: Mapping[str, str]) -> str:
         for kind in (UNSOUND, NOT_CONNECTED)
     )
     silent = sorted(set(codes) - set(refused) - set(unsound) - set(absent))
-    again = all(code in _AGAIN for code in refused.values())
+    special = _by_itself(set(refused.values()))
     parts = [
         f"No answer came from {', '.join(silent)}." if silent else "",
         f"Not asked, since not connected: {', '.join(absent)}." if absent else "",
@@ -58,10 +59,18 @@ def what_to_do(codes: Mapping[str, str]) -> str:
         f"simulation, under sites/ of the run): {'; '.join(map(_told, refused.items()))}."
         if refused
         else "",
-        _OLD_COPY if refused and again else "",
-        "" if refused and again else _when(back=[*silent, *absent], mended=[*unsound, *refused]),
+        special or _when(back=[*silent, *absent], mended=[*unsound, *refused]),
     ]
     return " ".join(filter(None, parts))
+
+
+def _by_itself(codes: Collection[str]) -> str:
+    """Return the advice where all refusals come of what the coordinator puts right itself."""
+    if not codes:
+        return ""
+    if all(code in _AGAIN for code in codes):
+        return _OLD_COPY
+    return _TOLD_FIRST if set(codes) == {SumUntold.code} else ""
 
 
 def _when(*, back: Collection[str], mended: Collection[str]) -> str:

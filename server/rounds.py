@@ -166,6 +166,7 @@ def _record(session: CoordinatorRound) -> OpenedSum:
     return OpenedSum(
         round=session.round_number,
         kind=cast(SUM, session.task),
+        session=session.session_id,
         cohort=session.cohort,
         survivors=opened.survivors,
         dropped=tuple(Dropout(site=site, stage=stage) for site, stage in opened.dropped.items()),

@@ -11,6 +11,7 @@ coordinator dies on the way. Once it is committed, the sites in it are told and 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,14 +25,15 @@ from fedethics import tasks
 from fedethics.canonical import Json
 from fedethics.errors import RunError, SecaggAbort, SecaggReject
 from fedethics.protocol import Action
-from fedethics.secagg import CoordinatorRound, TaskSpec
+from fedethics.secagg import CoordinatorRound, TaskSpec, pack_missed
 from fedethics.secagg.coordinator_log import CoordinatorLog
 from fedethics.secagg.coordinator_replay import epoch_of
 from fedethics.training.learner import Learner
+from server.checked_sums import CheckedSums
 from server.cohort import cohort_of
 from server.enrolment import Enrolment
 from server.events import EventLog
-from server.federation import Federation, untaken
+from server.federation import Federation
 from server.job import Job
 from server.protocol_files import ProtocolFiles
 from server.refusals import what_to_do
@@ -54,6 +56,11 @@ class Sums:
     learner: Learner
     files: ProtocolFiles
     events: EventLog
+
+    @cached_property
+    def checked(self) -> CheckedSums:
+        """The sums with the members' word that they checked them."""
+        return CheckedSums(self.job.path)
 
     @cached_property
     def specs(self) -> dict[str, TaskSpec]:
@@ -85,6 +92,8 @@ class Sums:
         for attempt in range(_ATTEMPTS):
             if attempt:
                 self._await_sites(task)
+            # Sites answer no opening while one that they shared in is not told and proven.
+            self.settle_all()
             self.federation.refusals.clear()
             try:
                 session = self._masked(task, number, adapter, steering)
@@ -126,23 +135,36 @@ class Sums:
     def settle(self, session: CoordinatorRound) -> None:
         """Tell a committed sum to the sites in it, answer their checks of it, and forget it.
 
-        A site that is not there, or finds the sum false, leaves the sum unsettled: it is told again
-        before the run is closed, and when the job is resumed.
+        A site answers with its signed word that the sum passed its check, which is kept for sites
+        that are away now. One that is not there, or finds the sum false, leaves the sum unsettled:
+        it is told again before the next opening, before the run is closed, and when the job is
+        resumed.
         """
-        opened, about = session.result(), _about(session)
-        here = [site for site in opened.survivors if site in self.federation.sites]
-        told = {site: {"result": opened.message} for site in here}
-        requests = self.federation.leg(Action.RESULT, told, "slice-request", bytes, about)
-        settled = set(requests)
+        opened, about, task = session.result(), _about(session), _task(session)
+        untold = set(opened.survivors) - self.checked.signers(task, session.round_number)
+        told = {
+            site: {"result": opened.message}
+            for site in opened.survivors
+            if site in untold and site in self.federation.sites
+        }
         if self.job.charter.secagg.verify_slices:
-            settled = self._prove(session, requests)
-        if settled >= set(opened.survivors):
-            self.files.forget(self.files.session(_task(session), session.round_number))
+            leg = self.federation.leg
+            self._prove(session, leg(Action.RESULT, told, "slice-request", bytes, about))
+        else:
+            self._vouched(session, Action.RESULT, told)
+        if self.checked.signers(task, session.round_number) >= set(opened.survivors):
+            self.files.forget(self.files.session(task, session.round_number))
 
     def settle_all(self) -> None:
         """Settle what was committed and not settled, as far as the sites are here."""
         for task, number, path in self.files.sessions():
-            if self.job.is_committed(task, number):
+            entry = self.job.committed(task, number)
+            if entry is None:
+                continue
+            untold = set(entry.survivors) - self.checked.signers(task, number)
+            if not untold:
+                self.files.forget(path)
+            elif untold & set(self.federation.sites):
                 session = self._reopened(path)
                 if session is not None:
                     self.settle(session)
@@ -158,7 +180,12 @@ class Sums:
         work = {"open": session.open_message, "adapter": adapter.astype("<f4").tobytes()}
         if steering:
             work["steering"] = steering
-        leg(action, dict.fromkeys(session.cohort, work), "share", session.add_share, about)
+        after = number - 1 if task in {tasks.UPDATE, tasks.STEERING} else number
+        asked = {}
+        for site in session.cohort:
+            missed = self._missed(site, after=after)
+            asked[site] = work | ({"missed": missed} if missed else {})
+        leg(action, asked, "share", session.add_share, about)
         forward = _each("forward", session.forward())
         leg(Action.FORWARD, forward, "masked", session.add_masked, about)
         survivors = _each("survivors", session.survivors())
@@ -225,14 +252,9 @@ class Sums:
             "of this round will ever be opened"
         )
 
-    def _prove(self, session: CoordinatorRound, requests: Mapping[str, bytes]) -> set[str]:
-        """Answer what sites ask of the sum; return those that need no more."""
-        settled, asking = set(), []
-        for site, request in requests.items():
-            if request:
-                asking.append(site)
-            else:
-                settled.add(site)  # a site that has checked, or that cannot
+    def _prove(self, session: CoordinatorRound, requests: Mapping[str, bytes]) -> None:
+        """Answer what sites ask of the sum, and keep their word that it passed their check."""
+        asking = [site for site, request in requests.items() if request]
         for start in range(0, len(asking), _ANSWERS_AT_ONCE):
             answers = {}
             for site in asking[start : start + _ANSWERS_AT_ONCE]:
@@ -240,10 +262,43 @@ class Sums:
                     answers[site] = {"slice": session.slice(requests[site])}
                 except SecaggReject as error:
                     self.events.write("rejected", site=site, code=error.code, sentence=str(error))
-            settled |= self.federation.leg(
-                Action.SLICE, answers, "", untaken, _about(session)
-            ).keys()
-        return settled
+            self._vouched(session, Action.SLICE, answers)
+
+    def _vouched(
+        self, session: CoordinatorRound, action: Action, asked: Mapping[str, Mapping[str, bytes]]
+    ) -> None:
+        """Ask sites for what they answer with their CHECKED, and keep it."""
+        said: list[bytes] = []
+
+        def take(message: bytes) -> None:
+            session.add_checked(message)
+            said.append(message)
+
+        self.federation.leg(action, asked, "checked", take, _about(session))
+        self.checked.add(
+            _task(session),
+            session.round_number,
+            opened=session.open_message,
+            result=session.result().message,
+            statements=said,
+        )
+
+    def _missed(self, site: str, *, after: int) -> bytes:
+        """Return the sums of updates that a site needs to derive the adapter after a round.
+
+        Those of rounds that it did not check itself, oldest first, each with the statements of the
+        members that did; as far as they are kept. Empty where it needs none.
+        """
+        found = []
+        for number in range(self.checked.last_checked(site, before=after) + 1, after + 1):
+            told = self.checked.load(tasks.UPDATE, number)
+            if told is None:
+                break
+            if self.job.charter.adapter.form == "fedsvd":  # its bits are not the same everywhere
+                start = self.job.adapter(self.learner.initial_vector(), after=number - 1)
+                told = dataclasses.replace(told, start=start.astype("<f4").tobytes())
+            found.append(told)
+        return pack_missed(found)
 
     def _reopened(self, path: Path) -> CoordinatorRound | None:
         """Take up the session in `path`; None if the coordinator died before its OPEN was there."""

@@ -113,12 +113,14 @@ class OpenedSum:
         kind: "update" (model), "progress" (four counts), "fairness" (group tables), "steering"
             (counts of training records by group, before a round) or "audit" (histograms of the
             membership audit).
+        session: SHA-256 of the OPEN that the sites answered.
         cohort: sites asked; survivors: sites whose vectors are in the sum.
         sum_sha256: of the opened integers, see the function of that name.
     """
 
     round: int = term(at_least=0)
     kind: SUM = term()
+    session: str = term(pattern=KEY)
     cohort: tuple[str, ...] = term(nonempty=True, pattern=NAME)
     survivors: tuple[str, ...] = term(pattern=NAME)
     dropped: tuple[Dropout, ...] = term(default=())

@@ -1,18 +1,21 @@
 """Secure aggregation, protocol `fes/1`: bytes in, bytes out; see docs/secagg.md."""
 
+from fedethics.secagg.checked import CheckedSum, pack_missed, unpack_missed
 from fedethics.secagg.coordinator import CoordinatorSecagg
 from fedethics.secagg.coordinator_round import CoordinatorRound
 from fedethics.secagg.fixed_point import Quantiser
 from fedethics.secagg.outcomes import Opened, Opening, Result
 from fedethics.secagg.revocation import revocation_notice
 from fedethics.secagg.site import SiteSecagg
-from fedethics.secagg.store import SiteStore
+from fedethics.secagg.store import OpenedRound, SiteStore
 from fedethics.secagg.terms import SecaggTerms, TaskSpec
 
 __all__ = [
+    "CheckedSum",
     "CoordinatorRound",
     "CoordinatorSecagg",
     "Opened",
+    "OpenedRound",
     "Opening",
     "Quantiser",
     "Result",
@@ -20,5 +23,7 @@ __all__ = [
     "SiteSecagg",
     "SiteStore",
     "TaskSpec",
+    "pack_missed",
     "revocation_notice",
+    "unpack_missed",
 ]

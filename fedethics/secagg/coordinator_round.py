@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fedethics.errors import SecaggReject
 from fedethics.secagg import framing, rules, shamir
+from fedethics.secagg.checked import check_statement
 from fedethics.secagg.coordinator_opening import forward_body, open_exactly, require
 from fedethics.secagg.framing import Frame, Kind
 from fedethics.secagg.graph import Graph
@@ -205,15 +206,29 @@ class CoordinatorRound:
             raise SecaggReject(f"SLICE_REQUEST of {site}: no opened sum with it was kept")
         if self._secrets is None:
             self._secrets, _ = recover_secrets(self._gathered())
-        if self._told is None or self._told.raw is not self._opened.message:
-            self._told = self._receive(self._opened.message, Kind.RESULT, self._spec.body_bytes)
-        leaves, alive = frame.header["leaves"], self._survivors
-        body = self._archive.answer(
-            leaves, result=self._told, survivors=alive, secrets=self._secrets
-        )
+        leaves, alive, told = frame.header["leaves"], self._survivors, self._told_result()
+        body = self._archive.answer(leaves, result=told, survivors=alive, secrets=self._secrets)
         return self._member.message(
             Kind.SLICE, body, session=self._sid, recipient=site, leaves=leaves
         )
+
+    def add_checked(self, message: bytes) -> str:
+        """Take a CHECKED of the opened sum; return the name of its signer. Nothing is kept here.
+
+        Raises:
+            SecaggReject: not genuine, or of another sum.
+        """
+        frame = self._receive(message, Kind.CHECKED)
+        check_statement(
+            frame, opening=self._opening, survivors=self._survivors, total=self._told_result().root
+        )
+        site: str = frame.header["sender"]
+        return site
+
+    @property
+    def session_id(self) -> str:
+        """SHA-256 of the OPEN."""
+        return self._sid
 
     @property
     def may_be_open(self) -> bool:
@@ -228,6 +243,15 @@ class CoordinatorRound:
     @property
     def _sid(self) -> str:
         return self._opening.session_id
+
+    def _told_result(self) -> Frame:
+        """Return the RESULT that was told, taken apart."""
+        if self._opened is None:
+            raise SecaggReject("the sum is not opened yet")
+        message = self._opened.message
+        if self._told is None or self._told.raw is not message:
+            self._told = self._receive(message, Kind.RESULT, self._spec.body_bytes)
+        return self._told
 
     def _receive(self, message: bytes, kind: Kind, max_body_bytes: int = 0) -> Frame:
         frame = receive(message, kind=kind, terms=self._member.terms, max_body_bytes=max_body_bytes)

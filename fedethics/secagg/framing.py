@@ -31,7 +31,7 @@ _LENGTH = struct.Struct(">I")
 
 
 class Kind(IntEnum):
-    """The messages of the protocol; JOINED travels after EPOCH_ACK, the last two after RESULT."""
+    """The messages of the protocol; JOINED travels after EPOCH_ACK, the last three after RESULT."""
 
     EPOCH = 1
     ROSTER = 2
@@ -48,6 +48,7 @@ class Kind(IntEnum):
     JOINED = 13
     SLICE_REQUEST = 14
     SLICE = 15
+    CHECKED = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,6 +22,7 @@ SITE_KINDS: Final = frozenset(
         Kind.CONFIRM,
         Kind.REVEAL,
         Kind.SLICE_REQUEST,
+        Kind.CHECKED,
     }
 )
 # A CONFIRM message, and an EPOCH message but for its keys, is under 1 KiB whatever its names;
@@ -116,6 +117,14 @@ _FIELDS: Final[Mapping[Kind, dict[str, _Check]]] = {
     Kind.REVEAL: _SESSION | {"view": is_hash},
     Kind.RESULT: _SESSION | {"survivors": _is_names},
     Kind.SLICE_REQUEST: _SESSION | {"leaves": _is_leaves},
+    Kind.CHECKED: _SESSION
+    | {
+        "run": is_name,
+        "task": is_name,
+        "round": _is_count,
+        "survivors": is_hash,
+        "total": is_hash,
+    },
     Kind.SLICE: _SESSION | {"recipient": is_name, "leaves": _is_leaves},
 }
 # Where the epoch draws a ring order, these come on top.

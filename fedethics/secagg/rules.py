@@ -136,6 +136,12 @@ def check_neighbours(
         )
 
 
+def sites_hash(sites: Iterable[str]) -> str:
+    """Return the hash by which statements and receipts name a set of sites, in any order."""
+    listed: list[canonical.Json] = [*sorted(sites)]
+    return canonical.sha256_hex(canonical.encode(listed))
+
+
 def shared_hash(session_id: str, shared: Sequence[str]) -> str:
     """Return the hash by which sites name U1."""
     return _shared_hash(session_id, tuple(shared))

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from fedethics.errors import CharterError, SecaggAbort, SecaggReject
 from fedethics.identity import Identity
 from fedethics.secagg import revocation, site_epoch, site_round, site_slice
+from fedethics.secagg.checked import CheckedSum, believe, statement
 from fedethics.secagg.framing import Frame, Kind
 from fedethics.secagg.member import SYSTEM_CLOCK, Clock, Member
 from fedethics.secagg.messages import LISTED_MESSAGE_BYTES, joined_bytes, receive, roster_bytes
 from fedethics.secagg.outcomes import Opening, Result
 from fedethics.secagg.sharing import RECORD_BYTES
 from fedethics.secagg.site_opening import verify_open
-from fedethics.secagg.store import SiteStore
+from fedethics.secagg.store import OpenedRound, SiteStore
 from fedethics.secagg.store_transaction import StoreTransaction
 from fedethics.secagg.terms import COORDINATOR, SecaggTerms, TaskSpec
 from fedethics.secagg.witness import catching_lies
@@ -202,6 +203,33 @@ class SiteSecagg:
         message = self._receive(answer, Kind.SLICE, MAX_RESULT_BYTES)
         with self._step(message) as step:
             return site_slice.verify(self._member, step, message)
+
+    def checked(self, session_id: str) -> bytes:
+        """Return CHECKED, the same one each time: this site vouches for a sum to others.
+
+        The caller answers for it that the sum passed this site's check, or that the charter asks
+        for none: then it says only that this site was told that sum.
+        """
+        with self._store.transaction() as step:
+            session = step.session(session_id)
+            if session is None:
+                raise SecaggReject("CHECKED: unknown session; this site shared nothing in it")
+            return statement(self._member, session)
+
+    def believe(self, missed: CheckedSum, *, spec: TaskSpec) -> tuple[Opening, Result]:
+        """Return a sum that this site was not told itself, once enough members vouch for it.
+
+        Nothing is written, and nobody is blamed: a bundle may have been put together by anyone.
+
+        Raises:
+            SecaggReject: see `fedethics.secagg.checked.believe`.
+        """
+        with self._store.transaction() as step:
+            return believe(self._member, step, missed, spec)
+
+    def opened_rounds(self, run: str) -> tuple[OpenedRound, ...]:
+        """Return every sum of a run that this site agreed to open, from the REVEAL on."""
+        return self._store.opened(charter_hash=self._terms.charter_hash, run=run)
 
     def _adopt_charter(self) -> None:
         terms, now_s = self._terms, self._member.now_s()

@@ -6,6 +6,7 @@ any process of the site can take up a session between any two messages.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import stat
@@ -18,7 +19,7 @@ from fedethics.commands import command
 from fedethics.errors import LedgerError, PolicyError
 from fedethics.secagg.store_transaction import StoreTransaction
 
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
 _LOCK_TIMEOUT_S = 60.0
 # A vector of 4 MB goes in, is masked and wiped for 20 ms of CPU instead of the 30 ms of 4 KiB pages
 # (28 instead of 46 on a disk); pages of 64 KiB save 1 ms more and cost small steps as much.
@@ -49,7 +50,8 @@ CREATE TABLE replies (
 CREATE TABLE rounds (
     ordinal INTEGER PRIMARY KEY AUTOINCREMENT, charter TEXT NOT NULL, run TEXT NOT NULL,
     task TEXT NOT NULL, round INTEGER NOT NULL, verdict TEXT NOT NULL, cohort TEXT NOT NULL,
-    survivors TEXT NOT NULL, UNIQUE (charter, run, task, round));
+    survivors TEXT NOT NULL, session TEXT NOT NULL DEFAULT '',
+    UNIQUE (charter, run, task, round));
 CREATE TABLE evidence (
     ordinal INTEGER PRIMARY KEY AUTOINCREMENT, at_s INTEGER NOT NULL, charter TEXT NOT NULL,
     signer TEXT NOT NULL, reason TEXT NOT NULL, message BLOB NOT NULL, earlier BLOB NOT NULL,
@@ -59,6 +61,29 @@ CREATE TABLE evidence (
 _FROM_VERSION_1 = f"""
 BEGIN IMMEDIATE; DROP TABLE epochs; {_EPOCHS_AND_TRUST} PRAGMA user_version = 2; COMMIT;
 """
+# Version 2 did not say in which session a round was opened.
+_FROM_VERSION_2 = """
+BEGIN IMMEDIATE; ALTER TABLE rounds ADD COLUMN session TEXT NOT NULL DEFAULT '';
+PRAGMA user_version = 3; COMMIT;
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenedRound:
+    """A sum that this site agreed to open, as it stands from the moment of the REVEAL on.
+
+    Attributes:
+        task, round_number: which sum.
+        session: the session in which it was opened; empty if an older version wrote it.
+        cohort: the sites that were asked.
+        survivors: the sites in the sum, as this site agreed to them.
+    """
+
+    task: str
+    round_number: int
+    session: str
+    cohort: tuple[str, ...]
+    survivors: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,8 +124,11 @@ class SiteStore:
         with self._connected() as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version == 1:
-                version = _SCHEMA_VERSION
+                version = 2
                 connection.executescript(_FROM_VERSION_1)
+            if version == 2:
+                version = _SCHEMA_VERSION
+                connection.executescript(_FROM_VERSION_2)
         if version != _SCHEMA_VERSION:
             raise PolicyError(
                 f"secure-aggregation store {path} has version {version}, expected "
@@ -137,6 +165,25 @@ class SiteStore:
         """Return every public key that was revoked here -> why; such a key never comes back."""
         with self.transaction() as step:
             return step.trust.revoked_keys()
+
+    def opened(self, *, charter_hash: str, run: str) -> tuple[OpenedRound, ...]:
+        """Return every sum of a run that this site agreed to open, oldest first."""
+        with self._connected() as connection:
+            rows = connection.execute(
+                "SELECT task, round, session, cohort, survivors FROM rounds WHERE charter = ? "
+                "AND run = ? AND verdict = 'opened' ORDER BY ordinal",
+                (charter_hash, run),
+            ).fetchall()
+        return tuple(
+            OpenedRound(
+                task=task,
+                round_number=number,
+                session=session,
+                cohort=tuple(json.loads(cohort)),
+                survivors=tuple(json.loads(survivors)),
+            )
+            for task, number, session, cohort, survivors in rows
+        )
 
     def evidence(self) -> tuple[Evidence, ...]:
         """Return every lie caught so far, oldest first."""

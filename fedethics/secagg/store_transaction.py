@@ -230,7 +230,8 @@ class StoreTransaction:
         opening = session.opening
         self._connection.execute(
             "INSERT OR IGNORE INTO rounds "
-            "(charter, run, task, round, verdict, cohort, survivors) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "(charter, run, task, round, verdict, cohort, survivors, session) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 charter,
                 opening.run,
@@ -239,6 +240,7 @@ class StoreTransaction:
                 verdict,
                 canonical.encode(list(opening.cohort)).decode(),
                 canonical.encode(list(survivors)).decode(),
+                opening.session_id,
             ),
         )
 

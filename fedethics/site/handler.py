@@ -24,6 +24,7 @@ from fedethics.privacy.noise import NoiseSource
 from fedethics.protocol import Action, Reply, Request
 from fedethics.secagg import Opening, SiteStore
 from fedethics.site.audit import count_losses
+from fedethics.site.derived_adapter import require_derived, step_after
 from fedethics.site.home import SiteHome
 from fedethics.site.log import SiteLog
 from fedethics.site.mechanisms import measure, require_form, train
@@ -100,7 +101,7 @@ class SiteHandler:
 
     def _ready(self, session: Session, request: Request) -> dict[str, bytes]:
         """Say whether this site would answer what is left of a run; nothing is charged."""
-        session.require_proven_sums(request.run)
+        session.require_no_refuted_sum(request.run)  # an untold one is told before the opening
         session.permit(request.run)
         return {}
 
@@ -113,9 +114,10 @@ class SiteHandler:
         open_message = _payload(request, "open")
         opening = session.secagg.check_open(open_message, specs=session.specs)
         check_agreed(opening, request, charter=session.charter, plan=session.plan)
-        session.require_proven_sums(opening.run)
+        session.require_settled_sums(opening.run)
         adapter = _vector(_payload(request, "adapter"), session.specs[tasks.UPDATE].length)
         session.require_model(opening.model_hash, adapter)
+        require_derived(session, opening, adapter, request.payloads.get("missed", b""))
         require_form(session, adapter, opening)
         granted = session.permit(opening.run)
         question = session.question(opening)
@@ -177,13 +179,24 @@ class SiteHandler:
         self.log.write("self-test passed", run=run)
 
     def _result(self, session: Session, request: Request) -> dict[str, bytes]:
-        """Take the sum, and ask for the slices of it that this site checks."""
+        """Take the sum, and ask for the slices of it that this site checks.
+
+        Where the charter asks for no checks, the sum is believed as it was told.
+        """
         result = session.secagg.finish(_payload(request, "result"))
-        question = session.question(result)
+        question, checks = session.question(result), session.charter.secagg.verify_slices
         seen = sha256_hex(result.total.astype("<i8").tobytes())
-        session.journal.opened(question, sum_sha256=seen)
-        if not session.charter.secagg.verify_slices or session.site not in result.survivors:
+        session.journal.opened(
+            question,
+            sum_sha256=seen,
+            adapter=step_after(session, result),
+            believed=not checks,
+        )
+        if session.site not in result.survivors:
             return {}
+        if not checks:
+            return {"checked": session.secagg.checked(result.session_id)}
+        session.require_no_refuted_sum(result.run)
         slices = session.secagg.slice_request(result.session_id)
         session.journal.ask_for_check(question, session_id=result.session_id)
         return {"slice-request": slices}
@@ -205,7 +218,7 @@ class SiteHandler:
             raise
         session.journal.end_check(session_id, "passed")
         self.log.write("sum-checked", run=request.run, coordinates=proven)
-        return {}
+        return {"checked": session.secagg.checked(session_id)}
 
 
 def _payload(request: Request, name: str) -> bytes:

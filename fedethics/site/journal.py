@@ -1,5 +1,7 @@
 """What a site remembers between messages: answers drawn, self-tests passed, sums that were opened.
 
+And the adapter that this site derived from those sums, the newest one only: it answers to no other.
+
 A sum that fell through is asked for again, in the same run or after a restart. Drawing fresh noise
 would cost budget a second time and, averaged, weaken the noise; the same noised vector under fresh
 masks does neither, since it is one release however often it is sent. So a round of a task has one
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +25,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fedethics.canonical import sha256_hex
 from fedethics.errors import LedgerError, SecaggReject
-from fedethics.privacy.ledger.receipt import Slices, SumSeen
+from fedethics.privacy.ledger.receipt import Slices
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -41,19 +44,30 @@ CREATE TABLE IF NOT EXISTS adapters (
     charter TEXT, run TEXT, task TEXT, round INTEGER, sha256 TEXT NOT NULL,
     PRIMARY KEY (charter, run, task, round));
 CREATE TABLE IF NOT EXISTS refusals (charter TEXT PRIMARY KEY, since TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS derived (
+    charter TEXT, run TEXT, round INTEGER, state TEXT NOT NULL, sha256 TEXT NOT NULL,
+    words BLOB NOT NULL, PRIMARY KEY (charter, run, round));
 """
-_SUMS = """SELECT task, round, sums.sha256, coalesce(state, 'asked'), adapters.sha256 FROM sums
+_SUMS = """SELECT task, round, sums.sha256, coalesce(state, 'none'), adapters.sha256 FROM sums
     LEFT JOIN checks USING (charter, run, task, round)
     LEFT JOIN adapters USING (charter, run, task, round)
     WHERE charter = ? AND run = ? ORDER BY round, task"""
 _CHECK = "UPDATE checks SET state = ? WHERE session = ? AND state IN (?, ?)"
+_SHED = "UPDATE derived SET words = x'' WHERE charter = ? AND run = ? AND round < ?"
+Check = Literal["none", "asked", "begun", "passed", "failed"]
 # A check that began and never ended proved nothing.
-_SAID: dict[str, Slices] = {
+_SAID: dict[Check, Slices] = {
+    "none": "unchecked",
     "asked": "unchecked",
     "begun": "unchecked",
     "passed": "passed",
     "failed": "failed",
 }
+_DERIVED = """SELECT round, state, sha256, words FROM derived
+    WHERE charter = ? AND run = ? AND state != 'told' AND words != x''
+    ORDER BY round DESC LIMIT 1"""
+_PASSED = """SELECT charter, run, task, round FROM checks
+    WHERE session = ? AND state = 'passed'"""
 _FIND = """SELECT model, words, audience FROM answers
     WHERE charter = ? AND run = ? AND task = ? AND round = ?"""
 _FORGET = "DELETE FROM answers WHERE charter = ? AND run = ? AND task = ? AND round = ?"
@@ -72,6 +86,42 @@ class Question:
     def key(self) -> tuple[str, str, str, int]:
         """The row that holds it."""
         return self.charter_hash, self.run, self.task, self.round_number
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ToldSum:
+    """A sum that this site was told.
+
+    Attributes:
+        sha256: of the sum, as 64-bit little-endian integers.
+        check: how far this site's check of its slices came; "none" where it asked for none.
+        adapter: SHA-256 of the adapter file that counts are about; None for updates.
+    """
+
+    sha256: str
+    check: Check
+    adapter: str | None
+
+    @property
+    def slices(self) -> Slices:
+        """What a receipt says of the check."""
+        return _SAID[self.check]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Derived:
+    """The adapter that this site derived from the public start and from sums that it believes.
+
+    Attributes:
+        round_number: the last round whose sum is in it.
+        vector: float32, shape (p,).
+        held: an opening named this very vector, and it was found to follow. Until then it is a
+            plain step, which the charter's form may still rotate (`server_step.follows`).
+    """
+
+    round_number: int
+    vector: NDArray[np.float32]
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,22 +183,86 @@ class Journal:
                     (*question.key, adapter_sha256),
                 )
 
-    def opened(self, question: Question, *, sum_sha256: str) -> None:
-        """Note the sum that was opened for `question` and delete the answer to it."""
+    def opened(
+        self,
+        question: Question,
+        *,
+        sum_sha256: str,
+        adapter: NDArray[np.float32] | None = None,
+        believed: bool = False,
+    ) -> None:
+        """Note the sum that was opened for `question` and delete the answer to it.
+
+        Args:
+            question: which round of which task.
+            sum_sha256: of the sum.
+            adapter: what the last adapter comes to with this sum, shape (p,), if it is a sum of
+                updates. It counts once the sum has passed its check (`end_check`).
+            believed: the charter asks for no check, so that it counts at once.
+        """
         with self._open() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO sums VALUES (?, ?, ?, ?, ?)", (*question.key, sum_sha256)
             )
             connection.execute(_FORGET, question.key)
+            if adapter is not None:
+                words = adapter.astype("<f4").tobytes()
+                row = (*_place(question), "told", sha256_hex(words), words)
+                connection.execute("INSERT OR IGNORE INTO derived VALUES (?, ?, ?, ?, ?, ?)", row)
+            if believed:
+                _believe(connection, *question.key)
 
-    def sums(self, *, charter_hash: str, run: str) -> tuple[SumSeen, ...]:
-        """Return the sums of a run that this site saw opened."""
+    def derived(self, *, charter_hash: str, run: str) -> Derived | None:
+        """Return the newest adapter derived from sums that this site believes.
+
+        None before the first, and once the run's last sum was opened.
+        """
+        with self._open() as connection:
+            row = connection.execute(_DERIVED, (charter_hash, run)).fetchone()
+        if row is None:
+            return None
+        vector = np.frombuffer(row[3], dtype="<f4").astype(np.float32)
+        return Derived(round_number=row[0], vector=vector, held=row[1] == "held")
+
+    def derived_sha256(self, *, charter_hash: str, run: str, round_number: int) -> str | None:
+        """Return the SHA-256 of the adapter that was held after a round; None if none was.
+
+        Of the vector's little-endian float32. Of rounds before the newest, this is all that is
+        kept.
+        """
+        with self._open() as connection:
+            row = connection.execute(
+                "SELECT sha256 FROM derived WHERE charter = ? AND run = ? AND round = ? "
+                "AND state = 'held'",
+                (charter_hash, run, round_number),
+            ).fetchone()
+        return None if row is None else row[0]
+
+    def derive(self, question: Question, derived: Derived) -> None:
+        """Keep an adapter as the newest one; what it was derived from is believed already.
+
+        Args:
+            question: names charter and run.
+            derived: the adapter and its round. Earlier ones go, but for their hashes.
+        """
+        words = derived.vector.astype("<f4").tobytes()
+        place = (question.charter_hash, question.run, derived.round_number)
+        state = "held" if derived.held else "plain"
+        with self._open() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO derived VALUES (?, ?, ?, ?, ?, ?)",
+                (*place, state, sha256_hex(words), words),
+            )
+            connection.execute(_SHED, place)
+
+    def sums(self, *, charter_hash: str, run: str) -> Mapping[tuple[str, int], ToldSum]:
+        """Return the sums of a run that this site was told, by task and round."""
         with self._open() as connection:
             rows = connection.execute(_SUMS, (charter_hash, run)).fetchall()
-        return tuple(
-            SumSeen(kind=task, round=number, sha256=sha, slices=_SAID[state], adapter=adapter)
+        return {
+            (task, number): ToldSum(sha256=sha, check=state, adapter=adapter)
             for task, number, sha, state, adapter in rows
-        )
+        }
 
     def ask_for_check(self, question: Question, *, session_id: str) -> None:
         """Note that slices of a sum were asked for; what was found already stays."""
@@ -177,16 +291,10 @@ class Journal:
             before = ("begun", "passed")
         with self._open() as connection:
             connection.execute(_CHECK, (found, session_id, *before))
-
-    def unproven(self, *, charter_hash: str, run: str) -> tuple[str, ...]:
-        """Return, in words, the sums of a run whose check failed, or began and never ended."""
-        with self._open() as connection:
-            rows = connection.execute(
-                "SELECT task, round FROM checks WHERE charter = ? AND run = ? "
-                "AND state IN ('begun', 'failed') ORDER BY round, task",
-                (charter_hash, run),
-            ).fetchall()
-        return tuple(f"{task} of round {number}" for task, number in rows)
+            if found == "passed":
+                passed = connection.execute(_PASSED, (session_id,)).fetchone()
+                if passed is not None:
+                    _believe(connection, *passed)
 
     def self_test_passed(self, *, charter_hash: str, run: str) -> bool:
         """Say whether the start-up self-test passed for a run."""
@@ -239,3 +347,22 @@ class Journal:
                     yield connection
         except (OSError, sqlite3.Error) as error:
             raise LedgerError(f"{self.path} cannot be used ({error}); nothing was sent") from error
+
+
+def _place(question: Question) -> tuple[str, str, int]:
+    return question.charter_hash, question.run, question.round_number
+
+
+def _believe(
+    connection: sqlite3.Connection, charter: str, run: str, task: str, number: int
+) -> None:
+    """Let the adapter that a sum led to count, and shed those before it."""
+    taken = connection.execute(
+        "UPDATE derived SET state = 'plain' WHERE charter = ? AND run = ? AND round = ? "
+        "AND state = 'told' AND ? = 'update'",
+        (charter, run, number, task),
+    )
+    if taken.rowcount:
+        connection.execute(_SHED, (charter, run, number))
+    if task == "fairness":  # the last sum of a run: its adapter is not needed again
+        connection.execute(_SHED, (charter, run, number + 1))

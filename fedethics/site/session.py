@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fedethics import tasks
 from fedethics.canonical import sha256_hex
 from fedethics.charter.model import Charter
-from fedethics.errors import RecordsRefusal, SecaggAbort, SumRefuted
+from fedethics.errors import RecordsRefusal, SecaggAbort, SumRefuted, SumUntold
 from fedethics.identity import Identity
 from fedethics.policy.model import Policy, read_policy
 from fedethics.policy.permit import DataFacts, Permit, permit
@@ -28,6 +28,7 @@ from fedethics.privacy.plan import PrivacyPlan, make_plan
 from fedethics.secagg import Opening, Result, SiteSecagg, SiteStore, TaskSpec
 from fedethics.site.home import SiteHome
 from fedethics.site.journal import Journal, Question
+from fedethics.site.receipt import sums_seen
 from fedethics.site.records import kept_refusal, reading_records
 from fedethics.site.workbench import Workbench, learner_for, open_workbench
 from fedethics.training.learner import Learner
@@ -170,19 +171,49 @@ class Session:
         except RecordsRefusal as refusal:
             return refusal
 
-    def require_proven_sums(self, run: str) -> None:
+    def require_settled_sums(self, run: str) -> None:
+        """Refuse a run while a sum that this site helped to open is untold, unproven or false.
+
+        A coordinator that leaves a site in the dark about one sum would have it share in the next.
+
+        Raises:
+            SumRefuted: a sum did not pass this site's check. Nothing was computed.
+            SumUntold: a sum was not told yet, or its check has not ended. Nothing was computed;
+                the same opening is answered once that is made up for.
+        """
+        self.require_no_refuted_sum(run)
+        told = self.journal.sums(charter_hash=self.charter_hash, run=run)
+        open_ends = []
+        for seen in self.secagg.opened_rounds(run):
+            here = told.get((seen.task, seen.round_number))
+            checks = self.charter.secagg.verify_slices and self.site in seen.survivors
+            if here is None or (checks and here.check != "passed"):
+                open_ends.append(f"{seen.task} of round {seen.round_number}")
+        if open_ends:
+            raise SumUntold(
+                f"run {run}: this site helped to open the sum of {', '.join(open_ends)} and was "
+                "not told it, or not shown that it is true. It answers no further opening before "
+                "that. Nothing was computed. The coordinator makes up for it by itself; if this "
+                "is said again and again, ask the coordinator's operator"
+            )
+
+    def require_no_refuted_sum(self, run: str) -> None:
         """Refuse a run of which a sum did not pass this site's check.
 
         Raises:
             SumRefuted: names the sums. Nothing was computed.
         """
-        unproven = self.journal.unproven(charter_hash=self.charter_hash, run=run)
-        if unproven:
+        told = self.journal.sums(charter_hash=self.charter_hash, run=run)
+        false = [
+            f"{task} of round {number}"
+            for (task, number), here in told.items()
+            if here.check == "failed"
+        ]
+        if false:
             raise SumRefuted(
-                f"run {run}: the sum of {', '.join(unproven)} did not pass this site's check, so "
-                "it answers no further round. Nothing was computed. If it failed, the "
-                "coordinator's signed proof of it is kept (log.jsonl, secagg.db): show it to the "
-                "other members. If the check never ended, resuming the job ends it"
+                f"run {run}: the sum of {', '.join(false)} did not pass this site's check, so "
+                "it answers no further round. Nothing was computed. The coordinator's signed "
+                "proof of it is kept (log.jsonl, secagg.db): show it to the other members"
             )
 
     def require_model(self, model_hash: str, adapter: NDArray[np.float32]) -> None:
@@ -268,11 +299,12 @@ class Session:
     def receipt(self, run: str) -> bytes:
         """Return the signed receipt of what this run spent here, as canonical bytes."""
         passed = self.journal.self_test_passed(charter_hash=self.charter_hash, run=run)
+        told = self.journal.sums(charter_hash=self.charter_hash, run=run)
         return self.ledger.receipt(
             site=self.site,
             run=run,
             charter=self.charter,
             self_test_passed=passed,
             fixed_noise=self.fixed_noise,
-            sums=self.journal.sums(charter_hash=self.charter_hash, run=run),
+            sums=sums_seen(self.secagg.opened_rounds(run), told),
         )

@@ -33,10 +33,9 @@ def weights_of_round(session: Session, opening: Opening, sent: bytes) -> NDArray
     charter, plan = session.charter, session.plan
     rounds = [number for number in plan.steering_rounds if number <= opening.round_number]
     sums = _split(sent, len(rounds), 4 * tasks.steering_groups(charter)) if rounds else []
+    seen = session.journal.sums(charter_hash=session.charter_hash, run=opening.run)
     told = {
-        (seen.round, seen.sha256)
-        for seen in session.journal.sums(charter_hash=session.charter_hash, run=opening.run)
-        if seen.kind == tasks.STEERING
+        (number, here.sha256) for (task, number), here in seen.items() if task == tasks.STEERING
     }
     for number, total in zip(rounds, sums, strict=True):
         if (number, sha256_hex(total.astype("<i8").tobytes())) not in told:

@@ -68,7 +68,7 @@ def _ended(home: SiteHome, charter_hash: str, run: str) -> bool:
     if not journal.exists():  # looking makes no file
         return False
     seen = Journal(journal).sums(charter_hash=charter_hash, run=run)
-    return any(each.kind == tasks.FAIRNESS for each in seen)
+    return any(task == tasks.FAIRNESS for task, _ in seen)
 
 
 def _same(files: frozenset[str], facts: DataFacts | RecordsRefusal) -> bool:

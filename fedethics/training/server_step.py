@@ -18,6 +18,9 @@ from fedethics.secagg import Quantiser
 from fedethics.training.factors import Form, Pair, pairs
 from fedethics.training.learner import Learner
 
+# Factors are float32: rounding moves them, relative to their size, by 6e-8 an entry.
+_SVD_TOLERANCE = 1e-5
+
 
 def server_step(
     learner: Learner,
@@ -37,15 +40,33 @@ def server_step(
             distributed trust, gradients.
         survivors: the sites in the sum.
     """
+    plain = plain_step(adapter, charter=charter, total=total, survivors=survivors)
+    return in_form(learner, plain, charter.adapter.form)
+
+
+def plain_step(
+    adapter: NDArray[np.float32],
+    *,
+    charter: Charter,
+    total: NDArray[np.int64],
+    survivors: Sequence[str],
+) -> NDArray[np.float32]:
+    """Return the adapter after a round before its factors are brought into the charter's form.
+
+    Guarantee: equal bits on every machine. Each coordinate is computed by itself, by single
+    IEEE 754 operations in float64 in a fixed order, and rounded to float32 once; no operation of
+    linear algebra, whose order depends on the library, is among them.
+
+    Args:
+        adapter: the adapter that the round started from, shape (p,).
+        charter: the agreed terms.
+        total: the opened sum on its integer grid, shape (p,).
+        survivors: the sites in the sum, in any order.
+    """
     distributed = charter.privacy.training.trust_mode == "distributed"
     mean = _gradient_step if distributed else _mean_update
-    return stepped(
-        learner,
-        adapter,
-        mean=mean(charter, total, survivors),
-        rate=charter.training.server_learning_rate,
-        form=charter.adapter.form,
-    )
+    rate = charter.training.server_learning_rate
+    return _moved(adapter, mean(charter, total, sorted(survivors)), rate)
 
 
 def _mean_update(
@@ -53,7 +74,9 @@ def _mean_update(
 ) -> NDArray[np.float64]:
     """Return the mean of the survivors' updates, weighted by their declared records."""
     grid = Quantiser(clip=charter.secagg.clip, scale=charter.secagg.scale)
-    weight = sum(tasks.site_weight(charter, site) for site in survivors)
+    weight = 0.0
+    for site in survivors:  # not sum(): since Python 3.12 it rounds floats in another way
+        weight += tasks.site_weight(charter, site)
     return grid.dequantise(total) / weight
 
 
@@ -91,11 +114,66 @@ def stepped(
     form: Form,
 ) -> NDArray[np.float32]:
     """Return `adapter + rate * mean`, in the shape that the form keeps its factors in."""
-    vector = (adapter + rate * mean).astype(np.float32)
-    if form == "fedsvd":
-        for pair in pairs(learner):
-            vector[pair.a], vector[pair.b] = _orthonormal(pair, vector)
+    return in_form(learner, _moved(adapter, mean, rate), form)
+
+
+def in_form(learner: Learner, plain: NDArray[np.float32], form: Form) -> NDArray[np.float32]:
+    """Return a plain step in the shape that the form keeps its factors in, shape (p,)."""
+    if form != "fedsvd":
+        return plain
+    vector = plain.copy()
+    for pair in pairs(learner):
+        vector[pair.a], vector[pair.b] = _orthonormal(pair, vector)
     return vector
+
+
+def follows(
+    learner: Learner, vector: NDArray[np.float32], plain: NDArray[np.float32], form: Form
+) -> bool:
+    """Say whether `vector` is what a plain step comes to in the charter's form.
+
+    Equal bits, but for the factors under "fedsvd": their singular value decomposition differs in
+    bits from one build of a linear algebra library to the next. There A must have orthonormal rows
+    in the row space that it had, and B A must be the same product, each within `_SVD_TOLERANCE`. So
+    whoever made `vector` chose a rotation of the factors at most, which changes no output.
+
+    Args:
+        learner: the model of the charter; only its layout is read.
+        vector: the adapter in question, shape (p,).
+        plain: from `plain_step`, shape (p,).
+        form: the charter's.
+    """
+    if vector.shape != plain.shape or not np.isfinite(vector).all():
+        return False
+    free = np.zeros(plain.size, dtype=bool)
+    for pair in pairs(learner) if form == "fedsvd" else ():
+        free[pair.a] = free[pair.b] = True
+        if not _is_rotated(pair, vector, plain):
+            return False
+    return vector[~free].tobytes() == plain[~free].tobytes()
+
+
+def _is_rotated(pair: Pair, vector: NDArray[np.float32], plain: NDArray[np.float32]) -> bool:
+    """Say whether a pair's factors in `vector` are those of `plain`, rotated to orthonormal A."""
+    (a, b), (old_a, old_b) = pair.read(vector), pair.read(plain)
+    if np.abs(a @ a.T - np.eye(len(a))).max() > _SVD_TOLERANCE:
+        return False
+    basis, _ = np.linalg.qr(old_a.T)
+    if np.abs(a - (a @ basis) @ basis.T).max() > _SVD_TOLERANCE:
+        return False
+    # The norm of b a - old_b old_a, without that large matrix and without cancellation.
+    _, rows = np.linalg.qr(np.vstack([a, old_a]).T)
+    apart = np.linalg.norm(np.hstack([b, -old_b]) @ rows.T)
+    size = np.linalg.norm(old_b) * np.linalg.norm(old_a)
+    return bool(apart <= _SVD_TOLERANCE * size)
+
+
+def _moved(
+    adapter: NDArray[np.float32], mean: NDArray[np.float64], rate: float
+) -> NDArray[np.float32]:
+    moved = rate * mean
+    moved += adapter
+    return moved.astype(np.float32)
 
 
 def _orthonormal(

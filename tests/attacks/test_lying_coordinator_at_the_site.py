@@ -12,7 +12,13 @@ from flwr.app import Context, RecordDict
 
 from fedethics import tasks
 from fedethics.canonical import sha256_hex
-from fedethics.errors import LedgerError, LedgerTampered, RecordsRefusal, SecaggReject
+from fedethics.errors import (
+    AdapterRefused,
+    LedgerError,
+    LedgerTampered,
+    RecordsRefusal,
+    SecaggReject,
+)
 from fedethics.flower.door import answer
 from fedethics.flower.inprocess import enter_task, wire_copy
 from fedethics.flower.wire import parse_reply, request_message
@@ -61,6 +67,14 @@ def test_a_round_has_one_answer_to_one_model_and_costs_once(liar):
     assert "share" in liar.work(SITE, tasks.UPDATE, 1)  # opened again: the same answer
     other = liar.adapter + np.float32(0.01)
     error = liar.work(SITE, tasks.UPDATE, 1, adapter=other)
+    assert isinstance(error, AdapterRefused)
+    assert _charges(liar.stage) == 1
+
+
+def test_behind_the_derived_adapter_a_round_still_has_one_answer_to_one_model(liar, any_adapter):
+    liar.enrol()
+    assert "share" in liar.work(SITE, tasks.UPDATE, 1)
+    error = liar.work(SITE, tasks.UPDATE, 1, adapter=liar.adapter + np.float32(0.01))
     assert isinstance(error, SecaggReject)
     assert "another model" in str(error)
     assert _charges(liar.stage) == 1
@@ -77,7 +91,7 @@ def test_counts_are_refused_over_less_than_the_roster_even_without_noise(lab):
     assert "opened without va-long-beach" in str(error)
 
 
-def test_an_adapter_that_makes_scores_overflow_gets_an_answer_like_any_other(liar):
+def test_an_adapter_that_makes_scores_overflow_gets_an_answer_like_any_other(liar, any_adapter):
     liar.enrol()
     huge = np.full_like(liar.adapter, 3e38)
     scores = liar.learner.scores(huge, _held_out_activations(liar))
@@ -99,7 +113,7 @@ def test_nothing_of_an_error_leaves_the_door_even_when_the_log_cannot_be_written
     assert str(home) not in refusal.sentence and "secret" not in refusal.sentence
 
 
-def test_a_changed_file_is_no_second_budget(liar, tmp_path):
+def test_a_changed_file_is_no_second_budget(liar, any_adapter, tmp_path):
     liar.enrol()
     liar.work(SITE, tasks.UPDATE, 1)
     home = liar.stage.homes[SITE]
@@ -176,7 +190,7 @@ def _site_json(home: Path) -> str:
 
 
 def test_a_second_opening_with_another_adapter_does_not_change_what_a_receipt_says_was_counted(
-    liar,
+    liar, any_adapter
 ):
     liar.enrol()
     last = liar.stage.charter.training.rounds

@@ -41,6 +41,7 @@ from fedethics.release.evidence import (
 )
 from fedethics.release.plan_facts import plan_facts
 from fedethics.release.publish import publish
+from fedethics.secagg.rules import sites_hash
 from fedethics.tasks import layout_of
 
 SITES = ("cleveland", "hungary", "switzerland", "va-long-beach")
@@ -170,6 +171,9 @@ def _seen(rounds: tuple[OpenedSum, ...], site: str) -> tuple[SumSeen, ...]:
         SumSeen(
             kind=entry.kind,
             round=entry.round,
+            session=entry.session,
+            cohort=sites_hash(entry.cohort),
+            survivors=sites_hash(entry.survivors),
             sha256=entry.sum_sha256,
             slices="passed",
             adapter=None if entry.kind == "update" else ADAPTER_SHA256,
@@ -256,9 +260,10 @@ def _sums(
             OpenedSum(
                 round=number,
                 kind="update",
+                session=session_of("update", number),
                 cohort=SITES,
                 survivors=tuple(site for site in SITES if site != away),
-                dropped=(Dropout(site=away, stage="masked-update"),) if away else (),
+                dropped=(Dropout(site=away, stage="masked"),) if away else (),
                 sum_sha256=f"{number:064x}",
             )
         )
@@ -271,10 +276,15 @@ def _sums(
     return tuple(found)
 
 
+def session_of(kind: str, number: int) -> str:
+    return hashlib.sha256(f"{kind} {number}".encode()).hexdigest()
+
+
 def _whole(number: int, kind: str, digest: str) -> OpenedSum:
     return OpenedSum(
         round=number,
         kind=kind,  # type: ignore[arg-type]
+        session=session_of(kind, number),
         cohort=SITES,
         survivors=SITES,
         sum_sha256=digest,

@@ -14,6 +14,8 @@ from fedethics.release.evidence import OpenedSum, sum_sha256
 from fedethics.release.publish import publish
 from fedethics.release.rules.audit import NAME
 from fedethics.release.verification import verify
+from fedethics.secagg.rules import sites_hash
+from tests.release.conftest import session_of
 
 
 def _rule(run):
@@ -102,8 +104,16 @@ def test_an_audit_that_is_asked_for_and_missing_leaves_the_gate_undecided(audite
 
 def test_an_audit_of_another_adapter_fails(audited, lay):
     honest = audited.evidence()
+    (sum_,) = (entry for entry in honest.rounds if entry.kind == "audit")
     other = SumSeen(
-        kind="audit", round=5, sha256=sum_sha256(honest.audit), slices="passed", adapter="cd" * 32
+        kind="audit",
+        round=5,
+        session=sum_.session,
+        cohort=sites_hash(sum_.cohort),
+        survivors=sites_hash(sum_.survivors),
+        sha256=sum_sha256(honest.audit),
+        slices="passed",
+        adapter="cd" * 32,
     )
     receipts = (audited.receipt("cleveland", sums=(other,)), *honest.receipts[1:])
     rule = _rule(lay(audited, dataclasses.replace(honest, receipts=receipts)))
@@ -116,6 +126,7 @@ def test_an_audit_that_nobody_agreed_to_fails(unaudited, lay):
     stray = OpenedSum(
         round=last.round,
         kind="audit",
+        session=session_of("audit", last.round),
         cohort=last.cohort,
         survivors=last.survivors,
         sum_sha256="ab" * 32,

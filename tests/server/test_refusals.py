@@ -61,3 +61,9 @@ def test_only_sites_that_all_saw_it_before_speak_of_an_older_copy():
 
 def test_a_code_that_this_version_does_not_know_is_told_as_it_is():
     assert "hungary, the site could not do this (FE999)" in what_to_do({"hungary": "FE999"})
+
+
+def test_sites_that_wait_to_be_told_a_sum_need_nothing_but_a_resume():
+    told = what_to_do({"hungary": "FE604", "cleveland": "FE604"})
+    assert "told before they are asked again" in told
+    assert "have put that right" in what_to_do({"hungary": "FE604", "b": "FE301"})

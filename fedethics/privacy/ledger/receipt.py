@@ -29,9 +29,14 @@ Slices = Literal["unchecked", "passed", "failed"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SumSeen:
-    """A sum that the coordinator told this site was opened: which one, and its SHA-256.
+    """A sum that this site agreed to open; it stands in every receipt from that moment on.
 
     Attributes:
+        kind, round: which sum.
+        session: SHA-256 of the coordinator's signed OPEN; None if the site no longer knows it.
+        cohort, survivors: hashes (`fedethics.secagg.rules.sites_hash`) of the sites asked and of
+            the sites in the sum, as this site signed them.
+        sha256: of the sum that the coordinator told this site; None while it told none.
         slices: whether it passed this site's check of its slices; "unchecked" where there was none.
         adapter: SHA-256 of the adapter_model.safetensors that this site computed its part on, for
             sums of counts; None where the sum is of updates.
@@ -39,7 +44,10 @@ class SumSeen:
 
     kind: str = term(nonempty=True)
     round: int = term(at_least=0)
-    sha256: str = term(pattern=KEY)
+    session: str | None = term(default=None, pattern=KEY)
+    cohort: str = term(pattern=KEY)
+    survivors: str = term(pattern=KEY)
+    sha256: str | None = term(default=None, pattern=KEY)
     slices: Slices = term(default="unchecked")
     adapter: str | None = term(default=None, pattern=KEY)
 
@@ -55,7 +63,7 @@ class Receipt:
         evaluation_rounds, evaluation_epsilon: likewise for the tables of held-out records.
         self_test_passed: the start-up self-test of the DP mechanism passed for this run.
         fixed_noise: noise came from a seed (a test): nothing was private.
-        sums: the opened sums as the coordinator told them to this site.
+        sums: the sums that this site agreed to open, and what it was told of each.
         ledger_entries, ledger_head: length of the chain and hash of its newest entry.
         earlier: hashes of the entries that record each receipt given before, oldest first.
     """

@@ -6,18 +6,21 @@ from collections.abc import Sequence
 
 from fedethics.charter import document
 from fedethics.errors import ReleaseError
+from fedethics.privacy.ledger.receipt import SumSeen
 from fedethics.release import durable
 from fedethics.release.evidence import OpenedSum, sum_sha256
 from fedethics.release.folder import ADAPTER, CHARTER, EVIDENCE, Folder, located
 from fedethics.release.rules.adapter_config import adapter_config
 from fedethics.release.rules.privacy import genuine_receipts
 from fedethics.release.rules.rule import Figure, Findings, Rule, Topic
+from fedethics.secagg.rules import sites_hash
 from fedethics.tasks import FAIRNESS, PROGRESS, STEERING, UPDATE
 
 _TOPIC: Topic = "integrity"
 _OPENED, _TOLD = "figures from the opened sums", "sums as the sites were told"
 _PROVEN = "sums that the sites recomputed"
-SUM_RULES = (_OPENED, _TOLD)
+SUM_RULES = (_OPENED, _TOLD, _PROVEN)
+_IN_THE_SUM = frozenset({"confirm", "reveal"})
 _EVALUATED = "the adapter that was evaluated"
 
 
@@ -197,6 +200,7 @@ def _sums(folder: Folder) -> Rule:
         for entry in found.steering
         if opened.get((STEERING, entry.round)) != sum_sha256(entry.counts)
     ]
+    faults += _listed(folder)
     tables = [entry for entry in found.rounds if entry.kind == FAIRNESS]
     if len(tables) > 1:
         faults.append("Fairness tables were opened more than once; the plan pays for one.")
@@ -213,48 +217,120 @@ def _sums(folder: Folder) -> Rule:
     )
 
 
+def _listed(folder: Folder) -> list[str]:
+    """Return which sums are on record twice, or are not and must be."""
+    keys = [(entry.kind, entry.round) for entry in folder.evidence.rounds]
+    faults = [
+        f"The {kind} sum of round {number} is on record more than once."
+        for kind, number in dict.fromkeys(keys)
+        if keys.count((kind, number)) > 1
+    ]
+    last = folder.charter.training.rounds
+    missing = [number for number in range(1, last + 1) if (UPDATE, number) not in keys]
+    if keys and missing:
+        faults.append(f"No update sum is on record of round {', '.join(map(str, missing))}.")
+    beyond = [number for kind, number in keys if kind == UPDATE and not 1 <= number <= last]
+    if beyond:
+        faults.append(f"The charter has no round {', '.join(map(str, beyond))}.")
+    return faults
+
+
 def _sums_seen(folder: Folder) -> Rule:
-    """Hold what the coordinator wrote down against what it told the sites."""
-    opened: dict[tuple[str, int], str] = {
-        (entry.kind, entry.round): entry.sum_sha256 for entry in folder.evidence.rounds
+    """Hold what the coordinator wrote down against what each site signed, from its REVEAL on.
+
+    Of all genuine receipts, whoever is listed: the coordinator alone writes the lists.
+    """
+    opened: dict[tuple[str, int], OpenedSum] = {
+        (entry.kind, entry.round): entry for entry in folder.evidence.rounds
     }
-    seen: set[tuple[str, int]] = set()
     faults: list[str] = []
+    gaps: list[str] = []
+    confirmed: dict[tuple[str, int], set[str]] = {key: set() for key in opened}
     for site, receipt in genuine_receipts(folder).items():
         for told in receipt.sums:
-            seen.add((told.kind, told.round))
-            if opened.get((told.kind, told.round)) != told.sha256:
-                faults.append(
-                    f"{site} was told another {told.kind} sum of round {told.round} than is on "
-                    "record."
-                )
-    unseen = [f"{kind} of round {number}" for kind, number in opened if (kind, number) not in seen]
-    gaps = (f"No site confirms the {', '.join(unseen)}.",) if unseen else ()
-    findings = Findings(faults=tuple(faults), gaps=gaps)
+            where, entry = f"the {told.kind} sum of round {told.round}", opened.get(_key(told))
+            if entry is None:
+                faults.append(f"{site} helped to open {where}, which is not on record.")
+                continue
+            if site in confirmed[_key(told)]:
+                faults.append(f"The receipt of {site} names {where} twice.")
+            confirmed[_key(told)].add(site)
+            faults += _contradictions(site, told, entry)
+            gaps += _unsaid(site, told)
+    for key, entry in opened.items():
+        silent = [site for site in entry.survivors if site not in confirmed[key]]
+        if silent:
+            listed = ", ".join(silent)
+            gaps.append(f"No receipt of {listed} confirms the {entry.kind} of round {entry.round}.")
+    findings = Findings(faults=tuple(faults), gaps=tuple(gaps))
     return findings.rule(
         _TOLD,
         topic=_TOPIC,
-        holds="Every sum on record is the one that sites were told, by their signed receipts.",
+        holds="Every sum on record is the one that sites were told, in the session and over the "
+        "sites that each of them signed, by their receipts; and no receipt names another.",
         evidence=EVIDENCE,
     )
 
 
+def _key(told: SumSeen) -> tuple[str, int]:
+    return told.kind, told.round
+
+
+def _contradictions(site: str, told: SumSeen, entry: OpenedSum) -> list[str]:
+    """Return where the record of a sum is not what a site signed of it."""
+    where = f"the {told.kind} sum of round {told.round}"
+    faults = []
+    if told.sha256 not in {None, entry.sum_sha256}:
+        faults.append(
+            f"{site} was told another {told.kind} sum of round {told.round} than is on record."
+        )
+    if told.session not in {None, entry.session}:
+        faults.append(f"{site} opened {where} in another session than is on record.")
+    if told.cohort != sites_hash(entry.cohort):
+        faults.append(f"{site} was shown another cohort for {where} than is on record.")
+    if told.survivors != sites_hash(entry.survivors):
+        faults.append(f"{site} signed that other sites are in {where} than is on record.")
+    return faults
+
+
+def _unsaid(site: str, told: SumSeen) -> list[str]:
+    where = f"the {told.kind} sum of round {told.round}"
+    gaps = []
+    if told.sha256 is None:
+        gaps.append(f"{site} helped to open {where} and was never told it.")
+    if told.session is None:
+        gaps.append(f"{site} does not say in which session it opened {where}.")
+    return gaps
+
+
 def _slices(folder: Folder) -> Rule:
-    """Ask each site in a sum whether the sum followed from what the sites had signed."""
-    faults: list[str] = []
+    """Ask each site in a sum whether the sum followed from what the sites had signed.
+
+    A receipt that says "failed" counts, whoever the coordinator lists as being in the sum.
+    """
     gaps: list[str] = []
     said = {
-        (site, told.kind, told.round): told.slices
+        (site, *_key(told)): told.slices
         for site, receipt in genuine_receipts(folder).items()
         for told in receipt.sums
     }
+    refuted: dict[tuple[str, int], list[str]] = {}
+    for (site, kind, number), check in said.items():
+        if check == "failed":
+            refuted.setdefault((kind, number), []).append(site)
+    faults = [
+        f"The {kind} sum of round {number} is false, by the check of {', '.join(sites)}."
+        for (kind, number), sites in refuted.items()
+    ]
     for entry in folder.evidence.rounds:
         where = f"the {entry.kind} sum of round {entry.round}"
-        checks = {site: said.get((site, entry.kind, entry.round)) for site in entry.survivors}
-        failed = [site for site, check in checks.items() if check == "failed"]
-        unchecked = [site for site, check in checks.items() if check not in {"passed", "failed"}]
-        if failed:
-            faults.append(f"{where.capitalize()} is false, by the check of {', '.join(failed)}.")
+        # A site that helped to open a sum is in it, even if it is not listed.
+        signed = {site for site, *key in said if tuple(key) == (entry.kind, entry.round)}
+        unchecked = [
+            site
+            for site in sorted(signed | set(entry.survivors))
+            if said.get((site, entry.kind, entry.round)) not in {"passed", "failed"}
+        ]
         if unchecked:
             gaps.append(f"{', '.join(unchecked)} did not check {where}.")
     return Findings(faults=tuple(faults), gaps=tuple(gaps)).rule(
@@ -269,15 +345,20 @@ def _slices(folder: Folder) -> Rule:
 def _sum_faults(folder: Folder, entry: OpenedSum) -> list[str]:
     where = f"The {entry.kind} sum of round {entry.round}"
     cohort, survivors = set(entry.cohort), set(entry.survivors)
-    dropped = {dropout.site for dropout in entry.dropped}
     minimum = folder.charter.secagg.minimum_cohort
     faults: list[str] = []
     if len(survivors) < minimum or len(survivors) != len(entry.survivors):
         faults.append(f"{where} was opened over {len(survivors)} sites, fewer than {minimum}.")
     if not cohort <= set(folder.charter.site_names):
         faults.append(f"{where} names a site that is not on the roster.")
-    if survivors | dropped != cohort or survivors & dropped:
+    # A site that fell silent at these stages had sent its masked vector: it is in the sum.
+    late = {dropout.site for dropout in entry.dropped if dropout.stage in _IN_THE_SUM}
+    gone = {dropout.site for dropout in entry.dropped} - late
+    if survivors | gone != cohort or survivors & gone or not late <= survivors:
         faults.append(f"{where} does not account for every site asked.")
+    for what, listed in (("asked", entry.cohort), ("in it", entry.survivors)):
+        if len(set(listed)) != len(listed):
+            faults.append(f"{where} lists a site twice as {what}.")
     if entry.kind != UPDATE and not survivors == cohort == set(folder.charter.site_names):
         faults.append(f"{where} was opened without the whole cohort.")
     return faults

@@ -1,0 +1,104 @@
+"""The opened sums of a job with the members' signed word that they checked them.
+
+One file a sum, `sums/update-0003.sum`: the OPEN, the RESULT and each CHECKED. A site that was away
+derives the adapter from them, so they are kept for the length of the job. Nothing in them is secret
+from a member of the federation, and all of it is signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fedethics.errors import ReleaseError, RunError, SecaggReject
+from fedethics.release import durable
+from fedethics.secagg import CheckedSum, framing
+from fedethics.secagg.framing import Kind
+from fedethics.tasks import UPDATE
+from fedethics.tasks import Kind as Task
+
+FOLDER = "sums"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedSums:
+    """The files of one job, under its directory."""
+
+    job_path: Path
+    _signers: dict[Path, frozenset[str]] = field(default_factory=dict)
+
+    def signers(self, task: Task, number: int) -> frozenset[str]:
+        """Return the sites that vouched for the sum of `task` in round `number`."""
+        path = self._path(task, number)
+        if path not in self._signers:
+            known = self.load(task, number)
+            self._signers[path] = frozenset(map(_signer, known.statements if known else ()))
+        return self._signers[path]
+
+    def add(
+        self,
+        task: Task,
+        number: int,
+        *,
+        opened: bytes,
+        result: bytes,
+        statements: Collection[bytes],
+    ) -> None:
+        """Keep a sum with the statements that came, beside those that were there, durably.
+
+        Args:
+            task: which sum.
+            number: its round.
+            opened: the OPEN of its session.
+            result: the RESULT that was told.
+            statements: CHECKED messages, each found genuine and of this sum.
+
+        Raises:
+            RunError: it cannot be written; what was there stands.
+        """
+        if not statements:
+            return
+        known = self.load(task, number)
+        kept = {_signer(each): each for each in known.statements} if known else {}
+        kept |= {_signer(each): each for each in statements}
+        path = self._path(task, number)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            durable.write(path, framing.pack([opened, result, *kept.values()]))
+        except (OSError, ReleaseError) as error:
+            raise RunError(
+                f"{path} cannot be written ({error}). What was committed is kept; make room, then "
+                "resume the job"
+            ) from error
+        self._signers[path] = frozenset(kept)
+
+    def load(self, task: Task, number: int) -> CheckedSum | None:
+        """Return a sum with its statements; None if nobody has vouched for it yet.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        path = self._path(task, number)
+        if not path.exists():
+            return None
+        try:
+            opened, result, *statements = framing.unpack(memoryview(durable.read(path)))
+        except (ReleaseError, SecaggReject, ValueError) as error:
+            raise RunError(f"{path} is damaged: {error}") from error
+        return CheckedSum(opened=opened, result=result, statements=tuple(statements))
+
+    def last_checked(self, site: str, *, before: int) -> int:
+        """Return the last round up to `before` whose sum of updates a site checked; 0 if none."""
+        for number in range(before, 0, -1):
+            if site in self.signers(UPDATE, number):
+                return number
+        return 0
+
+    def _path(self, task: Task, number: int) -> Path:
+        return self.job_path / FOLDER / f"{task}-{number:04d}.sum"
+
+
+def _signer(statement: bytes) -> str:
+    header = framing.decode(statement, kind=Kind.CHECKED, max_body_bytes=0).header
+    return str(header["sender"])
