@@ -57,7 +57,17 @@ def main() -> int:
         return 0
     where = torch.cuda.get_device_name() if chosen.device == "cuda" else "CPU"
     print(f"gpu-check on {where}, torch {torch.__version__}, {chosen.records} records a step")
-    heads = ("charter", "variant", "cached", "ms a step", "peak MiB", "off loop", "apart", "noise", "batches")
+    heads = (
+        "charter",
+        "variant",
+        "cached",
+        "ms a step",
+        "peak MiB",
+        "off loop",
+        "apart",
+        "noise",
+        "batches",
+    )
     print(LINE.format(*heads))
     failed = 0
     for name in CHARTERS:

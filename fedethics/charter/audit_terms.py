@@ -23,7 +23,7 @@ class AuditTerms:
     """
 
     attack: Literal["none", "loss"] = term(default="none")
-    epsilon: float = term(default=0.5, above=0)
+    epsilon: float = term(default=0.5, above=0, at_most=1e3)
     bins: int = term(default=10, at_least=2, at_most=256)
 
     @property

@@ -37,9 +37,9 @@ class ExplanationTerms:
     columns: tuple[str, ...] = term(default=())
     by: str = term(default="")
     swap: tuple[str, ...] = term(default=())
-    largest_change: float = term(default=0.5, above=0, at_most=1)
-    effect_ratio: float = term(default=4.0, above=0, at_most=16)
-    flip_ratio: float = term(default=2.0, above=0, at_most=16)
+    largest_change: float = term(default=0.5, at_least=1e-3, at_most=1)
+    effect_ratio: float = term(default=4.0, at_least=0.01, at_most=16)
+    flip_ratio: float = term(default=2.0, at_least=0.01, at_most=16)
 
     @property
     def asked(self) -> bool:

@@ -27,10 +27,10 @@ class MitigationTerms:
 
     method: Literal["none", "reweighing", "dual-ascent", "group-dro"] = term(default="none")
     feature: str = term(default="")
-    epsilon: float = term(default=0.5, above=0)
-    every: int = term(default=1, at_least=1)
-    step: float = term(default=1.0, above=0)
-    most: float = term(default=4.0, above=1)
+    epsilon: float = term(default=0.5, above=0, at_most=1e3)
+    every: int = term(default=1, at_least=1, at_most=10_000)
+    step: float = term(default=1.0, at_least=1e-6, at_most=1e3)
+    most: float = term(default=4.0, above=1, at_most=1e3)
 
     def problems(self) -> list[str]:
         """Check what spans fields."""

@@ -8,6 +8,16 @@ from typing import Literal
 from fedethics.charter.audit_terms import AuditTerms
 from fedethics.terms import term
 
+# A gradient of length l above the norm is scaled by norm / l. Lengths go up to 1e30; above this
+# norm the factor then stays a normal number of float32 (1.2e-38), which has all of its digits.
+SMALLEST_NORM, LARGEST_NORM = 1e-6, 1e6
+# Below this the accountant's rounding shows beside delta.
+SMALLEST_DELTA = 1e-12
+# A unit that joins less than once in a million steps; sampling is exact to 2^-53.
+SMALLEST_RATE = 1e-6
+# More than this bounds nobody; `mechanism = "none"` says so.
+LARGEST_EPSILON = 1e3
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingPrivacy:
@@ -33,13 +43,13 @@ class TrainingPrivacy:
 
     mechanism: Literal["dp-sgd", "none"] = term()
     trust_mode: Literal["local", "distributed"] = term()
-    epsilon: float = term(above=0)
-    clipping_norm: float = term(above=0)
-    sampling_rate: float = term(above=0, at_most=1)
+    epsilon: float = term(above=0, at_most=LARGEST_EPSILON)
+    clipping_norm: float = term(at_least=SMALLEST_NORM, at_most=LARGEST_NORM)
+    sampling_rate: float = term(at_least=SMALLEST_RATE, at_most=1)
     noise: Literal["fast", "strict"] = term(default="fast")
     adaptive_quantile: float = term(default=0.0, at_least=0, below=1)
-    adaptive_rate: float = term(default=0.2, above=0, at_most=2)
-    adaptive_share: float = term(default=0.05, above=0, at_most=0.5)
+    adaptive_rate: float = term(default=0.2, at_least=1e-6, at_most=2)
+    adaptive_share: float = term(default=0.05, at_least=1e-3, at_most=0.5)
 
     def problems(self) -> list[str]:
         """Refuse adaptive clipping where its count has no noise of the right kind."""
@@ -72,12 +82,12 @@ class EvaluationPrivacy:
 
     mechanism: Literal["skellam", "discrete-gaussian", "none"] = term()
     trust_mode: Literal["local", "distributed"] = term()
-    epsilon: float = term(above=0)
+    epsilon: float = term(above=0, at_most=LARGEST_EPSILON)
     histogram_by: tuple[str, ...] = term(default=())
-    counts_ratio: float = term(default=1.0, above=0)
-    histogram_ratio: float = term(default=2.0, above=0)
-    progress_ratio: float = term(default=4.0, above=0)
-    progress_every: int = term(default=1, at_least=0)
+    counts_ratio: float = term(default=1.0, at_least=0.01, at_most=100)
+    histogram_ratio: float = term(default=2.0, at_least=0.01, at_most=100)
+    progress_ratio: float = term(default=4.0, at_least=0.01, at_most=100)
+    progress_every: int = term(default=1, at_least=0, at_most=10_000)
     bins: int = term(default=64, at_least=64, at_most=1024)
     threshold: float = term(default=0.5, above=0, below=1)
 
@@ -103,7 +113,7 @@ class PrivacyTerms:
 
     unit: Literal["record", "person"] = term()
     neighbouring: Literal["add-or-remove-one"] = term()
-    delta: float = term(above=0, below=1)
+    delta: float = term(at_least=SMALLEST_DELTA, below=1)
     training: TrainingPrivacy = term()
     evaluation: EvaluationPrivacy = term()
     audit: AuditTerms = term(default=AuditTerms())

@@ -33,7 +33,7 @@ class Member:
 
     site: str = term(pattern=NAME)
     public_key: str = term(pattern=KEY)
-    declared_records: int = term(at_least=1)
+    declared_records: int = term(at_least=1, at_most=10**12)
     absent_groups: tuple[str, ...] = term(default=(), pattern=r"[^=]+=.+")
 
     def problems(self) -> list[str]:

@@ -28,11 +28,11 @@ class AggregationTerms:
     """
 
     suite: Literal[1, 2, 3] = term()
-    minimum_cohort: int = term(at_least=3)
-    colluders: int = term(at_least=0)
+    minimum_cohort: int = term(at_least=3, at_most=5000)
+    colluders: int = term(at_least=0, at_most=5000)
     mode: Literal["strict", "fast"] = term()
-    clip: float = term(above=0)
-    scale: float = term(above=0)
+    clip: float = term(at_least=1e-6, at_most=1e9)
+    scale: float = term(at_least=1, at_most=2.0**40)
     word_bits: Literal[16, 32, 64] = term(default=32)
     recovery: Literal["blob", "classic"] = term(default="blob")
     epoch_lifetime_s: int = term(default=604_800, at_least=60, at_most=31_536_000)

@@ -67,7 +67,7 @@ class AdapterTerms:
     """
 
     rank: int = term(at_least=1, at_most=256)
-    alpha: float = term(above=0)
+    alpha: float = term(at_least=1e-6, at_most=1e6)
     targets: tuple[str, ...] = term(nonempty=True)
     layers: tuple[int, ...] = term(nonempty=True, at_least=0)
     form: Literal["ffa", "fedsvd", "both", "alternating", "fed-sb"] = term()
@@ -103,11 +103,11 @@ class TrainingTerms:
     rounds: int = term(at_least=1, at_most=10_000)
     local_steps: int = term(at_least=1, at_most=10_000)
     optimizer: Literal["sgd", "adam", "adamw", "adam-bc"] = term()
-    learning_rate: float = term(above=0)
+    learning_rate: float = term(at_least=1e-9, at_most=1e6)
     momentum: float = term(default=0.0, at_least=0, below=1)
-    weight_decay: float = term(default=0.0, at_least=0)
-    server_learning_rate: float = term(default=1.0, above=0)
-    physical_batch: int = term(default=64, at_least=1)
+    weight_decay: float = term(default=0.0, at_least=0, at_most=1e3)
+    server_learning_rate: float = term(default=1.0, at_least=1e-9, at_most=1e6)
+    physical_batch: int = term(default=64, at_least=1, at_most=1_000_000)
 
     def problems(self) -> list[str]:
         """Refuse a number that the optimiser would not read."""

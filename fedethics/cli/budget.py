@@ -11,10 +11,13 @@ from fedethics.charter.document import load
 from fedethics.cli.budget_forecast import Forecast, what_if_forecast
 from fedethics.cli.budget_plan import Plan, plan_of_charter, plan_of_terms
 from fedethics.cli.output import AsJson, answer, ledger_file, say
-from fedethics.errors import AccountingError
+from fedethics.errors import EXIT_REFUSED, AccountingError
 from fedethics.policy.model import load_policy
 from fedethics.privacy.ledger.verify import read_book
 from fedethics.privacy.outlook import TrainingQuestion
+
+# From here on the accountant takes a second or more each time it is asked.
+_MANY_STEPS = 500_000
 
 app = typer.Typer(help="Plan a privacy budget; try a charter against it.", no_args_is_help=True)
 
@@ -38,11 +41,14 @@ def plan(
 ) -> None:
     """Say what noise a budget needs, what it means, and which sites can take part.
 
-    Give a charter, or the terms of a run that has none yet.
+    Give a charter, or the terms of a run that has none yet. Exit code 5 where the run could not
+    take place.
     """
     sites = _sites(site or [])
     if charter is not None:
-        answered = plan_of_charter(load(charter), sites=sites)
+        agreed = load(charter)
+        _say_if_long(agreed.training.rounds * agreed.training.local_steps)
+        answered = plan_of_charter(agreed, sites=sites)
     else:
         if records:
             sites = {**sites, "this site": records}
@@ -53,10 +59,13 @@ def plan(
             epsilon=epsilon,
             delta=delta,
         )
+        _say_if_long(question.steps)
         answered = plan_of_terms(question, sites=sites)
     if report is not None:
         _write_report(answered, report)
     answer(answered.document(), answered.render, as_json=as_json)
+    if answered.refusal:
+        raise typer.Exit(EXIT_REFUSED)
 
 
 @app.command("what-if")
@@ -71,6 +80,11 @@ def what_if(
     caps = load_policy(policy, at_site=False).caps if policy else None
     forecast: Forecast = what_if_forecast(load(charter), book=book, caps=caps)
     answer(forecast.document(), forecast.render, as_json=as_json)
+
+
+def _say_if_long(steps: int) -> None:
+    if steps >= _MANY_STEPS:
+        typer.echo(f"composing {steps:,} steps some twenty times; this takes a while", err=True)
 
 
 def _sites(given: list[str]) -> dict[str, int]:

@@ -75,6 +75,21 @@ class Plan:
             said.append(("against whom", tables))
         return said
 
+    @property
+    def gradients_epsilon(self) -> float:
+        """What the gradients alone cost; the tables below speak of these."""
+        return math.inf if self.sigma is None else self.question.cost(self.sigma)
+
+    def besides_gradients(self) -> str:
+        """Say what else trained records pay for; "" where it is nothing."""
+        if self.privacy is None or self.sigma is None:
+            return ""
+        named = [
+            ("the audit's histogram", self.privacy.audit is not None),
+            ("the counts by which training is steered", bool(self.privacy.steering_rounds)),
+        ]
+        return " and ".join(name for name, asked in named if asked)
+
     def curves(self) -> dict[str, list[tuple[float, float]]]:
         """Return the tables of epsilon against rounds and noise; empty without DP."""
         if self.sigma is None:
@@ -103,6 +118,7 @@ class Plan:
             "delta": self.question.delta,
             "training": {
                 "epsilon": epsilon_document(self.training_epsilon),
+                "gradients-epsilon": epsilon_document(self.gradients_epsilon),
                 "noise-multiplier": self.sigma,
                 "sampling-rate": self.question.sampling_rate,
                 "rounds": self.question.rounds,
@@ -164,6 +180,7 @@ class Plan:
         question = self.question
         rows = [
             ("epsilon of training", f"{figure(self.training_epsilon)} at delta={question.delta:g}"),
+            *self._gradients(),
             ("noise multiplier", "none" if self.sigma is None else f"{self.sigma:g}"),
             ("sampling rate", f"{question.sampling_rate:g}"),
             ("steps", f"{question.rounds} rounds x {question.local_steps} = {question.steps}"),
@@ -182,6 +199,13 @@ class Plan:
         rows.append(("progress after rounds", rounds))
         return rows
 
+    def _gradients(self) -> list[tuple[str, str]]:
+        others = self.besides_gradients()
+        if not others:
+            return []
+        spent = f"{figure(self.gradients_epsilon)}; the rest is for {others}"
+        return [("of it, for gradients alone (as in the tables below)", spent)]
+
 
 def plan_of_charter(charter: Charter, *, sites: Mapping[str, int]) -> Plan:
     """Plan a charter's run for its roster, with the records of `sites` where given."""
@@ -197,9 +221,15 @@ def plan_of_charter(charter: Charter, *, sites: Mapping[str, int]) -> Plan:
     outlooks = _outlooks({**declared, **sites}, question, privacy.noise_multiplier)
     able = sum(not site.obstacles for site in outlooks)
     needed = charter.secagg.minimum_cohort
+    unable = [site.site for site in outlooks if site.obstacles and site.site in declared]
     refusal = ""
     if outlooks and able < needed:
         refusal = f"only {able} sites can take part, below secagg.minimum-cohort {needed}"
+    elif unable:
+        refusal = (
+            f"{', '.join(unable)} cannot take part, and counts are summed over the whole roster or "
+            "not at all, so the run would end without its fairness tables"
+        )
     return Plan(
         title=f"{charter.name} version {charter.charter.version} ({privacy.charter_hash[:16]})",
         question=question,
@@ -215,15 +245,17 @@ def plan_of_charter(charter: Charter, *, sites: Mapping[str, int]) -> Plan:
 def plan_of_terms(question: TrainingQuestion, *, sites: Mapping[str, int]) -> Plan:
     """Plan a run of which only the terms of training are known yet."""
     sigma = question.noise()
+    outlooks = _outlooks(sites, question, sigma)
+    unable = [site.site for site in outlooks if site.obstacles]
     return Plan(
         title="Training at one site, without a charter",
         question=question,
         sigma=sigma,
         training_epsilon=question.cost(sigma),
         unit="record",
-        sites=_outlooks(sites, question, sigma),
+        sites=outlooks,
         privacy=None,
-        refusal="",
+        refusal=f"{', '.join(unable)} cannot take part" if unable else "",
     )
 
 

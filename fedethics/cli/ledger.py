@@ -1,6 +1,6 @@
 """`fedethics ledger`: what was spent, whether the record of it is sound, and a copy to take away.
 
-Everything here reads the ledger's files and writes nothing to them; no private key is needed.
+All but `clock` reads the ledger's files and writes nothing to them; no private key is needed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,10 +22,11 @@ from fedethics import texts
 from fedethics.canonical import Json
 from fedethics.cli.output import AsJson, LedgerPath, answer, figure, ledger_file, say, table
 from fedethics.cli.receipt_files import receipts_in
-from fedethics.identity import key_fault
+from fedethics.identity import Identity, key_fault
 from fedethics.policy.model import Caps, load_policy
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.events import document as event_document
+from fedethics.privacy.ledger import Ledger
 from fedethics.privacy.ledger.book import Book
 from fedethics.privacy.ledger.model import Charge, DataSet, epsilon_document
 from fedethics.privacy.ledger.verify import read_book, verify_files
@@ -98,6 +100,7 @@ def verify(
         raise typer.BadParameter(f"the key {fault}", param_hint="--public-key")
     receipts = [each for path in receipt or () for each in receipts_in(path, public_key)]
     report = verify_files(ledger_file(ledger), public_key, receipts=receipts)
+    rollback = _rollback_sentence(report.receipts)
     document: dict[str, Json] = {
         "verified": True,
         "entries": report.entries,
@@ -105,18 +108,19 @@ def verify(
         "head-checked": report.head_checked,
         "pending": report.pending,
         "receipts": report.receipts,
+        "rollback": rollback,
     }
 
     def render(console: Console) -> None:
         console.print(
             Text(
                 f"verified: {report.entries} entries, signed by {public_key[:16]}, head "
-                f"{report.head.index}:{report.head.sha256[:16]}, "
-                f"{report.receipts} of the receipts given are in it"
+                f"{report.head.index}:{report.head.sha256[:16]}"
             )
         )
+        console.print(Text(rollback))
         if not report.head_checked:
-            console.print(Text("caution: without the .head file a rollback cannot be seen"))
+            console.print(Text("caution: the .head file was not beside the ledger"))
         if report.pending:
             console.print(Text("the newest entry is in the .head file only; it counts"))
 
@@ -144,6 +148,41 @@ def export(
         why = f"{output} cannot be written: {error.strerror}"
         raise typer.BadParameter(why, param_hint="--output") from error
     say(f"wrote {output}", err=True)
+
+
+@app.command()
+def clock(
+    ledger: LedgerPath,
+    site_key: Annotated[Path, typer.Option(help="The site's signing key (mode 0600).")],
+    key: Annotated[Path, typer.Option(help="The officer's signing key (mode 0600).")],
+    as_json: AsJson = False,
+) -> None:
+    """State as an officer that this computer's clock is right, after a pause of 92 days or more.
+
+    Until then, charges of more than a year ago keep counting towards the cap on a year: a clock
+    that was set forward would look the same.
+    """
+    officer = Identity.load(key)
+    stated = Ledger.open(ledger_file(ledger), identity=Identity.load(site_key)).state_clock(officer)
+    said = stated.astimezone(UTC).isoformat(timespec="seconds")
+    answer(
+        {"stated": said, "officer": officer.public_key},
+        lambda console: console.print(
+            Text(f"stated by {officer.public_key[:16]}: it is {said}; the ledger says so now")
+        ),
+        as_json=as_json,
+    )
+
+
+def _rollback_sentence(receipts: int) -> str:
+    """Say what was checked against an older copy of both files having been put back."""
+    if receipts:
+        held = "the receipt given is" if receipts == 1 else f"all {receipts} receipts given are"
+        return f"rollback: {held} in this ledger, so it was not put back to before then"
+    return (
+        "rollback: not checked, since no receipt was given. What is here is sound, but an older "
+        "copy of both files would look the same. Give receipts that others hold, with --receipt"
+    )
 
 
 def _account(book: Book, data_set: DataSet, *, delta: float, caps: Caps | None) -> dict[str, Any]:

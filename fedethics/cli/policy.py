@@ -15,8 +15,8 @@ from fedethics.cli.output import AsJson, answer, table, write_new
 from fedethics.commands import suggested
 from fedethics.errors import PolicyError
 from fedethics.identity import Identity
-from fedethics.policy.model import Policy, load_policy
-from fedethics.policy.signatures import sign_policy, signature_path
+from fedethics.policy.model import Policy, load_policy, read_policy
+from fedethics.policy.signatures import no_officer, sign_policy, signature_path
 from fedethics.policy.template import policy_text
 from fedethics.terms import KEY
 
@@ -73,20 +73,35 @@ def check(policy: PolicyPath, as_json: AsJson = False) -> None:
 def sign(
     policy: PolicyPath,
     key: Annotated[Path, typer.Option(help="The officer's signing key (mode 0600).")],
+    leaving: Annotated[
+        bool,
+        typer.Option(
+            help="Sign as an officer whom this policy no longer names: the ledger wants the "
+            "officers before to sign the change."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add an officer's signature over the policy as it stands."""
+    """Add an officer's signature over the policy as it stands. Exit code 2 for any other key."""
     officer = Identity.load(key)
-    if not policy.is_file():
-        raise PolicyError(f"{policy} cannot be read: there is no such file")
+    named = read_policy(policy, at_site=False, signed=False).policy.officers.public_keys
+    why = no_officer(policy, officer.public_key, named)
+    if why and not leaving:
+        raise PolicyError(
+            f"{why}. Nothing was signed. Sign with an officer's key, or add this one to "
+            "officers.public-keys; an officer whom this policy removes signs with --leaving"
+        )
     count = sign_policy(policy, officer)
     path = signature_path(policy)
     document = {
         "signatures": str(path),
         "signed-by": officer.public_key,
         "listed": count,
+        "officer": not why,
     }
     line = f"signed as {officer.public_key[:16]}; {path} lists {count}"
+    if why:
+        line += f". It counts only where the ledger still names this officer: {why}"
     answer(document, lambda console: console.print(Text(line)), as_json=as_json)
 
 
@@ -111,6 +126,17 @@ def _cautions(policy: Policy) -> tuple[str, ...]:
         found.append("allow.without-dp: a run may spend an infinite epsilon, once and for all")
     if policy.allow.fixed_noise:
         found.append("allow.fixed-noise: noise may protect nobody; never with real records")
+    found.extend(policy.caps.contradictions())
+    if policy.minimum.honest_sites > policy.minimum.cohort:
+        found.append(
+            f"minimum.honest-sites {policy.minimum.honest_sites} is above minimum.cohort "
+            f"{policy.minimum.cohort}, so the cohort's floor never holds"
+        )
+    if policy.caps.delta * policy.minimum.records >= 1:
+        found.append(
+            f"caps.delta {policy.caps.delta:g} is not below 1/minimum.records = "
+            f"{1 / policy.minimum.records:.2g}: a part of as few records is refused all the same"
+        )
     if policy.caps.epsilon_per_data_set > 10:
         found.append("caps.epsilon-per-data-set above 10 bounds no attacker in practice")
     if not policy.officers.required_signatures:

@@ -35,6 +35,6 @@ class Compute:
     gradients: Literal["opacus", "tapped", "auto"] = term(default="opacus")
     checkpointing: bool = term(default=False)
     cache: Literal["memory", "disk"] = term(default="memory")
-    cache_gib: float = term(default=4.0, above=0)
+    cache_gib: float = term(default=4.0, at_least=1e-6, at_most=1e6)
     batches: Literal["proven", "alone"] = term(default="proven")
     cache_dir: str = term(default="/var/tmp", nonempty=True)  # noqa: S108  a file without a name

@@ -39,10 +39,25 @@ class Caps:
         delta: the delta that all three are stated at, and the largest a charter may ask for.
     """
 
-    epsilon_per_data_set: float = term(above=0)
-    epsilon_per_run: float = term(above=0)
-    epsilon_per_year: float = term(above=0)
+    epsilon_per_data_set: float = term(above=0, at_most=1e6)
+    epsilon_per_run: float = term(above=0, at_most=1e6)
+    epsilon_per_year: float = term(above=0, at_most=1e6)
     delta: float = term(at_least=1e-12, below=1)
+
+    def contradictions(self) -> list[str]:
+        """Say which caps can never be reached, since another one ends the spending first."""
+        named = (
+            ("epsilon-per-run", self.epsilon_per_run),
+            ("epsilon-per-year", self.epsilon_per_year),
+            ("epsilon-per-data-set", self.epsilon_per_data_set),
+        )
+        return [
+            f"caps.{narrow} {small:g} is above caps.{wide} {large:g}, so it never holds: "
+            f"{large:g} does"
+            for place, (narrow, small) in enumerate(named)
+            for wide, large in named[place + 1 :]
+            if small > large
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +102,7 @@ class Minimum:
         records: records in each of the two partitions.
     """
 
-    noise_multiplier: float = term(at_least=0)
+    noise_multiplier: float = term(at_least=0, at_most=1e4)
     cohort: int = term(at_least=3)
     honest_sites: int = term(default=2, at_least=2)
     records: int = term(at_least=1)
@@ -160,8 +175,13 @@ def load_policy(path: Path, *, at_site: bool = True) -> Policy:
     return read_policy(path, at_site=at_site).policy
 
 
-def read_policy(path: Path, *, at_site: bool = True) -> PolicyFile:
+def read_policy(path: Path, *, at_site: bool = True, signed: bool = True) -> PolicyFile:
     """Read a site's policy once, for whoever verifies further signatures over the same bytes.
+
+    Args:
+        path: the file.
+        at_site: as for `load_policy`.
+        signed: whether the officers' signatures must be there; not yet for one who signs.
 
     Raises:
         PolicyError: as for `load_policy`.
@@ -172,7 +192,7 @@ def read_policy(path: Path, *, at_site: bool = True) -> PolicyFile:
     table = terms.parse_toml(content, path, PolicyError)
     problems: list[str] = []
     policy = terms.read(Policy, table, path="", problems=problems)
-    if policy is not None and policy.officers.required_signatures:
+    if policy is not None and signed and policy.officers.required_signatures:
         problems.extend(
             missing_signatures(
                 path,

@@ -55,6 +55,17 @@ def missing_signatures(
     ]
 
 
+def no_officer(policy_path: Path, public_key: str, officers: Sequence[str]) -> str:
+    """Return why a signature by this key would not count, or "" where it does."""
+    if public_key in officers:
+        return ""
+    named = ", ".join(key[:16] for key in officers) or "nobody"
+    return (
+        f"the key {public_key[:16]} is no officer's: officers.public-keys of {policy_path} names "
+        f"{named}, and no other signature counts under this policy"
+    )
+
+
 def sign_policy(policy_path: Path, officer: Identity) -> int:
     """Add an officer's signature over the policy as it stands; return how many are listed.
 

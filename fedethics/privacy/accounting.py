@@ -29,6 +29,7 @@ from fedethics.privacy.events import (
 )
 
 GRID_INTERVAL = 1e-3
+_SPARSE_STEPS = 64
 MINIMUM_DELTA = 1e-12
 
 
@@ -88,7 +89,27 @@ def _loss(event: Event, interval: float) -> Any:  # noqa: ANN401  untyped librar
             times = releases
         case NonPrivate():
             raise AccountingError("a release without noise has no privacy loss distribution")
-    return once.self_compose(times) if times > 1 else once
+    return _composed(once, times)
+
+
+def _composed(once: Any, times: int) -> Any:  # noqa: ANN401
+    """Return `times` of one mechanism together.
+
+    dp-accounting's sparse form computes its size to the power of `times` first, a number of
+    millions of digits for a million steps, and then goes to the dense form. Past 64 steps it always
+    does, so here it starts from there, and gets the same numbers.
+    """
+    if times == 1:
+        return once
+    if times <= _SPARSE_STEPS:
+        return once.self_compose(times)
+    from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
+
+    remove = once._pmf_remove.to_dense_pmf()
+    if once._symmetric:
+        return PrivacyLossDistribution(remove).self_compose(times)
+    add = once._pmf_add.to_dense_pmf()
+    return PrivacyLossDistribution(remove, add).self_compose(times)
 
 
 @lru_cache(maxsize=512)
@@ -102,15 +123,20 @@ def _one_step(noise_multiplier: float, sampling_rate: float, interval: float) ->
 
 
 def _interval(events: tuple[Event, ...], delta: float) -> float:
-    """Return the grid step: 1e-3, or coarser where so little noise is added that the grid bursts.
+    """Return the grid step: 1e-3, but coarser for little noise, and finer for a small epsilon.
 
+    Little noise would burst the grid; in a small epsilon a step of 1e-3 would show.
     Any step gives a valid bound; this choice only trades time against tightness, so a rough guess
     of the widest loss (zCDP with a subsampling factor; one step's ten-sigma range) is enough.
     """
     rho = sum(_rough_rho(event) for event in events)
     composed = (rho + 2 * math.sqrt(rho * math.log(1 / delta))) / 200
     one_step = max(_rough_range(event) for event in events) / 50
-    return GRID_INTERVAL * max(1.0, 2.0 ** math.ceil(math.log2(max(composed, one_step, 1e-9))))
+    if composed >= 1.0 or one_step >= 1.0:
+        return float(GRID_INTERVAL * 2.0 ** math.ceil(math.log2(max(composed, one_step))))
+    # `composed` is epsilon / 200, and `one_step` a fiftieth of the range: at most a million steps.
+    finest = max(composed / GRID_INTERVAL, one_step / 20, 1e-4)
+    return float(GRID_INTERVAL * min(1.0, 2.0 ** math.ceil(math.log2(finest))))
 
 
 def _rough_range(event: Event) -> float:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fedethics.charter.privacy_terms import TrainingPrivacy
+from fedethics.charter.privacy_terms import LARGEST_NORM, SMALLEST_NORM, TrainingPrivacy
 
 # How far the norm may wander from where it was, in one step.
 _MOST = 2.0
@@ -57,7 +57,7 @@ class Adaptive:
     def next_norm(
         self, norm: float, *, short: int, units: int, expected: float, draw: float
     ) -> float:
-        """Return the norm of the next step.
+        """Return the norm of the next step, between the charter's smallest and largest.
 
         Args:
             norm: the norm of this step.
@@ -68,5 +68,7 @@ class Adaptive:
         """
         noisy = short - units / 2.0 + draw
         within = noisy / expected + 0.5
-        factor = math.exp(-self.rate * (within - self.quantile))
-        return norm * min(max(factor, 1.0 / _MOST), _MOST)
+        # Bounded before the exponential: much noise on a small batch would be too large for it.
+        most = math.log(_MOST)
+        power = min(max(-self.rate * (within - self.quantile), -most), most)
+        return min(max(norm * math.exp(power), SMALLEST_NORM), LARGEST_NORM)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fedethics.charter.model import Charter
+from fedethics.charter.privacy_terms import LARGEST_NORM, SMALLEST_NORM
 from fedethics.errors import TrainingError
 from fedethics.privacy.gaussian_shares import NORM_STEPS
 from fedethics.training.adaptive_clipping import Adaptive
@@ -20,7 +21,8 @@ class LocalTerms:
     Attributes:
         steps: optimiser steps; each is one release, also when no unit was sampled.
         sampling_rate: probability that a unit joins a step.
-        clipping_norm: L2 bound of one unit's gradient; infinite only without noise.
+        clipping_norm: L2 bound of one unit's gradient, `SMALLEST_NORM` to `LARGEST_NORM`; infinite
+            only without noise.
         noise_multiplier: noise std over clipping norm; 0.0 is no differential privacy.
         expected_batch: sampling_rate times the site's declared units; divides every sum. The
             batch that was drawn must not, since its size is private.
@@ -56,7 +58,8 @@ class LocalTerms:
         sound = (
             self.steps >= 1
             and 0.0 < self.sampling_rate <= 1.0
-            and self.clipping_norm > 0.0
+            and self.clipping_norm >= SMALLEST_NORM
+            and (self.clipping_norm <= LARGEST_NORM or not bounded)
             and 0.0 <= self.noise_multiplier < math.inf
             and self.expected_batch > 0.0
             and self.physical_batch >= 1

@@ -139,5 +139,7 @@ def test_a_new_key_is_private_and_signs_policies_too(fedethics, tmp_path):
     assert verify(made["public-key"], b"x", signature, purpose="p")
     policy = tmp_path / "policy.toml"
     fedethics("policy", "init", policy)
+    names = f'public-keys = ["{made["public-key"]}"]'
+    policy.write_text(policy.read_text().replace("public-keys = []", names))
     assert fedethics("policy", "sign", policy, "--key", path).exit_code == 0
     assert fedethics("key", "new", "-o", path).exit_code == 2

@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -145,6 +147,45 @@ def test_verify_accepts_the_files_and_the_receipt_from_the_public_key_alone(fede
     command = ("ledger", "verify", site, "--public-key", key, "--receipt", site / "receipt.json")
     said = fedethics(*command, "--json").json
     assert said["verified"] and said["head-checked"] and said["receipts"] == 1
+
+
+def test_verify_says_that_without_a_receipt_a_rollback_cannot_be_seen(fedethics, site):
+    key = (site / "public-key").read_text()
+    without = fedethics("ledger", "verify", site, "--public-key", key)
+    assert without.exit_code == 0
+    assert without.out.startswith("verified:") and "0 of the receipts" not in without.out
+    assert "rollback: not checked, since no receipt was given" in without.out
+    receipt = ("--receipt", site / "receipt.json")
+    given = fedethics("ledger", "verify", site, "--public-key", key, *receipt)
+    assert "the receipt given is in this ledger" in given.out and "not checked" not in given.out
+
+
+ADDED = [
+    "CREATE TABLE more (a)",
+    "CREATE TABLE more (a); DROP TABLE more; CREATE VIEW seen AS SELECT * FROM entries",
+    "CREATE INDEX quick ON entries (raw)",
+    "CREATE TRIGGER kept BEFORE DELETE ON entries BEGIN SELECT RAISE(IGNORE); END",
+    "CREATE TRIGGER gone AFTER INSERT ON entries BEGIN DELETE FROM entries WHERE position > 2; END",
+    "CREATE TABLE t (a); INSERT INTO t VALUES (1); ANALYZE",
+    "CREATE TABLE t (a INTEGER PRIMARY KEY AUTOINCREMENT); DROP TABLE t",
+    "ALTER TABLE entries ADD COLUMN note TEXT",
+    "ALTER TABLE entries RENAME TO old; CREATE TABLE entries (position, raw, signature); "
+    "INSERT INTO entries SELECT * FROM old; DROP TABLE old",
+    "PRAGMA user_version = 7",
+    "PRAGMA application_id = 7",
+]
+
+
+@pytest.mark.parametrize("script", ADDED)
+def test_a_ledgers_file_that_holds_anything_but_its_entries_is_refused(fedethics, site, script):
+    key = (site / "public-key").read_text()
+    command = ("ledger", "verify", site, "--public-key", key)
+    assert fedethics(*command).exit_code == 0
+    with closing(sqlite3.connect(site / "ledger.db")) as connection:
+        connection.executescript(script)
+    refused = fedethics(*command)
+    assert refused.exit_code == 6 and "holds what no ledger has" in refused.err
+    assert fedethics("ledger", "show", site).exit_code == 6
 
 
 def test_verify_finds_the_sites_receipt_inside_a_runs_evidence(fedethics, site):

@@ -9,6 +9,7 @@ import pytest
 
 from fedethics.charter.document import hash_of, load
 from fedethics.policy.model import load_policy
+from fedethics.policy.template import policy_text
 from fedethics.privacy.accounting import attack_bound
 from fedethics.privacy.events import SampledGaussian
 from fedethics.privacy.plan import make_plan
@@ -65,6 +66,18 @@ def test_a_plan_says_which_sites_cannot_take_part_and_why(fedethics):
     assert "big" in outcome.out and "no: delta 0.0001 is not below" in outcome.out
     assert "noise of a step is louder" in outcome.out
     assert "only 2 sites can take part, below secagg.minimum-cohort 3" in outcome.out
+    assert outcome.exit_code == 5
+    terms = ["--records", "100", "--delta", "0.05"]
+    assert fedethics("budget", "plan", *terms).exit_code == 5
+    assert fedethics("budget", "plan", "--records", "100", "--delta", "1e-5").exit_code == 0
+
+
+def test_a_plan_says_what_besides_the_gradients_a_trained_record_pays_for(fedethics):
+    asked = fedethics("budget", "plan", HEART, "--json").json["training"]
+    assert asked["gradients-epsilon"] < asked["epsilon"]
+    shown = " ".join(fedethics("budget", "plan", HEART).out.split())
+    assert "the rest is for the audit's histogram" in shown
+    assert f"{asked['gradients-epsilon']:.4g}" in shown
 
 
 def test_the_html_plan_is_one_file_that_loads_nothing(fedethics, tmp_path):
@@ -164,3 +177,50 @@ def test_a_large_budget_is_not_called_private(fedethics):
     said = fedethics("budget", "plan", "--records", "100", "--epsilon", "50", "--json").json
     assert "finds at most all of those" in str(said["meaning"])
     assert SampledGaussian(said["training"]["noise-multiplier"], 0.1, 20).steps == 20
+
+
+def test_a_key_that_is_no_officers_signs_no_policy_and_the_command_says_so(fedethics, tmp_path):
+    from fedethics.identity import Identity
+
+    officer, other = Identity.generate(), Identity.generate()
+    officer.save(tmp_path / "officer.key")
+    other.save(tmp_path / "other.key")
+    policy = tmp_path / "policy.toml"
+    fedethics("policy", "init", policy)
+    for named in ("", f'"{officer.public_key}"'):
+        text = policy.read_text()
+        policy.write_text(re.sub(r"public-keys = \[.*\]", f"public-keys = [{named}]", text))
+        refused = fedethics("policy", "sign", policy, "--key", tmp_path / "other.key")
+        assert refused.exit_code == 2 and "is no officer's" in refused.err
+        assert not policy.with_name("policy.toml.sig").exists()
+    assert fedethics("policy", "sign", policy, "--key", tmp_path / "officer.key").exit_code == 0
+    leaving = ("policy", "sign", policy, "--key", tmp_path / "other.key", "--leaving")
+    said = fedethics(*leaving)
+    assert said.exit_code == 0 and "is no officer's" in said.out
+    assert fedethics(*leaving, "--json").json["officer"] is False
+
+
+@pytest.mark.parametrize("run", [1.0, 4.0])
+@pytest.mark.parametrize("year", [1.5, 5.0])
+@pytest.mark.parametrize("life", [2.0, 6.0])
+def test_policy_check_names_each_cap_that_another_makes_void(fedethics, tmp_path, run, year, life):
+    path = tmp_path / "policy.toml"
+    path.write_text(
+        policy_text(epsilon_per_run=run, epsilon_per_year=year, epsilon_per_data_set=life)
+    )
+    cautions = " ".join(fedethics("policy", "check", path, "--json").json["cautions"])
+    for narrow, small, wide, large in (
+        ("run", run, "year", year),
+        ("run", run, "data-set", life),
+        ("year", year, "data-set", life),
+    ):
+        said = f"caps.epsilon-per-{narrow} {small:g} is above caps.epsilon-per-{wide} {large:g}"
+        assert (said in cautions) is (small > large)
+
+
+def test_policy_check_names_floors_that_contradict_each_other(fedethics, tmp_path):
+    path = tmp_path / "policy.toml"
+    path.write_text(policy_text(honest_sites=5, cohort=3, records=50, delta=0.05))
+    cautions = " ".join(fedethics("policy", "check", path, "--json").json["cautions"])
+    assert "minimum.honest-sites 5 is above" in cautions
+    assert "caps.delta 0.05 is not below" in cautions

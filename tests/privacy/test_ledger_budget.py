@@ -108,6 +108,7 @@ def test_caps_per_run_and_per_year_bind_beside_the_cap_for_life(tmp_path, identi
     with pytest.raises(BudgetExceeded, match="within 365 days"):
         charge(ledger, run="run-3", cap=cap)
     now[0] += timedelta(days=366)
+    ledger.state_clock(Identity.generate())
     charge(ledger, run="run-3", cap=cap)
     assert ledger.spent(TRAIN, delta=1e-4) == epsilon([ROUND] * 3, delta=1e-4)
 

@@ -7,11 +7,12 @@ confirmed. Anything else raises LedgerTampered naming the entry, and the book is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from fedethics import canonical
 from fedethics.errors import FedethicsError, LedgerTampered
 from fedethics.identity import key_fault, verify
 from fedethics.privacy.accounting import epsilon
@@ -19,6 +20,7 @@ from fedethics.privacy.events import Event, from_document
 from fedethics.privacy.ledger.kinship import linked_files
 from fedethics.privacy.ledger.model import (
     BEGINNING,
+    CLOCK_PURPOSE,
     ENTRY_PURPOSE,
     Cap,
     Charge,
@@ -31,6 +33,15 @@ from fedethics.privacy.ledger.model import (
 from fedethics.privacy.plan import ReleaseKind
 
 YEAR = timedelta(days=365)
+# More than this between two entries counts as this much for caps on a year, until an officer says
+# that the clock is right: else a clock set forward once would give a year's budget anew.
+LONGEST_PAUSE = timedelta(days=92)
+
+
+_PAUSED = (
+    "; charges of more than a year ago still count, since the ledger saw no entry for more than "
+    f"{LONGEST_PAUSE.days} days. If the clock is right, an officer says so: fedethics ledger clock"
+)
 
 
 class Book:
@@ -43,6 +54,7 @@ class Book:
         self.entries: list[Sealed] = []
         self.charges: dict[int, Charge] = {}
         self.last_time: datetime | None = None
+        self._witnessed: list[timedelta] = []
         self.officers: PinnedOfficers | None = None
         self.receipts: list[str] = []
 
@@ -83,6 +95,7 @@ class Book:
         if sealed.body["action"] == "receipt":
             self.receipts.append(sealed.sha256)
         self._sha256 = sealed.sha256
+        self._witnessed.append(self._witnessed_at(time, stated=sealed.body["action"] == "clock"))
         self.last_time = time
 
     def data_sets(self) -> tuple[DataSet, ...]:
@@ -153,6 +166,20 @@ class Book:
         """Return the composed epsilon of an account, over its life or within one run."""
         return epsilon(_events(self.counted(data_set, run=run)), delta=delta)
 
+    def age(self, charge: Charge, *, now: datetime) -> timedelta:
+        """Return how long ago a charge was, as far as the entries since then are witnesses to it.
+
+        A pause of more than `LONGEST_PAUSE` counts as that much, unless the entry that ended it
+        says that the clock is right. So it is never more than the clocks' difference.
+        """
+        return self._witnessed_at(now) - self._witnessed[charge.index]
+
+    def _witnessed_at(self, time: datetime, *, stated: bool = False) -> timedelta:
+        if self.last_time is None:
+            return timedelta(0)
+        pause = time - self.last_time
+        return self._witnessed[-1] + (pause if stated else min(pause, LONGEST_PAUSE))
+
     def overruns(
         self,
         data_set: DataSet,
@@ -178,7 +205,8 @@ class Book:
         if whole_run:
             charges = [charge for charge in charges if charge.run != run]
         same_run = [charge for charge in charges if charge.run == run]
-        same_year = [charge for charge in charges if charge.time > now - YEAR]
+        same_year = [charge for charge in charges if self.age(charge, now=now) < YEAR]
+        unwitnessed = any(charge.time <= now - YEAR for charge in same_year)
         limits = (
             ("over the life of the data set", charges, cap.epsilon),
             ("within the run", same_run, cap.per_run),
@@ -194,6 +222,7 @@ class Book:
                 found.append(
                     f"epsilon {words} would go from {spent:.4g} to {total:.4g}, past the cap of "
                     f"{limit:g} at delta={cap.delta:g} (add-or-remove-one)"
+                    + (_PAUSED if unwitnessed and before is same_year else "")
                 )
         return tuple(found)
 
@@ -224,14 +253,33 @@ class Book:
             self._settle(int(body["reservation"]), confirmed=action == "confirm")
         elif action == "officers":
             self.officers = _officers(body)
+        elif action == "clock":
+            self._check_statement(body)
         elif action != "receipt":
             raise ValueError(f"unknown action {action!r}")
+
+    def _check_statement(self, body: dict[str, Any]) -> None:
+        """Check that an officer signed what the clock says; a pinned one, where any are."""
+        officer = str(body["officer"])
+        pinned = self.officers if self.officers and self.officers.required_signatures else None
+        if pinned and officer not in pinned.public_keys:
+            raise ValueError("the clock was stated by a key that is no pinned officer's")
+        if body["stated"] != body["time"]:
+            raise ValueError("the statement about the clock is of another time than the entry")
+        statement, signature = clock_statement(body), bytes.fromhex(str(body["signature"]))
+        if not verify(officer, statement, signature, purpose=CLOCK_PURPOSE):
+            raise ValueError("the statement about the clock is not signed by its officer")
 
     def _settle(self, index: int, *, confirmed: bool) -> None:
         charge = self.charges[index]
         if charge.state != "reserved":
             raise ValueError(f"reservation {index} is already {charge.state}")
         self.charges[index] = replace(charge, state="confirmed" if confirmed else "released")
+
+
+def clock_statement(body: Mapping[str, Any]) -> bytes:
+    """Return what an officer signs about the clock: the entry before, and what it says now."""
+    return canonical.encode({"after": body["previous"], "time": body["stated"]})
 
 
 def _events(charges: Sequence[Charge] | Iterator[Charge]) -> tuple[Event, ...]:

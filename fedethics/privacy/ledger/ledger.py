@@ -17,9 +17,10 @@ from fedethics.charter.model import Charter
 from fedethics.errors import BudgetExceeded, LedgerError
 from fedethics.identity import Identity
 from fedethics.privacy.events import Event, document
-from fedethics.privacy.ledger.book import Book
+from fedethics.privacy.ledger.book import Book, clock_statement
 from fedethics.privacy.ledger.journal import Journal
 from fedethics.privacy.ledger.model import (
+    CLOCK_PURPOSE,
     Cap,
     Charge,
     DataSet,
@@ -95,6 +96,38 @@ class Ledger:
                 "required-signatures": officers.required_signatures,
             }
             append(body, self._time())
+
+    def state_clock(self, officer: Identity) -> datetime:
+        """Record durably that the clock is right, on an officer's word; return what it says.
+
+        After a pause of more than `book.LONGEST_PAUSE` the charges before it keep counting towards
+        the cap on a year until somebody answers for the clock.
+
+        Raises:
+            LedgerError: the clock is behind the newest entry, or the key is no pinned officer's.
+        """
+        with self._journal.exclusive() as append:
+            book = self._journal.book
+            pinned = book.officers
+            if (
+                pinned
+                and pinned.required_signatures
+                and (officer.public_key not in pinned.public_keys)
+            ):
+                raise LedgerError(
+                    f"the key {officer.public_key[:16]} is none of the officers that this ledger "
+                    "has pinned; nothing was written. Ask one of them to state the clock"
+                )
+            now = self._honest_time()
+            body: dict[str, Json] = {
+                "action": "clock",
+                "officer": officer.public_key,
+                "previous": book.tail_hash,
+                "stated": now.astimezone(UTC).isoformat(),
+            }
+            signature = officer.sign(clock_statement(body), purpose=CLOCK_PURPOSE)
+            append({**body, "signature": signature.hex()}, now)
+            return now
 
     def reserve(
         self,

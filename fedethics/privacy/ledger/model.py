@@ -14,6 +14,7 @@ from fedethics.privacy.plan import ReleaseKind
 
 ENTRY_PURPOSE = "ledger-entry"
 RECEIPT_PURPOSE = "receipt"
+CLOCK_PURPOSE = "ledger-clock"
 BEGINNING = "0" * 64
 
 

@@ -17,6 +17,13 @@ from fedethics.errors import LedgerError, LedgerTampered
 from fedethics.privacy.ledger.model import Sealed
 
 BUSY_TIMEOUT_S = 60.0
+_CREATE = (
+    "CREATE TABLE entries (position INTEGER PRIMARY KEY, "
+    "raw BLOB NOT NULL, signature BLOB NOT NULL) STRICT"
+)
+# All that a ledger's file may hold, and the settings in its header that a ledger never sets.
+_LAYOUT = ("table", "entries", _CREATE)
+_SETTINGS = ("user_version", "application_id")
 _ENVIRONMENT = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
@@ -45,16 +52,29 @@ class Transaction:
         self._connection.execute("COMMIT")
 
     def empty(self) -> bool:
-        """Say whether the file holds no ledger yet."""
-        query = "SELECT count(*) FROM sqlite_master"
-        return int(self._connection.execute(query).fetchone()[0]) == 0
+        """Say whether the file holds no ledger yet.
+
+        Raises:
+            LedgerTampered: it holds anything but a ledger's one table, as `create` lays it out. A
+                trigger could drop what is written, a view stand in for the table.
+        """
+        query = "SELECT type, name, sql FROM sqlite_master ORDER BY type, name"
+        found = self._connection.execute(query).fetchall()
+        strange = [f"{kind} {name!r}" for kind, name, sql in found if (kind, name, sql) != _LAYOUT]
+        settings = {
+            name: self._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in _SETTINGS
+        }
+        strange += [f"{name} = {settings[name]}" for name in _SETTINGS if settings[name] != 0]
+        if strange:
+            raise LedgerTampered(
+                f"the ledger's file holds what no ledger has: {', '.join(strange)}. Nothing was "
+                "computed; keep the file as evidence and compare it with a backup"
+            )
+        return not found
 
     def create(self) -> None:
         """Lay out an empty file."""
-        self._connection.execute(
-            "CREATE TABLE entries (position INTEGER PRIMARY KEY, "
-            "raw BLOB NOT NULL, signature BLOB NOT NULL) STRICT"
-        )
+        self._connection.execute(_CREATE)
 
     def insert(self, position: int, sealed: Sealed) -> None:
         """Append one entry."""
