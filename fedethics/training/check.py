@@ -26,6 +26,7 @@ from fedethics.training.check_bench import RECORDS, Bench
 from fedethics.training.engines import ENGINES, engine_for
 from fedethics.training.guards import refuse_unsupported
 from fedethics.training.learner import Learner
+from fedethics.training.model_files import one_line
 from fedethics.training.per_sample import Gradients, Sampled
 from fedethics.training.self_test import self_test
 
@@ -59,7 +60,10 @@ def check_charter(
         learner = Learner(charter, model_dir=model_dir, compute=compute)
     except FedethicsError as error:
         return (Check(name="model and adapter", passed=False, detail=f"[{error.code}] {error}"),)
-    bench = Bench.of(charter, learner)
+    try:
+        bench = Bench.of(charter, learner)
+    except Exception as error:
+        return (Check(name="model and adapter", passed=False, detail=one_line(error)),)
     return tuple(_run(name, check, bench) for name, check in _CHECKS.items())
 
 
@@ -72,6 +76,9 @@ def _run(name: str, check: Callable[[Bench], str], bench: Bench) -> Check:
             measured = check(bench)
         except FedethicsError as error:
             return Check(name=name, passed=False, detail=f"[{error.code}] {engine}: {error}")
+        except Exception as error:
+            # What a library raises on this model and machine is a finding, and no traceback.
+            return Check(name=name, passed=False, detail=f"{engine}: {one_line(error)}")
         finally:
             bench.learner.compute = chosen
         detail = detail or measured

@@ -32,11 +32,12 @@ from fedethics.training.batch_shapes import ALONE, Shape, rows_at_once, shape_fo
 from fedethics.training.causal_lm import CausalLM
 from fedethics.training.classification import Classification
 from fedethics.training.hashes import basis_hash, prefix_hash
-from fedethics.training.loading import config_digest, load_base, load_tokenizer, tokenizer_digest
+from fedethics.training.loading import config_digest, load_base
 from fedethics.training.locate import locate_model
 from fedethics.training.network import Network
 from fedethics.training.records_apart import is_apart
 from fedethics.training.state_file import states_on_disk
+from fedethics.training.tokenizer import load_tokenizer, tokenizer_digest
 
 _Result = TypeVar("_Result")
 _ON_CPU = Compute()
@@ -115,11 +116,11 @@ class Learner:
         if compute.device == "cuda":
             _reproducibly()
         base = locate_model(charter.model, model_dir=model_dir)
-        tokenizer = load_tokenizer(base)
-        loaded = load_base(base, charter.model.task)
+        loaded = load_base(base, charter.model.task, max_tokens=charter.model.max_tokens)
+        tokenizer = load_tokenizer(base, loaded.model)
         digests = {
-            "tokenizer": tokenizer_digest(base),
-            "config": config_digest(loaded.model.config),
+            "tokenizer": tokenizer_digest(base, tokenizer),
+            "config": config_digest(base, loaded.model.config),
         }
         self._charter = charter
         self._network = Network(

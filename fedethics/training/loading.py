@@ -1,38 +1,39 @@
-"""Load an agreed base model and its tokenizer from disk, in float32 and eval mode.
+"""Load an agreed base model from disk, in float32 and eval mode.
 
 Any Hugging Face encoder or decoder is loaded by its own configuration; code that comes with a model
-is never run, and nothing is downloaded.
+is never run, and nothing is downloaded. A folder that cannot be used ends in one clear error.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    modeling_gguf_pytorch_utils,
-)
-from transformers.utils import logging as transformers_logging
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from fedethics.errors import ModelError
 from fedethics.training.locate import BaseModel
+from fedethics.training.model_files import Quiet, one_line, read_json, source
 
 Task = Literal["classification", "causal-lm"]
 
-_TOKENIZER = "tokenizer.json"
 _LOADERS = {
     "classification": AutoModelForSequenceClassification,
     "causal-lm": AutoModelForCausalLM,
 }
+_CONFIG = "config.json"
+# Set here for every site: they change what a layer computes with or returns, and no weights.
+_OURS: Mapping[str, object] = {
+    "use_cache": False, "return_dict": True, "output_attentions": False,
+    "output_hidden_states": False, "problem_type": None,
+}  # fmt: skip
+# Tables of positions, by the ends of their names; a longer text reads beyond them.
+_POSITIONS = ("position_embeddings", "wpe", "embed_positions")
 # Where the head stands in models of either kind, if its weights came with the model.
 _USUAL_HEADS = frozenset({"classifier", "score"})
 # What of a configuration does not change the function that the weights compute.
@@ -58,17 +59,26 @@ class Loaded:
     fresh: frozenset[str]
 
 
-def load_base(base: BaseModel, task: Task) -> Loaded:
+def load_base(base: BaseModel, task: Task, *, max_tokens: int) -> Loaded:
     """Load the base model for `task`.
 
+    Args:
+        base: a verified model on disk.
+        task: what it is loaded for.
+        max_tokens: of the longest text that it must read.
+
     Raises:
-        ModelError: not a model for this task, or weights missing outside the head.
+        ModelError: not a model for this task, another head, weights missing outside the head or
+            not finite, or fewer positions than `max_tokens`.
     """
     with torch.random.fork_rng(devices=[]), Quiet():
         try:
             model, report = _load(base, task)
-        except (ValueError, KeyError, OSError) as error:
-            raise ModelError(f"{base.folder}: not a model for {task}: {error}") from error
+        except ModelError:
+            raise
+        except Exception as error:
+            # Whatever a library makes of a folder that anybody may have written.
+            raise ModelError(f"{base.folder}: not a model for {task}: {one_line(error)}") from error
     if getattr(model.config, "is_encoder_decoder", False):
         raise ModelError(
             f"{base.folder} holds a {model.config.model_type!r} model, an encoder with a decoder; "
@@ -84,6 +94,8 @@ def load_base(base: BaseModel, task: Task) -> Loaded:
             "they would be random, and different at each site"
         )
     trained = {name.split(".")[0] for name in missing} | (heads & _USUAL_HEADS)
+    if unfit := [*_not_finite(model), *_too_few_positions(model, max_tokens)]:
+        raise ModelError(f"{base.folder}: {'; '.join(unfit)}")
     # Eval mode for good: dropout draws from a generator that the noise source does not own.
     model.eval()
     return Loaded(
@@ -93,75 +105,76 @@ def load_base(base: BaseModel, task: Task) -> Loaded:
     )
 
 
-def load_tokenizer(base: BaseModel) -> Any:  # noqa: ANN401  transformers has no types
-    """Load the tokenizer; its digest is `tokenizer_digest`.
+def config_digest(base: BaseModel, config: Any) -> str:  # noqa: ANN401
+    """Return the SHA-256 of what in a configuration changes the function that is computed.
 
-    Raises:
-        ModelError: there is none that reads texts alike everywhere.
+    What config.json says and the loaded configuration does not repeat counts as well.
     """
-    if not base.gguf_file and not (base.folder / _TOKENIZER).is_file():
-        raise ModelError(
-            f"{base.folder} holds no {_TOKENIZER}; texts could not be read alike everywhere"
-        )
-    with Quiet():
-        tokenizer = AutoTokenizer.from_pretrained(base.folder, **_source(base))
-    if tokenizer.pad_token_id is None:
-        # Padding is masked, so any token serves.
-        tokenizer.pad_token_id = tokenizer.eos_token_id or 0
-    return tokenizer
-
-
-def tokenizer_digest(base: BaseModel) -> str:
-    """Return the SHA-256 of the file that decides how texts are read."""
-    data = b"in the weights" if base.gguf_file else (base.folder / _TOKENIZER).read_bytes()
-    return hashlib.sha256(data).hexdigest()
-
-
-def config_digest(config: Any) -> str:  # noqa: ANN401
-    """Return the SHA-256 of what in a configuration changes the function that is computed."""
-    kept = {name: value for name, value in config.to_dict().items() if name not in _BOOKKEEPING}
+    whole = config.to_dict()
+    said = {} if base.gguf_file else read_json(base.folder / _CONFIG)
+    kept = {name: value for name, value in {**said, **whole}.items() if name not in _BOOKKEEPING}
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _load(base: BaseModel, task: Task) -> tuple[Any, Any]:
-    config = AutoConfig.from_pretrained(base.folder, **_source(base))
+    if not base.gguf_file:
+        _refuse_settings(base)
+    config = AutoConfig.from_pretrained(base.folder, **source(base))
     if task == "classification":
         config.num_labels = 2
-    config.use_cache = False
-    return _LOADERS[task].from_pretrained(  # type: ignore[no-any-return]
+    for name, value in _OURS.items():
+        setattr(config, name, value)
+    model, report = _LOADERS[task].from_pretrained(
         base.folder,
         config=config,
         use_safetensors=not base.gguf_file,
         dtype=torch.float32,
         output_loading_info=True,
-        **_source(base),
+        ignore_mismatched_sizes=True,
+        **source(base),
     )
+    # Asked for by name, since the library's own refusal says neither which nor what to do.
+    if unlike := sorted(report["mismatched_keys"]):
+        name, found, needed = unlike[0]
+        raise ModelError(
+            f"{base.folder}: {name} has shape {tuple(found)} in the weights and {tuple(needed)} by "
+            f"config.json and the task {task}"
+            + (
+                "; it is a head for other labels. Take the base model without that head"
+                if name.split(".")[0] != model.base_model_prefix
+                else "; the files do not belong together"
+            )
+        )
+    return model, report
 
 
-def _source(base: BaseModel) -> dict[str, Any]:
-    where = {"gguf_file": base.gguf_file} if base.gguf_file else {}
-    return {"local_files_only": True, "trust_remote_code": False, **where}
+def _refuse_settings(base: BaseModel) -> None:
+    """Refuse what makes another model of the same weights and is in no hash."""
+    said = read_json(base.folder / _CONFIG)
+    if said.get("quantization_config") is not None:
+        raise ModelError(
+            f"{base.folder / _CONFIG}: quantization_config would make other weights of those that "
+            'the charter names; take the model in full precision. model.quantisation = "int8" in '
+            "the charter keeps it in eight bits, the same at every site"
+        )
 
 
-class Quiet:
-    """Hold back loading chatter: progress, the head's missing weights (set later), old names."""
+def _not_finite(model: nn.Module) -> Iterator[str]:
+    for name, parameter in model.named_parameters():
+        if not bool(torch.isfinite(parameter).all()):
+            yield f"weight {name} holds numbers that are not finite; get the model again"
+            return
 
-    def __enter__(self) -> None:
-        self._verbosity = transformers_logging.get_verbosity()
-        self._bars = transformers_logging.is_progress_bar_enabled()
-        self._caught = warnings.catch_warnings()
-        self._caught.__enter__()
-        warnings.simplefilter("ignore", FutureWarning)
-        transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        # The reader of GGUF files draws its own bar and asks nobody.
-        self._gguf_reader = cast(Any, modeling_gguf_pytorch_utils)
-        self._gguf_bar = self._gguf_reader.tqdm
-        self._gguf_reader.tqdm = partial(self._gguf_bar, disable=True)
 
-    def __exit__(self, *_: object) -> None:
-        self._gguf_reader.tqdm = self._gguf_bar
-        self._caught.__exit__(None, None, None)
-        transformers_logging.set_verbosity(self._verbosity)
-        if self._bars:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+def _too_few_positions(model: nn.Module, max_tokens: int) -> Iterator[str]:
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Embedding) and name.endswith(_POSITIONS):
+            # Roberta and its like begin to count behind the position of padding.
+            most = module.num_embeddings - (
+                0 if module.padding_idx is None else module.padding_idx + 1
+            )
+            if max_tokens > most:
+                yield (
+                    f"it reads texts of up to {most} tokens, and the charter's model.max-tokens is "
+                    f"{max_tokens}; lower it"
+                )

@@ -121,10 +121,14 @@ def _digest(base: BaseModel) -> str:
     whole = base.folder / (base.gguf_file or WEIGHTS)
     if base.gguf_file or whole.exists() or not parts:
         return _sha256(whole)
-    index = json.loads((base.folder / f"{WEIGHTS}.index.json").read_text(encoding="utf-8"))
-    if set(index["weight_map"].values()) != {part.name for part in parts}:
+    index = base.folder / f"{WEIGHTS}.index.json"
+    try:
+        named = set(json.loads(index.read_bytes())["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{index} does not say which part holds which weights") from error
+    if named != {part.name for part in parts}:
         # The loader would read files that no hash was taken of.
-        raise ModelError(f"{base.folder}: {WEIGHTS}.index.json names other files than its parts")
+        raise ModelError(f"{base.folder}: {index.name} names other files than its parts")
     lines = "".join(f"{_sha256(part)}  {part.name}\n" for part in parts)
     return hashlib.sha256(lines.encode()).hexdigest()
 

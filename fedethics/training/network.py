@@ -24,7 +24,8 @@ from fedethics.training.activations import Padded
 from fedethics.training.checkpointing import checkpoint_layers
 from fedethics.training.cut import DECODERS, ENCODERS, cut_prefix, keep_first_token_only
 from fedethics.training.guards import refuse_unsupported
-from fedethics.training.loading import Loaded, Quiet
+from fedethics.training.loading import Loaded
+from fedethics.training.model_files import Quiet
 from fedethics.training.quantisation import quantise_base
 
 _FROZEN_FACTOR = ".lora_A."

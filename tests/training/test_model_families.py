@@ -13,7 +13,7 @@ from peft import PeftModel
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
+    PreTrainedTokenizerFast,
 )
 
 from fedethics.errors import ModelError
@@ -53,7 +53,7 @@ class Case:
         )
         base = kind.from_pretrained(folder, **more)
         self.plain = PeftModel.from_pretrained(base, folder / "adapter", is_trainable=True).eval()
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
 
     def loss(self, row, label):
         if self.task == "classification":
