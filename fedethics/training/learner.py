@@ -7,7 +7,6 @@ The names and shapes are part of `basis_hash`.
 from __future__ import annotations
 
 import copy
-import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,6 +35,7 @@ from fedethics.training.loading import config_digest, load_base
 from fedethics.training.locate import locate_model
 from fedethics.training.network import Network
 from fedethics.training.records_apart import is_apart
+from fedethics.training.saved_adapter import configuration
 from fedethics.training.state_file import states_on_disk
 from fedethics.training.tokenizer import load_tokenizer, tokenizer_digest
 
@@ -328,11 +328,10 @@ class Learner:
         """
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "adapter_model.safetensors").write_bytes(self.adapter_bytes(vector))
-        config = self.model.peft_config["default"].to_dict()
-        config["base_model_name_or_path"] = self._charter.model.name
-        config["inference_mode"] = True
-        text = json.dumps(config, indent=2, sort_keys=True, default=sorted)
-        (directory / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
+        text = configuration(
+            self.model.peft_config["default"], self.parameters, base=self._charter.model.name
+        )
+        (directory / "adapter_config.json").write_text(text, encoding="utf-8")
 
     def adapter_bytes(self, vector: NDArray[np.float32]) -> bytes:
         """Return the adapter_model.safetensors of `vector`; equal vectors give equal bytes."""

@@ -46,7 +46,10 @@ def _problems(run):
         ("bias", "all"),
         ("base_model_name_or_path", "https://elsewhere/model"),
         ("auto_mapping", {"parent_library": "modeling_x", "base_model_class": "X"}),
-        ("modules_to_save", ["classifier", "encoder", "score"]),
+        ("modules_to_save", ["classifier", "encoder"]),
+        ("modules_to_save", ["classifier", "score"]),
+        ("modules_to_save", ["classifier", "classifier"]),
+        ("modules_to_save", []),
         ("modules_to_save", None),
         ("use_dora", True),
         ("use_rslora", True),
@@ -96,7 +99,7 @@ def test_a_missing_configuration_fails(stage, heart, lay):
 
 def test_another_head_may_be_named_only_if_the_file_holds_it(stage, heart, lay):
     run = lay(stage, heart)
-    named = ["classifier", "pre_classifier", "score"]
+    named = ["classifier", "pre_classifier"]
     _say(run, adapter_config(stage.charter) | {"modules_to_save": named})
     assert _rule(run).verdict == "fail"
     held = TENSORS | {"base_model.model.pre_classifier.weight": np.ones((4, 4), np.float32)}
@@ -106,7 +109,7 @@ def test_another_head_may_be_named_only_if_the_file_holds_it(stage, heart, lay):
 
 def test_a_causal_model_has_no_head(stage, heart, lay):
     terms = ModelTerms(
-        name="m", sha256="ab" * 32, max_tokens=64, task="causal-lm", prompt="{text}",
+        name="m", sha256="ab" * 32, max_tokens=64, task="causal-lm", prompt="Q: {text}",
         answer="{label}",
     )  # fmt: skip
     asked = stage.with_charter(model=terms)

@@ -60,8 +60,6 @@ _BY_FORM: dict[str, Callable[[Json], bool]] = {
     ),
 }
 _HEADS = "modules_to_save"
-# Added by peft for every classification, whatever the model's head is called.
-_USUAL_HEADS = frozenset({"classifier", "score"})
 _MOST_SHOWN = 60
 
 
@@ -148,10 +146,8 @@ def _wrong_heads(said: dict[str, Json], folder: Folder) -> list[str]:
     if folder.charter.model.task == "causal-lm":
         wrong = named is not None
     else:
-        listed = named if isinstance(named, list) else []
-        heads = {str(head) for head in listed}  # peft adds the usual ones again
-        held = _parts_in(located(folder.path, ADAPTER))
-        wrong = not _USUAL_HEADS <= heads <= _USUAL_HEADS | held
+        held = sorted(_parts_in(located(folder.path, ADAPTER)))
+        wrong = not held or named != held
     if not wrong:
         return []
     return [
