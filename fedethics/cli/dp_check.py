@@ -25,7 +25,7 @@ def dp_check(
     ] = "float32",
     as_json: AsJson = False,
 ) -> None:
-    """Set the nine traps of DP training and run the mechanism self-test, on made-up records.
+    """Set the ten traps of DP training and run the mechanism self-test, on made-up records.
 
     Reads no data and spends no budget. Exit code 6 if anything fails.
     """

@@ -1,6 +1,6 @@
 """Try a charter's training on this machine with made-up records: each guard, and the mechanism.
 
-The nine traps are those of DP training that end elsewhere in a number and no error; each is set
+The ten traps are those of DP training that end elsewhere in a number and no error; each is set
 here on purpose, on the very functions that a site runs. Nothing real is read.
 """
 
@@ -24,7 +24,13 @@ from fedethics.training.accountants import cross_check
 from fedethics.training.activations import Activations, Batch
 from fedethics.training.check_bench import RECORDS, Bench
 from fedethics.training.engines import ENGINES, engine_for
-from fedethics.training.guards import refuse_unsupported
+from fedethics.training.factors import trained_coordinates
+from fedethics.training.guards import (
+    refuse_unsupported,
+    require_moved_as_told,
+    require_read,
+    told_update,
+)
 from fedethics.training.learner import Learner
 from fedethics.training.model_files import one_line
 from fedethics.training.per_sample import Gradients, Sampled
@@ -33,6 +39,8 @@ from fedethics.training.self_test import self_test
 _NEVER = 1e-12
 # Sums of float32 gradients that were padded to other lengths, relative to the clipping norm.
 _TOLERANCE = 1e-3
+# In bfloat16, a record alone and one among others may be rounded otherwise.
+_ROUNDED = 5e-2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -244,6 +252,76 @@ def _uncovered(bench: Bench) -> str:
     return f"all {len(trained)} trained tensors have a gradient for each record"
 
 
+def _misplaced(bench: Bench) -> str:
+    learner = bench.learner
+    with learner.lock:
+        learner.load(bench.vector)
+        for copy in _copies(learner):
+            require_read(copy.model, copy.parameters, learner.flat)
+        told = told_update(
+            torch.stack([_gradient(bench, row) for row in range(RECORDS)]),
+            trained_coordinates(learner, bench.terms.frozen),
+            clipping_norm=bench.terms.clipping_norm,
+            expected_batch=bench.terms.expected_batch,
+        )
+    # As long as float32 still tells from the vector's own last place.
+    rate = 1.0 / (float(np.abs(told).max()) or 1.0)
+    result = bench.train(
+        NoiseSource.from_os(), sampling_rate=1.0, noise_multiplier=0.0, noise="fast", adaptive=None,
+        unit="record", learning_rate=rate,
+    )  # fmt: skip
+    rounded = learner.compute.dtype == "bfloat16"
+    apart = require_moved_as_told(
+        result.update, rate * told, learner.parameters, vector=bench.vector,
+        tolerance=_ROUNDED if rounded else _TOLERANCE,
+    )  # fmt: skip
+    unread = [f"{name} ({who})" for name, who in _unread(bench)]
+    _require(not unread, f"the forward pass does not read what moves: {', '.join(unread[:4])}")
+    return f"{len(learner.parameters)} tensors moved as a loop tells, off by {apart:.1e}, and read"
+
+
+def _copies(learner: Learner) -> Iterator[Learner]:
+    """Yield the learner, and those that compute beside it on the same numbers."""
+    yield from getattr(learner, "copies", (learner,))
+
+
+def _gradient(bench: Bench, row: int) -> Tensor:
+    """Return a record's gradient by autograd, of what the forward pass itself reads, shape (p,)."""
+    learner = bench.learner
+    held = dict(learner.model.named_parameters())
+    loss = _loss(learner, bench, row)
+    parts = torch.autograd.grad(
+        loss, [held[name] for name in learner.parameters], allow_unused=True
+    )
+    zero = [torch.zeros_like(held[name]) for name in learner.parameters]
+    found = [one if part is None else part for part, one in zip(parts, zero, strict=True)]
+    return torch.cat([part.reshape(-1) for part in found])
+
+
+def _loss(learner: Learner, bench: Bench, row: int) -> Tensor:
+    alone = Batch(rows=np.array([row]), hidden=(bench.activations.hidden[row],))
+    return learner.losses(alone, bench.labels)[0]
+
+
+def _unread(bench: Bench) -> Iterator[tuple[str, str]]:
+    """Yield each tensor of which other numbers change no loss, and on which copy."""
+    learner = bench.learner
+    with learner.lock, torch.no_grad():
+        for number, copy in enumerate(_copies(learner)):
+            learner.load(bench.vector)
+            before = [float(_loss(copy, bench, row)) for row in (0, 1)]
+            start = 0
+            for name, parameter in learner.parameters.items():
+                place = slice(start, start + parameter.numel())
+                start = place.stop
+                changed = bench.vector.copy()
+                changed[place] += np.cos(np.arange(parameter.numel())).astype(np.float32)
+                learner.load(changed)
+                if before == [float(_loss(copy, bench, row)) for row in (0, 1)]:
+                    yield name, f"copy {number}" if number else "the network"
+        learner.load(bench.vector)
+
+
 _CHECKS: dict[str, Callable[[Bench], str]] = {
     "model and adapter": _model,
     "mechanism self-test": _self_test,
@@ -257,4 +335,5 @@ _CHECKS: dict[str, Callable[[Bench], str]] = {
     "7 gradient that is not finite": _non_finite,
     "8 noise from a shared seed": _shared_seed,
     "9 parameter that is not clipped": _uncovered,
+    "10 step on tensors that are not read": _misplaced,
 }

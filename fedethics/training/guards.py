@@ -3,19 +3,27 @@
 Gradients of records are exact here for plain float32 linear layers, each used where it stands. All
 that peft and Hugging Face offer beyond that either has no gradient per record, couples records, or
 was measured to give wrong ones without an error.
+
+A step can also go to the wrong tensors, with a normal loss and a normal epsilon (opacus #820): the
+optimiser moves numbers that the forward pass does not read. So what moves is held to what is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from peft import PeftType
-from torch import nn
+from torch import Tensor, nn
 
 from fedethics.errors import TrainingError
+
+# Of a tensor whose gradient is this small beside the largest, rounding is most.
+_SMALL = 1e-3
 
 _METHODS = {
     PeftType.IA3: "IA3 trains bare scaling vectors, which have no gradient for each record",
@@ -99,3 +107,91 @@ def _trained(model: nn.Module) -> Iterator[str]:
             if id(parameter) in owners:
                 yield f"{full} and {owners[id(parameter)]} are one trained parameter (tied weights)"
             owners[id(parameter)] = full
+
+
+def require_read(model: nn.Module, parameters: Mapping[str, nn.Parameter], flat: Tensor) -> None:
+    """Check that the trained tensors of `model` are the vector itself, each at its place.
+
+    Args:
+        model: whose forward pass is run.
+        parameters: the trained parameters by name, in vector order.
+        flat: the vector that a step moves, shape (p,).
+
+    Raises:
+        TrainingError: a trained tensor is another one than a step would move.
+    """
+    held = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if stray := sorted(held.keys() ^ parameters.keys()):
+        raise TrainingError(f"trained and not in the vector, or the other way round: {stray[:4]}")
+    start = 0
+    for name, parameter in parameters.items():
+        for one in (held[name], parameter):
+            place = flat.data_ptr() + start * flat.element_size()
+            same = one.data_ptr() == place and one.device == flat.device
+            if not (same and one.dtype == flat.dtype and one.is_contiguous()):
+                raise TrainingError(
+                    f"the network reads {name} from other memory than a step moves; it would seem "
+                    "to train and would not"
+                )
+        start += parameter.numel()
+    if start != flat.numel():
+        raise TrainingError(f"{start} trained numbers in a vector of {flat.numel()}")
+
+
+def told_update(
+    gradients: Tensor, mask: NDArray[np.bool_], *, clipping_norm: float, expected_batch: float
+) -> NDArray[np.float64]:
+    """Return the step that a plain loop over records tells: -sum of clipped gradients / batch.
+
+    For plain gradient descent with a learning rate of 1, without noise, every record sampled.
+
+    Args:
+        gradients: of each record, by autograd and one record at a time, shape (n, p).
+        mask: the coordinates that this round trains, shape (p,).
+        clipping_norm: of one record.
+        expected_batch: what divides the sum.
+    """
+    kept: NDArray[np.float64] = gradients.detach().cpu().double().numpy() * mask
+    norms = np.linalg.norm(kept, axis=1)
+    factors = np.minimum(1.0, clipping_norm / np.maximum(norms, np.finfo(np.float64).tiny))
+    step: NDArray[np.float64] = -(kept * factors[:, None]).sum(axis=0) / expected_batch
+    return step
+
+
+def require_moved_as_told(
+    update: NDArray[np.float32],
+    told: NDArray[np.float64],
+    parameters: Mapping[str, nn.Parameter],
+    *,
+    vector: NDArray[np.float32],
+    tolerance: float,
+) -> float:
+    """Check each trained tensor's step, and return the largest deviation found.
+
+    Args:
+        update: what a step did to the vector, shape (p,).
+        told: by `told_update`.
+        parameters: the trained parameters by name, in vector order.
+        vector: where the step began; float32 rounds a step to its last place.
+        tolerance: of a tensor's step, relative to its largest entry.
+
+    Raises:
+        TrainingError: a tensor moved otherwise than told, or not at all.
+    """
+    start, worst = 0, 0.0
+    least = _SMALL * float(np.abs(told).max(initial=0.0))
+    for name, parameter in parameters.items():
+        place = slice(start, start + parameter.numel())
+        scale = float(np.abs(told[place]).max())
+        apart = float(np.abs(update[place] - told[place]).max())
+        rounding = float(np.finfo(np.float32).eps * np.abs(vector[place] + told[place]).max())
+        start = place.stop
+        if scale > rounding and not bool(update[place].any()):
+            raise TrainingError(f"{name} did not move in a step; it is not trained")
+        if not apart <= tolerance * max(scale, least) + rounding:
+            raise TrainingError(
+                f"{name} moved otherwise than a loop over records tells: off by {apart:.1e}, its "
+                f"largest step being {scale:.1e}. The loss would look normal, and the model wrong"
+            )
+        worst = max(worst, apart / scale if scale > 0.0 else 0.0)
+    return worst

@@ -28,6 +28,7 @@ from fedethics.data.split import Split, split
 from simulations.baselines import Bench, Fit
 from simulations.scenario import Scenario, load
 from simulations.ways import judge
+from tools.bench.data_sets import fetched
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[[Bench, float | None, int], Fit]
@@ -109,9 +110,10 @@ def _distributed(charter: Charter) -> Charter:
 def _heart() -> tuple[Charter, dict[str, Split]]:
     scenario, draft = load(ROOT / "configs" / "heart.toml")
     charter = dataclasses.replace(draft, roster=_roster(scenario))
-    data = ROOT / ".data" / scenario.dataset
     records = {
-        site.name: split(read_records(data / site.data, charter.data), charter.data)
+        site.name: split(
+            read_records(fetched(scenario.dataset, site.data), charter.data), charter.data
+        )
         for site in scenario.sites
     }
     return charter, records

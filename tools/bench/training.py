@@ -31,6 +31,7 @@ from fedethics.training.engines import Engine
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
 from simulations.scenario import load as load_scenario
+from tools.bench.data_sets import fetched
 
 ROOT = Path(__file__).resolve().parents[2]
 VOCABULARY = (1000, 20_000)
@@ -193,7 +194,7 @@ def texts(repeats: int) -> dict[str, float]:
     figures: dict[str, float] = {}
     for preset, file in (("heart", "cleveland.csv"), ("adult", "all.csv")):
         scenario, charter = load_scenario(ROOT / "configs" / f"{preset}.toml")
-        data = ROOT / ".data" / scenario.dataset / file
+        data = fetched(scenario.dataset, file)
         read = read_records(data, charter.data).take(list(range(64)))
         learner = Learner(charter)
         activations = learner.activations(read.texts)
