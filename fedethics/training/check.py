@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fedethics.charter.model import Charter
 from fedethics.errors import FedethicsError, TrainingError
