@@ -10,6 +10,7 @@ import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fedethics import texts
 from fedethics.charter.signing import Signer
 from fedethics.errors import ApprovalRefused
 from fedethics.identity import Identity
@@ -102,6 +103,10 @@ def _require_approvable(
         raise ApprovalRefused(
             "--reason is empty; it is printed in every report. Nothing was recorded"
         )
+    # Checked here, or the file would hold an approval that every reader refuses.
+    unfit = texts.fault(reason, prose=True)
+    if unfit:
+        raise ApprovalRefused(f"--reason {unfit}. Nothing was recorded")
     problems = [
         problem
         for check in verify(opened.path)

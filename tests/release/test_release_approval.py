@@ -130,6 +130,14 @@ def test_only_those_whom_the_charter_names_may_approve(stage, passed, who, role)
         approve(passed, keys[who], role=role, reason=REASON)
 
 
+@pytest.mark.parametrize("char", ["\x1b]0;owned\x07", "\u202e", "\u2028", "\U000e0041", "\ue000"])
+def test_a_reason_that_no_reader_would_take_is_refused_before_it_is_written(stage, passed, char):
+    before = {path: path.read_bytes() for path in passed.rglob("*") if path.is_file()}
+    with pytest.raises(ApprovalRefused, match=r"--reason has U\+"):
+        approve(passed, stage.coordinator, role="coordinator", reason=f"fine{char}")
+    assert {path: path.read_bytes() for path in passed.rglob("*") if path.is_file()} == before
+
+
 def test_a_reason_must_be_given(stage, passed):
     with pytest.raises(ApprovalRefused, match="reason"):
         approve(passed, stage.coordinator, role="coordinator", reason="  ")
