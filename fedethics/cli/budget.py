@@ -84,7 +84,7 @@ def what_if(
 
 def _say_if_long(steps: int) -> None:
     if steps >= _MANY_STEPS:
-        typer.echo(f"composing {steps:,} steps some twenty times; this takes a while", err=True)
+        say(f"composing {steps:,} steps some twenty times; this takes a while", err=True)
 
 
 def _sites(given: list[str]) -> dict[str, int]:
