@@ -20,8 +20,15 @@ from fedethics.enrolment.certificates import OwnCertificates, renew
 from fedethics.enrolment.coordinator import found_coordinator
 from fedethics.errors import EnrolmentError
 from fedethics.identity import fingerprint
+from fedethics.systems import require_home_system
 
 app = typer.Typer(help="Coordinate a federation: enrol, start, watch, stop.", no_args_is_help=True)
+
+
+@app.callback()
+def federation_commands() -> None:
+    """Coordinate a federation: enrol, start, watch, stop."""
+    require_home_system("fedethics federation")
 
 
 @app.command()

@@ -22,10 +22,15 @@ from fedethics.cli import (
     policy,
     release,
     site,
+    streams,
 )
 from fedethics.cli.output import say
-from fedethics.errors import EXIT_UNEXPECTED, FedethicsError, RunError
-from fedethics.ownership import cannot_read
+from fedethics.errors import EXIT_OK, EXIT_UNEXPECTED, FedethicsError, RunError
+    except PermissionError as error:
+        # A home of another account, met before any file of it was opened.
+        path = Path(str(error.filename or "."))
+        say(texts.message(f"fedethics: [{RunError.code}] {cannot_read(path, error)}"), err=True)
+        return RunError.exit_code
 
 app = typer.Typer(
     help="Federated, private and fair fine-tuning across institutions: the tools of its officers.",
@@ -51,19 +56,39 @@ app.command("explain")(explain.explain)
 def main() -> None:
     """Run the command line; errors raised on purpose end with their own exit code."""
     memory.keep_private()
+    streams.prepare()
     try:
-        app()
-    except FedethicsError as error:
-        say(texts.message(f"fedethics: [{error.code}] {error}"), err=True)
-        raise SystemExit(error.exit_code) from None
+        code = _run()
     except BrokenPipeError:
         # The reader of our output went away, as `head` does.
+<<<<<<< HEAD
         raise SystemExit(EXIT_UNEXPECTED) from None
     except PermissionError as error:
         # A home of another account, met before any file of it was opened.
         path = Path(str(error.filename or "."))
         say(texts.message(f"fedethics: [{RunError.code}] {cannot_read(path, error)}"), err=True)
         raise SystemExit(RunError.exit_code) from None
+=======
+        code = EXIT_UNEXPECTED
+    if not streams.let_go():
+        code = code or EXIT_UNEXPECTED  # not all was said: no success
+    raise SystemExit(code)
+
+
+def _run() -> int:
+    """Run what the command line names; return the exit code."""
+    try:
+        app()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except FedethicsError as error:
+        say(texts.message(f"fedethics: [{error.code}] {error}"), err=True)
+        return error.exit_code
+    except PermissionError as error:
+        # A home of another account, met before any file of it was opened.
+        path = Path(str(error.filename or "."))
+        say(texts.message(f"fedethics: [{RunError.code}] {cannot_read(path, error)}"), err=True)
+        return RunError.exit_code
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -72,7 +97,8 @@ def main() -> None:
             "What was committed or reserved stands; make room and run the command again",
             err=True,
         )
-        raise SystemExit(RunError.exit_code) from None
+        return RunError.exit_code
+    return EXIT_OK
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fedethics import texts
+from fedethics.cli.streams import showable_json
 from fedethics.errors import FedethicsError, LedgerError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -44,12 +46,14 @@ class Terminal(Console):
 
 def say(text: str, *, err: bool = False) -> None:
     """Print text of one or several lines."""
-    typer.echo(texts.printed(text), err=err)
+    # The stream is named, since click takes another one in its place where this one knows ASCII.
+    typer.echo(texts.printed(text), file=sys.stderr if err else sys.stdout)
 
 
 def say_json(document: object, *, indent: int | None = None) -> None:
     """Print one JSON document, by default on one line."""
-    typer.echo(texts.json_text(document, indent=indent))
+    text = texts.json_text(document, indent=indent)
+    typer.echo(showable_json(text, sys.stdout), file=sys.stdout)
 
 
 def event_line(entry: Mapping[str, object]) -> str:

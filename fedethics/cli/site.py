@@ -28,8 +28,15 @@ from fedethics.enrolment.node_key import public_half
 from fedethics.enrolment.request import make_request
 from fedethics.identity import fingerprint
 from fedethics.site.home import SiteHome
+from fedethics.systems import require_home_system
 
 app = typer.Typer(help="Run one site: enrol, check, rehearse, run, leave.", no_args_is_help=True)
+
+
+@app.callback()
+def site_commands() -> None:
+    """Run one site: enrol, check, rehearse, run, leave."""
+    require_home_system("fedethics site")
 
 
 @app.command()

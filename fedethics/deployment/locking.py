@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import signal
@@ -15,6 +14,7 @@ from types import FrameType
 
 from fedethics.deployment import processes
 from fedethics.errors import RunError
+from fedethics.systems import require_home_system
 
 
 @contextmanager
@@ -24,6 +24,9 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         RunError: another process holds it.
     """
+    require_home_system("running a home")
+    import fcntl
+
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "r+") as file:
         try:
@@ -83,6 +86,9 @@ def _held(path: Path) -> str | None:
     """Return what stands in a lock that somebody holds; None where nobody does."""
     if not path.exists():
         return None
+    require_home_system("looking at a home's lock")
+    import fcntl
+
     with path.open("r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -134,7 +134,7 @@ class Store:
     def _connected(self, mode: str) -> Iterator[sqlite3.Connection]:
         try:
             connection = sqlite3.connect(
-                f"file:{urllib.parse.quote(str(self.path.absolute()))}?mode={mode}",
+                f"file:{urllib.parse.quote(os.fsencode(self.path.absolute()))}?mode={mode}",
                 uri=True,
                 isolation_level=None,
                 timeout=BUSY_TIMEOUT_S,
