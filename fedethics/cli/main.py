@@ -26,11 +26,7 @@ from fedethics.cli import (
 )
 from fedethics.cli.output import say
 from fedethics.errors import EXIT_OK, EXIT_UNEXPECTED, FedethicsError, RunError
-    except PermissionError as error:
-        # A home of another account, met before any file of it was opened.
-        path = Path(str(error.filename or "."))
-        say(texts.message(f"fedethics: [{RunError.code}] {cannot_read(path, error)}"), err=True)
-        return RunError.exit_code
+from fedethics.ownership import cannot_read
 
 app = typer.Typer(
     help="Federated, private and fair fine-tuning across institutions: the tools of its officers.",
@@ -61,14 +57,6 @@ def main() -> None:
         code = _run()
     except BrokenPipeError:
         # The reader of our output went away, as `head` does.
-<<<<<<< HEAD
-        raise SystemExit(EXIT_UNEXPECTED) from None
-    except PermissionError as error:
-        # A home of another account, met before any file of it was opened.
-        path = Path(str(error.filename or "."))
-        say(texts.message(f"fedethics: [{RunError.code}] {cannot_read(path, error)}"), err=True)
-        raise SystemExit(RunError.exit_code) from None
-=======
         code = EXIT_UNEXPECTED
     if not streams.let_go():
         code = code or EXIT_UNEXPECTED  # not all was said: no success
