@@ -28,6 +28,7 @@ from fedethics.errors import (
     CharterError,
     EnrolmentError,
     FedethicsError,
+    LedgerError,
     LedgerTampered,
     PolicyError,
     SecaggReject,
@@ -408,6 +409,15 @@ def test_a_weak_key_is_refused_at_each_door(tmp_path, entry, weak):
     take, error = ENTRIES[entry]
     with pytest.raises(error):
         take(tmp_path, WEAK[weak])
+
+
+@pytest.mark.parametrize("weak", WEAK)
+def test_a_refused_officer_leaves_the_ledger_as_it_was(tmp_path, weak):
+    ledger = Ledger.open(tmp_path / "l.db", identity=Identity.generate(), create=True)
+    before = ledger.head
+    with pytest.raises(LedgerError, match="nothing was written"):
+        ledger.pin_officers(PinnedOfficers(public_keys=(WEAK[weak],), required_signatures=1))
+    assert ledger.head == before
 
 
 @pytest.mark.parametrize("weak", WEAK)

@@ -15,7 +15,7 @@ from fedethics import terms
 from fedethics.canonical import Json
 from fedethics.charter.model import Charter
 from fedethics.errors import BudgetExceeded, LedgerError
-from fedethics.identity import Identity
+from fedethics.identity import Identity, key_fault
 from fedethics.privacy.events import Event, document
 from fedethics.privacy.ledger.book import Book, clock_statement
 from fedethics.privacy.ledger.journal import Journal
@@ -88,7 +88,14 @@ class Ledger:
         return self._journal.refresh().officers
 
     def pin_officers(self, officers: PinnedOfficers) -> None:
-        """Record durably whose signatures the policy needs from now on."""
+        """Record durably whose signatures the policy needs from now on.
+
+        Raises:
+            LedgerError: a key under which signatures prove nothing; nothing was written.
+        """
+        for key in officers.public_keys:
+            if fault := key_fault(key):
+                raise LedgerError(f"an officer's public key {fault}; nothing was written")
         with self._journal.exclusive() as append:
             body: dict[str, Json] = {
                 "action": "officers",
