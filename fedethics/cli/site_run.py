@@ -79,6 +79,8 @@ def line(status: SiteStatus) -> str:
             f"{figure(status.left)} (delta={status.delta:g}, {status.account})"
         )
     parts.append(f"last contact {contact}")
+    if status.refusal:
+        parts.append(f"refused: {status.refusal}")
     if status.note:
         parts.append(status.note)
     return " | ".join(parts)
@@ -107,7 +109,7 @@ class _Screen:
             self._live.update(Text(line(status)))
             return
         now = datetime.now(UTC).timestamp()
-        mark = f"{status.state} {status.run} {status.round_number} {status.note}"
+        mark = f"{status.state} {status.run} {status.round_number} {status.note} {status.refusal}"
         if self._as_json or (mark == self._shown[0] and now - self._shown[1] < _PLAIN_S):
             return
         self._shown = (mark, now)

@@ -19,6 +19,7 @@ from fedethics.site.home import SiteHome
 
 _QUIET_S = 15.0
 _WORKING_S = 10.0
+_LONGEST_REASON = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +38,7 @@ class SiteStatus:
         contact_age_s: seconds since the coordinator answered; None before the first time.
         answered: messages answered since this started.
         refused: messages refused since this started.
+        refusal: why the last message was refused; empty once one was answered.
         note: what keeps the node from working, if anything does.
     """
 
@@ -52,6 +54,7 @@ class SiteStatus:
     contact_age_s: float | None = None
     answered: int = 0
     refused: int = 0
+    refusal: str = ""
     note: str = ""
 
     @property
@@ -102,9 +105,15 @@ class SiteWatch:
         elif event == "answered":
             self._last_answer = time.monotonic()
             run = str(entry.get("run", ""))
-            self.status = replace(self.status, run=run, answered=self.status.answered + 1)
+            self.status = replace(
+                self.status, run=run, answered=self.status.answered + 1, refusal=""
+            )
         elif event in ("refused", "unexpected"):
-            self.status = replace(self.status, refused=self.status.refused + 1)
+            why = _first_reason(str(entry.get("reason") or entry.get("kind") or ""))
+            count = self.status.refused + 1
+            self.status = replace(
+                self.status, refused=count, refusal=f"[{entry.get('code')}] {why}"
+            )
 
     def _state(self, note: str) -> str:
         age = self._contact_age_s()
@@ -151,6 +160,12 @@ class SiteWatch:
             cap=caps.epsilon_per_data_set,
             delta=caps.delta,
         )
+
+
+def _first_reason(text: str) -> str:
+    """Return the first reason of a refusal that may list several, on one line."""
+    head, *reasons = text.split("\n  - ")
+    return " ".join((reasons or [head])[0].split())[:_LONGEST_REASON]
 
 
 def _rounds(home: SiteHome) -> int:

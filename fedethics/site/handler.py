@@ -166,8 +166,8 @@ class SiteHandler:
         return vector
 
     def _self_test(self, session: Session, opening: Opening) -> None:
-        run = opening.run
-        if session.journal.self_test_passed(charter_hash=session.charter_hash, run=run):
+        run, charter_hash, basis = opening.run, session.charter_hash, session.basis
+        if session.journal.self_test_passed(charter_hash=charter_hash, run=run, basis=basis):
             return
         part = session.workbench.records.train
         terms = session.local_terms(opening.round_number)
@@ -175,7 +175,7 @@ class SiteHandler:
         with reading_records():
             activations = session.workbench.activations(part)
             self_test(session.workbench.learner, activations, part.labels, terms)
-        session.journal.record_self_test(charter_hash=session.charter_hash, run=run)
+        session.journal.record_self_test(charter_hash=charter_hash, run=run, basis=basis)
         self.log.write("self-test passed", run=run)
 
     def _result(self, session: Session, request: Request) -> dict[str, bytes]:

@@ -33,7 +33,8 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS answers (
     charter TEXT, run TEXT, task TEXT, round INTEGER, model TEXT NOT NULL, words BLOB NOT NULL,
     audience TEXT NOT NULL DEFAULT '', PRIMARY KEY (charter, run, task, round));
-CREATE TABLE IF NOT EXISTS self_tests (charter TEXT, run TEXT, PRIMARY KEY (charter, run));
+CREATE TABLE IF NOT EXISTS tested (
+    charter TEXT, run TEXT, basis TEXT, PRIMARY KEY (charter, run, basis));
 CREATE TABLE IF NOT EXISTS sums (
     charter TEXT, run TEXT, task TEXT, round INTEGER, sha256 TEXT NOT NULL,
     PRIMARY KEY (charter, run, task, round));
@@ -296,19 +297,26 @@ class Journal:
                 if passed is not None:
                     _believe(connection, *passed)
 
-    def self_test_passed(self, *, charter_hash: str, run: str) -> bool:
-        """Say whether the start-up self-test passed for a run."""
+    def self_test_passed(self, *, charter_hash: str, run: str, basis: str | None = None) -> bool:
+        """Say whether the start-up self-test passed for a run.
+
+        Args:
+            charter_hash: the charter.
+            run: the run.
+            basis: names what was tested (see `Session.basis`); None for any.
+        """
         with self._open() as connection:
             row = connection.execute(
-                "SELECT 1 FROM self_tests WHERE charter = ? AND run = ?", (charter_hash, run)
+                "SELECT 1 FROM tested WHERE charter = ? AND run = ? AND basis = coalesce(?, basis)",
+                (charter_hash, run, basis),
             ).fetchone()
         return row is not None
 
-    def record_self_test(self, *, charter_hash: str, run: str) -> None:
-        """Remember that the start-up self-test passed for a run."""
+    def record_self_test(self, *, charter_hash: str, run: str, basis: str) -> None:
+        """Remember that the start-up self-test passed for a run, and of what."""
         with self._open() as connection:
             connection.execute(
-                "INSERT OR IGNORE INTO self_tests VALUES (?, ?)", (charter_hash, run)
+                "INSERT OR IGNORE INTO tested VALUES (?, ?, ?)", (charter_hash, run, basis)
             )
 
     def refused_since(self, *, charter_hash: str) -> str:

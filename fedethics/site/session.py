@@ -12,11 +12,12 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics import tasks
+from fedethics import canonical, tasks, terms
 from fedethics.canonical import sha256_hex
 from fedethics.charter.model import Charter
 from fedethics.errors import RecordsRefusal, SecaggAbort, SumRefuted, SumUntold
 from fedethics.identity import Identity
+from fedethics.installation import packages
 from fedethics.policy.model import Policy, read_policy
 from fedethics.policy.permit import DataFacts, Permit, permit
 from fedethics.policy.pinning import require_pinned_officers
@@ -106,6 +107,16 @@ class Session:
     def ledger(self) -> Ledger:
         """The site's ledger, verified on opening; never made here: losing it is no reset."""
         return Ledger.open(self.home.path / "ledger.db", identity=self.identity)
+
+    @property
+    def basis(self) -> str:
+        """Name what a self-test is of: how this site computes, and with which packages.
+
+        Where one of them changes in a run, an earlier test says nothing of what follows.
+        """
+        versions = {each.name: each.found for each in packages()}
+        found = {"compute": terms.document(self.policy.compute), "packages": {**versions}}
+        return sha256_hex(canonical.encode(found))
 
     @property
     def journal(self) -> Journal:

@@ -6,7 +6,9 @@ import os
 import time
 from pathlib import Path
 
+from fedethics.cli.site_run import line
 from fedethics.deployment.site_status import SiteWatch
+from fedethics.errors import RecordsRefusal
 from fedethics.identity import Identity
 from fedethics.policy.model import load_policy
 from fedethics.privacy.accounting import epsilon
@@ -82,3 +84,16 @@ def test_refusals_are_counted_and_a_note_means_waiting(tmp_path):
     watch.look(note="the coordinator refuses this node")
     assert (watch.status.refused, watch.status.state) == (1, "waiting")
     assert watch.status.note == "the coordinator refuses this node"
+
+
+def test_the_last_refusal_stands_in_the_line_with_its_reason_until_something_is_answered(tmp_path):
+    home, _, log = _home(tmp_path)
+    watch = SiteWatch(home, tmp_path / "node" / "contact")
+    reasons = ["run heart-1 began with other records\nthan the file holds now", "a second one"]
+    log.write("refused", code="FE203", reason=str(RecordsRefusal(reasons)))
+    watch.look()
+    told = "refused: [FE203] run heart-1 began with other records than the file holds now"
+    assert told in line(watch.status) and "second" not in line(watch.status)
+    log.write("answered", action="query.ready", run="heart-1")
+    watch.look()
+    assert "refused" not in line(watch.status)

@@ -5,16 +5,23 @@ from __future__ import annotations
 import io
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 
+import fedethics.site.handler as handler_module
+import fedethics.site.session as session_module
 from fedethics.charter import document
+from fedethics.installation import Package
 from fedethics.privacy.ledger import Cap, Ledger
 from fedethics.privacy.plan import make_plan
+from fedethics.secagg import SiteStore
+from fedethics.site.handler import SiteHandler
 from fedethics.site.home import SiteHome
 from fedethics.site.journal import Journal, Question
 from fedethics.site.preflight import preflight
 from fedethics.site.records import facts_of, site_records
+from fedethics.site.session import Session
 
 CAP_KEYS = {"update": "train", "fairness": "held_out"}
 
@@ -127,3 +134,49 @@ def test_an_answer_that_the_site_keeps_is_shown_with_what_lets_it_decide_anew(
     assert fedethics("site", "reconsider", "--home", path).exit_code == 5  # nobody said yes
     assert fedethics("site", "reconsider", "--home", path, "--yes").exit_code == 0
     assert "answer" not in {each.check for each in preflight(path, network=False)}
+
+
+def test_a_self_test_counts_for_what_it_was_made_of_and_nothing_else(joined, monkeypatch):
+    made = []
+    monkeypatch.setattr(handler_module, "self_test", lambda *_: made.append(session.basis))
+    monkeypatch.setattr(handler_module, "cross_check", lambda *_, **__: None)
+    handler = SiteHandler(joined.path / "alpha")
+    part = SimpleNamespace(labels=())
+    session = SimpleNamespace(
+        charter_hash="c" * 64,
+        journal=Journal(joined.path / "alpha" / "journal.db"),
+        workbench=SimpleNamespace(
+            records=SimpleNamespace(train=part), activations=lambda _part: (), learner=None
+        ),
+        local_terms=lambda _number: None,
+        plan=SimpleNamespace(training_events=(), delta=1e-4),
+    )
+    for basis in ("cpu", "cpu", "cuda", "cpu", "cuda"):
+        session.basis = basis
+        handler._self_test(session, SimpleNamespace(run="heart-1", round_number=1))
+    assert made == ["cpu", "cuda"]
+    assert session.journal.self_test_passed(charter_hash="c" * 64, run="heart-1")
+    assert not session.journal.self_test_passed(charter_hash="c" * 64, run="heart-2")
+
+
+def test_how_a_site_computes_and_with_what_is_named_by_the_basis_of_its_self_test(
+    joined, monkeypatch
+):
+    home = SiteHome.open(joined.path / "alpha")
+
+    def basis():
+        charter_hash = document.hash_of(document.load(home.charter_path))
+        return Session.open(home, charter_hash, SiteStore(home.opened_sums)).basis
+
+    seen = {basis(), basis()}
+    policy = home.policy_path.read_text()
+    for compute in ('device = "cuda"', 'dtype = "bfloat16"', "checkpointing = true"):
+        head, _, rest = policy.partition("[compute]")
+        home.policy_path.write_text(
+            f"{head}[compute]\n{compute}\n" if rest else f"{policy}\n[compute]\n{compute}\n"
+        )
+        seen.add(basis())
+    home.policy_path.write_text(policy)
+    monkeypatch.setattr(session_module, "packages", lambda: iter([Package("torch", "9", True)]))
+    seen.add(basis())
+    assert len(seen) == 5
