@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedethics import canonical, tasks, terms
-from fedethics.canonical import sha256_hex
+from fedethics.canonical import Json, sha256_hex
 from fedethics.charter.model import Charter
 from fedethics.errors import RecordsRefusal, SecaggAbort, SumRefuted, SumUntold
 from fedethics.identity import Identity
@@ -114,9 +114,9 @@ class Session:
 
         Where one of them changes in a run, an earlier test says nothing of what follows.
         """
-        versions = {each.name: each.found for each in packages()}
-        found = {"compute": terms.document(self.policy.compute), "packages": {**versions}}
-        return sha256_hex(canonical.encode(found))
+        versions: dict[str, Json] = {each.name: each.found for each in packages()}
+        compute = terms.document(self.policy.compute)
+        return sha256_hex(canonical.encode({"compute": compute, "packages": versions}))
 
     @property
     def journal(self) -> Journal:
