@@ -25,6 +25,7 @@ from fedethics.training.clipping import clipped_sum, integer_sum
 from fedethics.training.dp_sgd import private_mean, site_of, train_round
 from fedethics.training.engines import ENGINES, gradients_of
 from fedethics.training.factors import trained_coordinates
+from fedethics.training.guards import require_read
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
 from fedethics.training.records_apart import away_from_zero
@@ -102,6 +103,8 @@ def _check_coverage(learner: Learner) -> None:
     if trainable != set(learner.parameters):
         stray = sorted(trainable.symmetric_difference(learner.parameters))
         raise TrainingError(f"self-test: trainable but not in the clipped vector: {stray}")
+    for copy in learner.copies:
+        require_read(copy.model, copy.parameters, learner.flat)
 
 
 def _check_gradients(
