@@ -168,7 +168,11 @@ def test_no_command_ends_in_a_traceback_for_what_the_terminal_cannot_show(tmp_pa
 def test_what_cannot_be_shown_is_spelled_and_json_stays_the_same_document(papers, tmp_path):
     folder = tmp_path / "S\u00e4uglinge \U0001f600"
     folder.mkdir()
-    text = (papers / "charter.toml").read_text().replace("heart", "herz-\u00fc-\U0001f600", 1)
+    text = (
+        (papers / "charter.toml")
+        .read_text()
+        .replace('purpose = "', 'purpose = "F\u00fcr \U0001f600: ', 1)
+    )
     (folder / "charter.toml").write_text(text, encoding="utf-8")
     (folder / "policy.toml").write_text(policy_text())
     (folder / "policy.toml").chmod(0o644)
