@@ -15,7 +15,8 @@ import re
 import resource
 import socket
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ HEAD_LIMIT_BYTES = 32 << 10
 HANDSHAKE_S, HEAD_S, BODY_S, KEEP_ALIVE_S = 20.0, 30.0, 300.0, 75
 _MOST_CONNECTIONS = 1024
 _SPARE_FILES = 256
+# Calls of one node that are answered at once (a SuperNode makes 4 or 5), and that wait or are.
+_MOST_AT_ONCE, _MOST_WAITING = 8, 32
 _HEADER = FLEET_HTTP_PUBLIC_KEY_HEADER.lower().encode("ascii")
 
 Scope = dict[str, Any]
@@ -77,6 +80,7 @@ class Gate:
         """Let in who is on `roster`, or every node where there is none."""
         self._app = app
         self._roster = roster
+        self._turns: dict[bytes, _Turn] = {}
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI
         """Answer one request."""
@@ -86,7 +90,13 @@ class Gate:
         refusal = self._refusal(scope)
         if refusal:
             await _refuse(scope, send, refusal)
-        else:
+            return
+        # One key's calls are answered a few at a time: who floods waits for itself.
+        turn = self._turns.setdefault(dict(scope["headers"]).get(_HEADER, b""), _Turn())
+        if turn.waiting >= _MOST_WAITING and self._roster is not None:
+            await _refuse(scope, send, 503)
+            return
+        async with turn.taken(bounded=self._roster is not None):
             await self._app(scope, _Body(receive), send)
 
     def _refusal(self, scope: Scope) -> int:
@@ -105,6 +115,27 @@ class Gate:
         if self._roster is not None and heads.get(_HEADER, b"") not in self._roster:
             return 401
         return 413 if int(length[:20]) > LIMIT_BYTES.get(path, OTHER_LIMIT_BYTES) else 0
+
+
+class _Turn:
+    """One key's calls: how many are answered at once, and how many wait for that."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self._at_once = asyncio.Semaphore(_MOST_AT_ONCE)
+
+    @asynccontextmanager
+    async def taken(self, *, bounded: bool) -> AsyncIterator[None]:
+        """Wait for a place, and hold it while the call is answered."""
+        if not bounded:
+            yield
+            return
+        self.waiting += 1
+        try:
+            async with self._at_once:
+                yield
+        finally:
+            self.waiting -= 1
 
 
 class _Body:

@@ -26,7 +26,7 @@ def test_a_node_whose_key_is_not_on_the_roster_ends_with_a_clear_error(deployed)
     assert site.wait(timeout=90) == 2
     assert "not on the roster" in federation.said(home)
     assert "Nothing was computed" in federation.said(home)
-    assert "online: sites []" in federation.said(federation.coordinator)
+    assert "online: sites none" in federation.said(federation.coordinator)
     assert not [entry for entry in federation.log_of(name) if entry["event"] == "bundle"]
 
 

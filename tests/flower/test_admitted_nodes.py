@@ -7,14 +7,19 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
+from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID, Status
+from flwr.common.serde import user_config_to_proto
+from flwr.proto.control_pb2 import ListRunsResponse
+from flwr.proto.run_pb2 import Run, RunStatus
 from flwr.supercore.auth.typing import AccountInfo
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.superlink.servicer.control import control_handlers
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fedethics.errors import SetupError
 from fedethics.flower import control_api, submission
-from fedethics.flower.control_api import Control
+from fedethics.flower.control_api import Control, Job
 
 ACCOUNT = AccountInfo(flwr_aid=NOOP_FLWR_AID, account_name=NOOP_ACCOUNT_NAME)
 
@@ -97,3 +102,54 @@ def test_a_key_that_was_dropped_is_refused_by_name_and_not_taken_for_admitted(
     assert control.unregister_others([]) == ("alpha",)
     with pytest.raises(SetupError, match="'alpha' was taken off this job"):
         submission._admit(control, tmp_path, ["alpha"])
+
+
+class Runs:
+    """Stands for the control client: lists runs of several jobs, and remembers what is stopped."""
+
+    def __init__(self, *runs):
+        self._runs = {number: run for number, run in enumerate(runs, start=1)}
+        self.stopped: list[int] = []
+
+    def ListRuns(self, request):
+        return ListRunsResponse(run_dict=self._runs)
+
+    def StopRun(self, request):
+        self.stopped.append(request.run_id)
+
+
+def _run(home, job, status=Status.RUNNING):
+    config = user_config_to_proto({"coordinator-home": home, "job-id": job})
+    return Run(override_config=config, status=RunStatus(status=status))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["/a", "/b", "", "/a/"]),
+            st.sampled_from(["one", "two", ""]),
+            st.sampled_from([Status.PENDING, Status.RUNNING, Status.FINISHED]),
+        ),
+        max_size=8,
+    )
+)
+def test_a_submission_stops_what_its_own_job_left_running_and_no_other_run(listed):
+    runs = Runs(*(_run(*one) for one in listed), Run(status=RunStatus(status=Status.RUNNING)))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(control_api.ControlHttpClient, "from_server_address", lambda **_: runs)
+        stopped = Control("unix:x").stop_unfinished(job=Job("/a", "one"))
+    own = [
+        number
+        for number, one in enumerate(listed, start=1)
+        if one[:2] == ("/a", "one") and one[2] != Status.FINISHED
+    ]
+    assert sorted(stopped) == sorted(runs.stopped) == own
+
+
+def test_the_name_of_each_admitted_node_is_known(state, control, tmp_path):
+    for site in ("alpha", "beta"):
+        write_key(tmp_path, site)
+    submission._admit(control, tmp_path, ["alpha", "beta"])
+    assert sorted(control.names().values()) == ["alpha", "beta"]
+    control.unregister_others([tmp_path / "alpha.pub"])
+    assert list(control.names().values()) == ["alpha"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import socket
@@ -69,7 +70,7 @@ class Heard:
 
 
 @contextmanager
-def _served(tmp_path, app, roster=None):
+def _served(tmp_path, app, roster=None, *, most=8):
     """Serve `app` behind the gate as the SuperLink does; yield its port and its socket."""
     import uvicorn
 
@@ -82,7 +83,7 @@ def _served(tmp_path, app, roster=None):
             ssl_certfile=tmp_path / "tls" / "server.crt",
             log_config=None,
             access_log=False,
-            limit_concurrency=8,
+            limit_concurrency=most,
             ws="none",
         )
         server = Server(config, control=near)
@@ -294,3 +295,49 @@ def test_a_socket_is_made_also_where_the_home_has_a_long_name(tmp_path):
     with bound_path(home / "near.sock"), bound_path(home / "other.sock"):
         assert (home / "near.sock").is_socket()
     assert os.getcwd() == before
+
+
+class Slow(Heard):
+    """Answers nothing until it is let; counts how many it is asked at once."""
+
+    def __init__(self, let):
+        super().__init__()
+        self.let, self.now, self.most = let, 0, 0
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "http" and scope["path"] != "/v1/fleet/get-run":
+            self.now += 1
+            self.most = max(self.most, self.now)
+            while not self.let.is_set():
+                await asyncio.sleep(0.01)
+            self.now -= 1
+        await super().__call__(scope, receive, send)
+
+
+def test_a_site_that_floods_waits_for_itself_and_the_others_are_answered(tmp_path):
+    hostile, honest = (_key(tmp_path / "nodes", name) for name in ("mallory", "alpha"))
+    let, codes = threading.Event(), []
+    app = Slow(let)
+
+    def flood():
+        with _asking(tmp_path, port) as client:
+            answer = client.post("/v1/fleet/pull-messages", content=b"x", headers=hostile)
+            codes.append(answer.status_code)
+
+    with _served(tmp_path, app, Roster(tmp_path / "nodes"), most=200) as (port, _):
+        threads = [threading.Thread(target=flood) for _ in range(60)]
+        for thread in threads:
+            thread.start()
+        while len(codes) < 60 - gate._MOST_WAITING:  # the rest hold their places
+            time.sleep(0.01)
+        assert set(codes) == {503}
+        with _asking(tmp_path, port) as client:
+            for _ in range(20):
+                answer = client.post("/v1/fleet/get-run", content=b"x", headers=honest)
+                assert answer.status_code == 200
+        let.set()
+        for thread in threads:
+            thread.join(timeout=60)
+    assert app.most == gate._MOST_AT_ONCE
+    assert sorted(set(codes)) == [200, 503]
+    assert codes.count(200) == gate._MOST_WAITING

@@ -224,6 +224,18 @@ def test_a_package_in_another_version_is_found(joined, monkeypatch):
     assert {finding.state for finding in found} == {"fail"}
 
 
+@pytest.mark.parametrize(("gib", "state"), [(0.1, "fail"), (1.0, "warn"), (3.0, "ok")])
+def test_the_rule_on_free_disk_names_its_numbers(gib, state, joined, monkeypatch):
+    class Usage:
+        free = int(gib * 2**30)
+
+    monkeypatch.setattr(preflight_machine.shutil, "disk_usage", lambda _: Usage)
+    found = look(joined)["disk"]
+    assert found.state == state
+    assert "at least 0.25 GiB, better 2" in found.found
+    assert state == "ok" or "until 2 GiB are free" in found.fix
+
+
 def test_a_full_disk_is_found(joined, monkeypatch):
     class Usage:
         free = 1 << 20
