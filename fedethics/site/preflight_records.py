@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from fedethics.charter import document
 from fedethics.charter.data_terms import DataTerms
+from fedethics.commands import suggested
 from fedethics.data.groups import group_counts
 from fedethics.data.split import Split
 from fedethics.errors import DataError, ModelError
@@ -61,7 +62,8 @@ def _kept(home: SiteHome) -> Iterator[Finding]:
             "answer",
             f"on {since} the records did not go with the charter, and this site keeps to that "
             "answer: another one after they changed would tell the coordinator of the change",
-            fix=f"once nothing else is to mend: fedethics site reconsider --home {home.path}",
+            fix="once nothing else is to mend: "
+            + suggested("site", "reconsider", "--home", home.path),
         )
 
 
