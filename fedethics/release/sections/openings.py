@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fedethics.commands import suggested
 from fedethics.privacy.ledger.receipt import Receipt
 from fedethics.release.folder import Folder
 from fedethics.release.gate import GateReport
@@ -67,8 +68,8 @@ def regulator(folder: Folder, verdict: GateReport, *, annex_iv: Table) -> Openin
         verdict=verdict.verdict,
         points=(
             signed.summary(folder),
-            f"Every figure follows from the charter and the evidence in this directory, offline: "
-            f"fedethics release verify runs/{folder.evidence.run_id}",
+            "Every figure follows from the charter and the evidence in this directory, offline: "
+            + suggested("release", "verify", f"runs/{folder.evidence.run_id}"),
             *_idle(verdict.rules),
         ),
     )
