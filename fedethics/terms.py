@@ -19,9 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fedethics import canonical, texts
+from fedethics import canonical, plain_file, texts
 from fedethics.canonical import Json
-from fedethics.ownership import cannot_read
 
 T = TypeVar("T")
 KEY = r"[0-9a-f]{64}"
@@ -64,11 +63,7 @@ def term(
 
 def load_toml(path: Path, error: Callable[[str], Exception]) -> dict[str, Any]:
     """Parse `path` as TOML; what goes wrong is raised as `error(message)`."""
-    try:
-        content = path.read_bytes()
-    except OSError as problem:
-        raise error(cannot_read(path, problem)) from problem
-    return parse_toml(content, path, error)
+    return parse_toml(plain_file.read(path, error, typed=True), path, error)
 
 
 def parse_toml(content: bytes, path: Path, error: Callable[[str], Exception]) -> dict[str, Any]:

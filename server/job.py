@@ -116,7 +116,7 @@ class Job:
         """Return the adapter after round `after`, which is committed, shape (p,)."""
         if after == 0:
             return initial
-        data = durable.read(self._adapter_path(after))
+        data = durable.read(self._adapter_path(after), limit=durable.ADAPTER_LIMIT)
         return np.frombuffer(data, dtype="<f4").astype(np.float32)
 
     def commit_round(

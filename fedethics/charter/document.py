@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedethics import canonical, terms
+from fedethics import canonical, plain_file, terms
 from fedethics.charter.model import Charter
 from fedethics.charter.refusals import refusals
 from fedethics.charter.roster import Member
 from fedethics.charter.spelling import composed_all
 from fedethics.errors import CharterError
-from fedethics.ownership import cannot_read
 
 
 def load(path: Path) -> Charter:
@@ -26,10 +25,7 @@ def load(path: Path) -> Charter:
         CharterError: unreadable, or not a charter; the message lists every problem with its key.
     """
     if path.suffix == ".json":
-        try:
-            return parse(path.read_bytes())
-        except OSError as error:
-            raise CharterError(cannot_read(path, error)) from error
+        return parse(plain_file.read(path, CharterError, typed=True))
     return _build(terms.load_toml(path, CharterError), where=str(path))
 
 

@@ -15,14 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
-from fedethics import canonical, terms
+from fedethics import canonical, plain_file, terms
 from fedethics.charter.document import hash_of
 from fedethics.charter.ethics_terms import StakeholderRole
 from fedethics.charter.model import Charter
 from fedethics.charter.template import unfilled
 from fedethics.errors import CharterError
 from fedethics.identity import Identity, public_key_term, verify
-from fedethics.ownership import cannot_read
 from fedethics.terms import KEY, SIGNATURE, TIME, term
 
 SignerRole = Literal[StakeholderRole, "site", "coordinator"]
@@ -189,17 +188,20 @@ def _load(path: Path) -> SignatureFile | None:
     if not path.exists():
         return None
     problems: list[str] = []
+    data = plain_file.read(path, _unreadable, typed=True)
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CharterError(f"signatures {cannot_read(path, error)}") from error
-    except ValueError as error:
+        table = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise CharterError(f"signatures {path} are not JSON: {error}") from error
     found = terms.read(SignatureFile, table, path="", problems=problems)
     if problems or found is None:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise CharterError(f"{path} is not a file of signatures:\n{listed}")
     return found
+
+
+def _unreadable(what: str) -> CharterError:
+    return CharterError(f"signatures {what}")
 
 
 def add_signatures(path: Path, charter: Charter, more: Iterable[CharterSignature]) -> int:

@@ -8,8 +8,8 @@ from typing import Any
 
 import typer
 
-from fedethics import canonical
-from fedethics.ownership import cannot_read
+from fedethics import canonical, plain_file
+from fedethics.release.durable import FILE_LIMIT
 
 _RECEIPT = {"body", "public-key", "signature"}
 
@@ -35,10 +35,8 @@ def receipts_in(path: Path, public_key: str) -> list[bytes]:
 
 def _table(path: Path) -> dict[str, Any]:
     try:
-        table = json.loads(path.read_bytes())
-    except OSError as error:
-        raise _refused(cannot_read(path, error)) from error
-    except ValueError as error:
+        table = json.loads(plain_file.read(path, _refused, limit=FILE_LIMIT, typed=True))
+    except (ValueError, RecursionError) as error:
         raise _refused(f"{path} is neither a receipt nor the evidence of a run") from error
     return table if isinstance(table, dict) else {}
 

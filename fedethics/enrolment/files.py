@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from fedethics import plain_file
 from fedethics.commands import command
 from fedethics.errors import EnrolmentError
-from fedethics.ownership import cannot_read
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
@@ -126,12 +126,9 @@ def read(path: Path) -> bytes:
     """Return the bytes of a file.
 
     Raises:
-        EnrolmentError: missing or unreadable.
+        EnrolmentError: missing, unreadable, no plain file, or larger than any such paper.
     """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise EnrolmentError(cannot_read(path, error)) from error
+    return plain_file.read(path, EnrolmentError, typed=True)
 
 
 def create(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fedethics import plain_file
 from fedethics.commands import suggested
 from fedethics.errors import PolicyError
 from fedethics.identity import Identity, verify
-from fedethics.ownership import cannot_read
 
 PURPOSE = "site-policy"
 
@@ -90,10 +90,13 @@ def sign_policy(policy_path: Path, officer: Identity) -> int:
 
 def _read(policy_path: Path) -> list[tuple[str, bytes]]:
     path = signature_path(policy_path)
+    data = plain_file.read(path, _unreadable, typed=True)
     try:
-        table: Any = json.loads(path.read_text(encoding="utf-8"))
+        table: Any = json.loads(data.decode("utf-8"))
         return [(str(e["public-key"]), bytes.fromhex(str(e["signature"]))) for e in table]
-    except OSError as error:
-        raise PolicyError(f"signatures {cannot_read(path, error)}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PolicyError(f"signatures {path} are not a JSON list of signatures") from error
+
+
+def _unreadable(what: str) -> PolicyError:
+    return PolicyError(f"signatures {what}")

@@ -7,6 +7,7 @@ approver was shown; a changed byte of the release voids it. Nobody can approve a
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def load(run_dir: Path) -> tuple[Approval, ...]:
         ReleaseError: not canonical, or malformed.
     """
     path = run_dir / APPROVALS
-    if not path.is_file():
+    if not os.path.lexists(path):  # a link or pipe is no "none"
         return ()
     found = terms.parse(ApprovalFile, durable.read(path), what=str(path), error=ReleaseError)
     return found.approvals

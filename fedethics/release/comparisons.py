@@ -5,6 +5,7 @@ Written by the simulation, which alone may pool or isolate sites' records; read 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +79,6 @@ def load(path: Path) -> Comparisons | None:
     Raises:
         ReleaseError: the file is there but not what `write` writes.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
     return terms.parse(Comparisons, durable.read(path), what=str(path), error=ReleaseError)

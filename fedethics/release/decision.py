@@ -70,7 +70,7 @@ def decided(opened: Folder, verdict: Outcome) -> tuple[Decision, tuple[str, ...]
     if not listed:
         return decide(opened.charter, verdict, ()), ()
     path = opened.path / MANIFEST
-    manifest = durable.file_sha256(path) if path.is_file() else ""
+    manifest = durable.file_sha256(path) if os.path.lexists(path) else ""
     checked = [
         (one, fault(one, opened.charter, verdict=verdict, manifest_sha256=manifest))
         for one in listed

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedethics import canonical
+from fedethics.errors import ReleaseError
 from fedethics.release import durable
 from fedethics.release.folder import located
 from fedethics.terms import KEY, term
@@ -26,7 +27,13 @@ def hash_file(run_dir: Path, name: str) -> FileHash:
     Raises:
         ReleaseError: missing or unreadable.
     """
-    return hash_bytes(name, durable.read(located(run_dir, name)))
+    path = located(run_dir, name)
+    digest = durable.file_sha256(path)
+    try:
+        size = path.lstat().st_size
+    except OSError as error:
+        raise ReleaseError(f"{path} cannot be read: {error.strerror}") from error
+    return FileHash(path=name, sha256=digest, size=size)
 
 
 def hash_bytes(name: str, data: bytes) -> FileHash:

@@ -82,6 +82,7 @@ def load(path: Path) -> Folder:
     """
     if not path.is_dir():
         raise ReleaseError(f"{path} is not a directory; give the run's own, as in runs/<id>")
+    _require_own_folders(path)
     charter_bytes = durable.read(path / CHARTER)
     evidence_bytes = durable.read(path / EVIDENCE)
     charter = document.parse(charter_bytes)
@@ -96,6 +97,16 @@ def load(path: Path) -> Folder:
         evidence_sha256=canonical.sha256_hex(evidence_bytes),
         tables=_tables(charter, found),
     )
+
+
+def _require_own_folders(path: Path) -> None:
+    """Refuse a folder of the adapter that is a link: its files would be read from elsewhere."""
+    for part in (ADAPTER_DIR, WITHHELD, f"{WITHHELD}/{ADAPTER_DIR}"):
+        if (path / part).is_symlink():
+            raise ReleaseError(
+                f"{path / part} is a link, so the adapter could be another one tomorrow; put the "
+                "folder itself there"
+            )
 
 
 def _tables(charter: Charter, found: Evidence) -> Tables:

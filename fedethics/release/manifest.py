@@ -2,7 +2,8 @@
 
 Guarantee: after `verify_manifest` returns no problem, each listed file has the bytes it had when
 the coordinator signed the manifest, but for the pages that an approval wrote again and vouches for;
-and no other file lies with the adapter, where those who load it would run or read it.
+and nothing else lies in the release's folder, least of all with the adapter, where those who load
+it would run or read it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from fedethics.release.file_hash import FileHash, hash_file
 from fedethics.release.folder import (
     ADAPTER,
     ADAPTER_CONFIG,
-    ADAPTER_DIR,
-    CARD,
     CHARTER,
     COMPARISONS,
     EVIDENCE,
@@ -31,12 +30,12 @@ from fedethics.release.folder import (
     METRICS,
     PAGES,
     SIGNATURE,
-    WITHHELD,
     located,
 )
 from fedethics.release.renderer import renderer_sha256
 from fedethics.release.rules.rule import Outcome
 from fedethics.release.signed_file import sign_file, signature_fault
+from fedethics.release.strangers import strangers
 from fedethics.terms import KEY, term
 
 _PURPOSE = "release-manifest"
@@ -140,21 +139,7 @@ def verify_manifest(
     adapter = listed.get(ADAPTER)
     if adapter is not None and adapter.sha256 != manifest.adapter_sha256:
         problems.append("The manifest names two hashes for the adapter.")
-    return (*problems, *_strangers(run_dir))
-
-
-def _strangers(run_dir: Path) -> list[str]:
-    """Return one sentence for each file beside the adapter that no release has there."""
-    # Sensitive: a weights file of another format, or a module, would be loaded by its name.
-    known = {located(run_dir, name) for name in (ADAPTER, ADAPTER_CONFIG, CARD)}
-    roots = (run_dir / ADAPTER_DIR, run_dir / WITHHELD)
-    found = [path for root in roots for path in (root, *sorted(root.rglob("*")))]
-    return [
-        f"{path.relative_to(run_dir).as_posix()} does not belong to the release; remove it."
-        for path in found
-        # A link shows other bytes tomorrow.
-        if path.is_symlink() or (path.exists() and not path.is_dir() and path not in known)
-    ]
+    return (*problems, *strangers(run_dir))
 
 
 def _changed(run_dir: Path, file: FileHash) -> str:
@@ -163,8 +148,8 @@ def _changed(run_dir: Path, file: FileHash) -> str:
         return f"{file.path} is listed, but no release has such a file."
     try:
         actual = hash_file(run_dir, file.path)
-    except ReleaseError:
-        return f"{file.path} is listed in the manifest but cannot be read."
+    except ReleaseError as error:
+        return f"{file.path} is listed in the manifest but cannot be read: {error}."
     if actual != file:
         return (
             f"{file.path} has changed: its SHA-256 is {actual.sha256[:12]}, signed was "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from fedethics.errors import ReleaseError
@@ -23,7 +24,7 @@ def publish(run_dir: Path, coordinator: Identity) -> GateReport:
         ReleaseError: a file is missing or malformed, or cannot be written; or the release was
             approved already, which another manifest would void.
     """
-    if (run_dir / APPROVALS).exists():
+    if os.path.lexists(run_dir / APPROVALS):
         raise ReleaseError(
             f"{run_dir} was approved as it is; a new manifest would void that. Nothing was written"
         )
@@ -52,7 +53,7 @@ def rewrite_reports(run_dir: Path, coordinator: Identity | None = None) -> tuple
     verdict = gate.judge(opened)
     decision, _ = decided(opened, verdict.verdict)
     shown = decision.approvals[-1].pages if decision.approvals else ()
-    signed = (run_dir / MANIFEST).is_file()
+    signed = os.path.lexists(run_dir / MANIFEST)
     problems = manifest.verify_manifest(run_dir, besides=PAGES) if signed else ()
     if problems:
         raise ReleaseError(

@@ -15,16 +15,25 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from fedethics import plain_file
+from fedethics.errors import RunError
+
 EVENTS = "events.jsonl"
+LOG_LIMIT = 1024 * 1024 * 1024
 Event = dict[str, Any]
 
 
 def read_events(job_path: Path) -> Iterator[Event]:
-    """Yield the events so far, oldest first; a line still being written is left out."""
+    """Yield the events so far, oldest first; a line still being written is left out.
+
+    Raises:
+        RunError: the log is no plain file, or cannot be read.
+    """
     path = job_path / EVENTS
     if not path.exists():
         return
-    for line in path.read_text(encoding="utf-8").splitlines():
+    data = plain_file.read(path, RunError, limit=LOG_LIMIT)
+    for line in data.decode("utf-8", errors="replace").splitlines():
         try:
             yield json.loads(line)
         except json.JSONDecodeError:

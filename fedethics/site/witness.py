@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedethics import canonical, terms
+from fedethics import canonical, plain_file, terms
 from fedethics.canonical import sha256_hex
 from fedethics.errors import LedgerTampered
 from fedethics.privacy.ledger import Receipt
@@ -98,7 +98,11 @@ def _require_later(now: Receipt, before: Receipt, *, run: str) -> None:
 
 
 def _kept(folder: Path) -> list[Heads]:
-    return [parse(path.read_bytes()) for path in sorted(folder.glob("*.json"))]
+    # Under a name of our own making; a link or pipe there is another's doing.
+    return [
+        parse(plain_file.read(path, LedgerTampered, limit=durable.FILE_LIMIT))
+        for path in sorted(folder.glob("*.json"))
+    ]
 
 
 def _named(body: str, public_key: str) -> dict[str, str]:

@@ -48,14 +48,27 @@ SITES = ("cleveland", "hungary", "switzerland", "va-long-beach")
 RUN = "heart-synthetic-0001"
 DRAFT = Path(__file__).parents[2] / "configs" / "heart.charter.toml"
 
-# Named as peft names them; the sizes are invented.
-TENSORS = {
-    "base_model.model.bert.encoder.layer.5.attention.self.query.lora_B.weight": np.ones(
-        (4, 2), np.float32
-    ),
-    "base_model.model.classifier.weight": np.ones((2, 4), np.float32),
-}
-ADAPTER_SHA256 = hashlib.sha256(save(TENSORS)).hexdigest()
+
+def tensors(charter: Charter) -> dict[str, np.ndarray]:
+    """Named as peft names them; the sizes of the model are invented."""
+    rank, found = charter.adapter.rank, {}
+    for layer in charter.adapter.layers:
+        for target in charter.adapter.targets:
+            module = f"base_model.model.bert.encoder.layer.{layer}.attention.self.{target}"
+            found[f"{module}.lora_A.weight"] = np.ones((rank, 4), np.float32)
+            found[f"{module}.lora_B.weight"] = np.ones((4, rank), np.float32)
+    if charter.model.task == "classification":
+        found["base_model.model.classifier.weight"] = np.ones((2, 4), np.float32)
+    return found
+
+
+def adapter_bytes(charter: Charter) -> bytes:
+    """An adapter file as training writes it."""
+    return save(tensors(charter), metadata={"format": "pt"})
+
+
+def adapter_sha256(charter: Charter) -> str:
+    return hashlib.sha256(adapter_bytes(charter)).hexdigest()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -141,7 +154,7 @@ class Stage:
             finished="2026-01-02T03:09:05Z",
             charter_hash=document.hash_of(charter),
             charter_signatures=self.signatures(),
-            model_hash=ADAPTER_SHA256,
+            model_hash=adapter_sha256(charter),
             base_model_sha256=charter.model.sha256,
             schema_hash=document.schema_hash(charter),
             code_hash="cd" * 32,
@@ -161,12 +174,12 @@ class Stage:
             progress=progress,
             audit=audit,
             rounds=rounds,
-            receipts=tuple(self.receipt(site, sums=_seen(rounds, site)) for site in SITES),
+            receipts=tuple(self.receipt(site, sums=_seen(charter, rounds, site)) for site in SITES),
             self_tests=tuple(SelfTest(site=site, passed=True) for site in SITES),
         )
 
 
-def _seen(rounds: tuple[OpenedSum, ...], site: str) -> tuple[SumSeen, ...]:
+def _seen(charter: Charter, rounds: tuple[OpenedSum, ...], site: str) -> tuple[SumSeen, ...]:
     return tuple(
         SumSeen(
             kind=entry.kind,
@@ -176,7 +189,7 @@ def _seen(rounds: tuple[OpenedSum, ...], site: str) -> tuple[SumSeen, ...]:
             survivors=sites_hash(entry.survivors),
             sha256=entry.sum_sha256,
             slices="passed",
-            adapter=None if entry.kind == "update" else ADAPTER_SHA256,
+            adapter=None if entry.kind == "update" else adapter_sha256(charter),
         )
         for entry in rounds
         if site in entry.survivors
@@ -386,7 +399,7 @@ def lay_out(folder: Path, stage: Stage, found: Evidence, *, compared: bool = Fal
     shutil.rmtree(run, ignore_errors=True)
     held = run / "withheld" / "adapter"
     held.mkdir(parents=True)
-    (held / "adapter_model.safetensors").write_bytes(save(TENSORS))
+    (held / "adapter_model.safetensors").write_bytes(adapter_bytes(stage.charter))
     (held / "adapter_config.json").write_text(config_text(adapter_config(stage.charter)))
     (run / "metrics.jsonl").write_text('{"round": 1}\n')
     durable.write(run / "charter.json", document.encode(stage.charter))

@@ -1,7 +1,8 @@
 """What adapter_config.json may say: what the charter implies, and nothing that changes the model.
 
 The tensors alone do not make the model: peft reads from this file how strongly and where they act,
-and which code to import. Keys and neutral values are those of peft 0.21's LoraConfig.
+and which code to import. Keys and neutral values are those of peft 0.21's LoraConfig. So every key
+has a closed list of values: from the charter, from the tensors that the sites signed, or neutral.
 """
 
 from __future__ import annotations
@@ -9,15 +10,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection
-from pathlib import Path
-
-from safetensors import SafetensorError, safe_open
 
 from fedethics.canonical import Json
 from fedethics.charter.model import Charter
 from fedethics.errors import ReleaseError
 from fedethics.release import durable
 from fedethics.release.folder import ADAPTER, ADAPTER_CONFIG, Folder, located
+from fedethics.release.rules.adapter_tensors import Tensors, read_tensors
 from fedethics.release.rules.rule import Findings, Rule
 
 # Switched off, or of no effect while the others are off. What is absent has this value too.
@@ -51,16 +50,13 @@ _NEUTRAL: dict[str, Json] = {
     "use_rslora": False,
     "velora_config": None,
 }
-# What the charter cannot know, by form: peft itself sets the first by the kind of each layer.
-_BY_FORM: dict[str, Callable[[Json], bool]] = {
-    "fan_in_fan_out": lambda value: isinstance(value, bool),
-    "layers_pattern": lambda value: _is_name(value),
-    "peft_version": lambda value: bool(
-        isinstance(value, str) and re.fullmatch(r"[0-9A-Za-z.+]{1,40}", value)
-    ),
-}
+_VERSION = re.compile(r"0\.21\.[0-9]{1,3}")
+# Linear layers that some models of transformers 5 keep transposed (Conv1D: gpt2, openai-gpt).
+_TRANSPOSED = frozenset({"c_attn", "c_fc", "c_proj", "q_attn"})
 _HEADS = "modules_to_save"
 _MOST_SHOWN = 60
+# What training writes has some 1.5 kB.
+_LIMIT = 1024 * 1024
 
 
 def adapter_config(folder: Folder) -> Rule:
@@ -76,24 +72,41 @@ def adapter_config(folder: Folder) -> Rule:
 
 
 def _faults(folder: Folder) -> tuple[str, ...]:
+    charter = folder.charter
+    tensors, strange = read_tensors(located(folder.path, ADAPTER), charter)
     try:
-        data = durable.read(located(folder.path, ADAPTER_CONFIG))
+        data = durable.read(located(folder.path, ADAPTER_CONFIG), limit=_LIMIT)
     except ReleaseError as error:
-        return (str(error),)
+        return (*strange, str(error))
     try:
         said = json.loads(data)
         # One spelling only, that of the training: no key twice, which readers take differently.
         as_written = json.dumps(said, indent=2, sort_keys=True).encode() + b"\n" == data
     except (ValueError, RecursionError):
-        return (f"{ADAPTER_CONFIG} is not JSON.",)
+        return (*strange, f"{ADAPTER_CONFIG} is not JSON.")
     if not isinstance(said, dict) or not as_written:
-        return (f"{ADAPTER_CONFIG} is not in the form in which training writes it.",)
+        return (*strange, f"{ADAPTER_CONFIG} is not in the form in which training writes it.")
+    free = _among(charter, tensors)
     return (
-        *_not_as_agreed(said, _agreed(folder.charter)),
-        *_not_neutral(said),
-        *_unknown(said, {*_agreed(folder.charter), _HEADS, *_NEUTRAL, *_BY_FORM}),
-        *_wrong_heads(said, folder),
+        *strange,
+        *_not_as_agreed(said, _agreed(charter)),
+        *_not_neutral(said, free),
+        *_unknown(said, {*_agreed(charter), _HEADS, *_NEUTRAL, *free}),
+        *_wrong_heads(said, charter, tensors),
     )
+
+
+def _among(charter: Charter, tensors: Tensors | None) -> dict[str, Callable[[Json], bool]]:
+    """Return, for what neither charter nor rule fixes, which values are left."""
+    lists = tensors.layer_lists(charter.adapter.layers) if tensors else frozenset[str]()
+    turned = set(charter.adapter.targets) <= _TRANSPOSED
+    return {
+        # peft corrects it by the kind of each layer, another reader might not.
+        "fan_in_fan_out": lambda value: value is False or (turned and value is True),
+        # With any other name, peft would not find the modules whose factors lie in the file.
+        "layers_pattern": lambda value: isinstance(value, str) and value in lists,
+        "peft_version": lambda value: isinstance(value, str) and bool(_VERSION.fullmatch(value)),
+    }
 
 
 def _agreed(charter: Charter) -> dict[str, Json]:
@@ -121,13 +134,13 @@ def _not_as_agreed(said: dict[str, Json], agreed: dict[str, Json]) -> list[str]:
     ]
 
 
-def _not_neutral(said: dict[str, Json]) -> list[str]:
+def _not_neutral(said: dict[str, Json], free: dict[str, Callable[[Json], bool]]) -> list[str]:
     changed = [
         key for key, value in _NEUTRAL.items() if key in said and not _same(said[key], value)
     ]
-    changed += [key for key, fits in _BY_FORM.items() if key in said and not fits(said[key])]
+    changed += [key for key, fits in free.items() if key not in said or not fits(said[key])]
     return [
-        f"{ADAPTER_CONFIG} says {key} = {_shown(said[key])}, which no charter asks for."
+        f"{ADAPTER_CONFIG} says {key} = {_shown(said.get(key))}, which no charter asks for."
         for key in changed
     ]
 
@@ -140,13 +153,13 @@ def _unknown(said: dict[str, Json], known: Collection[str]) -> list[str]:
     ]
 
 
-def _wrong_heads(said: dict[str, Json], folder: Folder) -> list[str]:
+def _wrong_heads(said: dict[str, Json], charter: Charter, tensors: Tensors | None) -> list[str]:
     """Check which modules are replaced whole: a classification's head, which the file must hold."""
     named = said.get(_HEADS)
-    if folder.charter.model.task == "causal-lm":
+    if charter.model.task == "causal-lm":
         wrong = named is not None
     else:
-        held = sorted(_parts_in(located(folder.path, ADAPTER)))
+        held: list[Json] = [*sorted(tensors.heads)] if tensors else []
         wrong = not held or named != held
     if not wrong:
         return []
@@ -154,20 +167,6 @@ def _wrong_heads(said: dict[str, Json], folder: Folder) -> list[str]:
         f"{ADAPTER_CONFIG} says {_HEADS} = {_shown(named)}: not the heads that the charter's task "
         "trains."
     ]
-
-
-def _parts_in(tensors: Path) -> set[str]:
-    """Return the names of modules that the file holds whole, by their tensors' names."""
-    try:
-        with safe_open(tensors, framework="numpy") as file:
-            names = [name for name in file.keys() if ".lora_" not in name]  # noqa: SIM118
-    except (OSError, SafetensorError):
-        return set()
-    return {name.removeprefix("base_model.model.").split(".")[0] for name in names}
-
-
-def _is_name(value: Json) -> bool:
-    return isinstance(value, str) and value.isidentifier()
 
 
 def _same(said: Json, expected: Json) -> bool:

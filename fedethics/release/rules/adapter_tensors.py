@@ -1,0 +1,178 @@
+"""What adapter_model.safetensors may hold: the factors that the charter names, and a task's head.
+
+Read from the file's header alone, without loading a number. Source of the form: safetensors 0.6
+(8 bytes of length, little-endian; a JSON table of names, dtypes, shapes and places; the numbers).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from fedethics import plain_file
+from fedethics.charter.model import Charter
+from fedethics.errors import ReleaseError
+from fedethics.release.durable import ADAPTER_LIMIT
+from fedethics.release.folder import ADAPTER
+
+_HEADER_LIMIT = 16 * 1024 * 1024
+_METADATA = "__metadata__"
+# What training writes into it; readers take the tensors for PyTorch's.
+_AGREED_METADATA = {"format": "pt"}
+_ITEM_BYTES = {"F32": 4}
+_FACTOR = re.compile(r"base_model\.model\.(?P<module>[\w.]+)\.lora_(?P<factor>[AB])\.weight", re.A)
+_HEAD = re.compile(r"base_model\.model\.(?P<head>\w+)\.(?:\w+\.)*(?:weight|bias)", re.A)
+_FIRST_LAYER = r"(?:^|.*?\.){name}\.(\d+)\."
+
+
+@dataclass(frozen=True, slots=True)
+class Tensors:
+    """The tensors of an adapter by kind.
+
+    Attributes:
+        factors: module -> "A" and "B" -> shape; A is (rank, inputs), B is (outputs, rank).
+        heads: the model's parts that the file holds whole, by the first part of their names.
+    """
+
+    factors: Mapping[str, Mapping[str, tuple[int, ...]]]
+    heads: frozenset[str]
+
+    def layer_lists(self, layers: tuple[int, ...]) -> frozenset[str]:
+        """Return the names of lists of layers by which peft would find every factor's module.
+
+        A name fits if in each module it stands before the number of a layer that the charter
+        names, at the first place where it stands before a number, as peft 0.21 searches.
+        """
+        parts = [module.split(".") for module in self.factors]
+        before = [{name for name, number in pairwise(part) if number.isdigit()} for part in parts]
+        shared = frozenset[str].intersection(*map(frozenset, before)) if before else frozenset()
+        return frozenset(
+            name for name in shared if all(_layer(one, name) in layers for one in self.factors)
+        )
+
+
+def read_tensors(path: Path, charter: Charter) -> tuple[Tensors | None, tuple[str, ...]]:
+    """Return the tensors of an adapter file, and a sentence for each that no charter implies.
+
+    None where the file is no safetensors file that training could have written.
+    """
+    try:
+        table = _header(path)
+    except ReleaseError as error:
+        return None, (f"{error}.",)
+    shapes = {name: tuple(entry["shape"]) for name, entry in table.items()}
+    tensors, strange = _sorted_out(shapes)
+    return tensors, (*strange, *_against(tensors, charter))
+
+
+def _layer(module: str, name: str) -> int:
+    found = re.match(_FIRST_LAYER.format(name=re.escape(name)), f"{module}.")
+    return int(found[1]) if found else -1
+
+
+def _sorted_out(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Tensors, list[str]]:
+    factors: dict[str, dict[str, tuple[int, ...]]] = {}
+    heads: set[str] = set()
+    strange: list[str] = []
+    for name, shape in shapes.items():
+        if factor := _FACTOR.fullmatch(name):
+            factors.setdefault(factor["module"], {})[factor["factor"]] = shape
+        elif (head := _HEAD.fullmatch(name)) and len(shape) in {1, 2}:
+            heads.add(head["head"])
+        else:
+            strange.append(f"{ADAPTER} holds {name[:80]!r}, which is no tensor of an adapter.")
+    return Tensors(factors, frozenset(heads)), strange
+
+
+def _against(tensors: Tensors, charter: Charter) -> Iterator[str]:
+    """Hold the tensors to the charter's targets, layers, rank and task."""
+    adapter = charter.adapter
+    for module, shapes in tensors.factors.items():
+        a, b = shapes.get("A", ()), shapes.get("B", ())
+        if len(a) != 2 or len(b) != 2 or a[0] != adapter.rank or b[1] != adapter.rank:
+            yield (
+                f"{ADAPTER} holds for {module[:80]} factors of shapes {list(a)} and {list(b)}; "
+                f"the charter's rank is {adapter.rank}."
+            )
+    found = {module.rpartition(".")[2] for module in tensors.factors}
+    if found != set(adapter.targets):
+        yield (
+            f"{ADAPTER} has factors for {', '.join(sorted(found)) or 'nothing'}; the charter "
+            f"names {', '.join(sorted(set(adapter.targets)))}."
+        )
+    lists = tensors.layer_lists(adapter.layers)
+    layers = {_layer(module, name) for module in tensors.factors for name in lists}
+    if layers != set(adapter.layers):
+        yield f"{ADAPTER} has no factors in just the layers {list(adapter.layers)}."
+    bodies = {module.split(".")[0] for module in tensors.factors}
+    if tensors.heads & bodies or bool(tensors.heads) != (charter.model.task == "classification"):
+        yield (
+            f"{ADAPTER} holds {', '.join(sorted(tensors.heads)) or 'no part'} of the model whole: "
+            "not the head that the charter's task trains."
+        )
+
+
+def _header(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the header of a safetensors file, every entry checked.
+
+    Raises:
+        ReleaseError: not such a file, or one whose entries do not fit its bytes exactly.
+    """
+    with plain_file.opened(path, ReleaseError, limit=ADAPTER_LIMIT) as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > _HEADER_LIMIT:
+            raise ReleaseError(f"{ADAPTER} has a header of {length:,} bytes: no adapter has that")
+        data = file.read(length)
+        rest = file.seek(0, 2) - 8 - length
+    try:
+        table = json.loads(data.decode("utf-8"), object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise ReleaseError(f"{ADAPTER} is not a safetensors file: its header is none") from error
+    if not isinstance(table, dict) or len(data) != length:
+        raise ReleaseError(f"{ADAPTER} is not a safetensors file")
+    if table.pop(_METADATA, None) != _AGREED_METADATA:
+        raise ReleaseError(
+            f"{ADAPTER} has other metadata than training writes, {json.dumps(_AGREED_METADATA)}"
+        )
+    end = 0
+    for name, entry in sorted(table.items(), key=_start):
+        end = _end(name, entry, start=end)
+    if end != rest:
+        raise ReleaseError(f"{ADAPTER} has {rest:,} bytes of numbers; its header speaks of {end:,}")
+    return table
+
+
+def _start(item: tuple[str, Any]) -> int:
+    _, entry = item
+    places = entry.get("data_offsets") if isinstance(entry, dict) else None
+    first = places[0] if isinstance(places, list) and places else None
+    return first if type(first) is int else -1
+
+
+def _end(name: str, entry: object, *, start: int) -> int:
+    """Return where a tensor ends that begins at `start`: no gap, no overlap, no other type."""
+    fault = f"{ADAPTER}: the entry of {name[:80]!r} is none that training writes"
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise ReleaseError(fault)
+    dtype, shape, places = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if dtype not in tuple(_ITEM_BYTES) or not isinstance(shape, list):
+        raise ReleaseError(fault)
+    if not 1 <= len(shape) <= 2 or any(type(size) is not int or size < 1 for size in shape):
+        raise ReleaseError(fault)
+    end = start + _ITEM_BYTES[dtype] * math.prod(shape)
+    if places != [start, end] or any(type(place) is not int for place in places):
+        raise ReleaseError(fault)
+    return end
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("duplicate key")
+    return table
