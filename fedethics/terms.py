@@ -16,6 +16,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +26,10 @@ from fedethics.canonical import Json
 T = TypeVar("T")
 KEY = r"[0-9a-f]{64}"
 NAME = r"[a-z0-9][a-z0-9-]{0,62}"
-TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"
+TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|\+00:00)"
+# Every whole number of a document fits a signed 64-bit integer: databases and arrays hold it.
+_MOST_TOLD = 20
+_SMALLEST, _LARGEST = -(2**63), 2**63 - 1
 SIGNATURE = r"[0-9a-f]{128}"
 _KIND = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
@@ -125,7 +129,10 @@ def parse(cls: type[T], data: bytes, *, what: str, error: Callable[[str], Except
     except ValueError as problem:
         raise error(f"{what} is not canonical JSON ({problem}); was it edited?") from problem
     if found is None or problems:
-        raise error(f"{what} is malformed: {'; '.join(problems)}")
+        # Bytes of strangers come here: the answer stays short whatever they hold.
+        more = len(problems) - _MOST_TOLD
+        told = [*problems[:_MOST_TOLD], *([f"and {more} more"] if more > 0 else [])]
+        raise error(f"{what} is malformed: {'; '.join(told)}")
     return found
 
 
@@ -206,6 +213,9 @@ def _scalar(
     if type(raw) is not kind:
         problems.append(f"{where}: expected {_KIND[kind]}, got {_shown(raw)}")
         return None
+    if type(raw) is int and not _SMALLEST <= raw <= _LARGEST:
+        problems.append(f"{where}: {_figure(raw)} does not fit 64 bits")
+        return None
     if isinstance(raw, float) and not math.isfinite(raw):
         problems.append(f"{where}: must be finite, got {raw}")
         return None
@@ -227,11 +237,21 @@ def _check_text(
     pattern = bounds.get("pattern")
     # Digits of other scripts are no digits of a time or key.
     if pattern and not re.fullmatch(pattern, raw, re.ASCII):
-        problems.append(f"{where}: {raw!r} does not match {pattern}")
+        problems.append(f"{where}: {_shown(raw)} does not match {pattern}")
+    elif pattern and TIME in pattern and raw and not _is_moment(raw):
+        problems.append(f"{where}: {_shown(raw)} is no moment of any calendar")
     check = bounds.get("check")
     fault = check(raw) if check and raw.strip() else ""
     if fault:
         problems.append(f"{where}: {fault}")
+
+
+def _is_moment(raw: str) -> bool:
+    try:
+        datetime.fromisoformat(raw)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_number(

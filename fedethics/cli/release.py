@@ -13,10 +13,10 @@ from rich.text import Text
 
 from fedethics.charter.signing import ROLES
 from fedethics.cli.output import AsJson, Terminal, answer, say, say_json
-from fedethics.errors import EXIT_AWAITING_PEOPLE, EXIT_INTEGRITY
+from fedethics.errors import EXIT_INTEGRITY, EXIT_NOT_CHECKED
 from fedethics.identity import Identity
 from fedethics.release import folder, gate
-from fedethics.release.decision import Decision, decided
+from fedethics.release.decision import EXIT_CODES, Decision, decided
 from fedethics.release.gate import GateReport
 from fedethics.release.rules.rule import Figure, Outcome
 
@@ -43,11 +43,12 @@ _SIGNS: dict[Outcome, str] = {
 def judge_run(run: RunDir, as_json: AsJson = False) -> None:
     """Judge a run again from its evidence.
 
-    Exit code: 0 pass and approved, 3 fail, 4 cannot conclude, 8 pass but not approved yet.
+    Exit code: 0 pass and approved, 3 fail, 4 cannot conclude and withheld, 8 pass but not approved
+    yet, 9 cannot conclude but approved despite that.
     """
     opened = folder.load(run)
     report = gate.judge(opened)
-    decision, _ = decided(opened, report.verdict)
+    decision, void = decided(opened, report.verdict)
     if as_json:
         document = json.loads(gate.encode(report))
         say_json(document | {"state": decision.state})
@@ -55,8 +56,9 @@ def judge_run(run: RunDir, as_json: AsJson = False) -> None:
         console = Terminal()
         show(report, console)
         console.print(Text(decision.sentence), soft_wrap=True)
-    waiting = report.verdict == "pass" and not decision.released
-    raise typer.Exit(EXIT_AWAITING_PEOPLE if waiting else report.exit_code)
+        for sentence in void:
+            console.print(Text(sentence), soft_wrap=True)
+    raise typer.Exit(EXIT_CODES[report.verdict, decision.state])
 
 
 @app.command("approve")
@@ -69,6 +71,14 @@ def approve_run(
         bool,
         typer.Option("--despite-uncertainty", help="Although the gate cannot conclude."),
     ] = False,
+    not_checked: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--not-checked",
+            metavar="WHAT",
+            help="Do without a check that `verify` could not carry out here, such as `pages`.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Approve a release, signed over its manifest. A failed gate can never be approved."""
@@ -81,6 +91,7 @@ def approve_run(
         role=role,
         reason=reason,
         despite_uncertainty=despite_uncertainty,
+        not_checked=not_checked or (),
     )
     _answer_decision(decision, as_json=as_json)
 
@@ -104,14 +115,17 @@ def rewrite(
 def verify_release(run: RunDir, as_json: AsJson = False) -> None:
     """Check hashes, signatures, ledger heads, sums, pages and verdict.
 
-    Exit code: 0, or 6 if any is wrong.
+    Exit code: 0, 6 if any is wrong, or 10 if none is but one could not be checked here.
     """
     # It draws the pages again, to compare them.
     from fedethics.release.verification import verify
 
     checks = verify(run)
+    wrong = any(check.problems for check in checks)
+    undecided = any(check.undecided for check in checks)
     document = {
-        "holds": not any(check.problems for check in checks),
+        "holds": not wrong and not undecided,
+        "not-checked": [thing for check in checks for thing in check.not_checked],
         "checks": [
             {
                 "name": check.name,
@@ -133,8 +147,10 @@ def verify_release(run: RunDir, as_json: AsJson = False) -> None:
                 console.print(Padding(Text(line), (0, 0, 0, 4)))
 
     answer(document, render, as_json=as_json)
-    if not document["holds"]:
+    if wrong:
         raise typer.Exit(EXIT_INTEGRITY)
+    if undecided:
+        raise typer.Exit(EXIT_NOT_CHECKED)
 
 
 def _answer_decision(decision: Decision, *, as_json: bool) -> None:

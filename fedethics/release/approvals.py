@@ -36,6 +36,7 @@ class Approval:
         manifest_sha256: of the manifest that the approval is for.
         pages: the reports and cards as they were written again with this approval in them.
         renderer_sha256: of the code and packages that wrote them (`renderer`).
+        not_checked: what `verify` could not check at the approver's machine, by name.
         signature: by `public_key` over all other fields; empty only while it is being made.
     """
 
@@ -49,6 +50,7 @@ class Approval:
     manifest_sha256: str = term(pattern=KEY)
     pages: tuple[FileHash, ...] = term(default=())
     renderer_sha256: str = term(default="", pattern=f"({KEY})?")
+    not_checked: tuple[str, ...] = term(default=())
     signature: str = term(default="", pattern=f"({SIGNATURE})?")
 
 

@@ -7,6 +7,7 @@ that the charter does not let approve.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from fedethics.release.file_hash import hash_bytes
 from fedethics.release.folder import MANIFEST, Folder, located
 from fedethics.release.gate import GateReport
 from fedethics.release.renderer import renderer_sha256
-from fedethics.release.verification import PLACEMENT, verify
+from fedethics.release.verification import PLACEMENT, Check, verify
 
 
 def approve(
@@ -31,22 +32,36 @@ def approve(
     role: str,
     reason: str,
     despite_uncertainty: bool = False,
+    not_checked: Collection[str] = (),
     approved: datetime | None = None,
 ) -> Decision:
     """Record an approval, signed over the manifest's hash; an earlier one of this key is replaced.
+
+    Args:
+        run_dir: the release.
+        identity: the approver's key.
+        role: as the charter names its holder.
+        reason: why; printed in every report.
+        despite_uncertainty: although the gate cannot conclude.
+        not_checked: checks that `verify` cannot carry out here and that the approver does without,
+            by their topics, such as "pages".
+        approved: when; now, if not given.
 
     Returns:
         Where the release stands now.
 
     Raises:
         ApprovalRefused: the release does not verify, its gate failed or cannot conclude (without
-            `despite_uncertainty`), the key may not approve, or no reason is given.
+            `despite_uncertainty`), something of it cannot be checked here and is not named in
+            `not_checked`, the key may not approve, or no reason is given.
         ReleaseError: a file is missing or malformed, or cannot be written.
     """
     opened = folder.load(run_dir)
     judged = gate.judge(opened)
     signer = _signer(opened, identity, role)
-    _require_approvable(opened, judged, reason=reason, despite_uncertainty=despite_uncertainty)
+    _require_verdict(judged, despite_uncertainty=despite_uncertainty)
+    _require_reason(reason)
+    unseen = _require_verified(verify(opened.path), not_checked)
     made = Approval(
         role=signer.role,
         name=signer.name,
@@ -57,6 +72,7 @@ def approve(
         reason=" ".join(reason.split()),
         manifest_sha256=durable.file_sha256(run_dir / MANIFEST),
         renderer_sha256=renderer_sha256(),
+        not_checked=unseen,
     )
     before, _ = decided(opened, judged.verdict)
     kept = tuple(one for one in before.approvals if one.public_key != made.public_key)
@@ -83,9 +99,7 @@ def _signer(opened: Folder, identity: Identity, role: str) -> Signer:
     )
 
 
-def _require_approvable(
-    opened: Folder, judged: GateReport, *, reason: str, despite_uncertainty: bool
-) -> None:
+def _require_verdict(judged: GateReport, *, despite_uncertainty: bool) -> None:
     if judged.verdict == "fail":
         failed = ", ".join(rule.name for rule in judged.rules if rule.verdict == "fail")
         raise ApprovalRefused(
@@ -99,6 +113,9 @@ def _require_approvable(
             "of its own: read the report, then give --despite-uncertainty and say in --reason why. "
             "Nothing was recorded"
         )
+
+
+def _require_reason(reason: str) -> None:
     if not reason.strip():
         raise ApprovalRefused(
             "--reason is empty; it is printed in every report. Nothing was recorded"
@@ -107,9 +124,18 @@ def _require_approvable(
     unfit = texts.fault(reason, prose=True)
     if unfit:
         raise ApprovalRefused(f"--reason {unfit}. Nothing was recorded")
+
+
+def _require_verified(checks: Sequence[Check], not_checked: Collection[str]) -> tuple[str, ...]:
+    """Refuse what is wrong, and what was not checked unless it is named; return all of the latter.
+
+    Args:
+        checks: of the whole release.
+        not_checked: topics of checks that the approver does without.
+    """
     problems = [
         problem
-        for check in verify(opened.path)
+        for check in checks
         if check.name != PLACEMENT  # an approval that was cut short is completed by this one
         for problem in check.problems
     ]
@@ -117,3 +143,21 @@ def _require_approvable(
         raise ApprovalRefused(
             "the release does not verify, so nothing was recorded: " + " ".join(problems)
         )
+    topics = [check.topic for check in checks if check.undecided]
+    unseen = tuple(thing for check in checks for thing in check.not_checked)
+    left = [topic for topic in topics if topic not in not_checked]
+    if left:
+        options = " ".join(f"--not-checked {topic}" for topic in left)
+        raise ApprovalRefused(
+            f"not everything could be checked here; not checked: {', '.join(unseen)}. Nobody has "
+            "shown that they are what the evidence gives. Nothing was recorded. Verify with the "
+            "version of fedethics and its packages that wrote them; or read the figures from "
+            f"`fedethics release gate` instead, and approve with {options}, which is recorded"
+        )
+    needless = sorted(set(not_checked) - set(topics))
+    if needless:
+        raise ApprovalRefused(
+            f"--not-checked {', '.join(needless)}: that is no check that was left out here. Left "
+            f"out are: {', '.join(topics) or 'none'}. Nothing was recorded"
+        )
+    return unseen

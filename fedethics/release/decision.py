@@ -14,13 +14,28 @@ from typing import Literal
 
 from fedethics import texts
 from fedethics.charter.model import Charter
-from fedethics.errors import ReleaseError
+from fedethics.errors import (
+    EXIT_AWAITING_PEOPLE,
+    EXIT_CANNOT_CONCLUDE,
+    EXIT_GATE_FAILED,
+    EXIT_OK,
+    EXIT_RELEASED_UNCERTAIN,
+    ReleaseError,
+)
 from fedethics.release import durable
 from fedethics.release.approvals import Approval, approvers, fault, load
 from fedethics.release.folder import ADAPTER_DIR, MANIFEST, WITHHELD, Folder
 from fedethics.release.rules.rule import Outcome
 
 State = Literal["released", "awaiting approval", "withheld"]
+# What a scheduler learns of a release: each standing that there is, and no other.
+EXIT_CODES: dict[tuple[Outcome, State], int] = {
+    ("pass", "released"): EXIT_OK,
+    ("pass", "awaiting approval"): EXIT_AWAITING_PEOPLE,
+    ("cannot conclude", "released"): EXIT_RELEASED_UNCERTAIN,
+    ("cannot conclude", "withheld"): EXIT_CANNOT_CONCLUDE,
+    ("fail", "withheld"): EXIT_GATE_FAILED,
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +135,10 @@ def _missing(charter: Charter, approvals: Sequence[Approval]) -> tuple[str, ...]
     return (" or ".join(signer.label for signer in approvers(charter)),)
 
 
+def _unseen(approval: Approval) -> str:
+    return f", with {', '.join(approval.not_checked)} not checked" if approval.not_checked else ""
+
+
 def _sentence(
     state: State, verdict: Outcome, approvals: Sequence[Approval], missing: Sequence[str]
 ) -> str:
@@ -127,7 +146,7 @@ def _sentence(
         return "Withheld: a failed gate cannot be approved by anyone."
     given = " ".join(
         f"{one.role} {one.name} approved it on {one.approved[:10]}"
-        f"{', despite the uncertainty' if one.despite_uncertainty else ''}: "
+        f"{', despite the uncertainty' if one.despite_uncertainty else ''}{_unseen(one)}: "
         f"“{texts.in_line(one.reason)}”"
         for one in approvals
     )

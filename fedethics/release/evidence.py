@@ -22,6 +22,10 @@ from fedethics.terms import KEY, NAME, SIGNATURE, TIME, term
 
 # One of the protocol's own words, such as "record" or "masked-update".
 _WORD = r"[a-z][a-z -]{0,39}"
+# An opened count is a number of units with its noise, and floats hold it exactly.
+_LARGEST = 2**53
+# Products of a few of them stay finite.
+_MOST_NOISE = 1e30
 SUM = Literal["update", "progress", "fairness", "steering", "audit"]
 
 
@@ -56,11 +60,11 @@ class Plan:
     steps: int = term(at_least=0)
     training_epsilon: float | None = term(default=None, above=0)
     evaluation_epsilon: float | None = term(default=None, above=0)
-    counts_std: float = term(at_least=0)
-    histogram_std: float = term(at_least=0)
-    progress_std: float = term(at_least=0)
-    effects_std: float = term(default=0.0, at_least=0)
-    flips_std: float = term(default=0.0, at_least=0)
+    counts_std: float = term(at_least=0, at_most=_MOST_NOISE)
+    histogram_std: float = term(at_least=0, at_most=_MOST_NOISE)
+    progress_std: float = term(at_least=0, at_most=_MOST_NOISE)
+    effects_std: float = term(default=0.0, at_least=0, at_most=_MOST_NOISE)
+    flips_std: float = term(default=0.0, at_least=0, at_most=_MOST_NOISE)
     training_trust_mode: str = term(pattern=_WORD)
     evaluation_trust_mode: str = term(pattern=_WORD)
 
@@ -75,8 +79,8 @@ class Steering:
     """
 
     round: int = term(at_least=1)
-    counts: tuple[int, ...] = term()
-    variance: float = term(at_least=0)
+    counts: tuple[int, ...] = term(at_least=-_LARGEST, at_most=_LARGEST)
+    variance: float = term(at_least=0, at_most=_MOST_NOISE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,8 +93,8 @@ class Progress:
     """
 
     round: int = term(at_least=0)
-    counts: tuple[int, ...] = term()
-    variance: float = term(at_least=0)
+    counts: tuple[int, ...] = term(at_least=-_LARGEST, at_most=_LARGEST)
+    variance: float = term(at_least=0, at_most=_MOST_NOISE)
 
     def problems(self) -> list[str]:
         """Four counts, no more and no fewer."""
@@ -185,16 +189,16 @@ class Evidence:
     versions: tuple[Package, ...] = term(nonempty=True)
     test_mode: bool = term()
     plan: Plan = term()
-    counts: tuple[int, ...] = term(nonempty=True)
-    histogram: tuple[int, ...] = term(nonempty=True)
-    explanation: tuple[int, ...] = term(default=())
-    counts_variance: float = term(at_least=0)
-    histogram_variance: float = term(at_least=0)
-    effects_variance: float = term(default=0.0, at_least=0)
-    flips_variance: float = term(default=0.0, at_least=0)
+    counts: tuple[int, ...] = term(nonempty=True, at_least=-_LARGEST, at_most=_LARGEST)
+    histogram: tuple[int, ...] = term(nonempty=True, at_least=-_LARGEST, at_most=_LARGEST)
+    explanation: tuple[int, ...] = term(default=(), at_least=-_LARGEST, at_most=_LARGEST)
+    counts_variance: float = term(at_least=0, at_most=_MOST_NOISE)
+    histogram_variance: float = term(at_least=0, at_most=_MOST_NOISE)
+    effects_variance: float = term(default=0.0, at_least=0, at_most=_MOST_NOISE)
+    flips_variance: float = term(default=0.0, at_least=0, at_most=_MOST_NOISE)
     progress: tuple[Progress, ...] = term(default=())
     steering: tuple[Steering, ...] = term(default=())
-    audit: tuple[int, ...] = term(default=())
+    audit: tuple[int, ...] = term(default=(), at_least=-_LARGEST, at_most=_LARGEST)
     rounds: tuple[OpenedSum, ...] = term()
     receipts: tuple[SignedReceipt, ...] = term(default=())
     countersignatures: tuple[Countersignature, ...] = term(default=())

@@ -10,6 +10,7 @@ The adapter lies in adapter/ only when it is released; until then it lies in wit
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +97,20 @@ def load(path: Path) -> Folder:
         evidence=found,
         evidence_sha256=canonical.sha256_hex(evidence_bytes),
         tables=_tables(charter, found),
+    )
+
+
+def with_evidence(opened: Folder, found: Evidence) -> Folder:
+    """Return the same run with other evidence: what a reader would judge if it lay there.
+
+    Raises:
+        ReleaseError: its tables do not have the size that the charter's layout says.
+    """
+    return dataclasses.replace(
+        opened,
+        evidence=found,
+        evidence_sha256=canonical.sha256_hex(evidence.encode(found)),
+        tables=_tables(opened.charter, found),
     )
 
 

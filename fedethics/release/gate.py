@@ -29,6 +29,9 @@ NOT_COVERED = (
     "it, and their approval is recorded apart",
     "that the adapter follows from the opened sums of updates: no rule computes the server's steps "
     "again",
+    "what only the coordinator says: which code, packages and seeds it ran, when the run ended, "
+    "and why a site dropped out; no verdict rests on them. When the run began is held to the "
+    "sites' receipts, within an hour",
     "that each site's records are what its signed receipt says: only the site can see them",
 )
 
@@ -51,7 +54,7 @@ class GateReport:
 
     @property
     def exit_code(self) -> int:
-        """0 pass, 3 fail, 4 cannot conclude."""
+        """Of the verdict alone: 0 pass, 3 fail, 4 cannot conclude (with approvals: `decision`)."""
         return EXIT_CODES[self.verdict]
 
 

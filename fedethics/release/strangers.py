@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from fedethics import plain_file
+from fedethics import plain_file, texts
 from fedethics.release import durable
 from fedethics.release.folder import (
     ADAPTER,
@@ -64,7 +64,7 @@ def _at_the_top(run_dir: Path, names: Collection[str]) -> Iterator[str]:
     files, folders = RELEASED | WORKING, FOLDERS | WORKPLACES
     spelled = {_folded(name): name for name in files | folders}
     for name in sorted(names):
-        path, shown = run_dir / name, _shown(name)
+        path, shown = run_dir / name, texts.printed(name)
         if name in files:
             unfit = plain_file.fault(path, limit=durable.FILE_LIMIT)
             if unfit:
@@ -93,8 +93,8 @@ def _with_the_adapter(run_dir: Path, root: Path) -> Iterator[str]:
         path = waiting.pop()
         looked_at += 1
         if looked_at > _MOST_LISTED:
-            raise _Unlistable(f"{_shown(root.name)} holds more than {_MOST_LISTED} files")
-        where = _shown(path.relative_to(run_dir).as_posix())
+            raise _Unlistable(f"{texts.printed(root.name)} holds more than {_MOST_LISTED} files")
+        where = texts.printed(path.relative_to(run_dir).as_posix())
         if _is_folder(path):
             if path not in folders:
                 yield f"{where} does not belong to the release; remove it."
@@ -130,8 +130,3 @@ def _is_folder(path: Path) -> bool:
 def _folded(name: str) -> str:
     """Return a name as file systems see it that ignore case and the forms of Unicode."""
     return unicodedata.normalize("NFKC", name).casefold()
-
-
-def _shown(name: str) -> str:
-    """Return a name that we did not choose, without what would move a terminal's cursor."""
-    return name if name.isascii() and name.isprintable() else ascii(name)

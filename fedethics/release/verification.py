@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedethics import canonical, terms
+from fedethics import canonical, plain_file, terms
 from fedethics.charter.signing import standing
 from fedethics.errors import LedgerError, LedgerTampered, ReleaseError
 from fedethics.privacy.ledger.verify import verify_files
@@ -19,6 +20,9 @@ from fedethics.release.rules.privacy import receipt_faults
 from fedethics.release.rules.signatures import SIMULATED, UNWATCHED
 from fedethics.release.witness import Heads, countersignature_faults
 
+# 10 years of daily runs have some 200 MB.
+_LEDGER_LIMIT = 4 * 1024 * 1024 * 1024
+PAGES_TOPIC = "pages"
 PLACEMENT = "the adapter lies where the decision says"
 
 
@@ -28,12 +32,19 @@ class Check:
 
     Attributes:
         note: what the check could not see, or what its holding means; may be empty.
-        undecided: whether it could not be carried out here; `note` says why.
+        not_checked: what it left out, by name: files that cannot be written again here, ledgers
+            that do not lie here.
+        topic: the word by which an approver does without this check; of those that can be
+            `undecided`.
+        undecided: whether it could not be carried out here, though the release claims that it can;
+            `note` says why.
     """
 
     name: str
     problems: tuple[str, ...]
     note: str = ""
+    not_checked: tuple[str, ...] = ()
+    topic: str = ""
     undecided: bool = False
 
 
@@ -99,9 +110,16 @@ def _pages(opened: Folder, judged: GateReport, decision: Decision) -> Check:
     note = (
         f"NOT CHECKED: {', '.join(other)} cannot be written again here byte for byte: another "
         "version of fedethics, its packages or Python wrote them, it is said. Do not rely on their "
-        " words: `fedethics release gate` gives the verdict."
+        "words: `fedethics release gate` gives the verdict."
     )
-    return Check(name=name, problems=(), note=note, undecided=True)
+    return Check(
+        name=name,
+        problems=(),
+        note=note,
+        not_checked=tuple(other),
+        topic=PAGES_TOPIC,
+        undecided=True,
+    )
 
 
 def _renderer(run_dir: Path, decision: Decision) -> str:
@@ -136,8 +154,11 @@ def _ledger_heads(opened: Folder) -> Check:
         if member is None:
             continue  # told by the receipts' own check
         ledger = opened.path / "sites" / member.site / "ledger.db"
-        if not ledger.is_file():
+        if not os.path.lexists(ledger):
             absent.append(member.site)
+            continue
+        if unfit := _unfit_ledger(ledger):
+            problems.append(f"{member.site}: {unfit}.")
             continue
         receipt = canonical.encode(terms.document(signed))
         try:
@@ -149,7 +170,20 @@ def _ledger_heads(opened: Folder) -> Check:
         if absent
         else ""
     )
-    return Check(name="ledger heads", problems=tuple(problems), note=note)
+    return Check(
+        name="ledger heads",
+        problems=tuple(problems),
+        note=note,
+        not_checked=tuple(f"the ledger of {site}" for site in absent),
+    )
+
+
+def _unfit_ledger(ledger: Path) -> str:
+    """Return why a ledger that lies here is not opened, or ""; a link would lead out of here."""
+    if any(path.is_symlink() for path in (ledger.parent, ledger.parent.parent)):
+        return f"{ledger.parent} is reached by a link; its ledger was not opened"
+    unfit = plain_file.fault(ledger, limit=_LEDGER_LIMIT)
+    return unfit and f"ledger.db {unfit}"
 
 
 def _countersigned(opened: Folder) -> Check:

@@ -97,6 +97,7 @@ class Stage:
             site=site,
             run_id=RUN,
             charter_hash=document.hash_of(self.charter),
+            began="2026-01-02T03:04:09+00:00",
             issued="2026-01-02T03:09:05+00:00",
             unit="record",
             neighbouring="add-or-remove-one",

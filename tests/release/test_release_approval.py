@@ -6,21 +6,26 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 from typer.testing import CliRunner
 
+from fedethics import canonical, terms
 from fedethics.charter.ethics_terms import Stakeholder
 from fedethics.charter.signing import sign
 from fedethics.cli.release import app
 from fedethics.errors import ApprovalRefused, ReleaseError
 from fedethics.identity import Identity
-from fedethics.release import approvals, folder, gate, manifest
+from fedethics.release import approvals, durable, folder, gate, manifest
 from fedethics.release.approve import approve
-from fedethics.release.decision import decided
+from fedethics.release.decision import EXIT_CODES, decide, decided
 from fedethics.release.publish import publish, rewrite_reports
+from fedethics.release.rules.rule import Outcome
+from fedethics.release.signed_file import sign_file
 from fedethics.release.verification import verify
-from tests.release.conftest import lay_out
+from tests.release.conftest import SITES, lay_out
 
 REASON = "advice to a cardiologist only; reviewed on 3 January"
 
@@ -88,7 +93,8 @@ def test_what_cannot_be_concluded_needs_a_decision_of_its_own(stage, release):
     assert decision.released and "despite the uncertainty" in decision.sentence
     assert _problems(release) == {}
     # The verdict stays what the evidence gives.
-    assert CliRunner().invoke(app, ["gate", str(release)]).exit_code == 4
+    assert gate.examine(release).verdict == "cannot conclude"
+    assert CliRunner().invoke(app, ["gate", str(release)]).exit_code == 9
 
 
 def test_nobody_can_approve_a_failed_gate(stage, heart, lay):
@@ -238,3 +244,133 @@ def test_the_command_approves_with_a_key_file_and_exits_5_when_refused(stage, pa
     done = CliRunner().invoke(app, [*arguments, "--role", "coordinator", "--json"])
     assert done.exit_code == 0
     assert json.loads(done.output)["state"] == "released"
+
+
+ZEROS = "00" * 32
+
+
+def _by_another_renderer(run, stage, **pages):
+    """Let the coordinator sign other pages, as written by a renderer that nobody has."""
+    for name, text in pages.items():
+        folder.located(run, folder.PAGES[int(name[1:])]).write_text(text)
+    made = manifest.write_manifest(run, stage.coordinator)
+    forged = dataclasses.replace(made, renderer_sha256=ZEROS)
+    durable.write(run / folder.MANIFEST, canonical.encode(terms.document(forged)))
+    sign_file(
+        run / folder.MANIFEST, run / folder.SIGNATURE, identity=stage.coordinator,
+        purpose="release-manifest",
+    )  # fmt: skip
+
+
+def test_pages_that_were_not_checked_are_approved_only_by_name_and_on_record(stage, passed):
+    _by_another_renderer(passed, stage, p1="<script>all is well</script>", p2="x")
+    with pytest.raises(ApprovalRefused, match="--not-checked pages") as refusal:
+        approve(passed, stage.coordinator, role="coordinator", reason=REASON)
+    # Each thing by its name: both pages, and the ledgers, which do not lie here.
+    names = [folder.PAGES[1], folder.PAGES[2], *(f"the ledger of {site}" for site in SITES)]
+    assert all(name in str(refusal.value) for name in names)
+    assert not (passed / "approvals.json").exists() and _state(passed) == "awaiting approval"
+    decision = approve(
+        passed, stage.coordinator, role="coordinator", reason=REASON, not_checked=["pages"]
+    )
+    (made,) = approvals.load(passed)
+    assert set(made.not_checked) == set(names)
+    assert decision.released and f"{folder.PAGES[1]}" in decision.sentence
+    # The approver's own version wrote the pages anew: they hold, and say what was not checked.
+    assert _problems(passed) == {} and "<script>" not in (passed / "report.html").read_text()
+    assert "not checked" in (passed / "report.html").read_text()
+
+
+def test_what_was_not_checked_cannot_be_taken_out_of_an_approval(stage, passed):
+    _by_another_renderer(passed, stage, p1="x")
+    approve(passed, stage.coordinator, role="coordinator", reason=REASON, not_checked=["pages"])
+    (made,) = approvals.load(passed)
+    approvals.write([dataclasses.replace(made, not_checked=())], passed)
+    assert "does not bear that signature" in _problems(passed)["approvals hold"][0]
+
+
+@pytest.mark.parametrize("named", [["page"], ["pages", "ledgers"], ["ledger heads"], [""]])
+def test_a_check_is_left_out_only_by_its_own_word_and_only_if_it_was(stage, passed, named):
+    with pytest.raises(ApprovalRefused, match="no check that was left out"):
+        approve(passed, stage.coordinator, role="coordinator", reason=REASON, not_checked=["pages"])
+    _by_another_renderer(passed, stage, p1="x")
+    with pytest.raises(ApprovalRefused):
+        approve(passed, stage.coordinator, role="coordinator", reason=REASON, not_checked=named)
+    assert not (passed / "approvals.json").exists()
+
+
+def test_every_check_that_leaves_something_out_can_be_named_and_is_told_by_verify(stage, passed):
+    _by_another_renderer(passed, stage, p0="x")
+    result = CliRunner().invoke(app, ["verify", str(passed), "--json"])
+    told = json.loads(result.output)
+    assert result.exit_code == 10 and not told["holds"]
+    assert "adapter/README.md" in told["not-checked"]
+    assert all(check.topic and check.not_checked for check in verify(passed) if check.undecided)
+    # What is wrong counts more than what was not checked.
+    (passed / "metrics.jsonl").write_text("changed")
+    assert CliRunner().invoke(app, ["verify", str(passed)]).exit_code == 6
+
+
+# Every verdict of the gate with every standing of its approvals, and what a scheduler is told.
+STANDINGS = {
+    ("pass", "none"): 8,
+    ("pass", "of one role of two"): 8,
+    ("pass", "void"): 8,
+    ("pass", "whole"): 0,
+    ("cannot conclude", "none"): 4,
+    ("cannot conclude", "of one role of two"): 4,
+    ("cannot conclude", "void"): 4,
+    ("cannot conclude", "without saying despite"): 4,
+    ("cannot conclude", "whole"): 9,
+    ("fail", "none"): 3,
+    ("fail", "of one role of two"): 3,
+    ("fail", "void"): 3,
+    ("fail", "whole"): 3,
+}
+
+
+@pytest.mark.parametrize(("verdict", "given"), STANDINGS)
+def test_each_verdict_with_each_standing_of_its_approvals_has_its_exit_code(
+    stage, lay, monkeypatch, verdict, given
+):
+    watched, keys = _watched(stage, "ethicist", "legal")
+    run = lay(watched, watched.evidence())
+    (run / folder.MANIFEST).write_bytes(b"x")
+    digest = durable.file_sha256(run / folder.MANIFEST)
+    judged = dataclasses.replace(gate.examine(run), verdict=verdict)
+    monkeypatch.setattr(gate, "judge", lambda _opened: judged)
+    roles = {"none": (), "of one role of two": ("legal",)}.get(given, ("ethicist", "legal"))
+    approvals.write(
+        [
+            approvals.signed(
+                approvals.Approval(
+                    role=role, name=f"the {role}", public_key=keys[role].public_key,
+                    approved="2026-01-03T00:00:00+00:00", verdict=verdict, reason=REASON,
+                    despite_uncertainty=given != "without saying despite",
+                    manifest_sha256=ZEROS if given == "void" else digest,
+                ),
+                keys[role],
+            )
+            for role in roles
+        ],
+        run,
+    )  # fmt: skip
+    result = CliRunner().invoke(app, ["gate", str(run)])
+    assert result.exit_code == STANDINGS[verdict, given], result.output
+    state = decided(folder.load(run), verdict)[0].state
+    assert (result.exit_code in {0, 9}) == (state == "released")
+
+
+def test_no_two_standings_share_an_exit_code_and_each_is_documented():
+    assert set(EXIT_CODES) == {
+        (verdict, decide(charter, verdict, given).state)
+        for charter in (SimpleNamespace(ethics=SimpleNamespace(approval_by=(), stakeholders=())),)
+        for verdict in get_args(Outcome)
+        for given in ((), (SimpleNamespace(role="x", name="x", approved="2026", reason="x",
+                                           despite_uncertainty=True, not_checked=()),))
+    }  # fmt: skip
+    assert len(set(EXIT_CODES.values())) == len(EXIT_CODES)
+    for page in ("release.md", "errors.md"):
+        text = (Path(__file__).parents[2] / "docs" / page).read_text()
+        for code in {*EXIT_CODES.values(), 6, 10}:
+            assert f"| {code} |" in text, (page, code)

@@ -22,7 +22,7 @@ from fedethics.identity import Identity, verify
 from fedethics.privacy.ledger.book import Book
 from fedethics.privacy.ledger.model import RECEIPT_PURPOSE, Charge
 from fedethics.privacy.plan import ReleaseKind
-from fedethics.terms import KEY, NAME, term
+from fedethics.terms import KEY, NAME, TIME, term
 
 Slices = Literal["unchecked", "passed", "failed"]
 
@@ -57,6 +57,8 @@ class Receipt:
     """What one run cost one unit at one site, in the words of the site's ledger.
 
     Attributes:
+        began: when this run was first charged here, by this site's clock.
+        issued: when the receipt was made, by this site's clock.
         training_rounds: rounds charged for training, in ledger order; a redone round stands twice.
         training_epsilon: composed epsilon at `delta` of all that was charged to the training
             records, counts by group among it; absent means infinite.
@@ -71,7 +73,8 @@ class Receipt:
     site: str = term(pattern=NAME)
     run_id: str = term(pattern=NAME)
     charter_hash: str = term(pattern=KEY)
-    issued: str = term(nonempty=True)
+    began: str = term(default="", pattern=f"({TIME})?")
+    issued: str = term(pattern=TIME)
     unit: str = term(nonempty=True)
     neighbouring: str = term(nonempty=True)
     delta: float = term(above=0, below=1)
@@ -128,6 +131,7 @@ def make_receipt(
         site=site,
         run_id=run,
         charter_hash=charter_hash,
+        began=min(charge.time for charge in charges).astimezone(UTC).isoformat(),
         issued=now.astimezone(UTC).isoformat(),
         unit=charter.privacy.unit,
         neighbouring=charter.privacy.neighbouring,
