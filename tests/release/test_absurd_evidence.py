@@ -91,6 +91,8 @@ def test_evidence_that_no_run_writes_ends_in_a_verdict_or_one_error(good, every)
         except ReleaseError as error:
             longest = max(longest, len(str(error)))
             continue
+        if found == opened.evidence:  # a key left out that has its default
+            continue
         judged += 1
         if gate.judge(again).verdict == "pass":
             passed.add(path[0])
@@ -98,10 +100,14 @@ def test_evidence_that_no_run_writes_ends_in_a_verdict_or_one_error(good, every)
     assert passed <= ITS_WORD
 
 
+def _receipt(signed):
+    return receipts.genuine(signed, roster_key=signed.public_key)
+
+
 def test_a_receipt_that_no_ledger_writes_counts_for_nothing_even_with_its_signature(stage, good):
     opened = folder.load(good)
     site, (first, *rest) = SITES[0], opened.evidence.receipts
-    document = json.loads(first.body)
+    document, genuine = json.loads(first.body), _receipt(first)
     passed, judged = set(), 0
     for path, changed in _changes(document):
         try:
@@ -115,6 +121,8 @@ def test_a_receipt_that_no_ledger_writes_counts_for_nothing_even_with_its_signat
                 signature=stage.identities[site].sign(body.encode(), purpose="receipt").hex(),
             )  # fmt: skip
             assert receipts.genuine(forged, roster_key=first.public_key) is None
+            continue
+        if receipt == genuine:  # a key left out that has its default
             continue
         judged += 1
         signed = receipts.from_envelope(sign_receipt(receipt, stage.identities[site]))
