@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from fedethics.charter.ethics_terms import Stakeholder
 from fedethics.charter.signing import sign
 from fedethics.identity import Identity
-from fedethics.release import gate
+from fedethics.privacy.ledger.receipt import sign_receipt
+from fedethics.release import gate, receipts
 from fedethics.release.publish import publish
 from fedethics.release.verification import verify
 
@@ -80,3 +83,58 @@ def test_a_stranger_among_the_signers_fails(stage, heart, lay):
     stranger = dataclasses.replace(first, public_key=Identity.generate().public_key)
     rule = _rule(gate.examine(lay(stage, _with(heart, (stranger, *rest)))))
     assert rule.verdict == "fail" and "no such signer" in rule.sentence
+
+
+def _began(stage, heart, moments):
+    """Evidence in which each site says by its receipt when it was first charged."""
+    told = {
+        one.public_key: receipts.genuine(one, roster_key=one.public_key) for one in heart.receipts
+    }
+    signed = []
+    for (key, receipt), began in zip(told.items(), moments, strict=True):
+        assert receipt is not None
+        site = stage.identities[receipt.site]
+        assert site.public_key == key
+        changed = dataclasses.replace(receipt, began=began)
+        signed.append(receipts.from_envelope(sign_receipt(changed, site)))
+    return dataclasses.replace(heart, receipts=tuple(signed))
+
+
+DAY = "2026-01-01T{}+00:00"  # the charter was signed at its midnight
+
+
+@pytest.mark.parametrize(
+    ("started", "began", "outcome"),
+    [
+        # As the coordinator's clock and the sites' say: signed first, then charged.
+        (DAY.format("00:00:00"), DAY.format("00:00:01"), "pass"),
+        # The coordinator may write any beginning; the sites' receipts hold it and the signatures.
+        ("9999-01-01T00:00:00Z", DAY.format("00:00:01"), "fail"),
+        ("9999-01-01T00:00:00Z", "2025-12-31T12:00:00+00:00", "fail"),
+        (DAY.format("00:00:00"), "2025-12-31T22:59:59+00:00", "fail"),
+        ("2025-12-31T23:59:59Z", DAY.format("00:00:01"), "fail"),
+        # Clocks may be an hour apart, and no more.
+        (DAY.format("00:00:00"), "2025-12-31T23:00:01+00:00", "pass"),
+        (DAY.format("01:00:00"), DAY.format("00:00:01"), "pass"),
+        (DAY.format("01:00:02"), DAY.format("00:00:01"), "fail"),
+        ("2026-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "fail"),
+        ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "fail"),
+        # Who does not say it leaves it open.
+        (DAY.format("00:00:00"), "", "cannot conclude"),
+    ],
+)
+def test_signed_before_the_run_is_held_to_when_the_sites_were_first_charged(
+    stage, heart, lay, started, began, outcome
+):
+    later = "2026-01-01T06:00:00+00:00"
+    found = dataclasses.replace(
+        _began(stage, heart, [later, began, later, later]), started=started,
+        finished="9999-12-31T00:00:00Z",
+    )  # fmt: skip
+    rule = _rule(gate.examine(lay(stage, found)))
+    assert rule.verdict == outcome, rule.sentence
+
+
+def test_a_run_that_ended_before_it_began_fails(stage, heart, lay):
+    found = dataclasses.replace(heart, finished="2026-01-02T03:04:04Z")
+    assert "before it began" in _rule(gate.examine(lay(stage, found))).sentence

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
@@ -27,6 +28,7 @@ from fedethics.release.signed_file import sign_file
 from fedethics.release.verification import verify
 from tests.release.conftest import SITES, lay_out
 
+BEFORE = datetime(2026, 1, 1, tzinfo=UTC)
 REASON = "advice to a cardiologist only; reviewed on 3 January"
 
 
@@ -160,12 +162,9 @@ def test_stakeholders_approve_where_the_charter_names_them_and_each_role_must(st
     found = watched.evidence(records=20_000, skill=3.2)
     signatures = (
         *found.charter_signatures,
-        *(sign(watched.charter, key, role=role, signed=None) for role, key in keys.items()),
+        *(sign(watched.charter, key, role=role, signed=BEFORE) for role, key in keys.items()),
     )
-    # The stakeholders sign now, so the run begins after that.
-    found = dataclasses.replace(
-        found, charter_signatures=signatures, started="2099-01-01T00:00:00Z"
-    )
+    found = dataclasses.replace(found, charter_signatures=signatures)
     run = lay(watched, found)
     publish(run, stage.coordinator)
     with pytest.raises(ApprovalRefused, match="may not approve"):
