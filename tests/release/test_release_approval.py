@@ -23,7 +23,7 @@ from fedethics.release import approvals, durable, folder, gate, manifest
 from fedethics.release.approve import approve
 from fedethics.release.decision import EXIT_CODES, decide, decided
 from fedethics.release.publish import publish, rewrite_reports
-from fedethics.release.rules.rule import Outcome
+from fedethics.release.rules.rule import Outcome, overall
 from fedethics.release.signed_file import sign_file
 from fedethics.release.verification import verify
 from tests.release.conftest import SITES, lay_out
@@ -364,7 +364,7 @@ def test_no_two_standings_share_an_exit_code_and_each_is_documented():
     assert set(EXIT_CODES) == {
         (verdict, decide(charter, verdict, given).state)
         for charter in (SimpleNamespace(ethics=SimpleNamespace(approval_by=(), stakeholders=())),)
-        for verdict in get_args(Outcome)
+        for verdict in {overall([SimpleNamespace(verdict=one)]) for one in get_args(Outcome)}
         for given in ((), (SimpleNamespace(role="x", name="x", approved="2026", reason="x",
                                            despite_uncertainty=True, not_checked=()),))
     }  # fmt: skip
