@@ -55,7 +55,7 @@ def spoilt(charter: str) -> Crafted:
     """Return messages with bodies that nobody could have meant."""
     noise = os.urandom(1000)
     names = ("open", "adapter", "epoch", "roster", "joined", "forward", "survivors", "proof")
-    bodies = dict.fromkeys((*names, "result", "slice", "heads", "steering"), noise)
+    bodies = dict.fromkeys((*names, "result", "slice", "heads", "steering", "missed"), noise)
     found: Crafted = {}
     for action in Action:
         if action is not Action.RECEIPT:  # which takes no body
