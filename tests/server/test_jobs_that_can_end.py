@@ -117,6 +117,7 @@ class Here:
                 survivors=SITES,
                 dropped=(),
                 sum_sha256="0" * 64,
+                session="1" * 64,
             )
             for task, number in self.every[:committed]
         )
@@ -205,6 +206,7 @@ def test_a_site_that_came_after_a_training_sum_is_asked_for_counts_only():
         survivors=without,
         dropped=(),
         sum_sha256="0" * 64,
+        session="1" * 64,
     )
     found = {
         task: cohort_of(task, 2, charter=CHARTERS[1], enrolled=SITES, opened=(before,))
