@@ -58,7 +58,7 @@ def test_one_false_sum_told_to_all_is_caught_by_each_who_then_refuses_the_run(
 ):
     stage = quick.copy()
     lies_about(tasks.UPDATE, 1)
-    with pytest.raises(RunError, match="the update sum of round 2 could not be opened"):
+    with pytest.raises(RunError, match=r"takes no further part in it \(FE603\)"):
         quick.run(stage)
     for site in SITES:
         (caught,) = [entry for entry in _log(stage, site) if entry["event"] == "false-sum"]
