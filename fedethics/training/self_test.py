@@ -25,7 +25,7 @@ from fedethics.training.clipping import clipped_sum, integer_sum
 from fedethics.training.dp_sgd import private_mean, site_of, train_round
 from fedethics.training.engines import ENGINES, gradients_of
 from fedethics.training.factors import trained_coordinates
-from fedethics.training.guards import require_read
+from fedethics.training.guards import require_moved_as_told, require_read, told_update
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
 from fedethics.training.records_apart import away_from_zero
@@ -38,6 +38,8 @@ _GRADIENT_TOLERANCE = 1e-3
 # on a GPU attention's backward pass adds in any order, and its roundings may fall otherwise.
 _ENGINE_TOLERANCE = 1e-4
 _ROUNDED_ON_GPU = 3e-2
+# A record alone and one among others may be rounded to bfloat16 otherwise.
+_STEP_ROUNDED = 5e-2
 _NOISE_DRAWS = 20_000
 # A sound machine fails by chance about once in 10^9 self-tests.
 _NOISE_SIGMAS = 6.0
@@ -84,9 +86,9 @@ def self_test(
         _check_coverage(learner)
         error, apart = _check_gradients(learner, few, few_labels)
         _check_clipping(learner, few, few_labels, terms)
+        ratio = _check_noise(learner.size, terms)
         _check_movement(learner, few, few_labels, terms)
         shapes = {learner.shape_of(len(entry)) for entry in activations.hidden}
-    ratio = _check_noise(learner.size, terms)
     return SelfTest(
         records=len(rows),
         gradient_error=error,
@@ -217,6 +219,36 @@ def _check_movement(
         if mask[start:end].any() and not result.update[start:end].any():
             raise TrainingError(f"self-test: {name} did not move in a step; it is not trained")
         start = end
+    _check_moved_as_told(learner, activations, labels, still, mask)
+
+
+def _check_moved_as_told(
+    learner: Learner,
+    activations: Activations,
+    labels: NDArray[np.int8],
+    still: LocalTerms,
+    mask: NDArray[np.bool_],
+) -> None:
+    """Hold a plain step to a loop over records, tensor by tensor (opacus #820)."""
+    vector = away_from_zero(learner)
+    learner.load(vector)
+    told = told_update(
+        _loop(learner, activations, labels), mask,
+        clipping_norm=still.clipping_norm, expected_batch=still.expected_batch,
+    )  # fmt: skip
+    rate = 1.0 / (float(np.abs(told).max()) or 1.0)
+    plain = dataclasses.replace(
+        still, optimizer="sgd", momentum=0.0, weight_decay=0.0, learning_rate=rate, adaptive=None
+    )
+    moved = train_round(
+        learner, vector=vector, activations=activations, labels=labels, terms=plain,
+        noise=NoiseSource.from_os(),
+    )  # fmt: skip
+    rounded = learner.compute.dtype == "bfloat16"
+    require_moved_as_told(
+        moved.update, rate * told, learner.parameters, vector=vector,
+        tolerance=_STEP_ROUNDED if rounded or still.noise == "strict" else _GRADIENT_TOLERANCE,
+    )  # fmt: skip
 
 
 def _check_noise(size: int, terms: LocalTerms) -> float:

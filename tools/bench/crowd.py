@@ -117,7 +117,7 @@ def _run(federation: Federation, forked: list[int]) -> None:
 
 def _children(home: SiteHome) -> tuple[Child, Child]:
     """Return a site's SuperNode and executor, not started."""
-    folder, port = home.path / "node", site_node.free_port()
+    folder = home.path / "node"
     folder.mkdir(mode=0o700)
     secret = folder / "superexec.secret"
     write_secret(secret)
@@ -125,8 +125,8 @@ def _children(home: SiteHome) -> tuple[Child, Child]:
     if table is None:
         sys.exit(f"{home.path} has no [node]")
     return (
-        site_node._supernode(home, table, folder, secret, port),
-        site_node._executor(home, folder, secret, port, True),
+        site_node._supernode(home, table, folder, secret),
+        site_node._executor(home, folder, secret, True),
     )
 
 

@@ -23,10 +23,10 @@ from pathlib import Path
 
 import psutil
 
-from fedethics.deployment.children import Child, installed
-from fedethics.deployment.site_node import free_port
+from fedethics.deployment.children import Child
 from fedethics.site.home import SiteHome
 from tests.deployment.federation import Federation, deploy, stage
+from tests.ports import quiet_port
 
 _LIMIT_S = 3000.0
 
@@ -99,11 +99,11 @@ def _default_node(federation: Federation, name: str) -> Child:
     folder.mkdir(mode=0o700)
     assert home.settings.node is not None
     command = (
-        installed("flower-supernode"),
+        str(Path(sys.executable).parent / "flower-supernode"),
         *("--superlink", home.settings.node.superlink),
         *("--root-certificates", str(home.path / "ca.crt")),
         *("--auth-supernode-private-key", str(home.path / "node.key")),
-        *("--host", "127.0.0.1", "--port", str(free_port())),
+        *("--host", "127.0.0.1", "--port", str(quiet_port())),
         *("--node-config", f'site-home="{home.path}"'),
     )
     own = {"FLWR_HOME": str(folder / "flwr"), "OMP_NUM_THREADS": "1"}
