@@ -204,7 +204,7 @@ def test_a_home_is_not_founded_where_others_could_replace_it(tmp_path):
     (tmp_path / "open").chmod(0o777)
     with pytest.raises(EnrolmentError, match="chmod go-w"):
         found_site(tmp_path / "open" / "site", site="a", data="d.csv")
-    assert list((tmp_path / "open" / "site").iterdir()) == []
+    assert list((tmp_path / "open").rglob("*.*")) == []
 
 
 def test_the_check_has_a_row_with_what_mends_it(home):
