@@ -237,9 +237,9 @@ def _check_text(
     pattern = bounds.get("pattern")
     # Digits of other scripts are no digits of a time or key.
     if pattern and not re.fullmatch(pattern, raw, re.ASCII):
-        problems.append(f"{where}: {_shown(raw)} does not match {pattern}")
+        problems.append(f"{where}: {_brief(raw)} does not match {pattern}")
     elif pattern and TIME in pattern and raw and not _is_moment(raw):
-        problems.append(f"{where}: {_shown(raw)} is no moment of any calendar")
+        problems.append(f"{where}: {_brief(raw)} is no moment of any calendar")
     check = bounds.get("check")
     fault = check(raw) if check and raw.strip() else ""
     if fault:
@@ -277,9 +277,12 @@ def _figure(raw: float) -> str:
 
 
 def _shown(raw: object) -> str:
+    return f"{_KIND.get(type(raw), type(raw).__name__)} {_brief(raw)}"
+
+
+def _brief(raw: object) -> str:
     text = texts.printed(repr(raw), one_line=True)
-    kind = _KIND.get(type(raw), type(raw).__name__)
-    return f"{kind} {text if len(text) <= 60 else text[:57] + '...'}"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _spelled(key: object) -> str:
