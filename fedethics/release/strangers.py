@@ -40,7 +40,8 @@ RELEASED = frozenset(
 # Of the job, beside its release: its log, its committed state, and the lock of its process.
 WORKING = frozenset({"events.jsonl", "state.json", "lock"})
 FOLDERS = frozenset({ADAPTER_DIR, WITHHELD})
-WORKPLACES = frozenset({"coordinator", "protocol", "rounds", "sites", "stakeholders"})
+# Of the job and of a simulation: their own work, which a release may leave behind.
+WORKPLACES = frozenset({"coordinator", "protocol", "rounds", "sites", "stakeholders", "sums"})
 _MOST_LISTED = 1000
 
 

@@ -246,3 +246,18 @@ def test_a_file_swapped_between_look_and_open_is_looked_at_again(tmp_path, monke
     monkeypatch.setattr(plain_file, "fault", swapped)
     with pytest.raises(ReleaseError, match="pipe"):
         plain_file.read(path, ReleaseError)
+
+
+def test_whatever_a_coordinator_keeps_beside_a_release_belongs_there(release):
+    """The names are read from the coordinator's own sources: who adds one must add it there too."""
+    sources = [path.read_text() for path in (Path(__file__).parents[2] / "server").glob("*.py")]
+    text = "\n".join(sources)
+    folders = set(re.findall(r'^FOLDER = "([^"]+)"', text, re.M))
+    folders |= set(re.findall(r'path / "([a-z]+)"\)\.mkdir', text))
+    files = set(re.findall(r'^(?:LOCK|STATE|METRICS|EVENTS) = "([^"]+)"', text, re.M))
+    assert {"protocol", "rounds", "sums"} <= folders and {"lock", "state.json"} <= files
+    for name in folders:
+        (release / name).mkdir()
+    for name in files:
+        (release / name).touch()
+    assert strangers(release) == ()
