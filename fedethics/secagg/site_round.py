@@ -236,6 +236,8 @@ def _read_total(member: Member, session: SessionState, message: Frame) -> NDArra
         raise SecaggAbort("RESULT names other survivors than this site agreed to")
     cohort = session.opening.cohort
     check_present(member, session, survivors, of=cohort, stage="RESULT", listed=False)
+    if session.stage == "shared" and member.name in survivors:
+        raise SecaggAbort("RESULT counts this site among the survivors; it sent no masked vector")
     if len(message.body) != session.spec.body_bytes:
         raise SecaggReject(f"RESULT has {len(message.body)} bytes, not those of its task")
     total = masking.to_integers(message.body, session.spec)

@@ -175,6 +175,9 @@ class SiteHandler:
         with reading_records():
             activations = session.workbench.activations(part)
             self_test(session.workbench.learner, activations, part.labels, terms)
+            # Held-out records too, so that no shape is left to be proven after a charge.
+            held_out = session.workbench.activations(session.workbench.records.held_out)
+            session.workbench.learner.prove(held_out)
         session.journal.record_self_test(charter_hash=charter_hash, run=run, basis=basis)
         self.log.write("self-test passed", run=run)
 

@@ -7,6 +7,7 @@ through the whole network. Elsewhere a record is its token ids, and every step r
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -54,7 +55,9 @@ class Activations:
         by_shape: dict[Shape, list[int]] = {}
         for row in rows.tolist():
             by_shape.setdefault(shape_of(len(self.hidden[row])), []).append(row)
-        for shape in sorted(by_shape, key=lambda one: one.length):
+        # By all of a shape: two may have one length, and their order must not follow from who
+        # else is there, since a person's rows are added in it.
+        for shape in sorted(by_shape, key=dataclasses.astuple):
             chosen = by_shape[shape]
             for start in range(0, len(chosen), shape.used):
                 yield self._shaped(chosen[start : start + shape.used], shape)

@@ -47,12 +47,13 @@ def shape_for(length: int, *, rows: int, positions: int) -> Shape:
         length: of the record.
         rows: of a batch, a multiple of 8: products of other row counts were measured to differ in
             the last place of some rows.
-        positions: most tokens that the model has positions for.
+        positions: most tokens that the model has positions for. A record may be longer, if what
+            is read of it at once is not: of a causal LM's entry, the prompt with either answer.
     """
     padded = _above(length)
     if padded <= positions:
         return Shape(rows=rows, length=padded, used=rows)
-    return Shape(rows=rows, length=max(positions, length), used=rows - 1)
+    return Shape(rows=rows, length=positions, used=rows - 1)
 
 
 def rows_at_once(physical_batch: int, *, device: str) -> int:

@@ -184,7 +184,7 @@ def _of_units(
     rows_of = {unit: np.flatnonzero(site.units == unit) for unit in sampled.tolist()}
     for units in _together(rows_of, together):
         unit_of = {int(row): unit for unit in units for row in rows_of[unit]}
-        # Rows of a person come in the order of their own lengths, then of the file.
+        # Rows of a person come in the order of their own shapes, then of the file.
         sums: dict[int, Tensor] = {}
         for row, gradient in counted(np.concatenate([rows_of[unit] for unit in units])):
             unit = unit_of[row]

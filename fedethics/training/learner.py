@@ -145,7 +145,7 @@ class Learner:
         self.basis_hash = basis_hash(self.prefix_hash, self.model, self.parameters)
         self.lock = threading.RLock()
         self.rows = rows_at_once(charter.training.physical_batch, device=compute.device)
-        if compute.batches == "alone":
+        if compute.batches == "alone" or self._network.mixes_experts:
             self.rows = 1
         self._proven: dict[Shape, bool] = {}
         # What shapes are proven on: nothing that is done to this learner's own layers is on it.
@@ -196,6 +196,10 @@ class Learner:
                 self._pristine.compute = self.compute
                 self._proven[shape] = is_apart(self._pristine, shape)
         return shape if self._proven[shape] else ALONE
+
+    def prove(self, activations: Activations) -> set[Shape]:
+        """Prove the shapes of these records, so that nothing of it is left for later."""
+        return {self.shape_of(len(entry)) for entry in activations.hidden}
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -166,15 +166,21 @@ def _not_finite(model: nn.Module) -> Iterator[str]:
             return
 
 
+def positions(model: nn.Module) -> int | None:
+    """Return the most tokens that the model has a table of positions for; None without a table."""
+    # Roberta and its like begin to count behind the position of padding.
+    tables = [
+        module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Embedding) and name.endswith(_POSITIONS)
+    ]
+    return min(tables, default=None)
+
+
 def _too_few_positions(model: nn.Module, max_tokens: int) -> Iterator[str]:
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Embedding) and name.endswith(_POSITIONS):
-            # Roberta and its like begin to count behind the position of padding.
-            most = module.num_embeddings - (
-                0 if module.padding_idx is None else module.padding_idx + 1
-            )
-            if max_tokens > most:
-                yield (
-                    f"it reads texts of up to {most} tokens, and the charter's model.max-tokens is "
-                    f"{max_tokens}; lower it"
-                )
+    most = positions(model)
+    if most is not None and max_tokens > most:
+        yield (
+            f"it reads texts of up to {most} tokens, and the charter's model.max-tokens is "
+            f"{max_tokens}; lower it"
+        )

@@ -24,10 +24,12 @@ from fedethics.training.activations import Padded
 from fedethics.training.checkpointing import checkpoint_layers
 from fedethics.training.cut import DECODERS, ENCODERS, cut_prefix, keep_first_token_only
 from fedethics.training.guards import refuse_unsupported
-from fedethics.training.loading import Loaded
+from fedethics.training.loading import Loaded, positions
 from fedethics.training.model_files import Quiet
 from fedethics.training.quantisation import quantise_base
 
+# How configurations of mixtures of experts name their number.
+_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 _FROZEN_FACTOR = ".lora_A."
 _HEAD = ".modules_to_save."
 _HEAD_STD = 0.02
@@ -41,6 +43,7 @@ class Network:
         prefix: embeddings and frozen lower layers, or None where the model is not cut.
         first_layer: number of layers in the prefix.
         quantised: digest of the base's weights in eight bits; empty where they are as loaded.
+        positions: most tokens that the model has positions for; 2^30 where it has no table.
         device: where it runs.
         bfloat16: whether matrix products of the trained part are computed in bfloat16.
         checkpointing: whether the trained layers are computed again in the backward pass.
@@ -68,6 +71,8 @@ class Network:
         refuse_unsupported(self.model)
         self._inner = base.model
         self._inner.register_forward_pre_hook(_refuse_inner_loss, with_kwargs=True)
+        # Before the embeddings are cut off; without a table of positions there is no bound.
+        self.positions = positions(base.model) or 1 << 30
         self._body = base.model.base_model
         self._type = base.model.config.model_type
         self._pad_id = pad_id
@@ -85,10 +90,9 @@ class Network:
             self.prefix.to(device)
 
     @property
-    def positions(self) -> int:
-        """Most tokens that the model has positions for; a large number where it has no bound."""
-        most = getattr(self.model.config, "max_position_embeddings", None)
-        return most if isinstance(most, int) and most > 0 else 1 << 30
+    def mixes_experts(self) -> bool:
+        """Whether a layer sends tokens to experts: then products have as many rows as chose one."""
+        return any(getattr(self.model.config, name, 0) for name in _EXPERTS)
 
     def pad(self, sequences: list[Tensor], *, length: int = 0) -> Padded:
         """Pad sequences of ids or of hidden states to one batch, where the model is.

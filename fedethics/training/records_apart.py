@@ -34,10 +34,19 @@ _HOSTILE = (float("nan"), float("inf"), -1e30, 1e30, 1e-40, 0.0)
 def is_apart(learner: Learner, shape: Shape) -> bool:
     """Say whether a record's numbers in a batch of `shape` do not depend on its mates.
 
+    No, where it cannot be tried: where memory is too small for such a batch, for example.
+
     Args:
         learner: of the model, precision and engine that will be used; its vector is replaced.
         shape: with at least two rows.
     """
+    try:
+        return _tried(learner, shape)
+    except (RuntimeError, IndexError, MemoryError):
+        return False
+
+
+def _tried(learner: Learner, shape: Shape) -> bool:
     made = _Made(learner, shape)
     with one_thread():
         learner.load(away_from_zero(learner))

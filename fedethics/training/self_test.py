@@ -88,7 +88,7 @@ def self_test(
         _check_clipping(learner, few, few_labels, terms)
         ratio = _check_noise(learner.size, terms)
         _check_movement(learner, few, few_labels, terms)
-        shapes = {learner.shape_of(len(entry)) for entry in activations.hidden}
+        shapes = learner.prove(activations)
     return SelfTest(
         records=len(rows),
         gradient_error=error,

@@ -242,6 +242,26 @@ def test_a_false_result_is_refused(server, federation, vectors, body, changes, r
     assert_caught(server, "site-00")
 
 
+def test_a_site_that_sent_no_masked_vector_takes_no_result_that_counts_it(
+    server, federation, vectors
+):
+    session = federation.open(SPEC)
+    forward, names = server.shared(session, SPEC, vectors), federation.names
+    for name in names[1:]:
+        session.add_masked(server.ask(name, "mask", forward[name]))
+    survivors = session.survivors()
+    for name in names[1:]:
+        session.add_confirm(server.ask(name, "confirm", survivors[name]))
+    proof = session.proof()
+    for name in names[1:]:
+        session.add_reveal(server.ask(name, "reveal", proof[name]))
+    honest = session.result().message
+    lie = server.forge(honest, kind=Kind.RESULT, survivors=list(names))
+    with pytest.raises(SecaggAbort, match="it sent no masked vector"):
+        server.ask(names[0], "finish", lie)
+    assert_caught(server, names[0])
+
+
 def test_two_different_results_are_a_contradiction(server, federation, vectors):
     session, _ = opened_round(server, vectors)
     honest = session.result().message

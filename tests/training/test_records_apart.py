@@ -7,6 +7,7 @@ cache, in batches of proven shapes and one at a time.
 """
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedethics.policy.compute import Compute
+from fedethics.training import records_apart
 from fedethics.training.activations import Activations
-from fedethics.training.batch_shapes import ALONE
+from fedethics.training.batch_shapes import ALONE, shape_for
 from fedethics.training.clipping import clipped_sum, integer_sum
 from fedethics.training.dp_sgd import site_of
 from fedethics.training.engines import gradients_of
@@ -234,3 +236,70 @@ def test_the_rows_of_a_product_do_not_follow_from_the_mates_answers(tmp_path, mo
         case.gradients(activations, labels.astype(np.int8))
     # Two answers of three tokens and of two, sixteen rows.
     assert rows == {16 * 3}
+
+
+class Told:
+    """Gradients as they are told, in the batches that real records of these lengths come in."""
+
+    def __init__(self, gradients, positions):
+        self.gradients, self.positions, self.size = gradients, positions, gradients.shape[1]
+
+    def each(self, activations, rows, _labels):
+        shape = partial(shape_for, rows=16, positions=self.positions)
+        for batch in activations.batches(rows, shape):
+            yield batch, (self.gradients[batch.rows], torch.zeros(len(batch.rows)))
+
+
+@settings(max_examples=60)
+@given(
+    lengths=st.lists(st.sampled_from([5, 20, 30, 31, 32]), min_size=9, max_size=9),
+    positions=st.sampled_from([32, 33, 64]),
+    noise=st.sampled_from(["fast", "strict"]),
+    order=st.permutations(range(3)),
+)
+def test_a_persons_part_of_a_sum_does_not_depend_on_other_persons(
+    tiny, terms, lengths, positions, noise, order
+):
+    """Three rows each, two of them huge and opposite: the order of adding decides what is left."""
+    learner = tiny(form="both")
+    huge = torch.full((learner.size,), 1e16)
+    small = torch.sin(torch.arange(learner.size))
+    rows = [small, huge, -huge]
+    gradients = torch.stack([rows[place] for _ in range(3) for place in order])
+    activations = Activations(tuple(torch.zeros(length, 2) for length in lengths))
+    persons = np.repeat(np.arange(3), 3)
+    bounded = terms(clipping_norm=0.5, noise=noise, unit="person")
+    site = site_of(
+        learner, Told(gradients, positions), activations, np.zeros(9, dtype=np.int8),
+        units=persons, terms=bounded,
+    )  # fmt: skip
+    add = integer_sum if noise == "strict" else clipped_sum
+    one, rest, everyone = (
+        add(site, np.array(units), terms=bounded).total for units in ([1], [0, 2], [0, 1, 2])
+    )
+    assert torch.equal(everyone - rest, one)
+
+
+def test_a_batch_that_cannot_be_tried_is_not_used(bert, monkeypatch):
+    def too_large(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(records_apart, "_tried", too_large)
+    assert not records_apart.is_apart(bert.learner, shape_for(9, rows=16, positions=64))
+
+
+def test_an_answer_that_reaches_beyond_the_positions_is_no_crash(tmp_path):
+    """Entries hold both answers; what is read at once holds one and fits the table."""
+    folder = save_tiny(tmp_path, "gpt2", task="causal-lm")
+    charter = charter_for(folder, "gpt2", task="causal-lm")  # answers of two tokens and of three
+    charter = dataclasses.replace(
+        charter, model=dataclasses.replace(charter.model, max_tokens=40)
+    )  # as many as the table has
+    learner = Learner(charter, model_dir=folder)
+    assert learner.longest > 40
+    texts = made_up([30, 200, 3, 34, 35, 36, 37, 38])
+    before, after = learner.tokens(texts), learner.tokens(texts[:1] + texts[2:])
+    assert max(map(len, before.hidden)) == learner.longest
+    vector = learner.initial_vector()
+    scores = learner.scores(vector, before), learner.scores(vector, after)
+    np.testing.assert_array_equal(np.delete(scores[0], 1), scores[1])
