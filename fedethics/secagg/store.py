@@ -58,14 +58,10 @@ CREATE TABLE evidence (
     digest TEXT NOT NULL UNIQUE);
 """
 # Version 1 kept no counters: its pending keys go, so joining needs the next attempt of the run.
-_FROM_VERSION_1 = f"""
-BEGIN IMMEDIATE; DROP TABLE epochs; {_EPOCHS_AND_TRUST} PRAGMA user_version = 2; COMMIT;
-"""
+_FROM_VERSION_1 = f"DROP TABLE epochs; {_EPOCHS_AND_TRUST}"
 # Version 2 did not say in which session a round was opened.
-_FROM_VERSION_2 = """
-BEGIN IMMEDIATE; ALTER TABLE rounds ADD COLUMN session TEXT NOT NULL DEFAULT '';
-PRAGMA user_version = 3; COMMIT;
-"""
+_FROM_VERSION_2 = "ALTER TABLE rounds ADD COLUMN session TEXT NOT NULL DEFAULT '';"
+_STEPS = {1: _FROM_VERSION_1, 2: _FROM_VERSION_2}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,13 +118,7 @@ class SiteStore:
             self._create()
         _refuse_if_shared(self._path, remedy="600")
         with self._connected() as connection:
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version == 1:
-                version = 2
-                connection.executescript(_FROM_VERSION_1)
-            if version == 2:
-                version = _SCHEMA_VERSION
-                connection.executescript(_FROM_VERSION_2)
+            version = _brought_up_to_date(connection)
         if version != _SCHEMA_VERSION:
             raise PolicyError(
                 f"secure-aggregation store {path} has version {version}, expected "
@@ -231,6 +221,25 @@ class SiteStore:
         # Sensitive: deleted rows are overwritten with zeros, as far as the file system allows.
         connection.execute("PRAGMA secure_delete = ON")
         return connection
+
+
+def _brought_up_to_date(connection: sqlite3.Connection) -> int:
+    """Bring a store of an older version to this one, all or nothing; return its version then."""
+    if _version(connection) not in _STEPS:
+        return _version(connection)
+    connection.execute("BEGIN IMMEDIATE")
+    # Asked again under the lock: another process of this site may have been first.
+    while (version := _version(connection)) in _STEPS:
+        for statement in _STEPS[version].split(";"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {version + 1}")
+    connection.execute("COMMIT")
+    return version
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
 
 
 def _refuse_if_shared(path: Path, *, remedy: str) -> None:

@@ -375,25 +375,94 @@ def test_a_member_that_left_and_a_charter_of_another_name_revoke_nothing(tmp_pat
 
 # Stores of before
 
+_BACK_TO = {
+    2: "ALTER TABLE rounds DROP COLUMN session;",
+    1: "DROP TABLE revoked; DROP TABLE charters; ALTER TABLE epochs DROP COLUMN counter;"
+    "ALTER TABLE epochs DROP COLUMN expires_s;",
+}
+
+
+def as_of_before(federation, version):
+    """Make the store of site-00 what an older version would have written."""
+    with closing(sqlite3.connect(federation.folder / FIRST / "secagg.sqlite")) as connection:
+        for older in range(2, version - 1, -1):
+            connection.executescript(f"{_BACK_TO[older]} PRAGMA user_version = {older};")
+
+
+def opened_sums(federation):
+    opened = federation.sites[FIRST].opened_rounds("run")
+    assert opened
+    return list(opened)
+
 
 def test_a_store_of_version_1_keeps_what_was_opened_and_forgets_its_keys(tmp_path):
     federation = Federation(tmp_path, 4)
     federation.join()
     full_round(federation, 0)
-    path = tmp_path / FIRST / "secagg.sqlite"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(
-            "DROP TABLE revoked; DROP TABLE charters; ALTER TABLE epochs DROP COLUMN counter;"
-            "ALTER TABLE epochs DROP COLUMN expires_s; PRAGMA user_version = 1;"
-        )
+    before = opened_sums(federation)
+    as_of_before(federation, 1)
     federation.sites[FIRST] = federation.restarted(FIRST)
     assert not any('INTO "epochs"' in line for line in memory_of(federation))
+    assert opened_sums(federation) == [replace(each, session="") for each in before]
     rejoin(federation, "run/1")
     with pytest.raises(SecaggAbort, match="already opened"):
         federation.sites[FIRST].check_open(
             federation.open(SPEC, 0).open_message, specs={SPEC.name: SPEC}
         )
     full_round(federation, 1)
+
+
+def test_a_store_of_version_2_keeps_all_but_does_not_know_old_sessions(tmp_path):
+    federation = Federation(tmp_path, 4)
+    federation.join()
+    full_round(federation, 0)
+    before, roots = opened_sums(federation), roots_on_disk(federation)
+    as_of_before(federation, 2)
+    federation.sites[FIRST] = federation.restarted(FIRST)
+    assert opened_sums(federation) == [replace(each, session="") for each in before]
+    assert roots_on_disk(federation) == roots
+    with pytest.raises(SecaggAbort, match="already opened"):
+        federation.sites[FIRST].check_open(
+            federation.open(SPEC, 0).open_message, specs={SPEC.name: SPEC}
+        )
+    session = federation.open(SPEC, 1)
+    run_round(federation, session, random_vectors(federation.names, SPEC), SPEC)
+    assert [each.session for each in opened_sums(federation)] == ["", session.session_id]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_two_processes_that_open_an_old_store_at_once_both_find_it_migrated(
+    tmp_path, monkeypatch, version
+):
+    federation = Federation(tmp_path, 4)
+    federation.join()
+    full_round(federation, 0)
+    as_of_before(federation, version)
+    path, between = tmp_path / FIRST / "secagg.sqlite", []
+
+    class Overtaken(sqlite3.Connection):
+        """The other process comes first, after this one saw the old version."""
+
+        def overtake(self, sql):
+            if sql.strip().startswith("BEGIN IMMEDIATE") and not between:
+                between.append(sql)
+                SiteStore(path)
+
+        def execute(self, sql, *arguments):
+            self.overtake(sql)
+            return super().execute(sql, *arguments)
+
+        def executescript(self, sql):
+            self.overtake(sql)
+            return super().executescript(sql)
+
+    real = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: real(*a, **k, factory=Overtaken))
+    store = SiteStore(path)
+    monkeypatch.undo()
+    assert len(between) == 1
+    (opened,) = store.opened(charter_hash=federation.terms.charter_hash, run="run")
+    assert opened.cohort == tuple(federation.names)
 
 
 def test_a_member_that_was_renamed_keeps_its_key(tmp_path):
