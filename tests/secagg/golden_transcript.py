@@ -54,7 +54,10 @@ def transcript(folder: Path) -> list[list[str]]:
         for name, message in relay().items():
             sent("coordinator", name, message)
             add(sent(name, "coordinator", getattr(sites[name], action)(message)))
-    sent("coordinator", "all", session.result().message)
+    result = sent("coordinator", "all", session.result().message)
+    for name in names:
+        sites[name].finish(result)
+        session.add_checked(sent(name, "coordinator", sites[name].checked(session.session_id)))
     return lines
 
 
