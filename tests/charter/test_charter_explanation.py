@@ -55,7 +55,7 @@ def test_nothing_is_explained_unless_asked(tmp_path):
         ('columns = ["*"]\nby = "race"', "'race' is not a sensitive feature"),
         ('swap = ["race"]', "'race' is not a sensitive feature"),
         ('swap = ["age_band"]', "which is no category; only a word can be swapped"),
-        ("columns = ['cp']\nlargest-change = 0.0", "above 0"),
+        ("columns = ['cp']\nlargest-change = 0.0", "at least 0.001"),
         ("columns = ['cp']\neffect-ratio = 17", "at most 16"),
     ],
 )

@@ -190,7 +190,7 @@ def test_without_the_whole_roster_no_site_is_charged_since_the_last_tables_need_
 def test_a_site_lost_after_masking_is_in_the_sum_all_the_same(lab):
     calm, stormy = lab.stage(folder="a", noise_seed="7"), lab.stage(folder="b", noise_seed="7")
     lab.run(calm)
-    lab.run(stormy, lost=LosesFromRound("hungary", "query.result", 1))
+    lab.run(stormy, lost=LosesFromRound("hungary", "query.proof", 1))
     assert _sums(calm.run_dir) == _sums(stormy.run_dir)
 
 
