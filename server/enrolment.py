@@ -20,7 +20,7 @@ from server.events import EventLog
 from server.federation import Federation, untaken
 from server.job import Job
 from server.protocol_files import ProtocolFiles
-from server.refusals import of_sites, what_to_do
+from server.refusals import UNJOINED, of_sites, what_to_do
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,13 @@ class Enrolment:
         except (RunError, SecaggAbort) as error:
             why = str(error)
         if why:
-            newcomers: list[Json] = [*sorted(found.keys() - set(before))]
+            came = sorted(found.keys() - set(before))
+            newcomers: list[Json] = [*came]
             self.events.write("enrolment-failed", newcomers=newcomers, why=why)
-            self.federation.refusals.clear()
+            refused = self.federation.refusals
+            kept = {site: refused.get(site, UNJOINED) for site in came}
+            refused.clear()
+            refused.update(kept)  # why a sum lacks them; what members refused is over
             epoch = self._new_epoch()
             members = [found[site] for site in sorted(before)]
             self._join(epoch, self._announced(epoch, members))

@@ -10,6 +10,7 @@ from fedethics.protocol import refusal_of
 # What an honest site answers to what it has opened, or joined, before.
 _AGAIN = (SecaggReject.code, SecaggAbort.code)
 UNSOUND = "unsound"  # an answer came, and could not be read or did not hold
+UNJOINED = "unjoined"  # it announced itself, and no epoch with it came about
 SILENT = "silent"
 NOT_CONNECTED = "not-connected"
 _TOLD_FIRST = "Resume the job: what these sites wait for is told before they are asked again."
@@ -38,22 +39,27 @@ def what_to_do(codes: Mapping[str, str]) -> str:
     """Return advice after too few answers: who is missing, each for its reason, and what helps.
 
     Args:
-        codes: who was asked in vain -> the site's code, UNSOUND, NOT_CONNECTED, or any other word
-            for silence.
+        codes: who was asked in vain -> the site's code, UNSOUND, UNJOINED, NOT_CONNECTED, or any
+            other word for silence.
     """
     refused = {who: code for who, code in sorted(codes.items()) if code.startswith("FE")}
-    unsound, absent = (
+    unsound, unjoined, absent = (
         sorted(who for who, code in codes.items() if code == kind)
-        for kind in (UNSOUND, NOT_CONNECTED)
+        for kind in (UNSOUND, UNJOINED, NOT_CONNECTED)
     )
-    silent = sorted(set(codes) - set(refused) - set(unsound) - set(absent))
+    silent = sorted(set(codes) - set(refused) - set(unsound) - set(unjoined) - set(absent))
     special = _by_itself(set(refused.values()))
+    if unjoined and len(unjoined) == len(codes):
+        special = "Resume the job: the sites are asked again."
     parts = [
         f"No answer came from {', '.join(silent)}." if silent else "",
         f"Not asked, since not connected: {', '.join(absent)}." if absent else "",
         f"What {', '.join(unsound)} answered could not be read or did not hold; events.jsonl of "
         "the job says why."
         if unsound
+        else "",
+        f"The enrolment with {', '.join(unjoined)} failed; events.jsonl of the job says why."
+        if unjoined
         else "",
         "Refused, each for reasons that stand in its own log (log.jsonl in its home; in a "
         f"simulation, under sites/ of the run): {'; '.join(map(_told, refused.items()))}."

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from fedethics import canonical, tasks
-from fedethics.errors import SecaggAbort
+from fedethics.errors import RunError, SecaggAbort
 from fedethics.flower.inprocess import wire_copy
 from fedethics.flower.wire import parse_reply, reply_message
 from fedethics.identity import Identity
@@ -154,12 +154,15 @@ def test_a_site_that_announces_a_weak_key_is_left_out_until_it_announces_another
 
 @pytest.mark.parametrize("how", ["the epoch fails", "a member refuses it"])
 def test_a_newcomer_whose_coming_fails_costs_those_that_are_there_nothing(quick, monkeypatch, how):
-    """Whatever makes an epoch with the newcomer fail, the others go on in one without it."""
+    """Whatever makes an epoch with the newcomer fail, the others stay in one without it.
+
+    The last sum needs the newcomer, so the job stops before it charges anyone; it can be resumed.
+    """
     stage, real, failed = quick.copy(), Enrolment._join, []
 
     def join(self, epoch, found):
         if self.job.state.epochs > 0 and CHEAT in found and not failed:
-            failed.append(found)
+            failed.append(self)
             if how == "a member refuses it":
                 return real(self, epoch, found) - {"cleveland"}
             self.job.begin_epoch()  # its number is used up, as where sites refuse the roster
@@ -168,9 +171,17 @@ def test_a_newcomer_whose_coming_fails_costs_those_that_are_there_nothing(quick,
 
     monkeypatch.setattr(Enrolment, "_join", join)
     fields = {"kind": "query.announce", "times": 1, "spoil": _with_weak_key(stage)}
-    quick.run(stage, grid=type("Grid", (Spoilt,), fields))
+    with pytest.raises(RunError, match=rf"lacks {CHEAT}.*nothing was charged") as caught:
+        quick.run(stage, grid=type("Grid", (Spoilt,), fields))
+    said = str(caught.value)
+    assert f"The enrolment with {CHEAT} failed" in said and "connected" not in said
     entries = [e for e in read_events(stage.run_dir) if e["event"] == "enrolment-failed"]
     assert [entry["newcomers"] for entry in entries] == [[CHEAT]]
-    assert failed
-    # Asked again before the next round, it came.
-    assert (tasks.FAIRNESS, 2) in opened(stage, CHEAT)
+    (enrolment,) = failed
+    assert set(enrolment.federation.sites) == OTHERS
+    assert all(not charged(stage, site) for site in SITES)
+    # Asked again when the job is resumed, it comes.
+    quick.run(stage, resume=True)
+    for site in SITES:
+        assert (tasks.FAIRNESS, 2) in opened(stage, site)
+        assert set(charged(stage, site).values()) == {1}

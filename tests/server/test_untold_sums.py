@@ -99,23 +99,29 @@ def test_a_site_that_was_away_for_a_whole_round_catches_up_and_takes_part_again(
     assert _said(stage, AWAY).keys() == QUESTIONS - {(tasks.UPDATE, 1)}
 
 
-def test_a_site_that_enrols_in_round_2_derives_the_adapter_and_counts_with_it(quick):
-    absent = {"va-long-beach": True}
+def test_a_site_that_enrols_after_the_others_derives_the_adapter_and_counts_with_it(quick):
+    """It was away for the sum of round 1; the resumed job begins without it, and then it comes."""
+    stage, gone = quick.copy(), set()
 
-    class Grid(LoopbackGrid):
-        def _deliver(self, message):
-            kind = message.metadata.message_type
-            first = self._site_of[message.metadata.dst_node_id] == "cleveland"
-            if first and kind.startswith("train"):
-                absent["va-long-beach"] = False
-            return super()._deliver(message)
+    def leaves(site, message) -> bool:
+        if site == AWAY and message.metadata.message_type.startswith("train"):
+            gone.add(site)
+        return site in gone
 
-    stage = quick.copy()
-    lost = lambda site, _message: absent.get(site, False)  # noqa: E731
-    quick.run(stage, grid=lambda **fields: Grid(**fields, lost=lost))
-    ours, theirs = _derived(stage, "va-long-beach"), _derived(stage, "cleveland")
-    assert ours[2] == theirs[2]
-    assert (tasks.FAIRNESS, 2) in opened(stage, "va-long-beach")
+    with pytest.raises(RunError, match=rf"progress sum of round 1.*lacks {AWAY}.*nothing more"):
+        quick.run(stage, grid=lambda **fields: LoopbackGrid(**fields, lost=leaves))
+    assert AWAY not in _sums(stage)[tasks.UPDATE, 1]
+    assert not _derived(stage, AWAY)
+
+    quick.run(stage, resume=True, grid=_losing(Action.ANNOUNCE, times=1))
+    begun = [e["sites"] for e in read_events(stage.run_dir) if e["event"] == "run"]
+    assert begun == [list(SITES), sorted(set(SITES) - {AWAY})]
+    sums = _sums(stage)
+    for later in QUESTIONS - {(tasks.UPDATE, 1)}:
+        assert AWAY in sums[later]
+    ours, theirs = _derived(stage, AWAY), _derived(stage, "cleveland")
+    assert ours == {number: theirs[number] for number in (1, 2)}
+    assert (tasks.FAIRNESS, 2) in opened(stage, AWAY)
 
 
 def test_every_sum_is_kept_with_the_word_of_each_site_in_it(quick):
