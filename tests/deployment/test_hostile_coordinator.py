@@ -223,6 +223,7 @@ def test_what_was_sent_before_gets_no_more_when_it_is_sent_again(story):
     again = story.told["replay"]["again"]
     assert {one["action"] for one in again} >= set(Action) - {
         Action.COMPLETE, Action.RECEIPT, Action.WITNESS,
+        Action.READY,  # asked only of a site that gave nothing to the last sum
     }  # fmt: skip
     for one in again:
         answer = one["answer"]
