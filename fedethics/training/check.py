@@ -27,6 +27,8 @@ from fedethics.training.check_bench import RECORDS, Bench
 from fedethics.training.engines import ENGINES, engine_for
 from fedethics.training.factors import trained_coordinates
 from fedethics.training.guards import (
+    SMALL,
+    SMALL_IN_BFLOAT16,
     refuse_unsupported,
     require_moved_as_told,
     require_read,
@@ -275,6 +277,7 @@ def _misplaced(bench: Bench) -> str:
     apart = require_moved_as_told(
         result.update, rate * told, learner.parameters, vector=bench.vector,
         tolerance=_ROUNDED if rounded else _TOLERANCE,
+        small=SMALL_IN_BFLOAT16 if rounded else SMALL,
     )  # fmt: skip
     unread = [f"{name} ({who})" for name, who in _unread(bench)]
     _require(not unread, f"the forward pass does not read what moves: {', '.join(unread[:4])}")

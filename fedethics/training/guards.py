@@ -22,8 +22,10 @@ from torch import Tensor, nn
 
 from fedethics.errors import TrainingError
 
-# Of a tensor whose gradient is this small beside the largest, rounding is most.
-_SMALL = 1e-3
+# Of a tensor whose gradient is this small beside the largest, rounding is most: bfloat16 carries
+# 8 bits, float32 24.
+SMALL = 1e-3
+SMALL_IN_BFLOAT16 = 2e-2
 
 _METHODS = {
     PeftType.IA3: "IA3 trains bare scaling vectors, which have no gradient for each record",
@@ -165,6 +167,8 @@ def require_moved_as_told(
     *,
     vector: NDArray[np.float32],
     tolerance: float,
+    small: float = SMALL,
+    grid: float = 0.0,
 ) -> float:
     """Check each trained tensor's step, and return the largest deviation found.
 
@@ -174,21 +178,23 @@ def require_moved_as_told(
         parameters: the trained parameters by name, in vector order.
         vector: where the step began; float32 rounds a step to its last place.
         tolerance: of a tensor's step, relative to its largest entry.
+        small: share of the largest step of all tensors, below which a tensor is held to it instead.
+        grid: what rounding gradients to integers may add to a coordinate.
 
     Raises:
         TrainingError: a tensor moved otherwise than told, or not at all.
     """
     start, worst = 0, 0.0
-    least = _SMALL * float(np.abs(told).max(initial=0.0))
+    least = small * float(np.abs(told).max(initial=0.0))
     for name, parameter in parameters.items():
         place = slice(start, start + parameter.numel())
         scale = float(np.abs(told[place]).max())
         apart = float(np.abs(update[place] - told[place]).max())
         rounding = float(np.finfo(np.float32).eps * np.abs(vector[place] + told[place]).max())
         start = place.stop
-        if scale > rounding and not bool(update[place].any()):
+        if scale > rounding + grid and not bool(update[place].any()):
             raise TrainingError(f"{name} did not move in a step; it is not trained")
-        if not apart <= tolerance * max(scale, least) + rounding:
+        if not apart <= tolerance * max(scale, least) + rounding + grid:
             raise TrainingError(
                 f"{name} moved otherwise than a loop over records tells: off by {apart:.1e}, its "
                 f"largest step being {scale:.1e}. The loss would look normal, and the model wrong"

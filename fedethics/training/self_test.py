@@ -25,7 +25,13 @@ from fedethics.training.clipping import clipped_sum, integer_sum
 from fedethics.training.dp_sgd import private_mean, site_of, train_round
 from fedethics.training.engines import ENGINES, gradients_of
 from fedethics.training.factors import trained_coordinates
-from fedethics.training.guards import require_moved_as_told, require_read, told_update
+from fedethics.training.guards import (
+    SMALL,
+    SMALL_IN_BFLOAT16,
+    require_moved_as_told,
+    require_read,
+    told_update,
+)
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
 from fedethics.training.records_apart import away_from_zero
@@ -245,9 +251,12 @@ def _check_moved_as_told(
         noise=NoiseSource.from_os(),
     )  # fmt: skip
     rounded = learner.compute.dtype == "bfloat16"
+    # Integer gradients: each record is off by less than one grid step.
+    step = rate / (still.grid_scale * still.expected_batch) if still.noise == "strict" else 0.0
     require_moved_as_told(
         moved.update, rate * told, learner.parameters, vector=vector,
-        tolerance=_STEP_ROUNDED if rounded or still.noise == "strict" else _GRADIENT_TOLERANCE,
+        tolerance=_STEP_ROUNDED if rounded else _GRADIENT_TOLERANCE,
+        small=SMALL_IN_BFLOAT16 if rounded else SMALL, grid=len(labels) * step,
     )  # fmt: skip
 
 

@@ -141,3 +141,20 @@ def test_the_told_step_clips_each_record_and_leaves_alone_what_is_not_trained():
     update[2] = 0.1
     with pytest.raises(TrainingError, match="b moved otherwise"):
         require_moved_as_told(update, told, whole, vector=start, tolerance=1e-6)
+
+
+def test_a_grid_and_eight_bits_are_allowed_for_and_no_more():
+    told = np.array([1.0, -1.0, 1e-3, 0.0])
+    whole = {name: torch.nn.Parameter(torch.zeros(2)) for name in ("a", "b")}
+    start = np.zeros(4, np.float32)
+
+    def off(by, **allowed):
+        update = (told + np.array([0, 0, by, 0])).astype(np.float32)
+        return require_moved_as_told(
+            update, told, whole, vector=start, tolerance=0.05, **allowed
+        )  # fmt: skip
+
+    for by, allowed in ((4e-5, {}), (2e-4, {"grid": 2e-4}), (9e-4, {"small": 0.02})):
+        assert off(by, **allowed) > 0.0
+        with pytest.raises(TrainingError, match="b moved otherwise"):
+            off(2 * by, **allowed)
