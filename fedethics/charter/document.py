@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,19 @@ def load(path: Path) -> Charter:
 
 
 def parse(data: bytes) -> Charter:
-    """Read a charter from its canonical bytes, refusing any other spelling."""
+    """Read a charter from its canonical bytes, refusing any other spelling.
+
+    A site reads its charter for each message. The same bytes give the same charter, which nobody
+    can change, so each process checks them once.
+
+    Raises:
+        CharterError: not canonical, or not a charter; the message lists every problem with its key.
+    """
+    return _parsed(data)
+
+
+@lru_cache(maxsize=32)
+def _parsed(data: bytes) -> Charter:
     try:
         table = canonical.parse(data)
     except ValueError as error:

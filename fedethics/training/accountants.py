@@ -13,6 +13,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from threading import Lock
 
 from opacus.accountants import PRVAccountant, RDPAccountant
 
@@ -22,6 +24,7 @@ from fedethics.privacy.events import Event, SampledGaussian
 
 _PRV_ERROR = 0.01
 _PRV_DELTA_ERROR = 1e-3
+_ASKING = Lock()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,12 +45,20 @@ class CrossCheck:
 def cross_check(events: Sequence[Event], *, delta: float) -> CrossCheck | None:
     """Return what the accountants say of the training steps among `events`; None if there are none.
 
+    The answer follows from the steps and delta alone, so each process asks once for a plan.
+
     Raises:
         TrainingError: ours lies outside the other two; the site must not train.
     """
-    steps = [event for event in events if isinstance(event, SampledGaussian)]
+    steps = tuple(event for event in events if isinstance(event, SampledGaussian))
     if not steps:
         return None
+    with _ASKING:  # sites of one process with the same plan wait for one answer
+        return _asked(steps, delta)
+
+
+@lru_cache(maxsize=64)
+def _asked(steps: tuple[SampledGaussian, ...], delta: float) -> CrossCheck:
     history = [(step.noise_multiplier, step.sampling_rate, step.steps) for step in steps]
     with warnings.catch_warnings():
         # Logarithms of zero at rate 1, and a best order that is the largest tried: bounds all the

@@ -45,6 +45,24 @@ def test_the_canonical_bytes_read_back_to_the_same_charter_and_hash(root):
     assert document.hash_of(again) == document.hash_of(charter)
 
 
+def test_the_same_bytes_are_checked_once_and_other_bytes_by_themselves(root, monkeypatch):
+    charter = document.load(root / "configs" / "heart.charter.toml")
+    other = dataclasses.replace(
+        charter, training=dataclasses.replace(charter.training, rounds=charter.training.rounds + 1)
+    )
+    checked: list[object] = []
+    refusals = document.refusals
+    monkeypatch.setattr(
+        document, "refusals", lambda table: checked.append(table) or refusals(table)
+    )
+    document._parsed.cache_clear()
+    for _ in range(3):  # as a site does for each message
+        assert document.parse(document.encode(charter)) == charter
+    assert len(checked) == 1
+    assert document.parse(document.encode(other)) == other != charter
+    assert len(checked) == 2
+
+
 def test_the_order_of_keys_and_comments_in_the_file_do_not_change_the_hash(write, heart_text):
     moved = heart_text.replace('unit = "record"\n', "").replace(
         "delta = 1e-4", 'delta = 0.0001 # the same\nunit = "record"'

@@ -2,9 +2,11 @@
 
 import dataclasses
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from fedethics.charter import document
 from fedethics.charter.document import load
 from fedethics.errors import TrainingError
 from fedethics.privacy.events import SampledGaussian, SkellamRelease
@@ -14,6 +16,58 @@ from fedethics.training.accountants import cross_check
 from tests.training.conftest import HEART
 
 GRID = [(0.8, 0.05, 40), (1.5, 0.1, 100), (2.9, 0.5, 20), (1.1, 1.0, 3), (10.0, 1.0, 20)]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_asked_yet():
+    accountants._asked.cache_clear()
+    yield
+    accountants._asked.cache_clear()
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Return the list of questions to Opacus's PRV accountant."""
+    found: list[float] = []
+    answer = accountants.PRVAccountant.get_epsilon
+
+    def noted(self, delta, **settings):
+        found.append(delta)
+        return answer(self, delta, **settings)
+
+    monkeypatch.setattr(accountants.PRVAccountant, "get_epsilon", noted)
+    return found
+
+
+def test_a_second_site_with_the_same_plan_asks_no_accountant_again(asked):
+    charter = load(HEART)
+    first = cross_check(make_plan(charter).training_events, delta=charter.privacy.delta)
+    assert len(asked) == 1
+    own = make_plan(document.parse(document.encode(charter)))
+    assert cross_check(own.training_events, delta=own.delta) == first
+    assert len(asked) == 1
+
+
+def test_sites_that_ask_at_once_wait_for_one_answer(asked):
+    def site(_):
+        return cross_check((SampledGaussian(1.5, 0.1, 100),), delta=1e-5)
+
+    with ThreadPoolExecutor(4) as sites:
+        assert len(set(sites.map(site, range(4)))) == 1
+    assert len(asked) == 1
+
+
+def test_another_plan_or_delta_is_asked_for_by_itself(asked):
+    plans = [SampledGaussian(1.5, 0.1, 100), SampledGaussian(1.5, 0.1, 101)]
+    found = {cross_check((step,), delta=delta) for step in plans for delta in (1e-5, 1e-6)}
+    assert len(asked) == len(found) == 4
+
+
+def test_a_disagreement_is_told_to_each_site_that_asks(monkeypatch):
+    monkeypatch.setattr(accountants, "epsilon", lambda events, *, delta: 0.0)
+    for _ in range(2):
+        with pytest.raises(TrainingError, match="accountants disagree"):
+            cross_check((SampledGaussian(2.9, 0.5, 20),), delta=1e-5)
 
 
 @pytest.mark.parametrize("step", GRID, ids=str)
