@@ -3,23 +3,23 @@
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from fedethics.coordinator.alone import alone
+from fedethics.coordinator.closing import close
+from fedethics.coordinator.enrolment import Enrolment
+from fedethics.coordinator.events import EventLog
+from fedethics.coordinator.exchange import Exchange
+from fedethics.coordinator.federation import Federation
+from fedethics.coordinator.job import Job
+from fedethics.coordinator.protocol_files import ProtocolFiles
+from fedethics.coordinator.readiness import Readiness
+from fedethics.coordinator.rounds import Rounds
+from fedethics.coordinator.settings import RunSettings
+from fedethics.coordinator.sums import Sums
 from fedethics.flower.pin import end_with_coordinator
 from fedethics.flower.pulls import quicken_pulls
 from fedethics.flower.replies import contain_bad_replies
 from fedethics.privacy.plan import make_plan
 from fedethics.training.learner import Learner
-from server.alone import alone
-from server.closing import close
-from server.enrolment import Enrolment
-from server.events import EventLog
-from server.exchange import Exchange
-from server.federation import Federation
-from server.job import Job
-from server.protocol_files import ProtocolFiles
-from server.readiness import Readiness
-from server.rounds import Rounds
-from server.settings import RunSettings
-from server.sums import Sums
 
 app = ServerApp()
 

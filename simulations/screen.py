@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from server.events import read_events
+from fedethics.coordinator.events import read_events
 
 
 class Screen:

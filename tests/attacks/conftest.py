@@ -19,8 +19,8 @@ from fedethics.secagg import CoordinatorSecagg
 from fedethics.site.handler import SiteHandler
 from fedethics.site.workbench import learner_for
 from fedethics.training.server_step import server_step
+from tests.coordinator.conftest import learned, memory, quick, staged  # noqa: F401  fixtures
 from tests.e2e.conftest import heart_data, lab  # noqa: F401  fixtures
-from tests.server.conftest import learned, memory, quick, staged  # noqa: F401  fixtures
 
 
 @dataclasses.dataclass

@@ -23,8 +23,8 @@ from fedethics.site.session import Session
 from fedethics.training.factors import pairs
 from fedethics.training.server_step import plain_step
 from tests.attacks.conftest import Liar
+from tests.coordinator.conftest import Quick, numbers
 from tests.e2e.conftest import Lab
-from tests.server.conftest import Quick, numbers
 
 SITE = "cleveland"
 OTHERS = ("hungary", "switzerland", "va-long-beach")

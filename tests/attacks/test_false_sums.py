@@ -14,7 +14,7 @@ from fedethics.release import evidence, folder
 from fedethics.release.receipts import genuine
 from fedethics.secagg import CoordinatorRound
 from fedethics.secagg.framing import Kind
-from tests.server.conftest import SITES, charged
+from tests.coordinator.conftest import SITES, charged
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The disk of a site, and then the coordinator's, is full in the middle of a run, and is freed.
 
-Every single write is met in `tests/server/test_full_disks.py`, without processes.
+Every single write is met in `tests/coordinator/test_full_disks.py`, without processes.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import subprocess
 
 import pytest
 
+from tests.coordinator.small_disk import small_disk
 from tests.deployment.books import check_books, seen
-from tests.server.small_disk import small_disk
 
 pytestmark = pytest.mark.slow
 SITE = "hungary"

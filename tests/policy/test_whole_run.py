@@ -8,10 +8,10 @@ import pytest
 
 from fedethics import tasks
 from fedethics.charter.document import load
+from fedethics.coordinator.cohort import sums_of
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.audit_plan import trained_events
 from fedethics.privacy.plan import make_plan
-from server.cohort import sums_of
 from tests.policy.test_permit import DATA, Site
 from tests.privacy.charters import HEART
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from fedethics.cli.output import Terminal
 from fedethics.cli.release import show
+from fedethics.coordinator.metrics import _row
 from fedethics.fairness import Tables, aggregate, by_group, metric_names, overall, progress, roc
 from fedethics.fairness.judge import judge
 from fedethics.fairness.metrics import find_metric
@@ -26,7 +27,6 @@ from fedethics.release.evidence import Progress, sum_sha256
 from fedethics.release.sections import rounds
 from fedethics.release.sections.block import NO_ESTIMATE, estimate_cells
 from fedethics.tasks import layout_of
-from server.metrics import _row
 from simulations.screen import _interval
 from tests.release.conftest import lay_out
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from fedethics.coordinator.events import EventLog
 from fedethics.release.run_log import EVENTS, follow, read_events
-from server.events import EventLog
 from tests.cli.conftest import fedethics  # noqa: F401  fixture
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -32,9 +32,9 @@ from fedethics.secagg import CoordinatorSecagg
 from fedethics.site.journal import Journal
 from fedethics.site.records import reading_records
 from tests.cli.conftest import fedethics  # noqa: F401  fixture
+from tests.coordinator.conftest import learned, memory, quick, staged  # noqa: F401  fixtures
 from tests.e2e.conftest import heart_data  # noqa: F401  fixture
 from tests.policy.test_permit import Site
-from tests.server.conftest import learned, memory, quick, staged  # noqa: F401  fixtures
 
 # Each says something that no record enters: of the charter, the policy, the ledger's own state,
 # the model, a message, or the disk. Whoever adds a code decides here, too.

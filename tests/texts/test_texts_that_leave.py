@@ -20,12 +20,12 @@ from rich.text import Text
 
 from fedethics import texts
 from fedethics.cli.output import Terminal, event_line, say, say_json, table
+from fedethics.coordinator.events import EventLog
 from fedethics.deployment.metrics import render as metrics_of
 from fedethics.deployment.site_status import SiteStatus
 from fedethics.release.sections.block import Table
 from fedethics.release.sections.markdown import front_matter, markdown
 from fedethics.site.log import SiteLog
-from server.events import EventLog
 
 ROOT = Path(__file__).parents[2]
 PIECES = (

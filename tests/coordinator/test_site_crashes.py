@@ -10,7 +10,7 @@ from fedethics.privacy.ledger.store import Transaction
 from fedethics.secagg.store import SiteStore
 from fedethics.site.journal import Journal
 from simulations.loopback import _UNAVAILABLE
-from tests.server.conftest import SITES, Tap, TappedGrid, charged, opened
+from tests.coordinator.conftest import SITES, Tap, TappedGrid, charged, opened
 
 VICTIM = "hungary"
 QUESTIONS = {(tasks.UPDATE, 1), (tasks.PROGRESS, 1), (tasks.UPDATE, 2), (tasks.FAIRNESS, 2)}

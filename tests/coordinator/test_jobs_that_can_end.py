@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 from fedethics import tasks
 from fedethics.charter.document import load
 from fedethics.charter.roster import Member
+from fedethics.coordinator.cohort import MissingSitesError, cohort_of, sums_of
+from fedethics.coordinator.federation import Federation
+from fedethics.coordinator.readiness import Readiness
 from fedethics.errors import RunError, SecaggReject
 from fedethics.privacy.plan import make_plan
 from fedethics.protocol import OF_RECORDS, Action, Refusal, Reply, refusal_of
 from fedethics.release.evidence import OpenedSum
 from fedethics.site.openings import check_agreed
-from server.cohort import MissingSitesError, cohort_of, sums_of
-from server.federation import Federation
-from server.readiness import Readiness
 from simulations.loopback import LoopbackGrid
+from tests.coordinator.conftest import SITES, charged, opened
 from tests.privacy.charters import HEART, UNAUDITED, with_terms
-from tests.server.conftest import SITES, charged, opened
 
 COUNTS = (tasks.PROGRESS, tasks.FAIRNESS, tasks.STEERING, tasks.AUDIT)
 

@@ -15,11 +15,11 @@ import pytest
 
 from fedethics import tasks
 from fedethics.canonical import parse
+from fedethics.coordinator.protocol_files import ProtocolFiles
 from fedethics.release import durable
 from fedethics.secagg.coordinator_log import CoordinatorLog
-from server.protocol_files import ProtocolFiles
 from simulations import staging
-from tests.server.conftest import SITES, Tap, TappedGrid, charged, opened
+from tests.coordinator.conftest import SITES, Tap, TappedGrid, charged, opened
 
 QUESTIONS = {(tasks.UPDATE, 1), (tasks.PROGRESS, 1), (tasks.UPDATE, 2), (tasks.FAIRNESS, 2)}
 

@@ -12,7 +12,7 @@ from fedethics.errors import RunError
 from fedethics.flower.inprocess import wire_copy
 from fedethics.release.run_log import follow, read_events
 from simulations.loopback import LoopbackGrid
-from tests.server.conftest import SITES, charged, opened
+from tests.coordinator.conftest import SITES, charged, opened
 
 
 def test_doubled_and_reordered_replies_open_the_same_sums(quick):

@@ -22,9 +22,9 @@ import numpy as np
 import pytest
 from flwr.app import Context, Message, RecordDict
 
+import fedethics.coordinator.closing as closing_module
 import fedethics.site.handler as handler_module
 import server.app as app_module
-import server.closing as closing_module
 from clients.app import app as client_app
 from fedethics.charter import document
 from fedethics.flower.inprocess import COORDINATOR_NODE, wire_copy

@@ -13,8 +13,8 @@ import pytest
 
 from fedethics import tasks
 from fedethics.errors import FedethicsError
-from tests.server.conftest import SITES, Tap, TappedGrid, charged, opened
-from tests.server.small_disk import small_disk
+from tests.coordinator.conftest import SITES, Tap, TappedGrid, charged, opened
+from tests.coordinator.small_disk import small_disk
 
 VICTIM = "hungary"
 QUESTIONS = {(tasks.UPDATE, 1), (tasks.PROGRESS, 1), (tasks.UPDATE, 2), (tasks.FAIRNESS, 2)}

@@ -9,12 +9,13 @@ import time
 
 import pytest
 
+from fedethics.coordinator.alone import alone
 from fedethics.errors import RunError
 from fedethics.flower import pin
-from server.alone import alone
 
-HOLDER = "import sys, time; from pathlib import Path; from server.alone import alone\n" + (
-    "with alone(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+HOLDER = (
+    "import sys, time; from pathlib import Path; from fedethics.coordinator.alone import alone\n"
+    + ("with alone(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)")
 )
 WATCHER = (
     "import sys, time; from fedethics.flower.pin import end_with_coordinator\n"

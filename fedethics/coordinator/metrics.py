@@ -11,11 +11,11 @@ import math
 import numpy as np
 
 from fedethics.canonical import Json
+from fedethics.coordinator.events import EventLog
+from fedethics.coordinator.job import Job
 from fedethics.fairness.progress import progress as progress_metrics
 from fedethics.release import durable
 from fedethics.release.evidence import Progress
-from server.events import EventLog
-from server.job import Job
 
 METRICS = "metrics.jsonl"
 

@@ -2,7 +2,7 @@
 
 A node that refused, or was late, is asked again before every later round. If it is willing then,
 all sites join a new epoch with it: it counts in the count sums at once, and in training unless a
-training sum was opened without it (`server/cohort.py`).
+training sum was opened without it (`cohort.py`).
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 from fedethics import tasks
 from fedethics.canonical import Json
+from fedethics.coordinator.events import EventLog
+from fedethics.coordinator.federation import Federation, untaken
+from fedethics.coordinator.job import Job
+from fedethics.coordinator.protocol_files import ProtocolFiles
+from fedethics.coordinator.refusals import UNJOINED, of_sites, what_to_do
 from fedethics.errors import RunError, SecaggAbort
 from fedethics.protocol import Action
 from fedethics.secagg import CoordinatorSecagg
 from fedethics.secagg.coordinator_log import CoordinatorLog
-from server.events import EventLog
-from server.federation import Federation, untaken
-from server.job import Job
-from server.protocol_files import ProtocolFiles
-from server.refusals import UNJOINED, of_sites, what_to_do
 
 
 @dataclass(frozen=True, slots=True)

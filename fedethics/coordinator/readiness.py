@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fedethics.coordinator.cohort import MissingSitesError, Sum, cohort_of, sums_of
+from fedethics.coordinator.enrolment import Enrolment
+from fedethics.coordinator.federation import Federation, untaken
+from fedethics.coordinator.job import Job
+from fedethics.coordinator.refusals import NOT_CONNECTED, SILENT, of_sites, what_to_do
 from fedethics.errors import RunError
 from fedethics.privacy.plan import PrivacyPlan
 from fedethics.protocol import Action
-from server.cohort import MissingSitesError, Sum, cohort_of, sums_of
-from server.enrolment import Enrolment
-from server.federation import Federation, untaken
-from server.job import Job
-from server.refusals import NOT_CONNECTED, SILENT, of_sites, what_to_do
 
 
 @dataclass(frozen=True, slots=True)

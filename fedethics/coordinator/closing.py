@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 
 from fedethics import tasks
 from fedethics.charter import document
+from fedethics.coordinator.code_hash import code_hash, package_versions
+from fedethics.coordinator.events import EventLog
+from fedethics.coordinator.federation import Federation
+from fedethics.coordinator.job import Job
 from fedethics.errors import ReleaseError
 from fedethics.privacy.ledger.receipt import Receipt
 from fedethics.privacy.plan import PrivacyPlan
@@ -32,10 +36,6 @@ from fedethics.release.witness import (
     read_countersignature,
 )
 from fedethics.training.learner import Learner
-from server.code_hash import code_hash, package_versions
-from server.events import EventLog
-from server.federation import Federation
-from server.job import Job
 
 
 def close(

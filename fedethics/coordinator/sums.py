@@ -3,10 +3,10 @@
 Work first, aggregate after: the shares ride on the reply to TRAIN or EVALUATE, so a site that is
 lost while it computes costs nothing but its own contribution.
 
-A sum's file (`server/protocol_files.py`) tells how far it came. Until sites were asked to reveal,
-it may be given up: the same noised answers are summed again under fresh masks. From then on it is
-the only sum of its round that honest sites will ever open, so it is finished, however often the
-coordinator dies on the way. Once it is committed, the sites in it are told and check it.
+A sum's file (`protocol_files.py`) tells how far it came. Until sites were asked to reveal, it may
+be given up: the same noised answers are summed again under fresh masks. From then on it is the only
+sum of its round that honest sites will ever open, so it is finished, however often the coordinator
+dies on the way. Once it is committed, the sites in it are told and check it.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from numpy.typing import NDArray
 
 from fedethics import tasks
 from fedethics.canonical import Json
+from fedethics.coordinator.checked_sums import CheckedSums
+from fedethics.coordinator.cohort import cohort_of
+from fedethics.coordinator.enrolment import Enrolment
+from fedethics.coordinator.events import EventLog
+from fedethics.coordinator.federation import Federation
+from fedethics.coordinator.job import Job
+from fedethics.coordinator.protocol_files import ProtocolFiles
+from fedethics.coordinator.refusals import what_to_do
 from fedethics.errors import RunError, SecaggAbort, SecaggReject
 from fedethics.protocol import Action
 from fedethics.secagg import CoordinatorRound, TaskSpec, pack_missed
 from fedethics.secagg.coordinator_log import CoordinatorLog
 from fedethics.secagg.coordinator_replay import epoch_of
 from fedethics.training.learner import Learner
-from server.checked_sums import CheckedSums
-from server.cohort import cohort_of
-from server.enrolment import Enrolment
-from server.events import EventLog
-from server.federation import Federation
-from server.job import Job
-from server.protocol_files import ProtocolFiles
-from server.refusals import what_to_do
 
 _ATTEMPTS = 2
 _ANSWERS_AT_ONCE = 16  # a SLICE is about as large as the vector

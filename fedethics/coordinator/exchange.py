@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from flwr.app import Message
 from flwr.serverapp import Grid
 
+from fedethics.coordinator.refusals import UNSOUND
 from fedethics.errors import SecaggReject
 from fedethics.flower.wire import is_lost, parse_reply, request_message
 from fedethics.protocol import Action, Refusal, Reply, Request
-from server.refusals import UNSOUND
 
 WORK = frozenset({Action.TRAIN, Action.EVALUATE})
 # Who is silent for this part of the deadline is asked again: a relay is answered in seconds.

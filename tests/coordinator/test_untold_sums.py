@@ -7,16 +7,16 @@ import sqlite3
 
 import pytest
 
-import server.sums as sums_module
+import fedethics.coordinator.sums as sums_module
 from fedethics import tasks
+from fedethics.coordinator.checked_sums import CheckedSums
 from fedethics.errors import RunError
 from fedethics.protocol import Action
 from fedethics.release import evidence, folder
 from fedethics.release.receipts import genuine
 from fedethics.release.run_log import read_events
-from server.checked_sums import CheckedSums
 from simulations.loopback import LoopbackGrid
-from tests.server.conftest import SITES, charged, opened
+from tests.coordinator.conftest import SITES, charged, opened
 
 AWAY = "hungary"
 QUESTIONS = {(tasks.UPDATE, 1), (tasks.PROGRESS, 1), (tasks.UPDATE, 2), (tasks.FAIRNESS, 2)}

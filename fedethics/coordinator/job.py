@@ -1,7 +1,7 @@
 """A job on disk: what was agreed, and every committed step, so that it survives the process.
 
 Each step is written whole (temporary file, fsync, rename) before the next begins. What lies between
-two commits is in the protocol's own files (`server/protocol_files.py`).
+two commits is in the protocol's own files (`protocol_files.py`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from fedethics import canonical, terms
 from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.charter.signing import CharterSignature, load_signatures, signatures_path
+from fedethics.coordinator.settings import RunSettings
 from fedethics.errors import ReleaseError, RunError
 from fedethics.identity import Identity
 from fedethics.release import durable
 from fedethics.release.evidence import OpenedSum, Progress, Steering
 from fedethics.terms import term
-from server.settings import RunSettings
 
 STATE = "state.json"
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedethics.coordinator.events import EventLog, read_events
+from fedethics.coordinator.federation import Federation
+from fedethics.coordinator.settings import RunSettings
 from fedethics.errors import RunError
 from fedethics.protocol import Action
-from server.events import EventLog, read_events
-from server.federation import Federation
-from server.settings import RunSettings
 
 CONFIG = {"job-dir": "j", "job-id": "heart-1", "coordinator-home": "c"}
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9-]{0,20}", fullmatch=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedethics.errors import RunError
-from tests.server.conftest import SITES, Tap, TappedGrid, charged
+from tests.coordinator.conftest import SITES, Tap, TappedGrid, charged
 
 
 class Copied(TappedGrid):

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from fedethics.release import evidence, folder
+from tests.coordinator.conftest import SITES, charged, opened
 from tests.e2e.conftest import ROOT, Lab
-from tests.server.conftest import SITES, charged, opened
 
 # Twice a message within the update of round 1 and 2, and one within the final tables.
 DEATHS = [("train", 3), ("query.forward", 2), ("query.proof", 3), ("query.result", 2),

@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 
 from fedethics import tasks
 from fedethics.canonical import sha256_hex
+from fedethics.coordinator.events import EventLog
+from fedethics.coordinator.federation import Federation
+from fedethics.coordinator.job import Job
+from fedethics.coordinator.metrics import announce_metrics, write_metrics
+from fedethics.coordinator.readiness import Readiness
+from fedethics.coordinator.sums import Sums, UnfinishedOpeningError
 from fedethics.errors import RunError
 from fedethics.privacy.plan import PrivacyPlan
 from fedethics.release.evidence import SUM, Dropout, OpenedSum, Progress, Steering
 from fedethics.secagg import CoordinatorRound
 from fedethics.training.learner import Learner
 from fedethics.training.server_step import server_step
-from server.events import EventLog
-from server.federation import Federation
-from server.job import Job
-from server.metrics import announce_metrics, write_metrics
-from server.readiness import Readiness
-from server.sums import Sums, UnfinishedOpeningError
 
 
 @dataclass

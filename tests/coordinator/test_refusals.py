@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.refusals import NOT_CONNECTED, UNSOUND, of_sites, what_to_do
+from fedethics.coordinator.refusals import NOT_CONNECTED, UNSOUND, of_sites, what_to_do
 
 ROSTER = ("hungary", "cleveland", "va", "basel")
 

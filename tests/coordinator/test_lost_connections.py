@@ -12,7 +12,7 @@ from fedethics.errors import RunError
 from fedethics.flower.inprocess import COORDINATOR_NODE, enter_task, wire_copy
 from fedethics.release.run_log import read_events
 from simulations.loopback import _UNAVAILABLE, LoopbackGrid
-from tests.server.conftest import SITES, charged, opened
+from tests.coordinator.conftest import SITES, charged, opened
 
 
 class Cut(LoopbackGrid):

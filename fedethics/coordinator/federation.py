@@ -11,12 +11,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from fedethics.canonical import Json
+from fedethics.coordinator.events import EventLog
+from fedethics.coordinator.exchange import WORK, Exchange
+from fedethics.coordinator.refusals import UNSOUND
 from fedethics.errors import FedethicsError, RunError, SetupError
 from fedethics.protocol import Action, Refusal, Reply, Request
 from fedethics.secagg import CoordinatorSecagg
-from server.events import EventLog
-from server.exchange import WORK, Exchange
-from server.refusals import UNSOUND
 
 Payloads = Mapping[str, bytes]
 Take = Callable[[bytes], object]

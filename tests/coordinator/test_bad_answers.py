@@ -8,6 +8,7 @@ import json
 import pytest
 
 from fedethics import canonical, tasks
+from fedethics.coordinator.enrolment import Enrolment
 from fedethics.errors import RunError, SecaggAbort
 from fedethics.flower.inprocess import wire_copy
 from fedethics.flower.wire import parse_reply, reply_message
@@ -18,9 +19,8 @@ from fedethics.release import evidence
 from fedethics.release.run_log import read_events
 from fedethics.secagg import framing
 from fedethics.secagg.framing import Kind
-from server.enrolment import Enrolment
 from simulations.loopback import LoopbackGrid
-from tests.server.conftest import SITES, charged, opened
+from tests.coordinator.conftest import SITES, charged, opened
 
 CHEAT = "hungary"
 OTHERS = set(SITES) - {CHEAT}

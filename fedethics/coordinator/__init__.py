@@ -1,0 +1,1 @@
+"""The coordinator of a job: enrol sites, open sums, step the adapter, close with evidence."""
