@@ -34,8 +34,8 @@ from fedethics.coordinator.refusals import what_to_do
 from fedethics.errors import RunError, SecaggAbort, SecaggReject
 from fedethics.protocol import Action
 from fedethics.secagg import CoordinatorRound, TaskSpec, pack_missed
+from fedethics.secagg.coordinator import epoch_of
 from fedethics.secagg.coordinator_log import CoordinatorLog
-from fedethics.secagg.coordinator_replay import epoch_of
 from fedethics.training.learner import Learner
 
 _ATTEMPTS = 2

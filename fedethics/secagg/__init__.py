@@ -3,7 +3,7 @@
 from fedethics.secagg.checked import CheckedSum, pack_missed, unpack_missed
 from fedethics.secagg.coordinator import CoordinatorSecagg
 from fedethics.secagg.coordinator_round import CoordinatorRound
-from fedethics.secagg.fixed_point import Quantiser
+from fedethics.secagg.masking import Quantiser
 from fedethics.secagg.outcomes import Opened, Opening, Result
 from fedethics.secagg.revocation import revocation_notice
 from fedethics.secagg.site import SiteSecagg

@@ -20,10 +20,9 @@ from dataclasses import dataclass
 from fedethics.errors import SecaggReject
 from fedethics.secagg import framing, masking, rules
 from fedethics.secagg.framing import Frame, Kind
-from fedethics.secagg.member import Member
-from fedethics.secagg.messages import receive
+from fedethics.secagg.messages import Member, receive
 from fedethics.secagg.outcomes import Opening, Result
-from fedethics.secagg.site_opening import read_opening
+from fedethics.secagg.site_checks import read_opening
 from fedethics.secagg.site_state import SessionState
 from fedethics.secagg.store_transaction import StoreTransaction
 from fedethics.secagg.terms import SecaggTerms, TaskSpec

@@ -1,4 +1,11 @@
-"""The coordinator's half of an epoch: gather bundles, relay them, open sessions."""
+"""The coordinator's half of an epoch: gather bundles, relay them, open sessions.
+
+Taking up an epoch or a session from its log: every message goes through the doors again.
+
+A message of a site is handed to the method that took it; one of the coordinator's own stands for
+the end of a stage, which is closed again and must give the same bytes (`CoordinatorLog.append`
+compares them). So a log that was tampered with leads nowhere, or to where it led before.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +16,12 @@ from typing import Any
 
 from fedethics.errors import CharterError, RunError, SecaggAbort, SecaggReject
 from fedethics.identity import Identity
-from fedethics.secagg import framing, joining, ring, rules
-from fedethics.secagg.coordinator_log import CoordinatorLog
-from fedethics.secagg.coordinator_replay import replay, replay_epoch
+from fedethics.secagg import framing, graph, joining, rules
+from fedethics.secagg.coordinator_log import CoordinatorLog, SliceArchive
 from fedethics.secagg.coordinator_round import CoordinatorRound
-from fedethics.secagg.framing import Frame, Kind
+from fedethics.secagg.framing import MAGIC, Frame, Kind
 from fedethics.secagg.graph import graph_of, shape
-from fedethics.secagg.member import SYSTEM_CLOCK, Clock, Member
-from fedethics.secagg.messages import joined_bytes, receive
-from fedethics.secagg.slice_archive import SliceArchive
+from fedethics.secagg.messages import SYSTEM_CLOCK, Clock, Member, joined_bytes, receive
 from fedethics.secagg.terms import COORDINATOR, SecaggTerms, TaskSpec
 
 
@@ -288,7 +292,7 @@ class CoordinatorSecagg:
     def _nonce(self, acknowledgement: Frame) -> bytes:
         site: str = acknowledgement.header["sender"]
         bundle, nonce = self._bundles[site].header, acknowledgement.header["ring_nonce"]
-        opened = ring.commitment(bytes.fromhex(nonce), epoch=bundle["epoch"], site=site)
+        opened = graph.nonce_commitment(bytes.fromhex(nonce), epoch=bundle["epoch"], site=site)
         if opened != bundle["ring_commitment"]:
             raise SecaggReject(f"EPOCH_ACK of {site}: the ring nonce is not what it committed to")
         return bytes.fromhex(nonce)
@@ -297,4 +301,79 @@ class CoordinatorSecagg:
         if not self._terms.draws_ring:
             return ()
         nonces = {site: self._nonce(frame) for site, frame in self._acknowledgements.items()}
-        return ring.order(nonces, epoch_hash=bytes.fromhex(self._epoch_hash))
+        return graph.drawn_order(nonces, epoch_hash=bytes.fromhex(self._epoch_hash))
+
+
+_KIND_AT = len(MAGIC) + 1
+
+
+def replay_epoch(epoch: CoordinatorSecagg, log: CoordinatorLog) -> None:
+    """Bring a fresh epoch to where its log ends.
+
+    Raises:
+        SecaggReject, SecaggAbort, RunError: the log does not lead there.
+    """
+    _replay(
+        log,
+        {
+            Kind.EPOCH: epoch.add_announcement,
+            Kind.ROSTER: lambda _: epoch.roster_message(),
+            Kind.EPOCH_ACK: epoch.add_acknowledgement,
+            Kind.JOINED: lambda _: epoch.joined_messages(),
+        },
+    )
+
+
+def replay(session: CoordinatorRound, log: CoordinatorLog) -> None:
+    """Bring a session whose OPEN was just replayed to where its log ends.
+
+    Raises:
+        SecaggReject, SecaggAbort, RunError: the log does not lead there.
+    """
+    _replay(
+        log,
+        {
+            Kind.SHARE: session.add_share,
+            Kind.FORWARD: lambda _: session.forward(),
+            Kind.MASKED: session.add_masked,
+            Kind.SURVIVORS: lambda _: session.survivors(),
+            Kind.CONFIRM: session.add_confirm,
+            Kind.PROOF: lambda _: session.proof(),
+            Kind.REVEAL: session.add_reveal,
+            Kind.RESULT: lambda _: session.result(),
+        },
+    )
+
+
+def epoch_of(kept: Path) -> str | None:
+    """Return the id of the epoch that the session in `kept` belongs to; None if it never began.
+
+    Raises:
+        RunError: what is in the file does not begin with an OPEN.
+    """
+    message = CoordinatorLog.open(kept).upcoming()
+    if message is None:
+        return None
+    try:
+        header = framing.decode(message, kind=Kind.OPEN, max_body_bytes=0).header
+        return str(header["epoch"])
+    except (SecaggReject, KeyError) as fault:
+        raise RunError(f"{kept} does not hold a session: {fault}") from fault
+
+
+def _replay(log: CoordinatorLog, doors: Mapping[Kind, Callable[[bytes], object]]) -> None:
+    while (message := log.upcoming()) is not None:
+        before = log.position
+        door = doors.get(_kind(message))
+        if door is None:
+            raise SecaggReject(f"it holds a {_kind(message).name} message, which is out of place")
+        door(message)
+        if log.position == before:
+            raise SecaggReject(f"its {_kind(message).name} message changes nothing")
+
+
+def _kind(message: bytes) -> Kind:
+    try:
+        return Kind(message[_KIND_AT])
+    except (IndexError, ValueError) as error:
+        raise SecaggReject("it holds what is no message") from error

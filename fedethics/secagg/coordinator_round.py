@@ -11,18 +11,23 @@ from numpy.typing import NDArray
 from fedethics.errors import SecaggReject
 from fedethics.secagg import framing, rules, shamir
 from fedethics.secagg.checked import check_statement
-from fedethics.secagg.coordinator_opening import forward_body, open_exactly, require
+from fedethics.secagg.coordinator_log import SliceArchive
 from fedethics.secagg.framing import Frame, Kind
 from fedethics.secagg.graph import Graph
-from fedethics.secagg.member import Member
-from fedethics.secagg.messages import receive
+from fedethics.secagg.messages import Member, receive
+from fedethics.secagg.opening import (
+    GraphGathered,
+    Reveal,
+    Secrets,
+    forward_body,
+    open_exactly,
+    read_reveal,
+    recover_secrets,
+    require,
+)
 from fedethics.secagg.outcomes import Opened, Stage, first_silence
-from fedethics.secagg.reveal_reading import read_reveal
-from fedethics.secagg.ring_opening import GraphGathered, Secrets, recover_secrets
 from fedethics.secagg.sharing import ReadShare, check_pairs, read_share, share_body_bytes
-from fedethics.secagg.site_opening import read_opening
-from fedethics.secagg.slice_archive import SliceArchive
-from fedethics.secagg.sum_opening import Reveal
+from fedethics.secagg.site_checks import read_opening
 from fedethics.secagg.terms import TaskSpec
 
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from fedethics.errors import SecaggAbort, SecaggReject
-from fedethics.secagg import derivation, framing, ring
+from fedethics.secagg import derivation, framing, graph
 from fedethics.secagg.framing import Frame, Kind
-from fedethics.secagg.member import Member
-from fedethics.secagg.messages import receive
+from fedethics.secagg.messages import Member, receive
 from fedethics.secagg.sharing import PairRoots
 from fedethics.secagg.suites import Suite
 from fedethics.secagg.terms import SecaggTerms
@@ -135,10 +134,10 @@ def ring_order(
         SecaggAbort: a nonce is not what its site committed to.
     """
     for site, nonce in nonces.items():
-        committed = ring.commitment(nonce, epoch=joined.header["epoch"], site=site)
+        committed = graph.nonce_commitment(nonce, epoch=joined.header["epoch"], site=site)
         if committed != commitments[site]:
             raise SecaggAbort(f"JOINED: the ring nonce of {site} is not what it committed to")
-    return ring.order(nonces, epoch_hash=bytes.fromhex(joined.header["epoch_hash"]))
+    return graph.drawn_order(nonces, epoch_hash=bytes.fromhex(joined.header["epoch_hash"]))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,16 +1,22 @@
-"""The fields of each message, and the one door through which every message comes in."""
+"""The fields of each message, and the one door through which every message comes in.
+
+Who speaks: a member's name, key and terms, and the signing of its messages.
+"""
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 from fedethics.errors import SecaggReject
+from fedethics.identity import Identity
 from fedethics.secagg import framing
 from fedethics.secagg.framing import Frame, Kind
-from fedethics.secagg.ring import NONCE_BYTES
+from fedethics.secagg.graph import RING_NONCE_BYTES
 from fedethics.secagg.terms import COORDINATOR, MAX_SITES, SecaggTerms, is_hash, is_name
 
 SITE_KINDS: Final = frozenset(
@@ -204,7 +210,7 @@ def roster_bytes(terms: SecaggTerms) -> int:
 
 def joined_bytes(terms: SecaggTerms) -> int:
     """Return the most bytes that the body of an EPOCH_ACK or a JOINED can have."""
-    nonce = NONCE_BYTES if terms.draws_ring else 0
+    nonce = RING_NONCE_BYTES if terms.draws_ring else 0
     return (nonce + 2 * terms.key_agreement.ciphertext_bytes) * len(terms.roster)
 
 
@@ -223,3 +229,30 @@ def _sender_key(frame: Frame, terms: SecaggTerms) -> str:
     if sender not in terms.roster:
         raise SecaggReject(f"{frame.kind.name} message: {sender!r} is not in the roster")
     return terms.roster[sender]
+
+
+Clock = Callable[[], float]
+SYSTEM_CLOCK: Final[Clock] = time.time
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """A site or the coordinator, under one charter; `now_s` gives seconds since 1970."""
+
+    name: str
+    identity: Identity
+    terms: SecaggTerms
+    random_bytes: Callable[[int], bytes]
+    now_s: Clock = SYSTEM_CLOCK
+
+    def message(
+        self,
+        kind: Kind,
+        body: bytes | memoryview = b"",
+        *,
+        root: bytes | None = None,
+        **fields: object,
+    ) -> bytes:
+        """Return a signed message of this member; `root` is the body's tree hash, if known."""
+        header: dict[str, Any] = {"charter": self.terms.charter_hash, "sender": self.name, **fields}
+        return framing.encode(kind, header, body, identity=self.identity, root=root)

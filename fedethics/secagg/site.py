@@ -16,18 +16,24 @@ from numpy.typing import NDArray
 
 from fedethics.errors import CharterError, SecaggAbort, SecaggReject
 from fedethics.identity import Identity
-from fedethics.secagg import revocation, site_epoch, site_round, site_slice
+from fedethics.secagg import revocation, site_epoch, site_round, slice_check
 from fedethics.secagg.checked import CheckedSum, believe, statement
 from fedethics.secagg.framing import Frame, Kind
-from fedethics.secagg.member import SYSTEM_CLOCK, Clock, Member
-from fedethics.secagg.messages import LISTED_MESSAGE_BYTES, joined_bytes, receive, roster_bytes
+from fedethics.secagg.messages import (
+    LISTED_MESSAGE_BYTES,
+    SYSTEM_CLOCK,
+    Clock,
+    Member,
+    joined_bytes,
+    receive,
+    roster_bytes,
+)
 from fedethics.secagg.outcomes import Opening, Result
 from fedethics.secagg.sharing import RECORD_BYTES
-from fedethics.secagg.site_opening import verify_open
+from fedethics.secagg.site_checks import catching_lies, verify_open
 from fedethics.secagg.store import OpenedRound, SiteStore
 from fedethics.secagg.store_transaction import StoreTransaction
 from fedethics.secagg.terms import COORDINATOR, SecaggTerms, TaskSpec
-from fedethics.secagg.witness import catching_lies
 
 # A RESULT or SLICE is read before its session is known; the largest sum a TaskSpec can describe.
 MAX_RESULT_BYTES = 1 << 33
@@ -188,7 +194,7 @@ class SiteSecagg:
             random_leaves: how many 64 KiB leaves to draw besides this site's share of them.
         """
         with self._store.transaction() as step:
-            return site_slice.request(self._member, step, session_id, random_leaves)
+            return slice_check.request(self._member, step, session_id, random_leaves)
 
     def session_of_slice(self, answer: bytes) -> str:
         """Return the session that a SLICE of the coordinator is about; nothing of it is checked."""
@@ -202,7 +208,7 @@ class SiteSecagg:
         """
         message = self._receive(answer, Kind.SLICE, MAX_RESULT_BYTES)
         with self._step(message) as step:
-            return site_slice.verify(self._member, step, message)
+            return slice_check.verify(self._member, step, message)
 
     def checked(self, session_id: str) -> bytes:
         """Return CHECKED, the same one each time: this site vouches for a sum to others.

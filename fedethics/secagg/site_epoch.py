@@ -8,10 +8,9 @@ from typing import Any
 
 from fedethics import canonical
 from fedethics.errors import SecaggAbort, SecaggReject
-from fedethics.secagg import framing, joining, ring
+from fedethics.secagg import framing, graph, joining
 from fedethics.secagg.framing import Frame, Kind
-from fedethics.secagg.member import Member
-from fedethics.secagg.messages import parse_epoch
+from fedethics.secagg.messages import Member, parse_epoch
 from fedethics.secagg.sharing import PairRoots
 from fedethics.secagg.site_state import EpochState
 from fedethics.secagg.store_transaction import StoreTransaction
@@ -41,7 +40,7 @@ def announce(member: Member, step: StoreTransaction, epoch: str) -> bytes:
         )
     suite = member.terms.key_agreement
     mask, channel = suite.generate(member.random_bytes), suite.generate(member.random_bytes)
-    nonce = member.random_bytes(ring.NONCE_BYTES) if member.terms.draws_ring else b""
+    nonce = member.random_bytes(graph.RING_NONCE_BYTES) if member.terms.draws_ring else b""
     expires_s = int(member.now_s()) + member.terms.epoch_lifetime_s
     _check_draws(member, attempt)
     fields: dict[str, Any] = {
@@ -52,7 +51,7 @@ def announce(member: Member, step: StoreTransaction, epoch: str) -> bytes:
         "expires_s": expires_s,
     }
     if nonce:
-        fields["ring_commitment"] = ring.commitment(nonce, epoch=epoch, site=member.name)
+        fields["ring_commitment"] = graph.nonce_commitment(nonce, epoch=epoch, site=member.name)
     announcement = member.message(Kind.EPOCH, **fields)
     state = EpochState(
         epoch=epoch,
@@ -205,9 +204,11 @@ def _split(
     joined: list[str] = message.header["joined"]
     awaited = [peer for peer in joined if peer in (epoch.awaiting or {})]
     drawn = joined if member.terms.draws_ring else []
-    cut = ring.NONCE_BYTES * len(drawn)
+    cut = graph.RING_NONCE_BYTES * len(drawn)
     size = 2 * member.terms.key_agreement.ciphertext_bytes
-    nonces = framing.records(message.body[:cut], record_bytes=ring.NONCE_BYTES, count=len(drawn))
+    nonces = framing.records(
+        message.body[:cut], record_bytes=graph.RING_NONCE_BYTES, count=len(drawn)
+    )
     found = framing.records(message.body[cut:], record_bytes=size, count=len(awaited))
     return dict(zip(drawn, nonces, strict=True)), dict(zip(awaited, found, strict=True))
 

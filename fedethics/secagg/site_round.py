@@ -13,16 +13,21 @@ from fedethics.errors import SecaggAbort, SecaggReject
 from fedethics.secagg import framing, masking, rules
 from fedethics.secagg.framing import Frame, Kind
 from fedethics.secagg.graph import graph_of
-from fedethics.secagg.member import Member
+from fedethics.secagg.messages import Member
 from fedethics.secagg.outcomes import Result
 from fedethics.secagg.recovery import public_key
 from fedethics.secagg.sharing import SessionSecrets, make_share, open_forward
-from fedethics.secagg.site_opening import check_round, verify_open
-from fedethics.secagg.site_presence import accept_survivors, check_present, check_proof
+from fedethics.secagg.site_checks import (
+    Contradiction,
+    accept_survivors,
+    check_present,
+    check_proof,
+    check_round,
+    verify_open,
+)
 from fedethics.secagg.site_state import CLOSED, EpochState, SessionStage, SessionState
 from fedethics.secagg.store_transaction import StoreTransaction
 from fedethics.secagg.terms import TaskSpec
-from fedethics.secagg.witness import Contradiction
 
 _T = TypeVar("_T")
 

@@ -3,6 +3,8 @@
 For each leaf of 64 KiB that the site asked for, it takes the same leaf of every survivor's masked
 vector, removes the masks itself, and compares. Everything it uses was signed or committed to
 before the sum was known (docs/secagg.md, "Slices").
+
+A site's part in the check of the sum: choose leaves, ask for them, check the answer.
 """
 
 from __future__ import annotations
@@ -17,12 +19,14 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 from numpy.typing import NDArray
 
+from fedethics import canonical
 from fedethics.errors import SecaggAbort, SecaggReject
-from fedethics.secagg import derivation, framing, merkle, rules, sharing
+from fedethics.secagg import derivation, framing, rules, sharing
 from fedethics.secagg.framing import HASH_BYTES, LEAF_BYTES, Frame, Kind
-from fedethics.secagg.graph import Graph
-from fedethics.secagg.messages import receive, receive_detached
+from fedethics.secagg.graph import Graph, graph_of
+from fedethics.secagg.messages import Member, receive, receive_detached
 from fedethics.secagg.site_state import SessionState
+from fedethics.secagg.store_transaction import StoreTransaction
 from fedethics.secagg.terms import SecaggTerms, TaskSpec
 
 _FIXED_PARTS = 6
@@ -200,12 +204,12 @@ class SliceCheck:
 def _read_records(
     part: bytes, spec: TaskSpec, leaf: int, roots: Sequence[bytes]
 ) -> list[NDArray[np.unsignedinteger[Any]]]:
-    count = merkle.leaf_count(spec.body_bytes)
+    count = framing.leaf_count(spec.body_bytes)
     size = min(LEAF_BYTES, spec.body_bytes - leaf * LEAF_BYTES)
-    record_bytes = size + merkle.path_bytes(leaf, count)
+    record_bytes = size + framing.path_bytes(leaf, count)
     records = framing.records(memoryview(part), record_bytes=record_bytes, count=len(roots))
     for record, root in zip(records, roots, strict=True):
-        if merkle.root_above(record[:size], record[size:], index=leaf, count=count) != root:
+        if framing.root_above(record[:size], record[size:], index=leaf, count=count) != root:
             raise SecaggAbort(f"SLICE: leaf {leaf} is not of the vector that was signed")
     return [np.frombuffer(record[:size], dtype=spec.dtype) for record in records]
 
@@ -214,3 +218,75 @@ def _mask(key: bytes, leaf: int, size: int, spec: TaskSpec) -> NDArray[np.unsign
     counter = leaf * LEAF_BYTES // _BLOCK_BYTES
     stream = Cipher(AES256(key), CTR(counter.to_bytes(_BLOCK_BYTES, "big"))).encryptor()
     return np.frombuffer(stream.update(bytes(size)), dtype=spec.dtype)
+
+
+def request(member: Member, step: StoreTransaction, session_id: str, random_leaves: int) -> bytes:
+    """Return the SLICE_REQUEST of a finished session, the same one each time.
+
+    Raises:
+        SecaggReject: the session is not finished here, or this site is not in the sum.
+    """
+    session = _finished(step, session_id)
+    before = step.reply(session_id, Kind.SLICE_REQUEST)
+    if before is not None:
+        return before[1]
+    if member.name not in session.survivors:
+        raise SecaggReject("slices are checked by sites in the sum; this site is not")
+    leaves = _assigned(session, member.name) | _drawn(member, session, random_leaves)
+    message = member.message(Kind.SLICE_REQUEST, session=session_id, leaves=sorted(leaves))
+    # Kept before it leaves: a server that answers late does not get other leaves to answer.
+    step.save_reply(session_id, Kind.SLICE_REQUEST, request=b"", reply=message)
+    return message
+
+
+def verify(member: Member, step: StoreTransaction, message: Frame) -> int:
+    """Check a SLICE message; return how many coordinates it proves right.
+
+    Raises:
+        SecaggReject: not what this site asked for.
+        SecaggAbort: the sum is false, or the coordinator cannot show that it is not.
+    """
+    header = message.header
+    if header["recipient"] != member.name:
+        raise SecaggReject(f"SLICE is for {header['recipient']}, this is {member.name}")
+    session = _finished(step, header["session"])
+    asked = step.reply(header["session"], Kind.SLICE_REQUEST)
+    if asked is None:
+        raise SecaggReject("SLICE: this site asked for none in this session")
+    own = receive(asked[1], kind=Kind.SLICE_REQUEST, terms=member.terms)
+    wanted: list[int] = own.header["leaves"]
+    if header["leaves"] != wanted:
+        raise SecaggReject(f"SLICE brings leaves {header['leaves']}, asked for were {wanted}")
+    graph = graph_of(session.opening.cohort, ring=session.ring, terms=member.terms)
+    SliceCheck(session=session, graph=graph, terms=member.terms).check(message)
+    size = session.spec.body_bytes
+    seen = sum(min(LEAF_BYTES, size - leaf * LEAF_BYTES) for leaf in wanted)
+    return seen * 8 // session.spec.word_bits
+
+
+def _assigned(session: SessionState, site: str) -> set[int]:
+    """Return this site's share of the leaves; the survivors' shares together are all leaves."""
+    bound = f"{session.opening.session_id}|{session.root}|"
+    ranked = sorted(
+        session.survivors, key=lambda name: canonical.sha256_hex((bound + name).encode("utf-8"))
+    )
+    leaves, rank = framing.leaf_count(session.spec.body_bytes), ranked.index(site)
+    if leaves <= len(ranked):
+        return {rank % leaves}
+    return set(range(rank, leaves, len(ranked)))
+
+
+def _drawn(member: Member, session: SessionState, count: int) -> set[int]:
+    # The assignment can be foreseen by whoever made the sum; these cannot.
+    leaves = framing.leaf_count(session.spec.body_bytes)
+    return {int.from_bytes(member.random_bytes(16), "big") % leaves for _ in range(count)}
+
+
+def _finished(step: StoreTransaction, session_id: str) -> SessionState:
+    session = step.session(session_id)
+    if session is None or session.stage != "finished" or not session.shared:
+        raise SecaggReject(
+            "slices are checked by sites whose vector is in the sum and that took the RESULT; this "
+            "site did not in this session"
+        )
+    return session

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from fedethics import canonical
 from fedethics.secagg.framing import Kind
+from fedethics.secagg.revocation import TrustRecords
 from fedethics.secagg.sharing import SessionSecrets
 from fedethics.secagg.site_state import (
     EpochState,
@@ -19,7 +20,6 @@ from fedethics.secagg.site_state import (
     read_session_secrets,
     spell_session_secrets,
 )
-from fedethics.secagg.store_trust import TrustRecords
 
 
 class StoreTransaction:

@@ -17,7 +17,7 @@ from fedethics.privacy.ledger import read_book
 from fedethics.protocol import refuse
 from fedethics.secagg import CheckedSum, SiteStore, framing, pack_missed, revocation_notice
 from fedethics.secagg.framing import Kind
-from fedethics.secagg.member import Member
+from fedethics.secagg.messages import Member
 from fedethics.site.home import SiteHome
 from fedethics.site.session import Session
 from fedethics.training.factors import pairs

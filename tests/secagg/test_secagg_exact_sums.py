@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedethics.errors import SecaggAbort, SecaggReject
-from fedethics.secagg.keystream import CHUNK_BYTES
+from fedethics.secagg.masking import CHUNK_BYTES
 from tests.secagg.federation import Federation, random_vectors, run_round, spec_of
 
 STAGES = ("share", "masked", "confirm", "reveal")

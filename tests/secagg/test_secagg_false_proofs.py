@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedethics.errors import SecaggAbort
-from fedethics.secagg import framing, merkle
+from fedethics.secagg import framing
 from fedethics.secagg.framing import Kind
 from tests.secagg.disturbances import signed
 from tests.secagg.summed import SPEC, Summed, bump
@@ -26,7 +26,7 @@ def other_vector(parts):
 
 
 def other_sum_than_signed(parts):
-    parts[6] = bump(parts[6], len(parts[6]) - merkle.path_bytes(0, 3) - 101)
+    parts[6] = bump(parts[6], len(parts[6]) - framing.path_bytes(0, 3) - 101)
 
 
 def other_seed(parts):

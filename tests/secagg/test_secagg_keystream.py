@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from fedethics.secagg import keystream
-from fedethics.secagg.keystream import CHUNK_BYTES, apply_masks
+from fedethics.secagg import masking
+from fedethics.secagg.masking import CHUNK_BYTES, apply_masks
 
 KEY = bytes(range(32))
 HEAD_BYTES = 32
@@ -55,9 +55,9 @@ def test_threads_change_nothing_but_the_time(monkeypatch, cores, masks):
     keys = [bytes([k]) * 32 for k in range(masks)]
     alone = np.arange(70_001, dtype="<u4")
     together = alone.copy()
-    monkeypatch.setattr(keystream, "_CORES", 1)
+    monkeypatch.setattr(masking, "_CORES", 1)
     apply_masks(alone, add=keys[::2], subtract=keys[1::2])
-    monkeypatch.setattr(keystream, "_CORES", cores)
-    monkeypatch.setattr(keystream, "_WORTH_A_THREAD", alone.nbytes)
+    monkeypatch.setattr(masking, "_CORES", cores)
+    monkeypatch.setattr(masking, "_WORTH_A_THREAD", alone.nbytes)
     apply_masks(together, add=keys[::2], subtract=keys[1::2])
     assert np.array_equal(alone, together)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedethics.errors import CharterError, SecaggAbort, SecaggReject
-from fedethics.secagg import framing, ring
+from fedethics.secagg import framing, graph
 from fedethics.secagg.framing import Kind
 from fedethics.secagg.graph import graph_of
 from tests.secagg.disturbances import signed
@@ -199,12 +199,12 @@ def test_every_site_and_the_coordinator_see_one_order_of_all_sites(federation):
 def test_each_nonce_and_the_roster_move_the_order_and_positions_are_uniform():
     names = [f"site-{k:02d}" for k in range(20)]
     nonces = {name: name.encode().ljust(32) for name in names}
-    base = ring.order(nonces, epoch_hash=bytes(32))
-    assert base != ring.order(nonces, epoch_hash=b"\x01" + bytes(31))
+    base = graph.drawn_order(nonces, epoch_hash=bytes(32))
+    assert base != graph.drawn_order(nonces, epoch_hash=b"\x01" + bytes(31))
     orders = []
     for number in range(2000):
         changed = nonces | {"site-13": number.to_bytes(32, "big")}
-        orders.append(ring.order(changed, epoch_hash=bytes(32)))
+        orders.append(graph.drawn_order(changed, epoch_hash=bytes(32)))
     first = [order.index("site-00") for order in orders]
     observed = np.bincount(first, minlength=20)
     chi_square = float(np.sum((observed - 100) ** 2 / 100))

@@ -6,8 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from fedethics.secagg.graph import graph_of
-from fedethics.secagg.ring_degree import bell_degree, ring_degree
+from fedethics.secagg.graph import bell_degree, graph_of, ring_degree
 from tests.secagg.federation import Federation
 
 # (sites, adversarial rate, dropout rate, degree, threshold): the semi-malicious rows of

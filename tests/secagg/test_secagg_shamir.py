@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from fedethics.secagg import shamir
-from fedethics.secagg.unmasking import recover
+from fedethics.secagg.shamir import recover
 from tests.secagg.federation import FixedBytes
 
 

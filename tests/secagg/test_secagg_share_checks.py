@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedethics.secagg import shamir, unmasking
-from fedethics.secagg.unmasking import recover
+from fedethics.secagg import shamir
+from fedethics.secagg.shamir import recover
 
 
 def dealt(*, threshold, holders, secret=b"s" * 32):
@@ -66,10 +66,8 @@ def test_liars_who_shift_their_shares_alike_are_still_named():
 def test_a_dealer_whose_commitment_is_wrong_costs_one_try(monkeypatch):
     shares = dict(enumerate(dealt(threshold=5, holders=11), start=1))
     tries = []
-    combine = unmasking.shamir.combine
-    monkeypatch.setattr(
-        unmasking.shamir, "combine", lambda chosen: tries.append(chosen) or combine(chosen)
-    )
+    combine = shamir.combine
+    monkeypatch.setattr(shamir, "combine", lambda chosen: tries.append(chosen) or combine(chosen))
     assert recover(shares, threshold=5, is_right=lambda guess: False) is None
     assert len(tries) == 1
 

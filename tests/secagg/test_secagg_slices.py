@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedethics.errors import SecaggAbort, SecaggReject
-from fedethics.secagg import framing, merkle
+from fedethics.secagg import framing
 from fedethics.secagg.framing import Kind
 from tests.secagg.disturbances import signed
 from tests.secagg.federation import Federation, random_vectors, run_round, spec_of
@@ -14,18 +14,18 @@ from tests.secagg.summed import LEAF_WORDS, SPEC, Summed, bump
 @pytest.mark.parametrize("count", range(1, 10))
 def test_every_leaf_and_its_path_lead_to_the_tree_hash(count):
     body = np.arange((count - 1) * LEAF_WORDS + 5, dtype="<u4").tobytes()
-    hashes = merkle.leaf_hashes(body)
-    assert merkle.leaf_count(len(body)) == len(hashes) == count
+    hashes = framing.leaf_hashes(body)
+    assert framing.leaf_count(len(body)) == len(hashes) == count
     for index in range(count):
         leaf = body[index * framing.LEAF_BYTES : (index + 1) * framing.LEAF_BYTES]
-        path = merkle.inclusion_path(hashes, index)
-        assert len(path) == merkle.path_bytes(index, count)
-        root = merkle.root_above(leaf, path, index=index, count=count)
+        path = framing.inclusion_path(hashes, index)
+        assert len(path) == framing.path_bytes(index, count)
+        root = framing.root_above(leaf, path, index=index, count=count)
         assert root == framing.tree_hash(body)
-        assert merkle.root_above(leaf[:-1] + b"x", path, index=index, count=count) != root
+        assert framing.root_above(leaf[:-1] + b"x", path, index=index, count=count) != root
         for other in range(count):
-            if other != index and len(path) == merkle.path_bytes(other, count):
-                assert merkle.root_above(leaf, path, index=other, count=count) != root
+            if other != index and len(path) == framing.path_bytes(other, count):
+                assert framing.root_above(leaf, path, index=other, count=count) != root
 
 
 @pytest.mark.parametrize("mode", ["strict", "fast"])
@@ -83,9 +83,9 @@ def test_the_evidence_of_a_wrong_coordinate_convinces_a_third_party(tmp_path):
     parts = framing.unpack(frame.body)
     result = framing.decode_detached(parts[0], kind=Kind.RESULT)
     assert result.is_signed_by(key)
-    leaf = parts[6][-(framing.LEAF_BYTES + merkle.path_bytes(0, 3)) :]
+    leaf = parts[6][-(framing.LEAF_BYTES + framing.path_bytes(0, 3)) :]
     data, path = leaf[: framing.LEAF_BYTES], leaf[framing.LEAF_BYTES :]
-    assert merkle.root_above(data, path, index=0, count=3) == result.root
+    assert framing.root_above(data, path, index=0, count=3) == result.root
     alive = [summed.vectors[site] for site in summed.checkers]
     assert np.frombuffer(data, "<i4")[7] == np.sum(alive, axis=0)[7] + 1
 

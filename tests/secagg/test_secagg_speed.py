@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from fedethics.secagg import shamir
-from fedethics.secagg.keystream import apply_masks
-from fedethics.secagg.unmasking import recover
+from fedethics.secagg.masking import apply_masks
+from fedethics.secagg.shamir import recover
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fedethics.secagg import derivation, framing, keystream
+from fedethics.secagg import derivation, framing, masking
 from fedethics.secagg.framing import Kind
 from tests.secagg.federation import Federation, spec_of
 
@@ -33,7 +33,7 @@ def masked_words(folder, value, *, bits, own_mask=True):
     words = np.frombuffer(body, dtype=spec.dtype).copy()
     if not own_mask:
         key = derivation.self_mask_key(drawn[0], session=bytes.fromhex(session._sid), site=SITE)
-        keystream.apply_masks(words, subtract=[key])
+        masking.apply_masks(words, subtract=[key])
     return words
 
 

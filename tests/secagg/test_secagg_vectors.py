@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from fedethics.secagg import derivation, framing, keystream
+from fedethics.secagg import derivation, framing, masking
 from fedethics.secagg.suites import SUITES
 
 ALICE = "77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a"
@@ -126,13 +126,13 @@ def test_seals_are_those_of_the_gcm_specification(key, nonce, plain, bound_to, c
 def test_a_mask_is_the_aes_256_keystream_from_counter_zero():
     key = bytes(range(32))
     blocks = Cipher(algorithms.AES256(key), modes.ECB()).encryptor()
-    size = 2 * keystream.CHUNK_BYTES + 48
+    size = 2 * masking.CHUNK_BYTES + 48
     counters = b"".join(k.to_bytes(16, "big") for k in range(size // 16))
     expected = np.frombuffer(blocks.update(counters), dtype="<u4")
     words = np.zeros(size // 4, dtype="<u4")
-    keystream.apply_masks(words, add=[key])
+    masking.apply_masks(words, add=[key])
     assert np.array_equal(words, expected)
-    keystream.apply_masks(words, subtract=[key])
+    masking.apply_masks(words, subtract=[key])
     assert not words.any()
 
 

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 from numpy.typing import NDArray
 from secagg_ours import Figures
 
-from fedethics.secagg.keystream import apply_masks
+from fedethics.secagg.masking import apply_masks
 
 MEMORY = Path("/dev/shm")
 SLOW_SITES = 100

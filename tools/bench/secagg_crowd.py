@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedethics.identity import Identity
-from fedethics.secagg import SecaggTerms, TaskSpec, derivation, framing, joining, masking, ring
+from fedethics.secagg import SecaggTerms, TaskSpec, derivation, framing, graph, joining, masking
 from fedethics.secagg.framing import Frame, Kind
 from fedethics.secagg.graph import Graph
-from fedethics.secagg.member import Member
+from fedethics.secagg.messages import Member
 from fedethics.secagg.sharing import PairRoots, SessionSecrets, make_share, open_forward
 from fedethics.secagg.suites import KeyPair
 
@@ -43,7 +43,7 @@ class Stranger:
         member = Member(name=name, identity=identity, terms=terms, random_bytes=os.urandom)
         suite = terms.key_agreement
         mask, channel = suite.generate(os.urandom), suite.generate(os.urandom)
-        return cls(member, mask, channel, os.urandom(ring.NONCE_BYTES))
+        return cls(member, mask, channel, os.urandom(graph.RING_NONCE_BYTES))
 
     def announce(self, epoch: str) -> bytes:
         fields: dict[str, object] = {
@@ -54,7 +54,7 @@ class Stranger:
             "expires_s": EXPIRES_S,
         }
         if self.member.terms.draws_ring:
-            committed = ring.commitment(self.nonce, epoch=epoch, site=self.member.name)
+            committed = graph.nonce_commitment(self.nonce, epoch=epoch, site=self.member.name)
             fields["ring_commitment"] = committed
         return self.member.message(Kind.EPOCH, **fields)
 
