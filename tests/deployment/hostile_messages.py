@@ -58,7 +58,7 @@ def spoilt(charter: str) -> Crafted:
     bodies = dict.fromkeys((*names, "result", "slice", "heads", "steering", "missed"), noise)
     found: Crafted = {}
     for action in Action:
-        if action is not Action.RECEIPT:  # which takes no body
+        if action not in (Action.RECEIPT, Action.READY):  # which take no body
             found[f"garbage to {action}"] = (
                 str(action),
                 lambda: record(None, bodies, charter=charter),
