@@ -10,7 +10,7 @@ export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all test-exhaustive check format bundle gpu-check clean
+.PHONY: help setup demo test test-slow test-all test-exhaustive check format bundle gpu-check lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ bundle: setup ## the Flower bundle that reaches nodes
 gpu-check: setup ## the training engine on a GPU; skips by name where there is none
 	@$(PY) tools/gpu_check.py
 	@$(PY) -m pytest -q -m gpu -rs tests/training
+
+lock: setup ## write the lock files anew from constraints.txt
+	@$(PY) tools/lock.py
 
 clean: ## delete what was built, but no run and no data
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

