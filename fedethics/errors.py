@@ -19,6 +19,7 @@ FedethicsError
 ├── SumRefuted          FE603  a sum of this run was found false; the site takes no further part
 ├── SumUntold           FE604  a sum that this site opened was not told or not shown to be true yet
 ├── AdapterRefused      FE605  an adapter that does not follow from the start and from checked sums
+├── EgressError         FE606  an answer that is not on the list of what may leave a site
 ├── FairnessError       FE701  metric undefined or unknown, or a group not declared
 ├── ReleaseError        FE801  run directory incomplete, release invalid or withheld
 ├── ApprovalRefused     FE802  a release that may not be approved, or not by this key
@@ -194,6 +195,13 @@ class AdapterRefused(FedethicsError):
     """An adapter does not follow from the public start and from checked sums. Nothing was done."""
 
     code = "FE605"
+    exit_code = EXIT_INTEGRITY
+
+
+class EgressError(FedethicsError):
+    """An answer holds what may not leave the site. Nothing of it was sent."""
+
+    code = "FE606"
     exit_code = EXIT_INTEGRITY
 
 

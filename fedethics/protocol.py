@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from fedethics.errors import FedethicsError, RecordsRefusal
+from fedethics.terms import NAME
 
 PROTOCOL = 3
 
@@ -107,6 +108,15 @@ def refuse(error: Exception, *, site: str = "") -> Refusal:
     public = isinstance(error, FedethicsError) and error.code in _PUBLIC
     code = error.code if isinstance(error, FedethicsError) and public else OF_RECORDS.code
     return Refusal(code=code, sentence=_PUBLIC[code], site=site)
+
+
+def sayable(refusal: Refusal) -> Refusal:
+    """Return `refusal` if a site may say it, else the one that tells nothing.
+
+    Guarantee: a code, the sentence that stands here for it, and a name or none; nothing else.
+    """
+    told = refusal if _PUBLIC.get(refusal.code) == refusal.sentence else OF_RECORDS
+    return replace(told, site=refusal.site if re.fullmatch(NAME, refusal.site) else "")
 
 
 def refusal_of(code: str) -> Refusal | None:

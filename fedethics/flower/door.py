@@ -16,7 +16,7 @@ from flwr.app import Context, Message
 
 from fedethics.errors import FedethicsError, RunError
 from fedethics.flower.wire import parse_request, reply_message
-from fedethics.protocol import OF_RECORDS, Reply, refuse
+from fedethics.protocol import OF_RECORDS, Reply, refuse, sayable
 from fedethics.site.handler import SiteHandler
 from fedethics.site.log import write_if_possible
 
@@ -30,7 +30,19 @@ def answer(message: Message, context: Context) -> Message:
         reply = _reply(message, context)
     except Exception:  # even the log could not be written; see the module's docstring
         reply = Reply(refusal=OF_RECORDS)
-    return reply_message(reply, to=message)
+    return _leaving(reply, to=message)
+
+
+def refusal_message(error: Exception, *, to: Message) -> Message:
+    """Return the refusal of a message that no handler was asked to answer."""
+    return _leaving(Reply(refusal=refuse(error)), to=to)
+
+
+def _leaving(reply: Reply, *, to: Message) -> Message:
+    """Return what leaves this site: a listed answer of its handler, or a refusal of the table."""
+    if reply.refusal is not None:
+        reply = Reply(refusal=sayable(reply.refusal))
+    return reply_message(reply, to=to)
 
 
 def _reply(message: Message, context: Context) -> Reply:

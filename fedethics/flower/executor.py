@@ -26,13 +26,11 @@ from flwr.app import Context, Message
 from fedethics import memory
 from fedethics.charter import document
 from fedethics.errors import FedethicsError, RunError
-from fedethics.flower.door import answer
+from fedethics.flower.door import answer, refusal_message
 from fedethics.flower.pace import Pace
 from fedethics.flower.pin import end_with_parent, require_flower
 from fedethics.flower.pulls import quicken_pulls
 from fedethics.flower.runtime_api import FAILURES, Job, SuperNodeQueue, SuperNodeTask
-from fedethics.flower.wire import reply_message
-from fedethics.protocol import Reply, refuse
 from fedethics.secagg import SiteStore
 from fedethics.site.home import SiteHome
 from fedethics.site.log import SiteLog, write_if_possible
@@ -132,7 +130,7 @@ class Executor:
             self._note_bundle(job.run_id, job.bundle_sha256)
         except RunError as error:
             # The log cannot be written: what no log can hold is not begun.
-            return reply_message(Reply(refusal=refuse(error)), to=job.message)
+            return refusal_message(error, to=job.message)
         return answer(job.message, self._own(job.context))
 
     def _own(self, context: Context) -> Context:

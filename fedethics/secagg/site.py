@@ -82,6 +82,22 @@ class SiteSecagg:
         )
         self._adopt_charter()
 
+    @property
+    def name(self) -> str:
+        """The site's name on the roster."""
+        return self._member.name
+
+    @property
+    def terms(self) -> SecaggTerms:
+        """The charter's terms."""
+        return self._terms
+
+    def sum_bytes(self, session_id: str) -> int:
+        """Return how many bytes a vector of a session has; 0 if this site shared nothing in it."""
+        with self._store.transaction() as step:
+            session = step.session(session_id)
+            return session.spec.body_bytes if session else 0
+
     def announce(self, *, epoch: str) -> bytes:
         """Return the EPOCH message: fresh signed keys for `epoch`, "<run>/<attempt>"."""
         with self._store.transaction() as step:

@@ -25,6 +25,7 @@ from fedethics.protocol import Action, Reply, Request
 from fedethics.secagg import Opening, SiteStore
 from fedethics.site.audit import count_losses
 from fedethics.site.derived_adapter import require_derived, step_after
+from fedethics.site.egress import require_listed
 from fedethics.site.home import SiteHome
 from fedethics.site.log import SiteLog
 from fedethics.site.mechanisms import measure, require_form, train
@@ -83,11 +84,13 @@ class SiteHandler:
         """Answer `request`, or raise the reason why not.
 
         Raises:
-            FedethicsError: the refusal, with its full text for the site's own log.
+            FedethicsError: the refusal, with its full text for the site's own log; also where the
+                answer would hold what may not leave the site (`fedethics.site.egress`).
         """
         home = SiteHome.open(self._path)
         session = Session.open(home, request.charter_hash, SiteStore(home.opened_sums))
         payloads = self._answers[request.action](session, request)
+        require_listed(request.action, payloads, session.secagg)
         self.log.write("answered", action=str(request.action), run=request.run)
         return Reply(payloads=payloads)
 
