@@ -12,7 +12,6 @@ that it does not refuse; RFC 7748, by which the group is told.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 from fedethics import ownership
 from fedethics.errors import PolicyError
+from fedethics.storage import files
 from fedethics.terms import KEY, term
 
 _NEUTRAL = (1).to_bytes(32, "little")
@@ -72,15 +72,7 @@ class Identity:
     def save(self, path: Path) -> None:
         """Write the private key to a new file with mode 0600; never overwrite one."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(self._private.private_bytes_raw())
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError:
-            path.unlink(missing_ok=True)  # half a key would keep the next try away
-            raise
+        files.create(path, self._private.private_bytes_raw())
 
     @property
     def public_key(self) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 from fedethics import canonical, terms
 from fedethics.data.records import row_hash
 from fedethics.errors import RunError
+from fedethics.storage import files
 from fedethics.terms import term
 from simulations.datasets.dataset import ALL, SOURCE
 from simulations.datasets.table import Row, read_csv, write_csv
@@ -117,7 +118,7 @@ def _write(folder: Path, dealt: Mapping[str, list[Row]]) -> None:
     for name, rows in dealt.items():
         (partial / f"{name}.csv").write_bytes(write_csv(rows, tuple(rows[0])))
     try:
-        os.replace(partial, folder)
+        files.move(partial, folder)
     except OSError as error:
         shutil.rmtree(partial)
         # Else another run made the same files meanwhile.

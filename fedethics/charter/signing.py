@@ -8,7 +8,6 @@ so that it can never pass as a person's.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from fedethics.charter.model import Charter
 from fedethics.charter.template import unfilled
 from fedethics.errors import CharterError
 from fedethics.identity import Identity, public_key_term, verify
+from fedethics.storage import files
 from fedethics.terms import KEY, SIGNATURE, TIME, term
 
 SignerRole = Literal[StakeholderRole, "site", "coordinator"]
@@ -221,11 +221,9 @@ def add_signatures(path: Path, charter: Charter, more: Iterable[CharterSignature
     kept = {(one.role, one.public_key): one for one in listed}
     file = SignatureFile(charter_hash=own, signatures=tuple(kept.values()))
     text = json.dumps(terms.document(file), indent=2, ensure_ascii=False) + "\n"
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.chmod(0o644)  # by no umask: a site refuses what a group may write
-        os.replace(temporary, path)
+        # By no umask: a site refuses what a group may write.
+        files.replace(path, text.encode("utf-8"), mode=files.PUBLIC)
     except OSError as error:
         raise CharterError(f"{path} cannot be written: {error.strerror}") from error
     return len(kept)

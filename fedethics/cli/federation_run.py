@@ -12,8 +12,8 @@ from fedethics.commands import suggested
 from fedethics.deployment.coordinator import Coordinator
 from fedethics.deployment.locking import end_holder, stop_signal
 from fedethics.deployment.settings import FederationHome
-from fedethics.deployment.tail import Tail
 from fedethics.errors import RunError
+from fedethics.storage.lines import Tail
 
 _LOOK_S = 0.3
 _DETAIL = ("leg-started", "leg-ended")  # in events.jsonl and `federation status`

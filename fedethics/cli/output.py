@@ -7,10 +7,8 @@ terminal as more than text: no markup, no escape sequence, no character that tur
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -23,6 +21,7 @@ from rich.text import Text
 from fedethics import texts
 from fedethics.cli.streams import showable_json
 from fedethics.errors import FedethicsError, LedgerError
+from fedethics.storage import files
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 LedgerPath = Annotated[
@@ -116,17 +115,10 @@ def write_new(path: Path, text: str, error: type[FedethicsError]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        files.create(path, text.encode("utf-8"), mode=files.PUBLIC)
     except FileExistsError as problem:
         raise error(f"{path} exists; it was left as it is") from problem
     except OSError as problem:
-        raise error(f"{path} cannot be written: {problem.strerror}") from problem
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as problem:
-        with suppress(OSError):
-            path.unlink()  # half a file would keep the next try away
         raise error(f"{path} cannot be written: {problem.strerror}") from problem
 
 

@@ -6,7 +6,6 @@ must not work on the same files meanwhile.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fedethics.errors import RunError
+from fedethics.storage import locks
 
 LOCK = "lock"
 _LOOK_S = 0.1
@@ -47,12 +47,9 @@ def alone(job_path: Path, *, wait_s: float = 20.0) -> Iterator[None]:
 
 def _is_taken(descriptor: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
+        return locks.take(descriptor)
+    except locks.NoLocksError as error:
         raise RunError(
             f"the job's directory cannot be locked ({error.strerror}); nothing ran. It must lie on "
             "a file system with working locks"
         ) from error
-    return True

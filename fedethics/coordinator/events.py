@@ -6,13 +6,13 @@ and a dashboard can never disagree. It holds sums and public facts only.
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fedethics.canonical import Json
 from fedethics.errors import RunError
 from fedethics.release.run_log import EVENTS, read_events
+from fedethics.storage import files, lines
 
 __all__ = ["EVENTS", "EventLog", "read_events"]
 
@@ -22,9 +22,6 @@ class EventLog:
 
     def __init__(self, job_path: Path) -> None:
         self._path = job_path / EVENTS
-        if self._path.exists() and not self._path.read_bytes().endswith(b"\n"):
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write("\n")  # a crash tore the last line; the next one stands by itself
 
     def write(self, event: str, **fields: Json) -> None:
         """Append one event with its time (UTC).
@@ -32,10 +29,9 @@ class EventLog:
         Raises:
             RunError: it cannot be written, as when the disk is full.
         """
-        line = json.dumps({"time": datetime.now(UTC).isoformat(), "event": event, **fields})
+        line = {"time": datetime.now(UTC).isoformat(), "event": event, **fields}
         try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            lines.append(self._path, line, mode=files.PUBLIC)
         except OSError as error:
             raise RunError(
                 f"{self._path} cannot be written ({error.strerror}). What was committed is kept; "

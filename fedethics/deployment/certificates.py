@@ -8,7 +8,6 @@ Source: RFC 5280, by way of `cryptography`.
 from __future__ import annotations
 
 import ipaddress
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fedethics.errors import SetupError
+from fedethics.storage import files
 
 SERVER_DAYS = 90
 AUTHORITY_KEY = "ca.key"
@@ -221,8 +221,6 @@ def _general(name: str) -> x509.GeneralName:
 
 def _write(path: Path, data: bytes, mode: int) -> None:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        files.create(path, data, mode=mode)
     except FileExistsError:
         raise SetupError(f"{path} exists already; nothing was overwritten") from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)

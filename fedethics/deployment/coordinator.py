@@ -33,8 +33,8 @@ from fedethics.deployment.disk import shortage
 from fedethics.deployment.locking import locked, write_secret
 from fedethics.deployment.ports import bound, bound_path
 from fedethics.deployment.settings import FederationHome
-from fedethics.deployment.tail import Tail
 from fedethics.errors import RunError, SetupError
+from fedethics.storage.lines import Tail
 
 _STARTED_BY = "FEDETHICS_STARTED_BY"  # fedethics.flower.pin, which this room does not import
 _GRACE_S = 20.0

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 from fedethics.deployment import processes
 from fedethics.errors import RunError
+from fedethics.storage import files, locks
 from fedethics.systems import require_home_system
 
 
@@ -22,20 +24,16 @@ def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path`, with this process's mark in it (`processes.mark`).
 
     Raises:
-        RunError: another process holds it.
+        RunError: another process holds it, or the file system has no locks.
     """
     require_home_system("running a home")
-    import fcntl
-
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "r+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _take(file, path):
             raise RunError(
                 f"{path.parent.parent} is being run by another process (id "
                 f"{processes.number(file.read().strip()) or 'unknown'}); nothing was started"
-            ) from None
+            )
         file.truncate()
         file.write(processes.mark(os.getpid()))
         file.flush()
@@ -87,14 +85,19 @@ def _held(path: Path) -> str | None:
     if not path.exists():
         return None
     require_home_system("looking at a home's lock")
-    import fcntl
-
     with path.open("r+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return file.read().strip()
-    return None
+        return None if _take(file, path, shared=True) else file.read().strip()
+
+
+def _take(file: TextIO, path: Path, *, shared: bool = False) -> bool:
+    try:
+        return locks.take(file.fileno(), shared=shared)
+    except locks.NoLocksError as error:
+        raise RunError(
+            f"{path} cannot be locked ({error.strerror}), so nobody can tell whether "
+            f"{path.parent.parent} is being run; nothing was started. It must lie on a file system "
+            "with working locks"
+        ) from error
 
 
 def stop_signal() -> threading.Event:
@@ -112,6 +115,4 @@ def stop_signal() -> threading.Event:
 def write_secret(path: Path) -> None:
     """Write 32 fresh random bytes to a new file with mode 0600, in the place of an old one."""
     path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secrets.token_bytes(32))
+    files.create(path, secrets.token_bytes(32))

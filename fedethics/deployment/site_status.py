@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from fedethics.charter import document
-from fedethics.deployment.tail import Tail
 from fedethics.errors import FedethicsError
 from fedethics.policy.model import load_policy
 from fedethics.privacy.ledger.verify import read_book
 from fedethics.site.home import SiteHome
+from fedethics.storage.lines import Tail
 
 _QUIET_S = 15.0
 _WORKING_S = 10.0

@@ -8,7 +8,6 @@ check afterwards who was enrolled on whose word. The rest of the home is told in
 from __future__ import annotations
 
 import dataclasses
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from fedethics.enrolment.request import SiteRequest, read_request
 from fedethics.errors import EnrolmentError
 from fedethics.identity import Identity
 from fedethics.site.archive import archived
+from fedethics.storage import files as storage
 
 IDENTITY, DRAFT, CHARTER, INVITATION = "identity.key", "draft.toml", "charter.json", "invitation"
 FEDERATION_FILE, ROSTER, NODES = "federation.toml", "roster", "nodes"
@@ -144,7 +144,7 @@ def take_off(home: Path, site: str) -> None:
     (home / NODES / f"{site}.pub").unlink(missing_ok=True)
     request = home / ROSTER / f"{site}.request"
     try:
-        os.replace(request, request.with_name(f"{site}.{last_version(home)}.left"))
+        storage.move(request, request.with_name(f"{site}.{last_version(home)}.left"))
     except OSError as error:
         raise EnrolmentError(
             f"{request} cannot be renamed: {error.strerror}; {site!r} is still on the roster"

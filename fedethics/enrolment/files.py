@@ -13,6 +13,7 @@ from pathlib import Path
 from fedethics import plain_file
 from fedethics.commands import command
 from fedethics.errors import EnrolmentError
+from fedethics.storage import files as storage
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
@@ -138,19 +139,10 @@ def create(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:
         EnrolmentError: it is there already, or cannot be written.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        storage.create(path, data, mode=mode)
     except FileExistsError as error:
         raise EnrolmentError(f"{path} is there already; it was left as it is") from error
     except OSError as error:
-        raise EnrolmentError(f"{path} cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        with suppress(OSError):
-            path.unlink()
         raise EnrolmentError(
             f"{path} cannot be written: {error.strerror}; nothing of it was kept"
         ) from error
@@ -160,16 +152,11 @@ def replace(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:
     """Put `data` in the place of a file in one step: whole before, whole after.
 
     Raises:
-        EnrolmentError: it cannot be written; the old file is still in place.
+        EnrolmentError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    create(temporary, data, mode=mode)
     try:
-        os.replace(temporary, path)
+        storage.replace(path, data, mode=mode)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise EnrolmentError(f"{path} cannot be written: {error.strerror}") from error
 
 

@@ -121,7 +121,8 @@ def install(home: SiteHome, proposal: Proposal) -> None:
     )
     if home.charter_path.exists() and document.load(home.charter_path) != proposal.charter:
         archive_charter(home.charter_path)
-    with files.put_back(home.path / CA, settings, home.path / INVITATION):
+    # The charter first: without it the rest is not in force.
+    with files.put_back(home.charter_path, home.path / CA, settings, home.path / INVITATION):
         files.replace(home.path / CA, proposal.invitation.ca.encode("utf-8"))
         files.replace(settings, text.encode("utf-8"))
         files.replace(home.path / INVITATION, proposal.paper)

@@ -7,7 +7,6 @@ bytes of the policy, for the purpose "site-policy". Any edit of the policy voids
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from fedethics import plain_file
 from fedethics.commands import suggested
 from fedethics.errors import PolicyError
 from fedethics.identity import Identity, verify
+from fedethics.storage import files
 
 PURPOSE = "site-policy"
 
@@ -79,10 +79,9 @@ def sign_policy(policy_path: Path, officer: Identity) -> int:
         kept = [(key, old) for key, old in listed if key != officer.public_key]
         kept.append((officer.public_key, signature))
         table = [{"public-key": key, "signature": old.hex()} for key, old in kept]
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
-        temporary.chmod(0o644)  # by no umask: a site refuses what a group may write
-        os.replace(temporary, path)
+        text = json.dumps(table, indent=2) + "\n"
+        # By no umask: a site refuses what a group may write.
+        files.replace(path, text.encode("utf-8"), mode=files.PUBLIC)
     except OSError as error:
         raise PolicyError(f"{path} cannot be written: {error.strerror}") from error
     return len(kept)

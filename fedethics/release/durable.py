@@ -6,12 +6,11 @@ reader ever sees half a file.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 from fedethics import plain_file
 from fedethics.errors import ReleaseError
+from fedethics.storage import files
 
 # The largest documents seen, of 64 sites and 300 rounds, have some 6 MB; pages some 2 MB.
 FILE_LIMIT = 64 * 1024 * 1024
@@ -20,26 +19,14 @@ ADAPTER_LIMIT = 4 * 1024 * 1024 * 1024
 
 
 def write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Replace `path` by `data` in one step: temporary file, fsync, rename, fsync of the folder.
+    """Replace `path` by `data` in one step (`fedethics.storage.files`).
 
     Raises:
         ReleaseError: the folder is missing or not writable, or the disk is full.
     """
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        files.replace(path, data, mode=mode)
     except OSError as error:
-        raise ReleaseError(f"{path} cannot be written: {error.strerror}") from error
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(mode)
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ReleaseError(f"{path} cannot be written: {error.strerror}") from error
 
 
@@ -64,11 +51,3 @@ def file_sha256(path: Path, *, limit: int = ADAPTER_LIMIT) -> str:
 
 def _incomplete(what: str) -> ReleaseError:
     return ReleaseError(f"{what}; the run directory is not as a run leaves it")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,7 +7,6 @@ Events that this version does not know are passed over.
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any
 
 from fedethics import plain_file
 from fedethics.errors import RunError
+from fedethics.storage import lines
 
 EVENTS = "events.jsonl"
 LOG_LIMIT = 1024 * 1024 * 1024
@@ -32,13 +32,7 @@ def read_events(job_path: Path) -> Iterator[Event]:
     path = job_path / EVENTS
     if not path.exists():
         return
-    data = plain_file.read(path, RunError, limit=LOG_LIMIT)
-    for line in data.decode("utf-8", errors="replace").splitlines():
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            # Still being written, or torn by a crash: the events after it count all the same.
-            continue
+    yield from lines.objects(plain_file.read(path, RunError, limit=LOG_LIMIT))
 
 
 @dataclass(kw_only=True, slots=True)

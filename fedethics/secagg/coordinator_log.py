@@ -18,7 +18,6 @@ no more than the coordinator's transcript. The caller deletes the log when nobod
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from fedethics.errors import RunError, SecaggReject
 from fedethics.secagg import framing
 from fedethics.secagg.framing import LEAF_BYTES, SIGNATURE_BYTES, Frame, Kind
 from fedethics.secagg.opening import Secrets
+from fedethics.storage import files
 
 _MAGIC = b"FESLOG\x00\x01"
 _RECORD = struct.Struct(">II")
@@ -53,12 +53,7 @@ class CoordinatorLog:
         """
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(_MAGIC)
-                file.flush()
-                os.fsync(file.fileno())
-            _sync_folder(path.parent)
+            files.create(path, _MAGIC)
         except OSError as error:
             raise RunError(
                 f"{path} cannot be begun ({error.strerror}); nothing was sent"
@@ -120,9 +115,8 @@ class CoordinatorLog:
                 file.write(_RECORD.pack(len(message), zlib.crc32(message)))
                 file.write(message)
                 file.truncate()  # what a crash left half written behind the end
-                file.flush()
                 if durable:
-                    os.fsync(file.fileno())
+                    files.sync(file)
         except OSError as error:
             raise RunError(
                 f"{self.path} cannot be written ({error.strerror}); nothing was sent. Make room, "
@@ -140,14 +134,6 @@ def _sound_record(file: BinaryIO) -> int:
     message = file.read(length)
     sound = len(message) == length and length > 0 and zlib.crc32(message) == checksum
     return _RECORD.size + length if sound else 0
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @dataclass(kw_only=True, slots=True)

@@ -7,17 +7,17 @@ any process of the site can take up a session between any two messages.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedethics.commands import command
 from fedethics.errors import LedgerError, PolicyError
 from fedethics.secagg.store_transaction import StoreTransaction
+from fedethics.storage import databases
 
 _SCHEMA_VERSION = 3
 _LOCK_TIMEOUT_S = 60.0
@@ -193,34 +193,34 @@ class SiteStore:
             )
 
     def _create(self) -> None:
-        try:
-            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        except FileExistsError:
-            return  # another process of this site was first
-        with self._connected() as connection:
-            connection.executescript(
-                f"PRAGMA page_size = {_PAGE_BYTES}; "
-                f"BEGIN IMMEDIATE; {_EPOCHS_AND_TRUST} {_SCHEMA} "
-                f"PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
-            )
+        with self._explained():
+            databases.make(self._path, _lay_out)
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
+        with (
+            self._explained(),
+            databases.connected(self._path, timeout_s=_LOCK_TIMEOUT_S, erase=True) as connection,
+        ):
+            yield connection
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
-            with closing(self._connect()) as connection:
-                yield connection
+            yield
         except sqlite3.Error as error:
             raise LedgerError(
                 f"{self._path} cannot be used ({error}); nothing was sent. Make room on the disk "
                 "or free the file, and the same step can be taken again"
             ) from error
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=_LOCK_TIMEOUT_S, isolation_level=None)
-        connection.execute("PRAGMA synchronous = FULL")
-        # Sensitive: deleted rows are overwritten with zeros, as far as the file system allows.
-        connection.execute("PRAGMA secure_delete = ON")
-        return connection
+
+def _lay_out(connection: sqlite3.Connection) -> None:
+    connection.executescript(
+        f"PRAGMA page_size = {_PAGE_BYTES}; "
+        f"BEGIN IMMEDIATE; {_EPOCHS_AND_TRUST} {_SCHEMA} "
+        f"PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
+    )
 
 
 def _brought_up_to_date(connection: sqlite3.Connection) -> int:

@@ -5,7 +5,6 @@ The ledger names charters by hash, so that a receipt of an old run needs the cha
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from fedethics.charter.model import Charter
 from fedethics.charter.signing import signatures_path
 from fedethics.errors import CharterError
 from fedethics.site.home import SiteHome
+from fedethics.storage import files
 from fedethics.terms import KEY
 
 FOLDER = "charters"
@@ -31,12 +31,9 @@ def archive_charter(charter_path: Path) -> None:
     try:
         kept.parent.mkdir(mode=0o700, exist_ok=True)
         if not kept.exists():
-            temporary = kept.with_name(f".{kept.name}.new")
-            temporary.write_bytes(document.encode(charter))
-            temporary.chmod(0o600)
-            os.replace(temporary, kept)
+            files.replace(kept, document.encode(charter))
         if signed.exists():
-            os.replace(signed, signatures_path(kept))
+            files.move(signed, signatures_path(kept))
     except OSError as error:
         raise CharterError(f"{kept} cannot be written: {error.strerror}") from error
 

@@ -14,10 +14,9 @@ the site, and an answer is deleted when its sum is opened.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 from fedethics.canonical import sha256_hex
 from fedethics.errors import LedgerError, SecaggReject
 from fedethics.privacy.ledger.receipt import Slices
+from fedethics.storage import databases
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -346,10 +346,10 @@ class Journal:
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
             if not self.path.exists():
-                os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600))
-            with closing(sqlite3.connect(self.path, timeout=30.0)) as connection:
-                connection.execute("PRAGMA synchronous = FULL")
-                connection.execute("PRAGMA secure_delete = ON")
+                databases.make_empty(self.path)
+            with databases.connected(
+                self.path, timeout_s=30.0, erase=True, implicit=True
+            ) as connection:
                 connection.executescript(_TABLES)
                 with connection:
                     yield connection

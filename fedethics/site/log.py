@@ -6,15 +6,13 @@ secret is ever a field.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
 
 from fedethics.errors import RunError
+from fedethics.storage import lines
 
 
 def _now() -> datetime:
@@ -35,14 +33,9 @@ class SiteLog:
             RunError: it cannot be written, as when the disk is full. What cannot be logged is not
                 answered either.
         """
-        line = json.dumps({"time": self._clock().isoformat(), "event": event, **fields})
+        line = {"time": self._clock().isoformat(), "event": event, **fields}
         try:
-            if not self._path.exists():
-                self._path.touch(mode=0o600)
-            with self._path.open("ab+") as file:
-                # A full disk may have torn the last line; this one stands by itself.
-                torn = file.tell() and _last_byte(file) != b"\n"
-                file.write((("\n" if torn else "") + line + "\n").encode("utf-8"))
+            lines.append(self._path, line)
         except OSError as error:
             raise RunError(
                 f"{self._path} cannot be written ({error.strerror}); nothing is answered that the "
@@ -54,8 +47,3 @@ def write_if_possible(log: SiteLog, event: str, **fields: str | int | float | bo
     """Append an event on which nothing rests: a refusal, or that a process has started."""
     with suppress(RunError):
         log.write(event, **fields)
-
-
-def _last_byte(file: BinaryIO) -> bytes:
-    file.seek(-1, os.SEEK_END)
-    return file.read(1)

@@ -7,12 +7,12 @@ a folder with SOURCE.json is complete: the file is written last, with the hash o
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedethics.canonical import sha256_hex
+from fedethics.storage import files
 from simulations.datasets.carrier import Carrier, fetch_members
 
 SOURCE = "SOURCE.json"
@@ -87,6 +87,4 @@ class Dataset:
 
 
 def _write(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
+    files.replace(path, data, mode=files.PUBLIC)

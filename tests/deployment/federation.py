@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 from fedethics.charter.audit_terms import AuditTerms
 from fedethics.charter.explanation_terms import ExplanationTerms
 from fedethics.deployment.certificates import make_certificates
-from fedethics.deployment.tail import Tail
+from fedethics.storage.lines import Tail
 from simulations import staging
 from simulations.datasets import heart
 from simulations.scenario import load

@@ -24,9 +24,9 @@ from fedethics.deployment.metrics import render, served
 from fedethics.deployment.refusals import Refused, why_it_ended
 from fedethics.deployment.settings import FederationHome
 from fedethics.deployment.site_status import SiteStatus
-from fedethics.deployment.tail import Tail
 from fedethics.errors import RunError, SetupError
 from fedethics.site.home import SiteHome
+from fedethics.storage.lines import Tail
 
 STATUS = SiteStatus(
     site="st-anna",

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from fedethics.identity import Identity
 from fedethics.privacy.events import SkellamRelease
-from fedethics.privacy.ledger import Cap, DataSet, Ledger, head_file, store
+from fedethics.privacy.ledger import Cap, DataSet, Ledger, store
+from fedethics.storage import databases, files
 
 
 class Deadly:
@@ -34,7 +35,7 @@ class Deadly:
         return call
 
     def __getattr__(self, name):
-        # Stands in for the os module as head_file and store see it.
+        # Stands in for the os module as fedethics.storage sees it.
         found = getattr(os, name)
         return self(found) if name in {"open", "fdopen", "fsync", "replace", "close"} else found
 
@@ -42,7 +43,7 @@ class Deadly:
 def live(folder: Path, kill_at: int) -> None:
     """Open a ledger, reserve, confirm, reserve. Runs in a process of its own."""
     deadly = Deadly(kill_at)
-    head_file.os = store.os = deadly
+    files.os = databases.os = deadly
     for method in ("begin", "insert", "commit", "create"):
         setattr(store.Transaction, method, deadly(getattr(store.Transaction, method)))
     told = os.open(folder / "told", os.O_WRONLY | os.O_CREAT | os.O_APPEND)

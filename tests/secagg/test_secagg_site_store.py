@@ -134,7 +134,7 @@ def test_a_process_killed_between_any_two_statements_leaves_all_or_nothing(tmp_p
         while True:
             child = os.fork()
             if child == 0:
-                SiteStore._connect = dying_after(statements, SiteStore._connect)
+                sqlite3.connect = dying_after(statements, sqlite3.connect)
                 moment.take(moment.message)
                 os._exit(0)
             _, status = os.waitpid(child, 0)
@@ -165,7 +165,7 @@ def dying_after(statements, connect):
         def close(self):
             self.connection.close()
 
-    return lambda store: Dying(connect(store))
+    return lambda *words, **named: Dying(connect(*words, **named))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

@@ -6,7 +6,6 @@ before, the previous one is. The file only ever moves forward, by one entry at a
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from fedethics import canonical
@@ -15,6 +14,7 @@ from fedethics.errors import LedgerError, LedgerTampered
 from fedethics.ownership import cannot_read
 from fedethics.privacy.ledger.book import Book
 from fedethics.privacy.ledger.model import Sealed
+from fedethics.storage import files
 
 
 class HeadFile:
@@ -55,18 +55,7 @@ class HeadFile:
             OSError: the disk refused; the previous head is still in place.
         """
         document: Json = {"entry": sealed.body, "signature": sealed.signature.hex()}
-        temporary = self.path.with_name(self.path.name + ".tmp")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(canonical.encode(document))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.path)
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        files.replace(self.path, canonical.encode(document))
 
 
 def pending_entry(book: Book, head: Sealed | None) -> Sealed | None:

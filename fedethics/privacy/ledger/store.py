@@ -6,15 +6,15 @@ folder. Each transaction has a connection of its own, so threads and forks never
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from fedethics.errors import LedgerError, LedgerTampered
 from fedethics.privacy.ledger.model import Sealed
+from fedethics.storage import databases
 
 BUSY_TIMEOUT_S = 60.0
 _CREATE = (
@@ -102,11 +102,7 @@ class Store:
 
     def create_file(self) -> None:
         """Make an empty file with mode 0600, or leave the one that is there."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        except FileExistsError:
-            return
+        databases.make_empty(self.path)
 
     @contextmanager
     def exclusive(self) -> Iterator[Transaction]:
@@ -118,7 +114,6 @@ class Store:
         """
         with self._connected("rw") as connection:
             connection.execute("PRAGMA journal_mode=DELETE")
-            connection.execute("PRAGMA synchronous=EXTRA")
             transaction = Transaction(connection)
             transaction.begin()
             yield transaction
@@ -131,19 +126,12 @@ class Store:
             yield Transaction(connection)
 
     @contextmanager
-    def _connected(self, mode: str) -> Iterator[sqlite3.Connection]:
+    def _connected(self, mode: Literal["rw", "ro"]) -> Iterator[sqlite3.Connection]:
         try:
-            connection = sqlite3.connect(
-                f"file:{urllib.parse.quote(os.fsencode(self.path.absolute()))}?mode={mode}",
-                uri=True,
-                isolation_level=None,
-                timeout=BUSY_TIMEOUT_S,
-            )
-            try:
+            with databases.connected(
+                self.path, timeout_s=BUSY_TIMEOUT_S, mode=mode, synchronous="EXTRA"
+            ) as connection:
                 yield connection
-            finally:
-                # Closing rolls back whatever was not committed.
-                connection.close()
         except (sqlite3.Error, OSError) as error:
             raise self._explained(error) from error
 
