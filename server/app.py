@@ -9,11 +9,10 @@ from fedethics.coordinator.enrolment import Enrolment
 from fedethics.coordinator.events import EventLog
 from fedethics.coordinator.exchange import Exchange
 from fedethics.coordinator.federation import Federation
-from fedethics.coordinator.job import Job
+from fedethics.coordinator.job import Job, RunSettings
 from fedethics.coordinator.protocol_files import ProtocolFiles
 from fedethics.coordinator.readiness import Readiness
 from fedethics.coordinator.rounds import Rounds
-from fedethics.coordinator.settings import RunSettings
 from fedethics.coordinator.sums import Sums
 from fedethics.flower.pin import end_with_coordinator
 from fedethics.flower.pulls import quicken_pulls

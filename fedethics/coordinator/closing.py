@@ -5,14 +5,17 @@ The evidence is all that a release is judged by.
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedethics import tasks
 from fedethics.charter import document
-from fedethics.coordinator.code_hash import code_hash, package_versions
 from fedethics.coordinator.events import EventLog
 from fedethics.coordinator.federation import Federation
 from fedethics.coordinator.job import Job
@@ -36,6 +39,11 @@ from fedethics.release.witness import (
     read_countersignature,
 )
 from fedethics.training.learner import Learner
+
+_ROOTS = ("fedethics", "server", "clients")
+PACKAGES = (
+    "flwr", "torch", "opacus", "peft", "transformers", "numpy", "cryptography", "dp-accounting",
+)  # fmt: skip
 
 
 def close(
@@ -144,3 +152,22 @@ def _evidence(
         countersignatures=witnesses,
         charter_signatures=job.signatures,
     )
+
+
+def code_hash() -> str:
+    """Return the SHA-256 over names and bytes of all sources, in sorted order."""
+    digest = hashlib.sha256()
+    for root in _ROOTS:
+        spec = find_spec(root)
+        for place in spec.submodule_search_locations or () if spec else ():
+            for path in sorted(Path(place).rglob("*.py")):
+                name = f"{root}/{path.relative_to(place).as_posix()}".encode()
+                data = path.read_bytes()
+                digest.update(len(name).to_bytes(4, "big") + name)
+                digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that the result depends on."""
+    return {name: version(name) for name in PACKAGES}

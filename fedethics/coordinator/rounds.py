@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from fedethics import tasks
 from fedethics.canonical import sha256_hex
-from fedethics.coordinator.events import EventLog
+from fedethics.coordinator.events import EventLog, announce_metrics, write_metrics
 from fedethics.coordinator.federation import Federation
 from fedethics.coordinator.job import Job
-from fedethics.coordinator.metrics import announce_metrics, write_metrics
 from fedethics.coordinator.readiness import Readiness
 from fedethics.coordinator.sums import Sums, UnfinishedOpeningError
 from fedethics.errors import RunError

@@ -23,13 +23,12 @@ from numpy.typing import NDArray
 
 from fedethics import tasks
 from fedethics.canonical import Json
-from fedethics.coordinator.checked_sums import CheckedSums
 from fedethics.coordinator.cohort import cohort_of
 from fedethics.coordinator.enrolment import Enrolment
 from fedethics.coordinator.events import EventLog
 from fedethics.coordinator.federation import Federation
 from fedethics.coordinator.job import Job
-from fedethics.coordinator.protocol_files import ProtocolFiles
+from fedethics.coordinator.protocol_files import CheckedSums, ProtocolFiles
 from fedethics.coordinator.refusals import what_to_do
 from fedethics.errors import RunError, SecaggAbort, SecaggReject
 from fedethics.protocol import Action

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fedethics.coordinator.events import EventLog, read_events
 from fedethics.coordinator.federation import Federation
-from fedethics.coordinator.settings import RunSettings
+from fedethics.coordinator.job import RunSettings
 from fedethics.errors import RunError
 from fedethics.protocol import Action
 

@@ -9,7 +9,7 @@ import pytest
 
 import fedethics.coordinator.sums as sums_module
 from fedethics import tasks
-from fedethics.coordinator.checked_sums import CheckedSums
+from fedethics.coordinator.protocol_files import CheckedSums
 from fedethics.errors import RunError
 from fedethics.protocol import Action
 from fedethics.release import evidence, folder

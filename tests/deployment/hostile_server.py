@@ -201,8 +201,7 @@ def _forget_settings(context: Context) -> None:
 
 def replay(grid: Grid, context: Context, home: Path) -> dict[str, Any]:
     """Send again what was sent before, then ask again for what was opened."""
-    from fedethics.coordinator.job import Job
-    from fedethics.coordinator.settings import RunSettings
+    from fedethics.coordinator.job import Job, RunSettings
 
     _forget_settings(context)
     job = Job.open(RunSettings.from_run_config(context.run_config))

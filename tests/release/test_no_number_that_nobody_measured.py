@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from fedethics.cli.output import Terminal
 from fedethics.cli.release import show
-from fedethics.coordinator.metrics import _row
+from fedethics.coordinator.events import _row
 from fedethics.fairness import Tables, aggregate, by_group, metric_names, overall, progress, roc
 from fedethics.fairness.judge import judge
 from fedethics.fairness.metrics import find_metric

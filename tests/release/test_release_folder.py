@@ -253,7 +253,7 @@ def test_whatever_a_coordinator_keeps_beside_a_release_belongs_there(release):
     rooms = Path(__file__).parents[2] / "fedethics" / "coordinator"
     sources = [path.read_text() for path in rooms.glob("*.py")]
     text = "\n".join(sources)
-    folders = set(re.findall(r'^FOLDER = "([^"]+)"', text, re.M))
+    folders = set(re.findall(r'^(?:FOLDER|SUMS) = "([^"]+)"', text, re.M))
     folders |= set(re.findall(r'path / "([a-z]+)"\)\.mkdir', text))
     files = set(re.findall(r'^(?:LOCK|STATE|METRICS|EVENTS) = "([^"]+)"', text, re.M))
     assert {"protocol", "rounds", "sums"} <= folders and {"lock", "state.json"} <= files
