@@ -12,12 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from flwr.app import Message
-from flwr.serverapp import Grid
-
 from fedethics.coordinator.refusals import UNSOUND
-from fedethics.errors import SecaggReject
-from fedethics.flower.wire import is_lost, parse_reply, request_message
+from fedethics.coordinator.transport import Arrival, Transport
 from fedethics.protocol import Action, Refusal, Reply, Request
 
 WORK = frozenset({Action.TRAIN, Action.EVALUATE})
@@ -29,23 +25,23 @@ _MALFORMED = Refusal(code=UNSOUND, sentence="the reply could not be read")
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Sends requests through Flower's grid and waits for the replies of one leg.
+    """Sends requests over a transport and waits for the replies of one leg.
 
     Attributes:
-        grid: Flower's.
+        transport: what carries them.
         work_timeout_s: how long a site may train or measure.
         relay_timeout_s: how long it may take over every other leg.
-        poll_s: pause between two looks at the grid.
+        poll_s: pause between two looks at what has come.
     """
 
-    grid: Grid
+    transport: Transport
     work_timeout_s: float
     relay_timeout_s: float
     poll_s: float = 0.2
 
     def nodes(self) -> tuple[int, ...]:
         """Return the nodes that are connected now."""
-        return tuple(self.grid.get_node_ids())
+        return self.transport.nodes()
 
     def timeout_s(self, action: Action) -> float:
         """Return how long the slowest site may take to answer `action`."""
@@ -61,8 +57,8 @@ class Exchange:
         """Send each node its request; a node that stays silent has a refusal in the result.
 
         Flower hands a message out once, and takes a reply once: where the line tears in that
-        moment, it is gone. So the same is sent again, once, to a node whose reply Flower lost, and
-        to one that is long silent, unless it was asked to compute: if its process died at that,
+        moment, it is gone. So the same is sent again, once, to a node whose reply was lost, and to
+        one that is long silent, unless it was asked to compute: if its process died at that,
         another try would be another charge. `asked_again` is told.
 
         A reply to another message, a second one of the same node, and one that comes after the
@@ -71,11 +67,11 @@ class Exchange:
         timeout_s, began = self.timeout_s(action), time.monotonic()
         patience_s = math.inf if action in WORK else timeout_s * _PATIENCE
         leg = _Leg()
-        leg.sent(self._sent(action, requests, ttl_s=timeout_s))
+        leg.sent(self.transport.send(requests, ttl_s=timeout_s))
         while leg.out:
             waited_s = time.monotonic() - began
-            for message in self.grid.pull_messages(list(leg.out)):
-                leg.take(message)
+            for arrival in self.transport.receive(list(leg.out)):
+                leg.take(arrival)
             if waited_s >= timeout_s:  # and that was the last look
                 break
             again = leg.to_ask_again(silent=waited_s >= patience_s)
@@ -83,21 +79,10 @@ class Exchange:
             if again and left_s > 0:
                 asked_again(again)
                 copies = {node: requests[node] for node in again}
-                leg.sent(self._sent(action, copies, ttl_s=left_s))
+                leg.sent(self.transport.send(copies, ttl_s=left_s))
             if leg.out:
                 time.sleep(self.poll_s)
         return {node: leg.replies.get(node, Reply(refusal=_LATE)) for node in requests}
-
-    def _sent(
-        self, action: Action, requests: Mapping[int, Request], *, ttl_s: float
-    ) -> dict[str, int]:
-        """Send requests; return by message the node that it went to."""
-        messages = [
-            request_message(request, node_id=node, ttl_s=ttl_s, group=str(action))
-            for node, request in requests.items()
-        ]
-        ids = self.grid.push_messages(messages)
-        return {key: node for key, node in zip(ids, requests, strict=True) if key}
 
 
 class _Leg:
@@ -124,15 +109,15 @@ class _Leg:
         self.out |= copies
         self._often.update(copies.values())
 
-    def take(self, message: Message) -> None:
+    def take(self, arrival: Arrival) -> None:
         """Take what came, unless its node has answered already."""
-        node = self.out.pop(message.metadata.reply_to_message_id, None)
+        node = self.out.pop(arrival.message_id, None)
         if node is None:
             return
-        self.replies[node] = _read(message)
-        if is_lost(message):
+        self.replies[node] = arrival.reply or Reply(refusal=_MALFORMED)
+        if arrival.lost:
             self._lost.add(node)
-        if not message.has_error():  # the other copy is left unread; of an error it may be answered
+        if arrival.from_node:  # the other copy is left unread; otherwise it may still be answered
             self.out = {key: each for key, each in self.out.items() if each != node}
 
     def to_ask_again(self, *, silent: bool) -> set[int]:
@@ -140,10 +125,3 @@ class _Leg:
         again = self._lost | (self.waiting if silent else set())
         self._lost.clear()
         return {node for node in again if self._often[node] == 1}
-
-
-def _read(message: Message) -> Reply:
-    try:
-        return parse_reply(message)
-    except SecaggReject:
-        return Reply(refusal=_MALFORMED)

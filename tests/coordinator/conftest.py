@@ -23,8 +23,8 @@ import pytest
 from flwr.app import Context, Message, RecordDict
 
 import fedethics.coordinator.closing as closing_module
+import fedethics.coordinator.run as run_module
 import fedethics.site.handler as handler_module
-import server.app as app_module
 from clients.app import app as client_app
 from fedethics.charter import document
 from fedethics.flower.inprocess import COORDINATOR_NODE, wire_copy
@@ -34,6 +34,7 @@ from fedethics.privacy.ledger import Ledger
 from fedethics.secagg import framing
 from fedethics.secagg.framing import Kind
 from fedethics.training.learner import Learner
+from server.app import app as server_app
 from simulations import staging
 from simulations.loopback import LoopbackGrid
 from simulations.staging import Stage
@@ -141,7 +142,7 @@ class Quick:
             "resume": resume,
         } | {key.replace("_", "-"): value for key, value in settings.items()}
         context = Context(1, COORDINATOR_NODE, {}, RecordDict(), config)
-        app_module.app(grid(client_app=client_app, homes=stage.homes), context)
+        server_app(grid(client_app=client_app, homes=stage.homes), context)
         return stage.run_dir
 
     def final(self, stage: Stage) -> bytes:
@@ -198,7 +199,7 @@ def quick(staged, learned, memory, monkeypatch) -> Quick:
     monkeypatch.setattr(handler_module, "train", compute)
     monkeypatch.setattr(handler_module, "measure", compute)
     monkeypatch.setattr(handler_module, "self_test", lambda *_: None)
-    monkeypatch.setattr(app_module, "Learner", lambda *_, **__: learned)
+    monkeypatch.setattr(run_module, "Learner", lambda *_, **__: learned)
     monkeypatch.setattr(closing_module, "code_hash", lambda: "00" * 32)
     monkeypatch.setattr(closing_module, "publish", lambda *_: SimpleNamespace(verdict="untried"))
     return Quick(staged, memory)
