@@ -10,12 +10,13 @@ kebab-case in files and snake_case in Python. A field's bounds stand in its decl
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
 import tomllib
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -293,3 +294,16 @@ def _spelled(key: object) -> str:
 
 def _join(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
+
+
+def toml_text(table: Mapping[str, Json]) -> str:
+    """Return plain values and one level of tables as TOML, which spells them as JSON does."""
+    lines = [
+        f"{key} = {json.dumps(value, ensure_ascii=False)}"
+        for key, value in table.items()
+        if not isinstance(value, dict)
+    ]
+    for name, inner in table.items():
+        if isinstance(inner, dict):
+            lines += [f"[{name}]", toml_text(inner)]
+    return "\n".join(lines) + "\n"

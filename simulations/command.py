@@ -1,20 +1,16 @@
-"""The command line of the simulations."""
+"""The command line of the simulations: a run with its baselines, and comparisons of methods."""
 
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fedethics import texts
-from fedethics.cli.output import Terminal, say
+from fedethics.cli.output import Terminal
 from fedethics.errors import FedethicsError
-
-_INTERRUPTED = 130
-_DATA = Path(".data")
+from fedethics.simulation.command import finish, staged, told
 
 
 def simulate(
@@ -24,45 +20,31 @@ def simulate(
     resume: Annotated[
         Path | None, typer.Option(help="continue this run after its last committed round")
     ] = None,
-    data: Annotated[Path, typer.Option(help="directory of the data sets")] = _DATA,
+    data: Annotated[Path, typer.Option(help="directory of the data sets")] = Path(".data"),
     comparisons: Annotated[
         bool, typer.Option(help="also run what the report compares with")
     ] = True,
 ) -> None:
-    """Run the real apps over an in-process grid and show what came out."""
-    from simulations import staging
-    from simulations.scenario import data_folder, load
-
-    setup, draft = load(scenario)
-    if resume is not None:
-        stage = staging.existing(resume)
-    else:
-        name = run_id or f"{setup.name}-{datetime.now():%Y%m%d-%H%M%S}"
-        stage = staging.build(
-            setup,
-            draft,
-            base=scenario.parent,
-            data_dir=data_folder(setup, data),
-            run_dir=out / name,
-        )
+    """Run the real coordinator and sites in one process and show what came out."""
+    setup, stage = staged(scenario, out=out, run_id=run_id, resume=resume, data=data)
     # Late: it takes seconds to import torch, and a wrong file is answered at once.
-    from simulations.play import play
+    from fedethics.simulation import federation
+    from simulations.comparisons import baselines_of
 
-    try:
-        play(
+    baselines = baselines_of(stage, setup.comparisons) if comparisons else None
+
+    def work() -> None:
+        federation.simulate(
             Terminal(),
             stage,
-            setup,
             resume=resume is not None,
-            comparisons=comparisons,
+            baselines=baselines,
+            program=".venv/bin/fedethics",
         )
-    except KeyboardInterrupt:
-        _say(
-            "interrupted. Committed rounds are kept; what the round in flight had reserved stays "
-            "charged in the sites' ledgers. Continue with: python -m simulations "
-            f"{scenario} --resume {stage.run_dir}"
-        )
-        raise typer.Exit(_INTERRUPTED) from None
+
+    code = finish(work, stage, again=f"python -m simulations {scenario}")
+    if code:
+        raise typer.Exit(code)
 
 
 def main() -> None:
@@ -79,9 +61,5 @@ def main() -> None:
     try:
         app(args=arguments)
     except FedethicsError as error:
-        _say(f"[{error.code}] {error}")
+        told(f"[{error.code}] {error}")
         sys.exit(error.exit_code)
-
-
-def _say(text: str) -> None:
-    say(texts.message(f"fedethics: {text}"), err=True)

@@ -25,10 +25,10 @@ from fedethics.charter.roster import Member
 from fedethics.cli.output import Terminal, say
 from fedethics.data.reading import read_records
 from fedethics.data.split import split
+from fedethics.simulation.scenario import data_folder, load
 from simulations.baselines import Bench
 from simulations.compare_page import Line, page, table
 from simulations.methods import METHODS, WHAT, Judgement, gap_objective, run_method
-from simulations.scenario import data_folder, load
 
 _bench: Bench | None = None  # of a worker process, set once when it starts
 

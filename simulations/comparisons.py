@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 
@@ -13,14 +13,25 @@ from fedethics.charter.model import Charter
 from fedethics.data.reading import read_records
 from fedethics.data.split import Split, split
 from fedethics.release.comparisons import Comparison, Comparisons
+from fedethics.simulation.federation import Baselines, Tick
+from fedethics.simulation.scenario import ComparisonSetup
+from fedethics.simulation.staging import Stage
+from fedethics.site.home import SiteHome
 from simulations.baselines import Bench
 from simulations.gaps import chosen_gap
 from simulations.lessons import lessons
-from simulations.scenario import ComparisonSetup
 from simulations.ways import Judged, Row, ways
 
-Tick = Callable[[str], None]
 _bench: Bench | None = None  # of a worker process, set once when it starts
+
+
+def baselines_of(stage: Stage, setup: ComparisonSetup) -> Baselines:
+    """Return what a simulated run is compared with, over the same files."""
+    files = {site: SiteHome.open(home).data_path for site, home in stage.homes.items()}
+    return Baselines(
+        steps=count_fits(stage.charter, setup),
+        run=lambda tick: compare(stage.charter, files, setup, tick=tick),
+    )
 
 
 def count_fits(charter: Charter, setup: ComparisonSetup) -> int:

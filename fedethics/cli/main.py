@@ -21,6 +21,7 @@ from fedethics.cli import (
     ledger,
     policy,
     release,
+    simulate,
     site,
     streams,
 )
@@ -47,6 +48,7 @@ app.add_typer(federation.app, name="federation")
 app.command("doctor")(doctor.doctor)
 app.command("dp-check")(dp_check.dp_check)
 app.command("explain")(explain.explain)
+app.command("simulate")(simulate.simulate)
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ real member of the federation.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +66,7 @@ def build_stage(real: SiteHome, folder: Path) -> Stage:
     settings: dict[str, Json] = {"site": site, "data": str(real.data_path.resolve())}
     if real.model_dir is not None:
         settings["model-dir"] = str(real.model_dir.resolve())
-    files.create(home / "site.toml", _toml(settings).encode())
+    files.create(home / "site.toml", terms.toml_text(settings).encode())
     return Stage(home=home, charter=played, coordinator=coordinator, peers=peers)
 
 
@@ -84,17 +83,4 @@ def _policy_text(policy: Policy) -> str:
     allow = dataclasses.replace(policy.allow, charters=(ANY,), require_signed_charter=False)
     played = dataclasses.replace(policy, allow=allow, officers=Officers())
     table = terms.document(played)
-    return _toml(table) if isinstance(table, dict) else ""
-
-
-def _toml(table: Mapping[str, Json]) -> str:
-    """Write plain values and one level of tables; JSON's spelling of them is TOML's too."""
-    lines = [
-        f"{key} = {json.dumps(value)}"
-        for key, value in table.items()
-        if not isinstance(value, dict)
-    ]
-    for name, inner in table.items():
-        if isinstance(inner, dict):
-            lines += [f"[{name}]", _toml(inner)]
-    return "\n".join(lines) + "\n"
+    return terms.toml_text(table) if isinstance(table, dict) else ""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fedethics.errors import SetupError
+from fedethics.simulation.partition import Row, read_csv, write_csv
 from simulations.datasets.carrier import Carrier
 from simulations.datasets.dataset import ALL, Dataset
-from simulations.datasets.table import Row, read_csv, write_csv
 
 LABEL = "default_next_month"
 # The carrier recoded the original's 2 (female) as 1 and its 1 (male) as 0.

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedethics.canonical import sha256_hex
+from fedethics.simulation.partition import ALL, SOURCE
 from fedethics.storage import files
 from simulations.datasets.carrier import Carrier, fetch_members
 
-SOURCE = "SOURCE.json"
-ALL = "all.csv"
+__all__ = ["ALL", "SOURCE", "Dataset"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

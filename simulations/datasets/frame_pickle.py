@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from fedethics.errors import SetupError
-from simulations.datasets.table import Row
+from fedethics.simulation.partition import Row
 
 # The largest frame that is carried has 9 MB and some 500,000 opcodes.
 _MOST_BYTES = 64 * 1024 * 1024

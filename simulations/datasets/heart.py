@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fedethics.errors import SetupError
+from fedethics.simulation.partition import Row, read_csv, write_csv
 from simulations.datasets.carrier import Carrier
 from simulations.datasets.dataset import Dataset
-from simulations.datasets.table import Row, read_csv, write_csv
 
 HOSPITALS = {
     "Cleveland": "cleveland",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fedethics.simulation.partition import Row, write_csv
 from simulations.datasets.carrier import Carrier
 from simulations.datasets.dataset import ALL, Dataset
 from simulations.datasets.frame_pickle import read_frame
-from simulations.datasets.table import Row, write_csv
 
 PRECINCT = "police_precinct"
 LABEL = "person_search"

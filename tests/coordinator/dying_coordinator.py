@@ -9,8 +9,8 @@ import os
 import sys
 from pathlib import Path
 
-from simulations import staging
-from simulations.federation import run_federation
+from fedethics.simulation import staging
+from tests.loopback import run_federation
 
 
 def main() -> None:

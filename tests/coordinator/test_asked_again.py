@@ -12,8 +12,8 @@ from fedethics import tasks
 from fedethics.flower.inprocess import COORDINATOR_NODE, enter_task, wire_copy
 from fedethics.protocol import Action
 from fedethics.release.run_log import read_events
-from simulations.loopback import LoopbackGrid
 from tests.coordinator.conftest import SITES, charged
+from tests.loopback import LoopbackGrid
 
 WORK = [str(Action.TRAIN), str(Action.EVALUATE)]
 # COMPLETE is only sent on a ring, or where the key agreement needs it; READY only to a site that

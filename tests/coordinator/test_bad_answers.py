@@ -19,8 +19,8 @@ from fedethics.release import evidence
 from fedethics.release.run_log import read_events
 from fedethics.secagg import framing
 from fedethics.secagg.framing import Kind
-from simulations.loopback import LoopbackGrid
 from tests.coordinator.conftest import SITES, charged, opened
+from tests.loopback import LoopbackGrid
 
 CHEAT = "hungary"
 OTHERS = set(SITES) - {CHEAT}

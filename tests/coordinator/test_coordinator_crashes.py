@@ -18,7 +18,7 @@ from fedethics.canonical import parse
 from fedethics.coordinator.protocol_files import ProtocolFiles
 from fedethics.release import durable
 from fedethics.secagg.coordinator_log import CoordinatorLog
-from simulations import staging
+from fedethics.simulation import staging
 from tests.coordinator.conftest import SITES, Tap, TappedGrid, charged, opened
 
 QUESTIONS = {(tasks.UPDATE, 1), (tasks.PROGRESS, 1), (tasks.UPDATE, 2), (tasks.FAIRNESS, 2)}

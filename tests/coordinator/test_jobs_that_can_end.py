@@ -22,8 +22,8 @@ from fedethics.privacy.plan import make_plan
 from fedethics.protocol import OF_RECORDS, Action, Refusal, Reply, refusal_of
 from fedethics.release.evidence import OpenedSum
 from fedethics.site.openings import check_agreed
-from simulations.loopback import LoopbackGrid
 from tests.coordinator.conftest import SITES, charged, opened
+from tests.loopback import LoopbackGrid
 from tests.privacy.charters import HEART, UNAUDITED, with_terms
 
 COUNTS = (tasks.PROGRESS, tasks.FAIRNESS, tasks.STEERING, tasks.AUDIT)

@@ -11,8 +11,8 @@ from fedethics import tasks
 from fedethics.errors import RunError
 from fedethics.flower.inprocess import wire_copy
 from fedethics.release.run_log import follow, read_events
-from simulations.loopback import LoopbackGrid
 from tests.coordinator.conftest import SITES, charged, opened
+from tests.loopback import LoopbackGrid
 
 
 def test_doubled_and_reordered_replies_open_the_same_sums(quick):

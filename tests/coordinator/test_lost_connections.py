@@ -11,8 +11,8 @@ from fedethics import tasks
 from fedethics.errors import RunError
 from fedethics.flower.inprocess import COORDINATOR_NODE, enter_task, wire_copy
 from fedethics.release.run_log import read_events
-from simulations.loopback import _UNAVAILABLE, LoopbackGrid
 from tests.coordinator.conftest import SITES, charged, opened
+from tests.loopback import _UNAVAILABLE, LoopbackGrid
 
 
 class Cut(LoopbackGrid):

@@ -9,8 +9,8 @@ from fedethics.errors import RunError
 from fedethics.privacy.ledger.store import Transaction
 from fedethics.secagg.store import SiteStore
 from fedethics.site.journal import Journal
-from simulations.loopback import _UNAVAILABLE
 from tests.coordinator.conftest import SITES, Tap, TappedGrid, charged, opened
+from tests.loopback import _UNAVAILABLE
 
 VICTIM = "hungary"
 QUESTIONS = {(tasks.UPDATE, 1), (tasks.PROGRESS, 1), (tasks.UPDATE, 2), (tasks.FAIRNESS, 2)}

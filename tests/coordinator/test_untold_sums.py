@@ -15,8 +15,8 @@ from fedethics.protocol import Action
 from fedethics.release import evidence, folder
 from fedethics.release.receipts import genuine
 from fedethics.release.run_log import read_events
-from simulations.loopback import LoopbackGrid
 from tests.coordinator.conftest import SITES, charged, opened
+from tests.loopback import LoopbackGrid
 
 AWAY = "hungary"
 QUESTIONS = {(tasks.UPDATE, 1), (tasks.PROGRESS, 1), (tasks.UPDATE, 2), (tasks.FAIRNESS, 2)}

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from fedethics.errors import SetupError
+from fedethics.simulation.partition import read_csv, write_csv
 from simulations.datasets import adult, carrier, compas, credit, dataset, redditbias
 from simulations.datasets.__main__ import DATASETS, ROOT
 from simulations.datasets.adult import ADULT
@@ -22,7 +23,6 @@ from simulations.datasets.frame_pickle import read_frame
 from simulations.datasets.redditbias import PARTS, labelled
 from simulations.datasets.resume import RESUME
 from simulations.datasets.support2 import LEAKS
-from simulations.datasets.table import read_csv, write_csv
 
 
 @pytest.fixture

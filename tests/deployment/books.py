@@ -11,8 +11,8 @@ from fedethics.release import evidence
 from fedethics.release.evidence import OpenedSum
 from fedethics.secagg import framing
 from fedethics.secagg.framing import Kind
-from simulations.federation import run_federation
 from tests.deployment.federation import Federation, stage
+from tests.loopback import run_federation
 
 
 def check_books(federation: Federation) -> tuple[OpenedSum, ...]:

@@ -27,11 +27,11 @@ from cryptography.hazmat.primitives.serialization import (
 from fedethics.charter.audit_terms import AuditTerms
 from fedethics.charter.explanation_terms import ExplanationTerms
 from fedethics.deployment.certificates import make_certificates
+from fedethics.simulation import staging
+from fedethics.simulation.scenario import load
+from fedethics.simulation.staging import Stage
 from fedethics.storage.lines import Tail
-from simulations import staging
 from simulations.datasets import heart
-from simulations.scenario import load
-from simulations.staging import Stage
 from tests.deployment.namespaces import ADDRESS, Namespaces
 from tests.ports import quiet_port
 

@@ -21,10 +21,10 @@ from fedethics.identity import Identity
 from fedethics.privacy.ledger.verify import read_book
 from fedethics.protocol import Action
 from fedethics.release import evidence
-from simulations.federation import run_federation
-from simulations.staging import Stage
+from fedethics.simulation.staging import Stage
 from tests.deployment import hostile_server
 from tests.deployment.federation import Federation, deploy, stage
+from tests.loopback import run_federation
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]

@@ -21,9 +21,9 @@ import pytest
 import tomli_w
 
 from fedethics.release import evidence
-from simulations.federation import run_federation
 from tests.deployment.federation import Federation, deploy, stage
 from tests.deployment.namespaces import apart, why_not
+from tests.loopback import run_federation
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow

@@ -35,8 +35,8 @@ RUN = (ROUND, ROUND)
 _COORDINATOR = """
 import dataclasses, sys
 from pathlib import Path
-from simulations.federation import run_federation
-from simulations.staging import existing
+from fedethics.simulation.federation import run_federation
+from fedethics.simulation.staging import existing
 stage = existing(Path(sys.argv[1]))
 run_federation(dataclasses.replace(stage, run_dir=Path(sys.argv[2])))
 """

@@ -12,12 +12,11 @@ import tomli_w
 from fedethics.charter.audit_terms import AuditTerms
 from fedethics.charter.explanation_terms import ExplanationTerms
 from fedethics.charter.model import Charter
-from simulations import staging
+from fedethics.simulation import staging
+from fedethics.simulation.scenario import Scenario, load
+from fedethics.simulation.staging import Stage
 from simulations.datasets import heart
-from simulations.federation import run_federation
-from simulations.loopback import Fault, no_fault
-from simulations.scenario import Scenario, load
-from simulations.staging import Stage
+from tests.loopback import Fault, no_fault, run_federation
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / ".data" / "heart"

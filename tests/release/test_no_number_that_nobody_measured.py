@@ -26,8 +26,8 @@ from fedethics.release.decision import decide
 from fedethics.release.evidence import Progress, sum_sha256
 from fedethics.release.sections import rounds
 from fedethics.release.sections.block import NO_ESTIMATE, estimate_cells
+from fedethics.simulation.screen import _interval
 from fedethics.tasks import layout_of
-from simulations.screen import _interval
 from tests.release.conftest import lay_out
 
 

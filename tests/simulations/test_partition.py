@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from fedethics.errors import RunError
+from fedethics.simulation.partition import Partition, Taker, deal, prepare, read_csv, write_csv
 from simulations.datasets.dataset import ALL, SOURCE
-from simulations.datasets.table import read_csv, write_csv
-from simulations.partition import Partition, Taker, deal, prepare
 
 ROWS = [{"id": str(n), "label": str(int(n % 4 == 0)), "city": "ABC"[n % 3]} for n in range(4000)]
 SITES = [Taker(name=f"site-{n}") for n in range(5)]

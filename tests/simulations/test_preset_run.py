@@ -9,10 +9,10 @@ from rich.console import Console
 
 from fedethics.errors import EXIT_CANNOT_CONCLUDE, EXIT_GATE_FAILED
 from fedethics.release import evidence, folder, gate
-from simulations import staging
+from fedethics.simulation import staging
+from fedethics.simulation.federation import simulate
+from fedethics.simulation.scenario import data_folder, load
 from simulations.datasets.__main__ import DATASETS, ROOT
-from simulations.play import play
-from simulations.scenario import data_folder, load
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -38,7 +38,7 @@ def test_a_preset_runs_to_its_report_and_says_that_its_sites_are_simulated(tmp_p
         run_dir=tmp_path / "run",
     )
     shown = io.StringIO()
-    play(Console(file=shown, width=200), stage, scenario, comparisons=False)
+    simulate(Console(file=shown, width=200), stage)
 
     run = stage.run_dir
     assert gate.examine(run).exit_code in {EXIT_CANNOT_CONCLUDE, EXIT_GATE_FAILED}

@@ -15,8 +15,8 @@ from fedethics.data.reading import read_records
 from fedethics.data.split import split
 from fedethics.fairness.suppression import MINIMUM_CELL, MINIMUM_SITES
 from fedethics.policy.model import load_policy
+from fedethics.simulation.scenario import data_folder, load
 from simulations.datasets.__main__ import DATASETS, ROOT
-from simulations.scenario import data_folder, load
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PRESETS = ("adult", "compas", "credit", "mpls-stops", "redditbias", "resume", "support2")

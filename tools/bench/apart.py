@@ -19,13 +19,13 @@ import torch
 from numpy.typing import NDArray
 
 from fedethics.data.reading import read_records
+from fedethics.simulation.scenario import load as load_scenario
 from fedethics.training.activations import Activations, Batch
 from fedethics.training.clipping import clipped_sum
 from fedethics.training.dp_sgd import site_of
 from fedethics.training.engines import ENGINES, engine_for, gradients_of
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
-from simulations.scenario import load as load_scenario
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {"heart": "cleveland.csv", "adult": "all.csv", "redditbias": "all.csv"}

@@ -25,12 +25,12 @@ from torch.nn.utils.rnn import pad_sequence
 from fedethics.charter.document import load
 from fedethics.data.reading import read_records
 from fedethics.privacy.noise import NoiseSource
+from fedethics.simulation.scenario import load as load_scenario
 from fedethics.training.activations import Activations, Batch
 from fedethics.training.dp_sgd import train_round
 from fedethics.training.engines import Engine
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
-from simulations.scenario import load as load_scenario
 from tools.bench.data_sets import fetched
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,4 +1,4 @@
-"""Deal one pooled data set out to sites: by hash, with skew, or by a column.
+"""A pooled data set, dealt out to sites: by hash, with skew, or by a column.
 
 A partition that is dealt out here is simulated, whatever the column: only where the column is the
 institution itself (a precinct) is it natural, and the charter's `data.source` says which. Where a
@@ -7,7 +7,9 @@ record goes follows from the key and the record alone, so adding a record moves 
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import os
 import shutil
 from bisect import bisect_right
@@ -23,10 +25,11 @@ from fedethics.data.records import row_hash
 from fedethics.errors import RunError
 from fedethics.storage import files
 from fedethics.terms import term
-from simulations.datasets.dataset import ALL, SOURCE
-from simulations.datasets.table import Row, read_csv, write_csv
 
+SOURCE = "SOURCE.json"  # of a data set: where it comes from, with the hash of every other file
+ALL = "all.csv"
 _FOLDER = "partitions"
+Row = dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,3 +176,26 @@ def _limits(partition: Partition, value: str, sites: int) -> list[float]:
 def _uniform(key: str, purpose: str, digest: bytes) -> float:
     keyed = hashlib.sha256(canonical.encode([key, purpose, digest.hex()])).digest()
     return int.from_bytes(keyed[:6], "big") / 2.0**48
+
+
+def read_csv(
+    data: bytes, *, encoding: str = "utf-8", names: Sequence[str] | None = None
+) -> list[Row]:
+    """Return the rows of a CSV file, cells stripped; `names` where the file has no header.
+
+    Where a header names a column twice, the last one counts.
+    """
+    text = io.StringIO(data.decode(encoding), newline="")
+    reader = csv.DictReader(text, names, skipinitialspace=True)
+    return [
+        {name: cell.strip() for name, cell in row.items() if name} for row in reader if any(row)
+    ]
+
+
+def write_csv(rows: Iterable[Mapping[str, str]], columns: Sequence[str]) -> bytes:
+    """Return `columns` of the rows as CSV bytes: UTF-8, one header line, newline at line ends."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode("utf-8")

@@ -9,8 +9,8 @@ from fedethics import terms
 from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.errors import RunError
+from fedethics.simulation.partition import Partition, Taker, prepare
 from fedethics.terms import NAME, term
-from simulations.partition import Partition, Taker, prepare
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

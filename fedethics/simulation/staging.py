@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import tomli_w
-
+from fedethics import terms
+from fedethics.canonical import Json
 from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.charter.roster import Member
@@ -23,7 +23,7 @@ from fedethics.errors import RunError
 from fedethics.identity import Identity
 from fedethics.privacy.ledger import Ledger
 from fedethics.secagg import SiteStore
-from simulations.scenario import Scenario, SiteSetup
+from fedethics.simulation.scenario import Scenario, SiteSetup
 
 _NOT_FOR_OTHERS_TO_WRITE = 0o755
 
@@ -139,7 +139,7 @@ def _write_home(
 
 
 def _write_site_file(home: Path, site: SiteSetup, data_dir: Path, noise_seed: str) -> None:
-    settings = {"site": site.name, "data": str((data_dir / site.data).resolve())}
+    settings: dict[str, Json] = {"site": site.name, "data": str((data_dir / site.data).resolve())}
     if noise_seed:
         settings["test-noise-seed"] = noise_seed
-    files.create(home / "site.toml", tomli_w.dumps(settings).encode("utf-8"))
+    files.create(home / "site.toml", terms.toml_text(settings).encode("utf-8"))

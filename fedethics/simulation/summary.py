@@ -22,7 +22,7 @@ from fedethics.release import folder
 from fedethics.release.comparisons import Comparisons
 from fedethics.release.folder import Folder
 from fedethics.release.gate import GateReport
-from simulations.staging import Stage
+from fedethics.simulation.staging import Stage
 
 _RATES = ("selection_rate", "true_positive_rate", "false_positive_rate", "accuracy_score")
 _GAPS = (
@@ -38,8 +38,15 @@ _STYLE = {
 }
 
 
-def show(console: Console, stage: Stage, report: GateReport, found: Comparisons | None) -> None:
-    """Print all tables of a finished run."""
+def show(
+    console: Console,
+    stage: Stage,
+    report: GateReport,
+    found: Comparisons | None,
+    *,
+    program: str = "fedethics",
+) -> None:
+    """Print all tables of a finished run; `program` is how a reader calls fedethics."""
     opened = folder.load(stage.run_dir)
     console.print(_groups(opened))
     console.print(_gaps(opened))
@@ -49,7 +56,7 @@ def show(console: Console, stage: Stage, report: GateReport, found: Comparisons 
         for note in found.notes:
             console.print(Padding(Text(note), (0, 0, 1, 2)))
     show_gate(report, console)
-    console.print(_verdict(stage, report))
+    console.print(_verdict(stage, report, program))
 
 
 def _groups(opened: Folder) -> Table:
@@ -140,7 +147,7 @@ def _spread(values: tuple[float, ...]) -> str:
     return f"{mean:.3f} [{min(values):.3f}, {max(values):.3f}]"
 
 
-def _verdict(stage: Stage, report: GateReport) -> RenderableType:
+def _verdict(stage: Stage, report: GateReport, program: str) -> RenderableType:
     run = stage.run_dir
     meaning = {
         "pass": "every rule holds; the adapter is withheld until somebody approves it",
@@ -157,8 +164,8 @@ def _verdict(stage: Stage, report: GateReport) -> RenderableType:
             "beside it\n"
             f"adapter  {folder.located(run, folder.ADAPTER).parent}\n"
             f"ledgers  {run / 'sites'}/<site>/ledger.db\n"
-            f"check    {command('.venv/bin/fedethics', 'release', 'gate', run)}\n"
-            f"         {command('.venv/bin/fedethics', 'release', 'verify', run)}",
+            f"check    {command(program, 'release', 'gate', run)}\n"
+            f"         {command(program, 'release', 'verify', run)}",
         ),
         title="verdict",
     )

@@ -1,5 +1,7 @@
 """Flower's Grid inside one process: the real ServerApp and ClientApp, no Ray, no network.
 
+Simulations run without Flower (`fedethics/coordinator/inprocess.py`); tests run both.
+
 Every message is encoded and decoded as on the wire, so that the two sides share no object. About
 1 ms a message, where Flower's own runtime takes half a minute to start.
 """
@@ -16,7 +18,10 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
+from clients.app import app as client_app
 from fedethics.flower.inprocess import COORDINATOR_NODE, empty_run, enter_task, wire_copy
+from fedethics.simulation.staging import Stage
+from server.app import app as server_app
 
 Fault = Callable[[str, Message], bool]
 _RUN_ID = 1
@@ -118,3 +123,28 @@ class LoopbackGrid(Grid):
             enter_task(run_id=_RUN_ID, node_id=COORDINATOR_NODE)
         self._replies[message_id] = wire_copy(reply, message_id=f"reply-{self._count}")
         return message_id
+
+
+def run_federation(stage: Stage, *, resume: bool = False, lost: Fault = no_fault) -> Path:
+    """Run one job, or what is left of it, over the real apps; return the run's directory.
+
+    Raises:
+        FedethicsError: the job cannot start or finish; what was committed stays.
+    """
+    grid = LoopbackGrid(client_app=client_app, homes=stage.homes, lost=lost)
+    context = Context(
+        run_id=1,
+        node_id=COORDINATOR_NODE,
+        node_config={},
+        state=RecordDict(),
+        run_config={
+            "coordinator-home": str(stage.coordinator),
+            "job-dir": str(stage.run_dir),
+            "job-id": stage.run_dir.name,
+            "leg-timeout-s": 600.0,
+            "model-dir": "",
+            "resume": resume,
+        },
+    )
+    server_app(grid, context)
+    return stage.run_dir

@@ -1,0 +1,39 @@
+"""`fedethics simulate`: a whole federation on this machine, in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def simulate(
+    scenario: Annotated[Path, typer.Argument(help="a scenario, such as configs/heart.toml")],
+    out: Annotated[Path, typer.Option(help="where run directories are made")] = Path("runs"),
+    run_id: Annotated[str, typer.Option(help="name of the run; made from the time if empty")] = "",
+    resume: Annotated[
+        Path | None, typer.Option(help="continue this run after its last committed round")
+    ] = None,
+    data: Annotated[Path, typer.Option(help="directory of the data sets")] = Path(".data"),
+) -> None:
+    """Run the real coordinator and sites in one process and show what came out.
+
+    Every site has its own keys, policy and ledger, in the run's directory. No network, no Flower.
+    """
+    options = ["--out", str(out), "--run-id", run_id, "--data", str(data)]
+    options += ["--resume", str(resume)] if resume is not None else []
+    command = [sys.executable, "-P", "-m", "fedethics.simulation.command", *options, "--"]
+    raise typer.Exit(_run([*command, str(scenario)]))
+
+
+def _run(command: list[str]) -> int:
+    """Run a process with this one's terminal, also through Ctrl-C, which the process hears too."""
+    with subprocess.Popen(command) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue

@@ -1,0 +1,103 @@
+"""Run a staged federation: the real coordinator over sites that answer in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from fedethics import texts
+from fedethics.coordinator.inprocess import Fault, InProcess, no_fault
+from fedethics.coordinator.job import RunSettings
+from fedethics.coordinator.run import run_job
+from fedethics.identity import Identity
+from fedethics.privacy.plan import make_plan
+from fedethics.protocol import Reply, Request
+from fedethics.release import comparisons, folder
+from fedethics.release.comparisons import Comparisons
+from fedethics.release.publish import publish
+from fedethics.simulation.screen import Screen
+from fedethics.simulation.staging import Stage
+from fedethics.simulation.summary import show
+from fedethics.site import answering
+
+Tick = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Baselines:
+    """What a run is compared with, once it is over.
+
+    Attributes:
+        steps: how often `run` will call its tick.
+        run: computes the comparisons, and tells of each step.
+    """
+
+    steps: int
+    run: Callable[[Tick], Comparisons]
+
+
+def run_federation(stage: Stage, *, resume: bool = False, lost: Fault = no_fault) -> Path:
+    """Run one job, or what is left of it, and return the run's directory.
+
+    Raises:
+        FedethicsError: the job cannot start or finish; what was committed stays.
+    """
+    sites = {site: partial(_answer, home) for site, home in stage.homes.items()}
+    settings = RunSettings(
+        coordinator_home=str(stage.coordinator),
+        job_dir=str(stage.run_dir),
+        job_id=stage.run_dir.name,
+        resume=resume,
+    )
+    run_job(InProcess(sites, lost=lost), settings)
+    return stage.run_dir
+
+
+def _answer(home: Path, request: Request) -> Reply:
+    return answering.answer(home, lambda: request)
+
+
+def simulate(
+    console: Console,
+    stage: Stage,
+    *,
+    resume: bool = False,
+    baselines: Baselines | None = None,
+    program: str = "fedethics",
+) -> None:
+    """Run the federation of `stage`, then its baselines, and print the outcome.
+
+    Args:
+        console: where it is shown.
+        stage: the federation.
+        resume: continue it after its last committed round.
+        baselines: what the report compares it with; nothing where absent.
+        program: how a reader calls fedethics, for the commands that are suggested.
+
+    Raises:
+        FedethicsError: the run could not start or finish.
+    """
+    charter = stage.charter
+    console.print(
+        Text.assemble(
+            (charter.name, "bold"),
+            f": {len(stage.homes)} sites, {charter.training.rounds} rounds. "
+            f"{texts.in_line(charter.data.source)}. Simulated on one machine; every site has its "
+            "own keys and ledger.",
+        )
+    )
+    steps = charter.training.rounds + len(make_plan(charter).progress_rounds) + 1
+    screen = Screen(console)
+    found = None
+    with screen.follow(stage.run_dir, steps=steps + (baselines.steps if baselines else 0)):
+        run_federation(stage, resume=resume)
+        if baselines is not None:
+            found = baselines.run(screen.tick)
+            comparisons.write(found, stage.run_dir / folder.COMPARISONS)
+    report = publish(stage.run_dir, Identity.load(stage.coordinator / "identity.key"))
+    show(console, stage, report, found, program=program)
