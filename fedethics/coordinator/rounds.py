@@ -61,16 +61,21 @@ class Rounds:
         self.sums.settle_all()
         for number in range(1, rounds + 1):
             if number > job.state.committed_round:
-                self._train(number)
+                self.train(number)
             if number in self.plan.progress_rounds and not job.is_committed(tasks.PROGRESS, number):
                 self._progress(number)
         if self.plan.audit is not None and not job.is_committed(tasks.AUDIT, rounds):
-            self._audit(rounds)
+            self.measure(tasks.AUDIT, rounds)
         if not job.state.fairness:
-            self._fairness(rounds)
+            self.measure(tasks.FAIRNESS, rounds)
         return self._adapter(after=rounds)
 
-    def _train(self, number: int) -> None:
+    def train(self, number: int) -> None:
+        """Run one round: steer where the plan says so, train, sum, step and commit.
+
+        Raises:
+            RunError: a sum could not be opened; what was committed stays.
+        """
         self.readiness.require()
         self.events.write("round-started", round=number)
         adapter = self._adapter(after=number - 1)
@@ -99,17 +104,15 @@ class Rounds:
         self._commit(session)
         self.sums.settle(session)
 
-    def _audit(self, number: int) -> None:
-        self.readiness.require()
-        self.events.write("audit-started", round=number)
-        session = self.sums.open(tasks.AUDIT, number, self._adapter(after=number))
-        self._commit(session)
-        self.sums.settle(session)
+    def measure(self, task: tasks.Kind, number: int) -> None:
+        """Open one sum over what sites measure of the adapter after round `number`, and commit it.
 
-    def _fairness(self, number: int) -> None:
+        Raises:
+            RunError: it could not be opened; what was committed stays.
+        """
         self.readiness.require()
-        self.events.write("fairness-started", round=number)
-        session = self.sums.open(tasks.FAIRNESS, number, self._adapter(after=number))
+        self.events.write(f"{task}-started", round=number)
+        session = self.sums.open(task, number, self._adapter(after=number))
         self._commit(session)
         self.sums.settle(session)
 

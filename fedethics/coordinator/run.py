@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from fedethics.coordinator.alone import alone
 from fedethics.coordinator.closing import close
 from fedethics.coordinator.enrolment import Enrolment
@@ -29,31 +31,59 @@ def run_job(transport: Transport, settings: RunSettings) -> None:
         FedethicsError: the job cannot start or finish; what was committed stays.
     """
     with alone(settings.job_path):
-        _run(transport, settings)
+        Coordinator.open(transport, settings).run()
 
 
-def _run(transport: Transport, settings: RunSettings) -> None:
-    job = Job.open(settings)
-    files, events = ProtocolFiles(job.path), EventLog(job.path)
-    work_timeout_s, relay_timeout_s = settings.leg_timeout_s, settings.relay_timeout_s
-    exchange = Exchange(transport, work_timeout_s, relay_timeout_s or work_timeout_s)
-    federation = Federation(
-        exchange,
-        job.charter_hash,
-        settings.job_id,
-        events,
-        names=settings.names_of_nodes,
-        roster=frozenset(job.charter.site_names),
-    )
-    enrolment = Enrolment(job, federation, files, events)
-    events.write("enrolling", expected=len(job.charter.roster))
-    learner = Learner(job.charter, model_dir=settings.model_path)
-    plan = make_plan(job.charter)
-    sums = Sums(job, federation, enrolment, learner, files, events)
-    readiness = Readiness(job, federation, enrolment, plan)
-    rounds = Rounds(job, federation, readiness, sums, learner, plan, events)
-    rounds.finish_interrupted()
-    enrolment.begin()
-    adapter = rounds.run()
-    sums.settle_all()
-    close(job, federation, learner, plan, adapter, events)
+@dataclass(frozen=True, slots=True)
+class Coordinator:
+    """The parts of one job's coordinator, put together."""
+
+    job: Job
+    enrolment: Enrolment
+    rounds: Rounds
+
+    @classmethod
+    def open(
+        cls, transport: Transport, settings: RunSettings, *, learner: Learner | None = None
+    ) -> Coordinator:
+        """Start a job, or take up the one in the directory; nobody is asked anything yet.
+
+        Args:
+            transport: reaches the nodes of the sites.
+            settings: what the coordinator's operator chose.
+            learner: the charter's model, where this process has it already.
+
+        Raises:
+            FedethicsError: the job cannot be started or continued.
+        """
+        job = Job.open(settings)
+        files, events = ProtocolFiles(job.path), EventLog(job.path)
+        work_timeout_s, relay_timeout_s = settings.leg_timeout_s, settings.relay_timeout_s
+        federation = Federation(
+            Exchange(transport, work_timeout_s, relay_timeout_s or work_timeout_s),
+            job.charter_hash,
+            settings.job_id,
+            events,
+            names=settings.names_of_nodes,
+            roster=frozenset(job.charter.site_names),
+        )
+        enrolment = Enrolment(job, federation, files, events)
+        events.write("enrolling", expected=len(job.charter.roster))
+        model = learner or Learner(job.charter, model_dir=settings.model_path)
+        plan = make_plan(job.charter)
+        sums = Sums(job, federation, enrolment, model, files, events)
+        readiness = Readiness(job, federation, enrolment, plan)
+        return cls(job, enrolment, Rounds(job, federation, readiness, sums, model, plan, events))
+
+    def run(self) -> None:
+        """Run what is left of the job and write all that it leaves behind.
+
+        Raises:
+            FedethicsError: it cannot finish; what was committed stays.
+        """
+        rounds = self.rounds
+        rounds.finish_interrupted()
+        self.enrolment.begin()
+        adapter = rounds.run()
+        rounds.sums.settle_all()
+        close(self.job, rounds.federation, rounds.learner, rounds.plan, adapter, rounds.events)

@@ -1,9 +1,9 @@
 """A dry run on this site's own records: everything that a run does here, and nothing leaves.
 
 The site's real handler trains one round and tabulates once, in a throw-away home with an empty
-ledger; an in-process coordinator and stand-ins that contribute zeros take the place of the
-federation. No connection is made. The real ledger is read, to ask for the permit, and its head is
-compared before and after.
+ledger. The real coordinator asks it, in this process, and stand-ins that contribute zeros take the
+place of the other sites. No connection is made. The real ledger is read, to ask for the permit, and
+its head is compared before and after.
 
 Guarantee: no budget is charged; nothing computed here survives the call or is returned, but
 durations and whether each opened sum was this site's own vector, bit for bit.
@@ -21,18 +21,22 @@ from pathlib import Path
 
 from fedethics import tasks
 from fedethics.charter.document import hash_of
-from fedethics.errors import LedgerError
+from fedethics.coordinator.inprocess import Answer, InProcess
+from fedethics.coordinator.job import RunSettings
+from fedethics.coordinator.run import Coordinator
+from fedethics.errors import LedgerError, RunError, SecaggAbort
 from fedethics.privacy.ledger import LedgerHead, read_book
 from fedethics.privacy.plan import make_plan
 from fedethics.secagg import SiteStore
+from fedethics.site.handler import SiteHandler
 from fedethics.site.home import SiteHome
+from fedethics.site.journal import Derived, Question
 from fedethics.site.preflight_agreement import permit_now
-from fedethics.site.rehearsal_cast import cast
-from fedethics.site.rehearsal_home import Stage, build_stage
-from fedethics.site.rehearsal_play import Play
+from fedethics.site.rehearsal_stage import OwnSite, Stage, build_stage, stand_ins
 from fedethics.site.session import Session
 
 Tell = Callable[[str, float], None]
+RUN = "rehearsal"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +48,7 @@ class Rehearsal:
         self_test_s: part of the training step that is done once a run.
         run_s: estimate for the whole run at this site, without the network and without waiting for
             others.
-        members: sites in the play, stand-ins included.
+        members: sites that took part, stand-ins included.
     """
 
     seconds: dict[str, float]
@@ -95,31 +99,67 @@ def _play(stage: Stage, folder: Path, took: Tell) -> float:
     home = SiteHome.open(stage.home)
     session = Session.open(home, hash_of(stage.charter), SiteStore(home.opened_sums))
     begun = time.perf_counter()
-    specs = session.specs
-    adapter = session.workbench.learner.initial_vector()
+    learner, specs = session.workbench.learner, session.specs
     took("records and model", time.perf_counter() - begun)
-    own, players = cast(stage, specs, folder)
-    play = Play(stage, session, own, players, folder)
-    play.agree_on_keys()
-    took("keys", own.lap())
+    own = OwnSite(stage.home, SiteHandler(stage.home))
+    sites: dict[str, Answer] = {name: one.answer for name, one in stand_ins(stage, specs).items()}
+    settings = RunSettings(
+        job_dir=str(folder / "job"), job_id=RUN, coordinator_home=str(stage.coordinator)
+    )
+    coordinator = Coordinator.open(
+        InProcess({**sites, stage.site: own.answer}), settings, learner=learner
+    )
+    try:
+        return _steps(coordinator, session, own, took)
+    except RunError as error:
+        # What the coordinator was told is a code; here, the reason itself may be shown.
+        raise own.failure or error from error
+
+
+def _steps(coordinator: Coordinator, session: Session, own: OwnSite, took: Tell) -> float:
+    rounds, last = coordinator.rounds, session.charter.training.rounds
+    coordinator.enrolment.begin()
+    took("keys", sum(own.lap()))
     started = datetime.now(UTC)
-    counted = None
-    if 1 in session.plan.steering_rounds:
-        counted = play.sum(specs[tasks.STEERING], adapter, round_number=1)
-    sums = counted.opened.total.astype("<i8").tobytes() if counted else b""
-    summed = play.sum(specs[tasks.UPDATE], adapter, round_number=1, steering=sums)
-    took("training", summed.work_s + (counted.work_s if counted else 0.0))
-    took("sum of updates", summed.sum_s + (counted.sum_s if counted else 0.0))
-    self_test_s = _until_self_test(stage.home, started)
-    adapter = play.step(adapter, summed.opened)
-    last = stage.charter.training.rounds
+    rounds.train(1)
+    _require_own_sums(coordinator, own)
+    work_s, relay_s = own.lap()
+    took("training", work_s)
+    took("sum of updates", relay_s)
+    self_test_s = _until_self_test(own.home, started)
     if last > 1:
-        play.skip_to(last, adapter)
-    final = [tasks.AUDIT, tasks.FAIRNESS] if session.plan.audit is not None else [tasks.FAIRNESS]
-    played = [play.sum(specs[task], adapter, round_number=last) for task in final]
-    took("tables", sum(one.work_s for one in played))
-    took("sum of tables", sum(one.sum_s for one in played))
+        _skip_to(last, coordinator, session)
+    for task in (tasks.AUDIT, tasks.FAIRNESS) if session.plan.audit else (tasks.FAIRNESS,):
+        rounds.measure(task, last)
+    _require_own_sums(coordinator, own)
+    work_s, relay_s = own.lap()
+    took("tables", work_s)
+    took("sum of tables", relay_s)
     return self_test_s
+
+
+def _require_own_sums(coordinator: Coordinator, own: OwnSite) -> None:
+    """Return if each sum so far is the vector that this site put into it, bit for bit."""
+    for entry in coordinator.job.state.sums:
+        if own.vectors.get((entry.kind, entry.round)) != entry.sum_sha256:
+            raise SecaggAbort(
+                f"the {entry.kind} sum of the rehearsal is not this site's own vector plus zeros; "
+                "do not take part, and report this"
+            )
+
+
+def _skip_to(last: int, coordinator: Coordinator, session: Session) -> None:
+    """Let coordinator and site hold the adapter after round 1 as the one after round `last`.
+
+    A real run brings the site there with checked sums only. This goes into the throw-away home.
+    """
+    job = coordinator.job
+    adapter = job.adapter(coordinator.rounds.learner.initial_vector(), after=1)
+    job.commit_round(last, adapter, job.state.sums)
+    question = Question(
+        charter_hash=session.charter_hash, run=RUN, task=tasks.UPDATE, round_number=last
+    )
+    session.journal.derive(question, Derived(round_number=last, vector=adapter, held=True))
 
 
 def _until_self_test(home: Path, started: datetime) -> float:

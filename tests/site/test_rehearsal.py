@@ -10,10 +10,10 @@ from fedethics.charter import document
 from fedethics.enrolment.approval import approve
 from fedethics.errors import LedgerError, PolicyRefusal, SecaggAbort
 from fedethics.privacy.ledger import Ledger
-from fedethics.site import rehearsal_home
+from fedethics.site import rehearsal_stage
 from fedethics.site.home import SiteHome
 from fedethics.site.rehearsal import rehearse
-from fedethics.site.rehearsal_home import build_stage
+from fedethics.site.rehearsal_stage import build_stage
 from fedethics.site.rehearsal_steps import STEPS
 from tests.enrolment.a_day import Day, approved_day, everything
 
@@ -74,10 +74,8 @@ def test_a_ledger_that_moves_meanwhile_is_noticed(site, monkeypatch):
 
 
 def test_a_sum_that_is_not_this_sites_own_vector_ends_the_rehearsal(site, monkeypatch):
-    from fedethics.site import rehearsal_cast
-
     monkeypatch.setattr(
-        rehearsal_cast.np, "zeros", lambda shape, dtype: np.ones(shape, dtype=dtype)
+        rehearsal_stage.np, "zeros", lambda shape, dtype: np.ones(shape, dtype=dtype)
     )
     with pytest.raises(SecaggAbort, match="own vector plus zeros"):
         rehearse(site)
@@ -101,7 +99,7 @@ def test_the_rehearsed_charter_differs_from_the_real_one_in_keys_alone(site, tmp
 
 
 def test_a_large_federation_is_rehearsed_with_the_minimum_cohort(site, tmp_path, monkeypatch):
-    monkeypatch.setattr(rehearsal_home, "_MOST_MEMBERS", 2)
+    monkeypatch.setattr(rehearsal_stage, "_MOST_MEMBERS", 2)
     stage = build_stage(site, tmp_path)
     assert len(stage.charter.roster) == stage.charter.secagg.minimum_cohort
     assert stage.charter.member("alpha") is not None
