@@ -1,6 +1,6 @@
-"""Which packages fedethics needs and in which versions, read from what is installed.
+"""What is installed: which packages fedethics needs, in which versions, and where its app lies.
 
-Read from the installed metadata: importing torch would take many seconds.
+Versions are read from the installed metadata: importing torch would take many seconds.
 """
 
 from __future__ import annotations
@@ -10,9 +10,21 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 PINNED = {"flwr": "1.41.", "opacus": "1.6.", "peft": "0.21.", "dp-accounting": "0.6."}
 _NEEDED = ("torch", "transformers", "numpy", "scipy", "cryptography", "safetensors", "matplotlib")
+
+_PACKAGE = Path(__file__).resolve().parent
+PACKAGED_APP = _PACKAGE / "app"  # in a wheel only; see setup.py
+
+
+def app_folder() -> Path:
+    """Return the folder with the Flower app: pyproject.toml, server/ and clients/.
+
+    It is part of the wheel; an editable install has the checkout that it was made from.
+    """
+    return PACKAGED_APP if PACKAGED_APP.is_dir() else _PACKAGE.parent
 
 
 @dataclass(frozen=True, slots=True)

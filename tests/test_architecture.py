@@ -96,6 +96,10 @@ def test_the_wheel_holds_fedethics_and_nothing_else(tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     assert "fedethics/py.typed" in names
     assert any(name.startswith("fedethics/release/templates/") for name in names)
+    # And in it the Flower app, for coordinators without a checkout: what the bundle holds.
+    wanted = {f"fedethics/app/{path.relative_to(ROOT)}" for path in _sources("server", "clients")}
+    app = {name for name in names if name.startswith("fedethics/app/")}
+    assert app == wanted | {"fedethics/app/pyproject.toml", "fedethics/app/LICENSE"}
 
 
 def test_every_error_code_is_documented():

@@ -20,6 +20,7 @@ from fedethics.coordinator.events import EventLog
 from fedethics.coordinator.federation import Federation
 from fedethics.coordinator.job import Job
 from fedethics.errors import ReleaseError
+from fedethics.installation import PACKAGED_APP, app_folder
 from fedethics.privacy.ledger.receipt import Receipt
 from fedethics.privacy.plan import PrivacyPlan
 from fedethics.protocol import Action
@@ -155,17 +156,30 @@ def _evidence(
 
 
 def code_hash() -> str:
-    """Return the SHA-256 over names and bytes of all sources, in sorted order."""
+    """Return the SHA-256 over names and bytes of all sources, in sorted order.
+
+    The same for a wheel and for the checkout that it was built from.
+    """
     digest = hashlib.sha256()
     for root in _ROOTS:
-        spec = find_spec(root)
-        for place in spec.submodule_search_locations or () if spec else ():
-            for path in sorted(Path(place).rglob("*.py")):
-                name = f"{root}/{path.relative_to(place).as_posix()}".encode()
+        for place in _sources_of(root):
+            for path in sorted(place.rglob("*.py")):
+                within = path.relative_to(place)
+                if (root, within.parts[0]) == ("fedethics", PACKAGED_APP.name):
+                    continue  # counted as server and clients
+                name = f"{root}/{within.as_posix()}".encode()
                 data = path.read_bytes()
                 digest.update(len(name).to_bytes(4, "big") + name)
                 digest.update(len(data).to_bytes(8, "big") + data)
     return digest.hexdigest()
+
+
+def _sources_of(root: str) -> tuple[Path, ...]:
+    """Return the folders of a package; where it is not on the path, the installed copy of it."""
+    spec = find_spec(root)
+    if spec is None:
+        return (app_folder() / root,)
+    return tuple(Path(each) for each in spec.submodule_search_locations or ())
 
 
 def package_versions() -> dict[str, str]:

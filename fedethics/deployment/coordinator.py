@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import fedethics
 from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.commands import suggested
@@ -34,6 +33,7 @@ from fedethics.deployment.locking import locked, write_secret
 from fedethics.deployment.ports import bound, bound_path
 from fedethics.deployment.settings import FederationHome
 from fedethics.errors import RunError, SetupError
+from fedethics.installation import app_folder
 from fedethics.storage.lines import Tail
 
 _STARTED_BY = "FEDETHICS_STARTED_BY"  # fedethics.flower.pin, which this room does not import
@@ -290,12 +290,12 @@ def _staged_app(home: FederationHome) -> Path:
         RunError: the app's folder does not hold it.
     """
     named = home.settings.job.app
-    source = home.path / named if named else Path(fedethics.__file__).parents[1]
+    source = home.path / named if named else app_folder()
     lacking = [name for name in (*_APP_FOLDERS, "pyproject.toml") if not (source / name).exists()]
     if lacking:
         raise RunError(
             f"{source} lacks {', '.join(lacking)}; [job] app of federation.toml must name a "
-            "checkout of fedethics, which holds the Flower app. Nothing was started"
+            "checkout of fedethics, which holds the Flower app, or be empty. Nothing was started"
         )
     target = home.state_dir / "app"
     shutil.rmtree(target, ignore_errors=True)

@@ -100,8 +100,8 @@ class JobTable:
         model_dir: directory of the base model; empty for the embedded one.
         leg_timeout_s: how long to wait for the slowest site in one exchange.
         wait_s: how long to wait for the whole roster to connect before starting with fewer.
-        app: folder of the Flower app (pyproject.toml, server, clients); empty for the checkout that
-            fedethics was installed from.
+        app: folder of the Flower app (pyproject.toml, server, clients); empty for the one that came
+            with fedethics.
     """
 
     id: str = term(pattern=terms.NAME)
