@@ -274,8 +274,9 @@ def _pooled_predictions(stage, run: Path):
 def test_a_job_whose_folder_has_another_name_than_its_id_closes_with_matching_receipts(
     lab, monkeypatch
 ):
-    import simulations.federation as federation
     from flwr.app import Context
+
+    import tests.loopback as federation
 
     def renamed(**fields):
         config = fields["run_config"] | {"job-id": "another-name"}
