@@ -1,6 +1,6 @@
 """Flower's Grid inside one process: the real ServerApp and ClientApp, no Ray, no network.
 
-Simulations run without Flower (`fedethics/coordinator/inprocess.py`); tests run both.
+Simulations run without Flower (`fedethics.coordinator.transport.InProcess`); tests run both.
 
 Every message is encoded and decoded as on the wire, so that the two sides share no object. About
 1 ms a message, where Flower's own runtime takes half a minute to start.

@@ -10,7 +10,10 @@ two commits is in the protocol's own files (`protocol_files.py`).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,9 +29,12 @@ from fedethics.errors import ReleaseError, RunError
 from fedethics.identity import Identity
 from fedethics.release import durable
 from fedethics.release.evidence import OpenedSum, Progress, Steering
+from fedethics.storage import locks
 from fedethics.terms import term
 
 STATE = "state.json"
+LOCK = "lock"
+_LOOK_S = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -223,3 +229,43 @@ def _continued(path: Path, charter_hash: str) -> JobState:
     if problems or state is None:
         raise RunError(f"{path / STATE} is damaged: {'; '.join(problems)}")
     return state
+
+
+@contextmanager
+def job_lock(job_path: Path, *, wait_s: float = 20.0) -> Iterator[None]:
+    """Hold the job in `job_path`; another process that holds it is given `wait_s` to end.
+
+    A ServerApp can outlive, for a moment, whatever started it. One that was started to resume the
+    job must not work on the same files meanwhile.
+
+    Guarantee: while this is held, no other process runs this job; the system drops the lock when
+    its holder dies.
+
+    Raises:
+        RunError: another process still runs it; nothing was changed.
+    """
+    try:
+        job_path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(job_path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise RunError(f"{job_path} cannot be used ({error.strerror}); nothing ran") from error
+    with os.fdopen(descriptor, "r+") as file:
+        deadline = time.monotonic() + wait_s
+        while not _is_taken(file.fileno()):
+            if time.monotonic() > deadline:
+                raise RunError(
+                    f"{job_path} is being run by another process, which did not end within "
+                    f"{wait_s:g} s; nothing was changed. End that one, then resume the job"
+                )
+            time.sleep(_LOOK_S)
+        yield
+
+
+def _is_taken(descriptor: int) -> bool:
+    try:
+        return locks.take(descriptor)
+    except locks.NoLocksError as error:
+        raise RunError(
+            f"the job's directory cannot be locked ({error.strerror}); nothing ran. It must lie on "
+            "a file system with working locks"
+        ) from error

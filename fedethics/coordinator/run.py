@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fedethics.coordinator.alone import alone
 from fedethics.coordinator.closing import close
 from fedethics.coordinator.enrolment import Enrolment
 from fedethics.coordinator.events import EventLog
 from fedethics.coordinator.exchange import Exchange
 from fedethics.coordinator.federation import Federation
-from fedethics.coordinator.job import Job, RunSettings
+from fedethics.coordinator.job import Job, RunSettings, job_lock
 from fedethics.coordinator.protocol_files import ProtocolFiles
 from fedethics.coordinator.readiness import Readiness
 from fedethics.coordinator.rounds import Rounds
@@ -30,7 +29,7 @@ def run_job(transport: Transport, settings: RunSettings) -> None:
     Raises:
         FedethicsError: the job cannot start or finish; what was committed stays.
     """
-    with alone(settings.job_path):
+    with job_lock(settings.job_path):
         Coordinator.open(transport, settings).run()
 
 

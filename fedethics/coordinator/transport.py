@@ -1,17 +1,22 @@
 """How the coordinator reaches sites: requests go out, replies come back, nothing else is known.
 
-Flower's grid is one transport (`fedethics/flower/grid.py`); another answers inside this process,
-for simulations and dry runs (`fedethics/coordinator/inprocess.py`). What is asked again, and for
-how long one waits, is decided by `Exchange`, alike for all of them.
+Flower's grid is one transport (`fedethics/flower/grid.py`); `InProcess` is another, for simulations
+and dry runs: it calls what a site answers with, so there is no network and no Flower. What is asked
+again, and for how long one waits, is decided by `Exchange`, alike for all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from fedethics.protocol import Reply, Request
+from fedethics.protocol import Refusal, Reply, Request
+
+Answer = Callable[[Request], Reply]
+Fault = Callable[[str, Request], bool]
+_FIRST_NODE = 1001
+_UNAVAILABLE = Refusal(code="unavailable", sentence="the node did not answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +52,52 @@ class Transport(Protocol):
 
     def receive(self, message_ids: Collection[str]) -> Iterable[Arrival]:
         """Return what has come for these messages since the last call, each once; never wait."""
+
+
+def no_fault(_site: str, _request: Request) -> bool:
+    """Let every request through."""
+    return False
+
+
+@dataclass
+class InProcess:
+    """Answers each request at once by calling what the site answers with.
+
+    Requests and replies are bytes by name, so that the two sides share nothing to be changed.
+
+    Attributes:
+        sites: site name -> what answers its requests; one node for each, in sorted order.
+        lost: says which request of which site is lost on the way, to simulate dropouts.
+    """
+
+    sites: Mapping[str, Answer]
+    lost: Fault = no_fault
+    _waiting: dict[str, Arrival] = field(default_factory=dict)
+    _count: int = 0
+
+    def nodes(self) -> tuple[int, ...]:
+        """Return every node."""
+        return tuple(range(_FIRST_NODE, _FIRST_NODE + len(self.sites)))
+
+    def send(self, requests: Mapping[int, Request], *, ttl_s: float) -> dict[str, int]:
+        """Have each node answer its request now, and keep the answer; `ttl_s` never passes."""
+        names, sent = sorted(self.sites), {}
+        for node, request in requests.items():
+            self._count += 1
+            message_id = f"message-{self._count}"
+            self._waiting[message_id] = self._answered(
+                names[node - _FIRST_NODE], request, message_id
+            )
+            sent[message_id] = node
+        return sent
+
+    def receive(self, message_ids: Collection[str]) -> Iterator[Arrival]:
+        """Yield the answers to these messages, each once."""
+        for message_id in message_ids:
+            if message_id in self._waiting:
+                yield self._waiting.pop(message_id)
+
+    def _answered(self, site: str, request: Request, message_id: str) -> Arrival:
+        if self.lost(site, request):
+            return Arrival(message_id, Reply(refusal=_UNAVAILABLE), from_node=False)
+        return Arrival(message_id, self.sites[site](request))

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from fedethics import texts
-from fedethics.coordinator.inprocess import Fault, InProcess, no_fault
 from fedethics.coordinator.job import RunSettings
 from fedethics.coordinator.run import run_job
+from fedethics.coordinator.transport import Fault, InProcess, no_fault
 from fedethics.identity import Identity
 from fedethics.privacy.plan import make_plan
 from fedethics.protocol import Reply, Request

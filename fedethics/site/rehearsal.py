@@ -21,9 +21,9 @@ from pathlib import Path
 
 from fedethics import tasks
 from fedethics.charter.document import hash_of
-from fedethics.coordinator.inprocess import Answer, InProcess
 from fedethics.coordinator.job import RunSettings
 from fedethics.coordinator.run import Coordinator
+from fedethics.coordinator.transport import Answer, InProcess
 from fedethics.errors import LedgerError, RunError, SecaggAbort
 from fedethics.privacy.ledger import LedgerHead, read_book
 from fedethics.privacy.plan import make_plan

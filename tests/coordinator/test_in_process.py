@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedethics.coordinator.inprocess import InProcess
+from fedethics.coordinator.transport import InProcess
 from fedethics.protocol import Action, Reply, Request
 from fedethics.release import evidence
 from fedethics.simulation.federation import run_federation

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from fedethics.coordinator.alone import alone
+from fedethics.coordinator.job import job_lock
 from fedethics.deployment.locking import is_held, locked
 from fedethics.errors import RunError
 from fedethics.storage import locks
@@ -59,7 +59,7 @@ def test_a_home_on_such_a_file_system_is_not_said_to_be_run_by_another_process(p
         with pytest.raises(RunError, match=r"cannot be locked \(No locks available\)") as caught:
             hold()
         assert "another process" not in str(caught.value)
-    with pytest.raises(RunError, match="file system with working locks"), alone(path.parent):
+    with pytest.raises(RunError, match="file system with working locks"), job_lock(path.parent):
         pass
 
 

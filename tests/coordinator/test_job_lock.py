@@ -9,13 +9,13 @@ import time
 
 import pytest
 
-from fedethics.coordinator.alone import alone
+from fedethics.coordinator.job import job_lock
 from fedethics.errors import RunError
 from fedethics.flower import pin
 
 HOLDER = (
-    "import sys, time; from pathlib import Path; from fedethics.coordinator.alone import alone\n"
-    + ("with alone(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)")
+    "import sys, time; from pathlib import Path; from fedethics.coordinator.job import job_lock\n"
+    + ("with job_lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)")
 )
 WATCHER = (
     "import sys, time; from fedethics.flower.pin import end_with_coordinator\n"
@@ -39,21 +39,21 @@ def test_a_job_that_another_process_runs_is_refused_until_that_one_is_gone(tmp_p
     job = tmp_path / "job"
     holder = _started(HOLDER, str(job))
     try:
-        with pytest.raises(RunError, match="run by another process"), alone(job, wait_s=0.3):
+        with pytest.raises(RunError, match="run by another process"), job_lock(job, wait_s=0.3):
             pass
     finally:
         holder.kill()
         holder.wait()
-    with alone(job, wait_s=0.0):
+    with job_lock(job, wait_s=0.0):
         pass
-    with alone(job, wait_s=0.0):
+    with job_lock(job, wait_s=0.0):
         pass
 
 
 def test_who_waits_for_a_job_gets_it_when_its_holder_ends(tmp_path):
     holder = _started(HOLDER, str(tmp_path))
     holder.kill()
-    with alone(tmp_path, wait_s=10.0):
+    with job_lock(tmp_path, wait_s=10.0):
         assert holder.wait() != 0
 
 
