@@ -4,7 +4,7 @@ Real texts of three presets, their own adapter, all cores. Three ways in one pro
 "sorted", batches of up to 64 records of like length, padded to the longest, as they were computed
 before (there one record changes the last bits of others); "proven", batches of constant shapes;
 "alone", one record at a time. States of the frozen layers for all records, scores of all, and the
-gradients of one Poisson sample. `python tools/bench/apart.py [--only heart]`
+gradients of one Poisson sample. `python -m tools.bench.apart [--only heart]`
 """
 
 from __future__ import annotations
