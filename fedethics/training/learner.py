@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from fedethics import canonical
 from fedethics.charter.model import Charter
 from fedethics.errors import ModelError
+from fedethics.learning_tasks.classification.reader import Classification
+from fedethics.learning_tasks.two_answers.reader import CausalLM
 from fedethics.policy.compute import Compute
 from fedethics.training import workers
 from fedethics.training.activations import Activations, Batch
 from fedethics.training.batch_shapes import ALONE, Shape, rows_at_once, shape_for
-from fedethics.training.causal_lm import CausalLM
-from fedethics.training.classification import Classification
 from fedethics.training.hashes import basis_hash, prefix_hash
 from fedethics.training.loading import config_digest, load_base
 from fedethics.training.locate import locate_model
