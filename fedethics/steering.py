@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fedethics import tasks
 from fedethics.charter.model import Charter
+from fedethics.data.records import Targets
 from fedethics.fairness.layout import INTERSECTION
 from fedethics.fairness.mitigation import GroupWeights, Steering, first_weights, next_weights
 
@@ -63,7 +64,7 @@ def count_groups(
     charter: Charter,
     *,
     groups: NDArray[np.int64],
-    labels: NDArray[np.int8],
+    labels: Targets,
     scores: NDArray[np.float64],
 ) -> NDArray[np.int64]:
     """Return counts[group, label, prediction] of a site's records, flat. Sensitive: no noise yet.

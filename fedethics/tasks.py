@@ -13,6 +13,7 @@ from fedethics.charter.explanation_terms import STEPS
 from fedethics.charter.model import Charter
 from fedethics.fairness.explained import Explained
 from fedethics.fairness.layout import INTERSECTION, Layout, SensitiveFeature
+from fedethics.learning_tasks import find_task
 from fedethics.privacy import wide_gaussian
 from fedethics.privacy.gaussian_shares import NORM_STEPS, share_std
 from fedethics.privacy.plan import PrivacyPlan, make_plan
@@ -73,6 +74,7 @@ def layout_of(charter: Charter) -> Layout:
             largest_change=explanation.largest_change,
             steps=STEPS,
         ),
+        measured=find_task(charter.model.task).measured(charter.data.label),
     )
 
 

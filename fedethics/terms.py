@@ -46,12 +46,13 @@ def term(
     nonempty: bool = False,
     prose: bool = False,
     check: Callable[[object], str] | None = None,
+    one_of: Callable[[], tuple[str, ...]] | None = None,
 ) -> Any:  # noqa: ANN401  mirrors dataclasses.field
     """Declare a field with its bounds; without a default, the key is required.
 
     A text is a name, on one line, unless it is declared as `prose`; `fedethics.texts.fault` says
     which characters each may hold. `check` returns what else is wrong with a text, as a sentence,
-    or "".
+    or "". `one_of` returns the names that a registry knows; any other text is refused.
     """
     bounds = {
         "above": above,
@@ -62,6 +63,7 @@ def term(
         "nonempty": nonempty,
         "prose": prose,
         "check": check,
+        "one_of": one_of,
     }
     return dataclasses.field(default=default, metadata=bounds)
 
@@ -165,6 +167,8 @@ def _value(
     problems: list[str],
 ) -> object:
     origin = typing.get_origin(hint)
+    if known := field.metadata.get("one_of"):
+        return _choice(known(), raw, where, problems)
     if origin is typing.Literal:
         return _choice(typing.get_args(hint), raw, where, problems)
     if origin in (types.UnionType, typing.Union):

@@ -11,7 +11,7 @@ Rows = Sequence[Mapping[str, float | str | None]]
 
 
 def fit_logistic(
-    rows: Rows, labels: NDArray[np.int8], *, words_of: frozenset[str]
+    rows: Rows, labels: Targets, *, words_of: frozenset[str]
 ) -> Callable[[Rows], NDArray[np.float64]]:
     """Return a function from rows to scores; columns in `words_of` count by their words."""
     from sklearn.feature_extraction import DictVectorizer

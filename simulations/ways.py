@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedethics.charter.model import Charter
+from fedethics.data.records import Targets
 from simulations.baselines import Bench, Fit
 from simulations.gaps import pooled_gap
 
@@ -152,7 +153,7 @@ def _mean(judged: Sequence[Judged]) -> Judged:
     )
 
 
-def _auc(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> float:
+def _auc(labels: Targets, scores: NDArray[np.float64]) -> float:
     from sklearn.metrics import roc_auc_score
 
     if len(np.unique(labels)) < 2:

@@ -10,6 +10,7 @@ from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.explanation_terms import ExplanationTerms
 from fedethics.errors import FairnessError
 from fedethics.identity import key_fault
+from fedethics.learning_tasks import know_rates
 from fedethics.terms import KEY, term
 
 StakeholderRole = Literal[
@@ -37,6 +38,7 @@ NOT_AT_DECISION_TIME: dict[str, str] = {
 def _metric_problem(metric: object) -> str:
     from fedethics import fairness  # here: an officer's commands start without scipy
 
+    know_rates()
     try:
         fairness.find_metric(str(metric))
     except FairnessError as error:

@@ -30,6 +30,7 @@ from fedethics.charter.roster import Heading, Member
 from fedethics.charter.secagg_terms import AggregationTerms
 from fedethics.charter.training_terms import AdapterTerms, ModelTerms, TrainingTerms
 from fedethics.identity import public_key_term
+from fedethics.learning_tasks import find_task
 from fedethics.terms import term
 
 # Expected held-out records under which hardly any split of a site has one.
@@ -140,6 +141,28 @@ def _binned_rule(ethics: EthicsTerms, privacy: PrivacyTerms) -> Iterator[str]:
             )
 
 
+def _task_rule(
+    model: ModelTerms, data: DataTerms, ethics: EthicsTerms, mitigation: MitigationTerms
+) -> Iterator[str]:
+    from fedethics.fairness.metrics import find_metric  # here: officers' commands start without it
+
+    task = find_task(model.task)
+    measured = task.measured(data.label)
+    for index, objective in enumerate(ethics.objectives):
+        if not measured.answers(find_metric(objective.metric)):
+            yield (
+                f"ethics.objectives[{index}].metric: {objective.metric} does not follow from what "
+                f"model.task {task.name!r} measures: {', '.join(sorted(measured.metrics))}"
+            )
+    if measured.thresholded:
+        return
+    needs = "needs a task with one score and a threshold, unlike model.task"
+    if mitigation.method != "none":
+        yield f"mitigation.method {mitigation.method!r} {needs} {task.name!r}"
+    if ethics.explanation.occluded(data) or ethics.explanation.swap:
+        yield f"ethics.explanation {needs} {task.name!r}"
+
+
 def _explanation_rule(ethics: EthicsTerms, data: DataTerms) -> Iterator[str]:
     for problem in explanation_problems(ethics.explanation, data):
         yield f"ethics.explanation.{problem}"
@@ -231,6 +254,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[str]]], ...] = (
     (("ethics", "data"), _objective_rule),
     (("ethics", "privacy"), _binned_rule),
     (("ethics", "data"), _explanation_rule),
+    (("model", "data", "ethics", "mitigation"), _task_rule),
     (("roster", "data"), _absent_rule),
     (("roster", "data"), _split_rule),
     (("charter", "ethics"), _mitigation_rule),

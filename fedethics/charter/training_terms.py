@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from fedethics.learning_tasks import find_task, task_names
 from fedethics.terms import KEY, term
 
 
@@ -20,8 +21,9 @@ class ModelTerms:
         quantisation: "int8" keeps the weights of the frozen linear layers in eight bits, one scale
             a row; every site makes them from the weights of this hash and gets the same ones. It is
             another model: whoever uses the adapter must quantise its base alike.
-        task: "classification": a two-way head on the model's reading of the text;
-            "causal-lm": the model is asked with `prompt` and trained to give the answer.
+        task: what is learned, one of `fedethics.learning_tasks`: "classification": a head on the
+            model's reading of the text; "causal-lm": the model is asked with `prompt` and trained
+            to give the answer.
         prompt: of "causal-lm": what the model reads before it answers, with one `{text}`. Nothing
             is added to it: marks such as <|im_start|> are written here.
         answer: of "causal-lm": the answer, with one `{label}`, which is the label's positive-name
@@ -32,23 +34,13 @@ class ModelTerms:
     sha256: str = term(pattern=KEY)
     max_tokens: int = term(at_least=8, at_most=4096)
     quantisation: Literal["none", "int8"] = term(default="none")
-    task: Literal["classification", "causal-lm"] = term(default="classification")
+    task: str = term(default="classification", one_of=task_names)
     prompt: str = term(default="", prose=True)
     answer: str = term(default="", prose=True)
 
     def problems(self) -> list[str]:
         """Check that the words belong to the task."""
-        found: list[str] = []
-        for name, text, mark in (
-            ("prompt", self.prompt, "{text}"), ("answer", self.answer, "{label}")
-        ):  # fmt: skip
-            if self.task == "causal-lm" and text.count(mark) != 1:
-                found.append(f"{name}: task causal-lm needs it, with exactly one {mark}")
-            if self.task == "classification" and text:
-                found.append(f"{name}: task classification has none")
-        if self.task == "causal-lm" and self.prompt.strip() == "{text}":
-            found.append("prompt: holds nothing besides {text}, which may be empty")
-        return found
+        return find_task(self.task).problems(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -41,9 +41,10 @@ def check(
 
     Exit code 2 if a run would refuse the file, else 0, warnings or not.
     """
-    terms = load(charter).data
+    agreed = load(charter)
+    terms = agreed.data
     columns = tuple(filter(None, (name.strip() for name in annotators.split(","))))
-    facts = gather(file, terms, annotators=columns)
+    facts = gather(file, terms, task=agreed.model.task, annotators=columns)
     found = findings(facts, terms)
 
     def render(console: Console) -> None:

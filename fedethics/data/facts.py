@@ -79,12 +79,19 @@ class Facts:
     errors: tuple[str, ...] = ()
 
 
-def gather(path: Path, terms: DataTerms, *, annotators: Sequence[str] = ()) -> Facts:
+def gather(
+    path: Path,
+    terms: DataTerms,
+    *,
+    task: str = "classification",
+    annotators: Sequence[str] = (),
+) -> Facts:
     """Count everything in a site's file.
 
     Args:
         path: the CSV file.
         terms: the charter's data schema.
+        task: the charter's `model.task`.
         annotators: columns that hold one annotator's label each, if there are any.
 
     Raises:
@@ -104,7 +111,7 @@ def gather(path: Path, terms: DataTerms, *, annotators: Sequence[str] = ()) -> F
         agreement=_agreement(rows, terms, annotators),
     )
     try:
-        parts = split(read_records(path, terms), terms)
+        parts = split(read_records(path, terms, task=task), terms)
     except DataError as error:
         return dataclasses.replace(raw, errors=_sentences(error))
     return dataclasses.replace(

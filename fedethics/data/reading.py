@@ -21,6 +21,7 @@ from fedethics.data.records import Records, fingerprint, person_hash, row_hash
 from fedethics.data.table import encoding_hint, table_rows
 from fedethics.data.telling import tell, told_columns
 from fedethics.errors import DataError
+from fedethics.learning_tasks import LearningTask, find_task
 from fedethics.ownership import cannot_read
 
 MAX_PROBLEMS = 10
@@ -28,15 +29,20 @@ MAX_PROBLEMS = 10
 MAX_EMPTY_GROUPS = 0.5
 
 
-def read_records(path: Path, terms: DataTerms) -> Records:
+def read_records(path: Path, terms: DataTerms, *, task: str = "classification") -> Records:
     """Read, check and word the records of a CSV file (UTF-8, one header line).
+
+    Args:
+        path: the file.
+        terms: the charter's schema.
+        task: the charter's `model.task`, which says what target a cell of the label means.
 
     Raises:
         DataError: unreadable, empty, a column missing, an unknown label, a value out of range or
             undeclared, a record in no declared group, a group column that is mostly empty; lists
             up to ten problems at once.
     """
-    reading = _Reading(terms)
+    reading = _Reading(terms, find_task(task))
     for line, row in raw_rows(path, terms):
         reading.add(line, row)
         if len(reading.problems) >= MAX_PROBLEMS:
@@ -70,8 +76,8 @@ def raw_rows(path: Path, terms: DataTerms) -> Iterator[tuple[int, dict[str, str]
 class _Reading:
     """Records and problems gathered so far from one file."""
 
-    def __init__(self, terms: DataTerms) -> None:
-        self.terms = terms
+    def __init__(self, terms: DataTerms, task: LearningTask) -> None:
+        self.terms, self.task = terms, task
         self.problems: list[str] = []
         self.dropped: Counter[str] = Counter()
         self.empty: Counter[str] = Counter()
@@ -120,7 +126,7 @@ class _Reading:
         told = told_columns(self.terms)
         return Records(
             texts=tuple(tell(values, told) for values in self.values),
-            labels=np.array(self.labels, dtype=np.int8),
+            labels=np.array(self.labels, dtype=np.int16),
             groups=np.array(self.groups, dtype=np.int64),
             values=tuple(self.values),
             row_hashes=tuple(self.hashes),
@@ -142,9 +148,10 @@ class _Reading:
 
     def _label(self, line: int, raw: str) -> int:
         label = self.terms.label
-        if raw in label.positive or raw in label.negative:
-            return int(raw in label.positive)
-        allowed = label.negative + label.positive
+        target = self.task.target(raw, label)
+        if target is not None:
+            return target
+        allowed = self.task.cells(label)
         said = f"unknown label; allowed: {', '.join(allowed)}"
         self._problem(line, label.column, unlike(said, raw, allowed))
         return 0

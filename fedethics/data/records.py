@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from fedethics import canonical
 from fedethics.charter.spelling import exact_number
 from fedethics.data.cells import Value
+
+# One target a record, by its number: what `LearningTask.target` makes of the label's cell.
+Targets: TypeAlias = NDArray[np.integer[Any]]
 
 
 # Sensitive: every field but `dropped` holds or determines what single records say.
@@ -23,7 +26,7 @@ class Records:
 
     Attributes:
         texts: each record as the text that the model reads.
-        labels: int8, shape (n,); 1 is the charter's positive label.
+        labels: the number of each record's target, shape (n,), as the charter's task counts them.
         groups: int64, shape (n, sensitive features); index into each feature's groups.
         values: parsed columns by name, for local baselines that use no text.
         row_hashes: SHA-256 of each record's canonical row bytes.
@@ -36,7 +39,7 @@ class Records:
     """
 
     texts: tuple[str, ...]
-    labels: NDArray[np.int8]
+    labels: Targets
     groups: NDArray[np.int64]
     values: tuple[Mapping[str, Value], ...]
     row_hashes: tuple[bytes, ...]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fedethics.errors import FairnessError
 from fedethics.fairness.explained import NOTHING_EXPLAINED, Explained
+from fedethics.fairness.measured import TWO_CLASSES, Measured
 from fedethics.fairness.sensitive import INTERSECTION, SensitiveFeature
 
 __all__ = ["INTERSECTION", "MINIMUM_BINS", "Layout", "SensitiveFeature"]
@@ -18,7 +19,8 @@ MINIMUM_BINS = 64
 class Layout:
     """The shape of the released integer vector: `counts`, `histogram`, then what is explained.
 
-    `counts[cell, y, yhat]` and `histogram[cell, y, bin]` are flattened in C order. A cell is one
+    `counts[cell, target, decision]` and `histogram[cell, row, bin]` are flattened in C order; how
+    many targets, decisions and rows there are is the task's to say, in `measured`. A cell is one
     combination of group values, the last feature varying fastest. The histogram may be crossed
     with fewer features than the counts: noise is drawn for each of its many entries, so on few
     records a finer histogram says less about everyone.
@@ -34,6 +36,7 @@ class Layout:
         histogram_by: names of the features that the histogram is crossed with; None for all, and
             empty for one histogram over everyone.
         explained: which changes of scores are summed besides; nothing by default.
+        measured: what the charter's task counts of a record.
 
     Raises:
         FairnessError: no features, a repeated or unknown feature, too few bins, threshold outside
@@ -45,6 +48,7 @@ class Layout:
     threshold: float = 0.5
     histogram_by: tuple[str, ...] | None = None
     explained: Explained = NOTHING_EXPLAINED
+    measured: Measured = TWO_CLASSES
 
     def __post_init__(self) -> None:
         names = [feature.name for feature in self.features]
@@ -89,13 +93,13 @@ class Layout:
 
     @property
     def counts_length(self) -> int:
-        """Entries of the counts block: cell x label x prediction."""
-        return self.num_cells * 4
+        """Entries of the counts block: cell x target x decision."""
+        return self.num_cells * self.measured.entries
 
     @property
     def histogram_length(self) -> int:
-        """Entries of the histogram block: histogram cell x label x score bin."""
-        return self.histogram_cells * 2 * self.bins
+        """Entries of the histogram block: histogram cell x row x score bin."""
+        return self.histogram_cells * self.measured.rows * self.bins
 
     @property
     def tables_length(self) -> int:
@@ -109,8 +113,8 @@ class Layout:
 
     @property
     def progress_length(self) -> int:
-        """Entries of the progress vector: label x prediction, no groups."""
-        return 4
+        """Entries of the progress vector: target x decision, no groups."""
+        return self.measured.entries
 
     def feature(self, name: str) -> SensitiveFeature:
         """Return the declared feature called `name`.

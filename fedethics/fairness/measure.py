@@ -153,6 +153,17 @@ def compare(
     )
 
 
+def not_measured(metric: Metric, *, confidence: float) -> Estimate:
+    """Return a rate that the charter's task does not measure: no value, its whole range."""
+    return Estimate(
+        value=math.nan,
+        low=metric.low,
+        high=metric.high,
+        confidence=confidence,
+        note="no value: the task does not measure it",
+    )
+
+
 _UNDEFINED = "no value: the metric's denominator is empty"
 
 

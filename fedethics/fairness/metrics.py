@@ -26,7 +26,7 @@ _TN, _FP, _FN, _TP = (0, 0), (0, 1), (1, 0), (1, 1)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fraction:
-    """A rate hits / (hits + misses) over entries of counts[y, yhat]."""
+    """A rate hits / (hits + misses) over entries of counts[target, decision]."""
 
     hits: tuple[tuple[int, int], ...]
     misses: tuple[tuple[int, int], ...]
@@ -140,6 +140,24 @@ _NAMED: dict[str, tuple[tuple[str, ...], Combine, str]] = {
     ),
 }
 _NO_BOUND = ("log_loss", "r2_score", "mean_pinball_loss")
+
+
+def add_rate(name: str, meaning: str, *, binned: bool = False) -> None:
+    """Make a rate of a task known, with how it is compared between groups; once more is no harm.
+
+    Args:
+        name: of the rate.
+        meaning: plain words, to follow "the".
+        binned: whether it needs the histograms.
+
+    Raises:
+        FairnessError: a metric of that name means something else.
+    """
+    metric = Metric(name=name, kind="rate", meaning=meaning, binned=binned)
+    if _REGISTRY.setdefault(name, metric) != metric:
+        raise FairnessError(f"metric {name!r} is there already and means something else")
+    for combine in _FOR_EVERY_RATE:
+        _add(_REGISTRY, f"{name}_{combine}", (name,), combine, meaning)
 
 
 def metric_names(kind: Kind | None = None, *, swapped: bool = False) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fedethics.errors import FairnessError
 from fedethics.fairness.explained import SwapSums
 from fedethics.fairness.layout import INTERSECTION, Layout
+from fedethics.fairness.measured import TWO_CLASSES, Measured
 from fedethics.fairness.tables import Tables
 
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -25,8 +26,8 @@ class Partition:
     Attributes:
         groups: names, for an intersection joined by `*`.
         shape: groups of each named feature; product = number of groups G.
-        counts: (G, 2, 2), [group, y, yhat].
-        histogram: (G, 2, bins), [group, y, bin]; None where the layout does not cross the
+        counts: (G, targets, decisions).
+        histogram: (G, rows, bins); None where the layout does not cross the
             histogram with every feature asked for.
         counts_variance: noise variance of each entry of `counts`: that of a cell times the number
             of cells in a group, since cells carry independent noise.
@@ -34,6 +35,7 @@ class Partition:
         contributors: how many sites have records of each group, by their own declarations, shape
             (G,); None where that is not known.
         swap: what swapping the feature's word changed; None where it was not swapped.
+        measured: what the charter's task counts of a record.
     """
 
     groups: tuple[str, ...]
@@ -44,10 +46,11 @@ class Partition:
     histogram_variance: float
     contributors: NDArray[np.int64] | None = None
     swap: SwapSums | None = None
+    measured: Measured = TWO_CLASSES
 
     @property
     def scores(self) -> FloatArray:
-        """The score histograms, shape (G, 2, bins).
+        """The score histograms, shape (G, rows, bins).
 
         Raises:
             FairnessError: they were not collected for these groups.
@@ -67,8 +70,8 @@ class Partition:
 
     @property
     def size_variance(self) -> float:
-        """Noise variance of each size: four entries."""
-        return 4.0 * self.counts_variance
+        """Noise variance of each size: that of all its entries."""
+        return self.measured.entries * self.counts_variance
 
     def scaled(self, *, records: float = 1.0, noise: float = 1.0) -> Partition:
         """Return the same rates with `records` times as many people, `noise` times the std."""
@@ -104,6 +107,7 @@ class Partition:
             counts_variance=self.counts_variance * len(self.groups),
             histogram_variance=0.0,
             swap=self.swap and self.swap.together(),
+            measured=self.measured,
         )
 
 
@@ -141,7 +145,7 @@ def _summed(
     crossed = set(axes) <= set(layout.histogram_axes)
     histogram = (
         _gather(tables.histogram, layout, layout.histogram_axes, axes).reshape(
-            len(groups), 2, layout.bins
+            len(groups), layout.measured.rows, layout.bins
         )
         if crossed
         else None
@@ -149,13 +153,16 @@ def _summed(
     return Partition(
         groups=groups,
         shape=tuple(layout.shape[axis] for axis in axes) or (1,),
-        counts=_gather(tables.counts, layout, everywhere, axes).reshape(len(groups), 2, 2),
+        counts=_gather(tables.counts, layout, everywhere, axes).reshape(
+            len(groups), *layout.measured.decisions
+        ),
         histogram=histogram,
         counts_variance=tables.counts_variance * (layout.num_cells // len(groups)),
         # Where the histogram is not crossed with these groups, nobody reads its variance.
         histogram_variance=tables.histogram_variance
         * max(layout.histogram_cells // len(groups), 1),
         contributors=contributors,
+        measured=layout.measured,
     )
 
 

@@ -12,7 +12,7 @@ from fedethics.fairness.inequality import INDICES, inequality_bands
 from fedethics.fairness.intervals import Bands, f1_of, halved_sum, rate_bands
 from fedethics.fairness.metrics import FRACTIONS, JACCARD, Fraction, find_metric
 from fedethics.fairness.partition import BoolArray, FloatArray, Partition
-from fedethics.fairness.score_means import MEANS, mean_bands
+from fedethics.fairness.score_means import mean_bands
 from fedethics.fairness.subgroup_auc import crossed_area_bands
 from fedethics.fairness.swaps import SWAPS, swap_bands
 
@@ -22,10 +22,16 @@ def group_bands(partition: Partition, metric: str, *, z: float) -> Bands:
 
     `metric` is a known name of kind `rate`. Limits are those of `Bands`, not
     yet cut to the metric's range. Undefined gives NaN without limits.
+
+    Raises:
+        FairnessError: the charter's task measures nothing that the metric follows from.
     """
-    if metric in FRACTIONS:
-        return _fraction(partition, FRACTIONS[metric], z)
-    if metric in MEANS:
+    measured = partition.measured
+    if metric not in SWAPS:
+        measured.require(metric)
+    if metric in measured.rates:
+        return _fraction(partition, measured.rates[metric], z)
+    if metric in measured.means:
         return mean_bands(partition, metric, z=z)
     if metric in INDICES:
         return inequality_bands(partition, metric, z=z)
@@ -50,7 +56,7 @@ def cut_values(partition: Partition, metric: str, values: FloatArray) -> BoolArr
     if metric == "balanced_accuracy_score":
         first, second = (cut_values(partition, part, values) for part in _RECALLS)
         return first | second
-    fraction = JACCARD if metric == "f1_score" else FRACTIONS.get(metric)
+    fraction = JACCARD if metric == "f1_score" else partition.measured.rates.get(metric)
     if fraction is not None:
         return (_total(partition, fraction.hits) < 0) | (_total(partition, fraction.misses) < 0)
     if metric == "count":

@@ -11,29 +11,18 @@ in A, as for rates (see `intervals`); the lower limit takes the least f, the upp
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import numpy as np
 
 from fedethics.fairness.intervals import Bands
 from fedethics.fairness.partition import FloatArray, Partition
 
 
-class _Values(NamedTuple):
-    """f(label, score) on each bin, shape (2, bins): least, at the middle, greatest."""
-
-    least: FloatArray
-    middle: FloatArray
-    greatest: FloatArray
-
-
 def mean_bands(partition: Partition, metric: str, *, z: float) -> Bands:
-    """Return the mean of `metric`, a name in `MEANS`, for each group, arrays of shape (G,)."""
-    bins = partition.scores.shape[2]
-    values = MEANS[metric](np.arange(bins + 1) / bins)
+    """Return the mean of `metric`, one of the measure's, for each group, arrays of shape (G,)."""
+    _, rows, bins = partition.scores.shape
+    values = partition.measured.means[metric](np.arange(bins + 1) / bins)
     # Negative entries stay: cutting off the noise's lower half in many bins would bias the mean.
-    people = partition.scores.reshape(len(partition.groups), 2 * bins)
+    people = partition.scores.reshape(len(partition.groups), rows * bins)
     total = people.sum(axis=1)
     known = total > 0
     value = np.divide(
@@ -61,26 +50,3 @@ def _limit(people: FloatArray, f: FloatArray, noise: float, z: float, *, upper: 
     bounded = square > 0
     end = (linear + root if upper else linear - root) / np.where(bounded, square, 1.0)
     return np.where(bounded, end, np.inf if upper else -np.inf)
-
-
-def _score(edges: FloatArray) -> _Values:
-    low, high = edges[:-1], edges[1:]
-    return _Values(*(np.tile(each, (2, 1)) for each in (low, (low + high) / 2, high)))
-
-
-def _error(power: int) -> Callable[[FloatArray], _Values]:
-    def values(edges: FloatArray) -> _Values:
-        low, high = edges[:-1], edges[1:]
-        middle = (low + high) / 2
-        # For label 0 the error is the score, for label 1 what it lacks to 1.
-        near, far = np.stack([low, 1.0 - high]), np.stack([high, 1.0 - low])
-        return _Values(near**power, np.stack([middle, 1.0 - middle]) ** power, far**power)
-
-    return values
-
-
-MEANS: dict[str, Callable[[FloatArray], _Values]] = {
-    "mean_prediction": _score,
-    "mean_absolute_error": _error(1),
-    "mean_squared_error": _error(2),
-}

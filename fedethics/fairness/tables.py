@@ -19,8 +19,8 @@ class Tables:
 
     Attributes:
         layout: the charter's layout.
-        counts: (cells, 2, 2) int64, [cell, y, yhat]; entries may be negative through noise.
-        histogram: (histogram cells, 2, bins) int64, [cell, y, bin]; entries likewise.
+        counts: (cells, targets, decisions) int64; entries may be negative through noise.
+        histogram: (histogram cells, rows, bins) int64; entries likewise.
         counts_variance: variance of the integer noise on each entry of `counts`; 0 is no noise.
         histogram_variance: the same for each entry of `histogram`.
         sites: number of sites in the sum.
@@ -69,8 +69,9 @@ class Tables:
         if sites < 1:
             raise FairnessError(f"a sum over {sites} sites is not a sum")
         whole = flat.astype(np.int64)
-        counts = whole[: layout.counts_length].reshape(layout.num_cells, 2, 2)
-        histogram = whole[layout.counts_length : layout.tables_length].reshape(-1, 2, layout.bins)
+        measured, tables = layout.measured, whole[: layout.tables_length]
+        counts = tables[: layout.counts_length].reshape(layout.num_cells, *measured.decisions)
+        histogram = tables[layout.counts_length :].reshape(-1, measured.rows, layout.bins)
         _refuse_impossible(layout, counts, histogram, counts_variance, histogram_variance)
         explained = layout.explained
         explanation = Explanation.of(
@@ -115,7 +116,10 @@ def _refuse_impossible(
             )
     exact = counts_variance == 0 and histogram_variance == 0
     finer = tuple(axis for axis in range(len(layout.shape)) if axis not in layout.histogram_axes)
-    coarse = counts.sum(axis=2).reshape(*layout.shape, 2).sum(axis=finer).reshape(-1, 2)
+    targets = layout.measured.decisions[0]
+    coarse = counts.sum(axis=2).reshape(*layout.shape, targets).sum(axis=finer).reshape(-1, targets)
+    if layout.measured.rows != targets:
+        coarse = coarse.sum(axis=1, keepdims=True)
     if exact and (coarse != histogram.sum(axis=2)).any():
         raise FairnessError(
             "counts and histogram, both without noise, hold different numbers of records; "

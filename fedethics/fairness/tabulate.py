@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fedethics.errors import FairnessError
 from fedethics.fairness.layout import Layout
+from fedethics.fairness.measured import Targets, refuse_outside, refuse_some
 
 
 def tabulate(
@@ -20,54 +21,66 @@ def tabulate(
 ) -> NDArray[np.int64]:
     """Return one site's counts and histogram, shape (layout.tables_length,), counts first.
 
-    Guarantee: adding or removing one record changes one entry of each block by 1.
+    Guarantee: adding or removing one record changes one entry of each block by 1, whatever the
+    task's measure says of it.
 
     Args:
-        layout: the charter's layout.
+        layout: the charter's layout, with what its task measures.
         groups: (n, num_features) integer group indices, features in declared order.
-        labels: (n,) true labels, 0 or 1.
-        scores: (n,) predicted probabilities of label 1, in [0, 1].
+        labels: (n,) numbers of the records' targets.
+        scores: (n,) or (n, columns), what the model answers, as the measure reads it.
 
     Raises:
-        FairnessError: unequal lengths, a label other than 0 or 1, a score that is not a number in
-            [0, 1], a group index that was not declared. Says how many records, never which.
+        FairnessError: unequal lengths, a target or score that the measure does not know, a group
+            index that was not declared. Says how many records, never which.
     """
-    label, score = _checked(labels, scores)
-    cell = _cells(layout, np.asarray(groups), len(label))
-    predicted = score >= layout.threshold
-    counts = np.bincount(cell * 4 + label * 2 + predicted, minlength=layout.counts_length)
+    found = _read(layout, labels, scores)
+    measured = layout.measured
+    cell = _cells(layout, np.asarray(groups), len(found.target))
+    entry = cell * measured.entries + _entries(layout, found)
+    counts = np.bincount(entry, minlength=layout.counts_length)
     edges = np.arange(layout.bins + 1) / layout.bins
     # A score on an edge belongs to the bin above it; a score of exactly 1 to the last bin.
-    score_bin = np.minimum(np.searchsorted(edges, score, side="right") - 1, layout.bins - 1)
-    coarse = _coarse(layout, cell)
-    entry = (coarse * 2 + label) * layout.bins + score_bin
-    histogram = np.bincount(entry, minlength=layout.histogram_length)
+    score_bin = np.minimum(np.searchsorted(edges, found.score, side="right") - 1, layout.bins - 1)
+    row = found.target if measured.rows > 1 else np.zeros_like(found.target)
+    place = (_coarse(layout, cell) * measured.rows + row) * layout.bins + score_bin
+    histogram = np.bincount(place, minlength=layout.histogram_length)
     return np.concatenate([counts, histogram]).astype(np.int64)
 
 
 def tabulate_progress(layout: Layout, *, labels: ArrayLike, scores: ArrayLike) -> NDArray[np.int64]:
-    """Return counts[y, yhat] without groups, shape (4,), for the metrics of one round.
+    """Return counts[target, decision] without groups, for the metrics of one round.
 
     Guarantee: adding or removing one record changes one entry by 1.
 
     Raises:
         FairnessError: as `tabulate`.
     """
-    label, score = _checked(labels, scores)
-    counts = np.bincount(label * 2 + (score >= layout.threshold), minlength=4)
+    found = _read(layout, labels, scores)
+    counts = np.bincount(_entries(layout, found), minlength=layout.progress_length)
     return counts.astype(np.int64)
 
 
-def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    label, score = np.asarray(labels), np.asarray(scores, dtype=np.float64)
-    if label.ndim != 1 or score.shape != label.shape:
-        raise FairnessError(
-            f"labels of shape {label.shape} and scores of shape {score.shape}: both must be (n,)"
-        )
-    _refuse((label != 0) & (label != 1), "labels are neither 0 nor 1")
-    _refuse(np.isnan(score), "scores are not a number")
-    _refuse((score < 0.0) | (score > 1.0), "scores are outside [0, 1]")
-    return label.astype(np.int64), score
+def _entries(layout: Layout, found: Targets) -> NDArray[np.int64]:
+    entries: NDArray[np.int64] = found.target * layout.measured.decisions[1] + found.decision
+    return entries
+
+
+def _read(layout: Layout, labels: ArrayLike, scores: ArrayLike) -> Targets:
+    """Return the records as the measure reads them, and refuse a measure that counts one twice."""
+    found = layout.measured.read(labels, scores, threshold=layout.threshold)
+    targets, decisions = layout.measured.decisions
+    for name, numbers, most in (
+        ("target", found.target, targets), ("decision", found.decision, decisions)
+    ):  # fmt: skip
+        if numbers.shape != found.score.shape or numbers.ndim != 1:
+            raise FairnessError(
+                f"the task's measure gives a {name} of shape {numbers.shape} for "
+                f"{len(found.score)} records: one for each; nothing was tabulated or sent"
+            )
+        refuse_some((numbers < 0) | (numbers >= most), f"{name}s are none that the task measures")
+    refuse_outside(found.score)
+    return found
 
 
 def _cells(layout: Layout, groups: NDArray[Any], records: int) -> NDArray[np.int64]:
@@ -80,7 +93,9 @@ def _cells(layout: Layout, groups: NDArray[Any], records: int) -> NDArray[np.int
     for column, feature in enumerate(layout.features):
         index = groups[:, column]
         undeclared = (index < 0) | (index >= len(feature.groups))
-        _refuse(undeclared, f"group indices of {feature.name!r} are not among its declared groups")
+        refuse_some(
+            undeclared, f"group indices of {feature.name!r} are not among its declared groups"
+        )
     indices = groups.astype(np.int64)
     cell: NDArray[np.int64] = np.zeros(records, dtype=np.int64)
     for column, size in enumerate(layout.shape):
@@ -95,12 +110,3 @@ def _coarse(layout: Layout, cell: NDArray[np.int64]) -> NDArray[np.int64]:
     for axis in layout.histogram_axes:
         coarse = coarse * layout.shape[axis] + indices[axis]
     return coarse
-
-
-def _refuse(wrong: NDArray[np.bool_], what: str) -> None:
-    # Sensitive: the count alone; an index or a value would tell of one record.
-    if wrong.any():
-        raise FairnessError(
-            f"{int(wrong.sum())} of {wrong.size} {what}; nothing was tabulated or sent. "
-            "Correct the data or the charter's declaration"
-        )

@@ -23,6 +23,9 @@ def one_answer(everyone: Partition, metric: Metric, *, confidence: float) -> str
     """
     if metric.kind != "aggregate" or metric.binned or metric.combine not in _DISPARITIES:
         return ""
+    if not everyone.measured.thresholded:
+        # There is no "selected": whether one answer is given to all is not asked.
+        return ""
     share = pooled(everyone, find_metric("selection_rate"), confidence=confidence)
     # Written so that no value at all counts as one answer.
     if share.low >= _FEW and share.high <= 1.0 - _FEW:

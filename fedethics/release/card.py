@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from fedethics.charter.model import Charter
 from fedethics.fairness import by_group, overall
+from fedethics.learning_tasks import find_task
 from fedethics.release.content import Content
 from fedethics.release.folder import Folder
 from fedethics.release.gate import GateReport
@@ -53,7 +54,7 @@ def card_of(opened: Folder, found: Content) -> str:
 
 def pipeline_of(charter: Charter) -> str:
     """Return Hugging Face's name for what the model does."""
-    return "text-generation" if charter.model.task == "causal-lm" else "text-classification"
+    return find_task(charter.model.task).pipeline
 
 
 def _front_matter(opened: Folder, found: Content) -> Markup:

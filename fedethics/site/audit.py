@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fedethics import tasks
 from fedethics.data.records import Records
 from fedethics.errors import AccountingError
 from fedethics.privacy.audit.histogram import loss_histogram
@@ -51,7 +52,9 @@ def _half(
     # As in `measure`: an error would tell of the record whose score overflowed.
     scores = np.where(np.isfinite(scores), scores, 0.0)
     bins = session.charter.privacy.audit.bins
-    table = loss_histogram(scores, labels=part.labels, units=part.units, bins=bins)
+    measured = tasks.layout_of(session.charter).measured
+    sureness = measured.sureness(part.labels.astype(np.int64), scores)
+    table = loss_histogram(sureness, units=part.units, bins=bins)
     mechanism = session.plan.count_mechanism
     if mechanism is None or not plan.site_variance:
         return table

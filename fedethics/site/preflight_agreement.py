@@ -116,7 +116,7 @@ def permit_now(home: SiteHome) -> Permit:
         policy=load_policy(home.policy_path),
         plan=make_plan(agreed),
         ledger=Ledger.open(home.ledger_path, identity=home.identity()),
-        data=facts_or_refusal(home.data_path, agreed.data),
+        data=facts_or_refusal(home.data_path, agreed),
         fixed_noise=bool(home.settings.test_noise_seed),
         run=under_way[0].run if len(under_way) == 1 else "",
         signatures=home.charter_signatures(),

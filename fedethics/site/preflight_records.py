@@ -23,9 +23,9 @@ def records(home: SiteHome) -> Iterator[Finding]:
     if not home.charter_path.exists():
         yield warn("records", "not checked: no charter yet", fix="join first")
         return
-    terms = document.load(home.charter_path).data
+    charter = document.load(home.charter_path)
     try:
-        found = site_records(home.data_path, terms)
+        found = site_records(home.data_path, charter)
     except DataError as error:
         yield fail(
             "records", str(error), fix=f"mend {home.data_path}, or `data` in {home.path}/site.toml"
@@ -36,7 +36,7 @@ def records(home: SiteHome) -> Iterator[Finding]:
         f"{sum(found.train.dropped.values())} left out"
     )
     yield ok("records", f"{home.data_path} reads with the charter's schema", local=sizes)
-    yield _groups(found, terms)
+    yield _groups(found, charter.data)
     yield from _kept(home)
 
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from fedethics.charter.data_terms import DataTerms
+from fedethics.charter.model import Charter
 from fedethics.data.reading import read_records
 from fedethics.data.records import Records
 from fedethics.data.split import Split, split
@@ -22,13 +23,13 @@ from fedethics.policy.permit import DataFacts
 from fedethics.privacy.ledger import DataSet
 
 
-def site_records(path: Path, terms: DataTerms) -> Split:
-    """Read and split the records, or return what this process has read of the same file.
+def site_records(path: Path, charter: Charter) -> Split:
+    """Read and split the records by a charter, or return what this process read of the same file.
 
     Raises:
         DataError: the file is not as the charter's schema says.
     """
-    return _records(terms, path, _state_of(path))
+    return _records(charter.data, charter.model.task, path, _state_of(path))
 
 
 def facts_of(records: Split) -> DataFacts:
@@ -42,11 +43,11 @@ def facts_of(records: Split) -> DataFacts:
     )
 
 
-def facts_or_refusal(path: Path, terms: DataTerms) -> DataFacts | RecordsRefusal:
+def facts_or_refusal(path: Path, charter: Charter) -> DataFacts | RecordsRefusal:
     """Return what the permit needs to know, or why the records cannot be read."""
     try:
         with reading_records():
-            return facts_of(site_records(path, terms))
+            return facts_of(site_records(path, charter))
     except RecordsRefusal as refusal:
         return refusal
 
@@ -102,5 +103,5 @@ def _state_of(path: Path) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=64)
-def _records(terms: DataTerms, path: Path, _state: tuple[int, ...]) -> Split:
-    return split(read_records(path, terms), terms)
+def _records(terms: DataTerms, task: str, path: Path, _state: tuple[int, ...]) -> Split:
+    return split(read_records(path, terms, task=task), terms)

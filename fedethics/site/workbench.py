@@ -82,7 +82,7 @@ def open_workbench(
     # The model first: whether it is here must not be told apart by what the records hold.
     learner = learner_for(charter, model_dir, compute)
     public = None if declared is None else declared * charter.data.max_rows_per_person
-    return Workbench(site_records(data, charter.data), learner, public)
+    return Workbench(site_records(data, charter), learner, public)
 
 
 def learner_for(charter: Charter, model_dir: Path | None, compute: Compute) -> Learner:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedethics.data.records import Targets
 from fedethics.training.batch_shapes import Shape
 
 
@@ -97,8 +98,8 @@ class Batch:
         """Tokens that every sequence of it is padded to; 0 for its longest."""
         return self.shape.length if self.shape else 0
 
-    def targets(self, labels: NDArray[np.int8]) -> Tensor:
-        """Return the label of each entry, int64, shape (b,); 0 for what fills the batch up."""
+    def targets(self, labels: Targets) -> Tensor:
+        """Return the target of each entry, int64, shape (b,); 0 for what fills the batch up."""
         targets = torch.zeros(len(self.hidden), dtype=torch.int64)
         targets[: len(self.rows)] = torch.from_numpy(labels[self.rows].astype(np.int64))
         return targets

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fedethics.data.records import Targets
 from fedethics.privacy.noise import NoiseSource
 from fedethics.training.activations import Activations, Batch
 from fedethics.training.batch_shapes import ALONE
@@ -42,7 +43,7 @@ class _Canaries:
         return self._size
 
     def each(
-        self, activations: Activations, rows: NDArray[np.intp], _labels: NDArray[np.int8]
+        self, activations: Activations, rows: NDArray[np.intp], _labels: Targets
     ) -> Iterator[tuple[Batch, Sampled]]:
         for batch in activations.batches(rows, lambda _: ALONE):
             samples = torch.zeros(1, self._size)
@@ -92,7 +93,7 @@ class CanaryRun:
             learner=learner,
             gradients=_Canaries(learner.size, members, _STRETCH * terms.clipping_norm),
             activations=Activations((torch.zeros(1),) * len(members)),
-            labels=np.zeros(len(members), dtype=np.int8),
+            labels=np.zeros(len(members), dtype=np.int16),
             units=np.arange(len(members)),
         )
         score, squares = np.zeros(count), 0.0

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedethics.charter.model import Charter
+from fedethics.data.records import Targets
 from fedethics.errors import FedethicsError, TrainingError
 from fedethics.policy.compute import Compute
 from fedethics.privacy.noise import NoiseSource
@@ -177,7 +178,7 @@ def _empty(bench: Bench) -> str:
 def _filled(bench: Bench) -> str:
     first, other = (
         bench.train(NoiseSource.fixed(b"dp-check"), labels=labels, sampling_rate=_NEVER).update
-        for labels in (bench.labels, (1 - bench.labels).astype(np.int8))
+        for labels in (bench.labels, (bench.labels + 1) % bench.learner.classes)
     )
     _require(np.array_equal(first, other), "an empty step depends on the records")
     return "an empty step is the same on other records, bit for bit"
@@ -224,7 +225,7 @@ class _Poisoned:
         return self._honest.size
 
     def each(
-        self, activations: Activations, rows: NDArray[np.intp], labels: NDArray[np.int8]
+        self, activations: Activations, rows: NDArray[np.intp], labels: Targets
     ) -> Iterator[tuple[Batch, Sampled]]:
         for batch, (samples, losses) in self._honest.each(activations, rows, labels):
             samples[torch.from_numpy(batch.rows == 0).to(samples.device)] = float("nan")

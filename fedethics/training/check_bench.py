@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedethics.charter.model import Charter
+from fedethics.data.records import Targets
 from fedethics.privacy.noise import NoiseSource
 from fedethics.privacy.plan import PrivacyPlan, make_plan
 from fedethics.training.activations import Activations
@@ -33,14 +34,14 @@ class Bench:
     learner: Learner
     plan: PrivacyPlan
     activations: Activations
-    labels: NDArray[np.int8]
+    labels: Targets
     terms: LocalTerms
     vector: NDArray[np.float32]
 
     @classmethod
     def of(cls, charter: Charter, learner: Learner) -> Bench:
         """Make records up from the charter's columns, and take its first round's terms."""
-        texts, labels = sample_records(charter.data, RECORDS)
+        texts, labels = sample_records(charter.data, RECORDS, classes=learner.classes)
         plan = make_plan(charter)
         sigma = plan.noise_multiplier or 0.0
         terms = LocalTerms.of(
@@ -54,7 +55,7 @@ class Bench:
     def train(
         self,
         source: NoiseSource,
-        labels: NDArray[np.int8] | None = None,
+        labels: Targets | None = None,
         **changes: object,
     ) -> RoundResult:
         """Train one step with plain gradient descent, or as `changes` say."""

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedethics.data.records import Targets
 from fedethics.privacy.gaussian_shares import NORM_STEPS
 from fedethics.training.activations import Activations
 from fedethics.training.factors import trained_coordinates
@@ -53,7 +54,7 @@ class Site:
     learner: Learner
     gradients: Gradients
     activations: Activations
-    labels: NDArray[np.int8]
+    labels: Targets
     units: NDArray[np.int64]
     weights: NDArray[np.float64] | None = None
 

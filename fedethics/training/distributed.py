@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fedethics.data.records import Targets
 from fedethics.errors import TrainingError
 from fedethics.privacy import wide_gaussian
 from fedethics.privacy.noise import NoiseSource
@@ -33,7 +34,7 @@ def gradient_share(
     *,
     vector: NDArray[np.float32],
     activations: Activations,
-    labels: NDArray[np.int8],
+    labels: Targets,
     terms: LocalTerms,
     noise: NoiseSource,
     share_std: float,
@@ -47,7 +48,7 @@ def gradient_share(
         learner: the model; used alone for the length of the call.
         vector: received adapter, shape (p,).
         activations: of the site's n training records.
-        labels: 0 or 1, shape (n,).
+        labels: targets, shape (n,).
         terms: sampling and clipping; one step.
         noise: the site's own source, for sampling and for noise; never a seed of the run.
         share_std: parameter of the discrete Gaussian on every trained coordinate, in grid steps.

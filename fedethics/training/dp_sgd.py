@@ -27,6 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedethics.data.records import Targets
 from fedethics.errors import TrainingError
 from fedethics.privacy import wide_gaussian
 from fedethics.privacy.gaussian_shares import NORM_STEPS, share_std
@@ -75,7 +76,7 @@ def train_round(
     *,
     vector: NDArray[np.float32],
     activations: Activations,
-    labels: NDArray[np.int8],
+    labels: Targets,
     terms: LocalTerms,
     noise: NoiseSource,
     units: NDArray[np.int64] | None = None,
@@ -87,7 +88,7 @@ def train_round(
         learner: the model; used alone for the length of the call.
         vector: received adapter, shape (p,).
         activations: of the site's n training records.
-        labels: 0 or 1, shape (n,).
+        labels: targets, shape (n,).
         terms: steps, clipping, noise and optimiser.
         noise: the site's own source, for sampling and for noise; never a seed of the run.
         units: which unit each record belongs to, shape (n,); may be left out where the unit is
@@ -125,7 +126,7 @@ def site_of(
     learner: Learner,
     gradients: Gradients,
     activations: Activations,
-    labels: NDArray[np.int8],
+    labels: Targets,
     *,
     units: NDArray[np.int64] | None,
     terms: LocalTerms,

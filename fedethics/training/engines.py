@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fedethics.data.records import Targets
 from fedethics.training.activations import Activations, Batch
 from fedethics.training.opacus_hooks import OpacusGradients
 from fedethics.training.per_sample import PerSampleGradients, Sampled
@@ -71,13 +72,13 @@ class ChosenGradients:
         self._stack.__exit__(kind, error, trace)
 
     def each(
-        self, activations: Activations, rows: NDArray[np.intp], labels: NDArray[np.int8]
+        self, activations: Activations, rows: NDArray[np.intp], labels: Targets
     ) -> Iterator[tuple[Batch, Sampled]]:
         """Yield `rows` in batches, each with what its records give, on all copies."""
         batches = self._learner.batches(activations, rows)
         return self._learner.over(batches, lambda one, batch: self.engines[id(one)](batch, labels))
 
-    def __call__(self, batch: Batch, labels: NDArray[np.int8]) -> Sampled:
+    def __call__(self, batch: Batch, labels: Targets) -> Sampled:
         """Return gradients, float32, shape (m, p), and losses, shape (m,), of one batch."""
         return self.engines[id(self._learner)](batch, labels)
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from fedethics import canonical, terms
 from fedethics.charter.model import Charter
+from fedethics.learning_tasks import find_task
 
 
 def prefix_hash(charter: Charter, digests: Mapping[str, str], first_layer: int) -> str:
@@ -21,13 +22,13 @@ def prefix_hash(charter: Charter, digests: Mapping[str, str], first_layer: int) 
         digests: of tokenizer and configuration.
         first_layer: number of layers whose output is cached.
     """
-    label = charter.data.label
+    classes = find_task(charter.model.task).classes(charter.data.label)
     model = terms.document(charter.model)
     return canonical.sha256_hex(
         canonical.encode(
             {
                 "model": model,
-                "labels": [label.negative_name, label.positive_name],
+                "labels": [*classes],
                 "first-layer": first_layer,
                 **digests,
             }

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from fedethics import canonical
 from fedethics.charter.model import Charter
+from fedethics.data.records import Targets
 from fedethics.errors import ModelError
-from fedethics.learning_tasks.classification.reader import Classification
-from fedethics.learning_tasks.two_answers.reader import CausalLM
+from fedethics.learning_tasks import find_task
 from fedethics.policy.compute import Compute
 from fedethics.training import workers
 from fedethics.training.activations import Activations, Batch
@@ -45,7 +45,7 @@ _ON_CPU = Compute()
 _MOST_COPIES = 8
 
 
-class Task(Protocol):
+class Reader(Protocol):
     """What a charter's task makes of texts and of the network's output.
 
     Attributes:
@@ -63,11 +63,14 @@ class Task(Protocol):
     def join(self, views: Sequence[Tensor]) -> Tensor:
         """Return the entry whose views these are."""
 
-    def logits(self, batch: Batch) -> Tensor:
-        """Return two logits of each record, float32, shape (b, 2)."""
+    def outputs(self, batch: Batch) -> Tensor:
+        """Return what is computed of each entry where nothing is trained, float32, shape (b, w)."""
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        """Return what is measured of each entry, float64, shape (b,) or (b, columns)."""
 
     def losses(self, batch: Batch, targets: Tensor) -> Tensor:
-        """Return one loss of each record, float32, shape (b,)."""
+        """Return one loss of each entry, float32, shape (b,): of that entry alone."""
 
     @property
     def longest(self) -> int:
@@ -87,6 +90,7 @@ class Learner:
         prefix_hash: SHA-256 of all that activations depend on besides the text.
         parameters: the trainable parameters by name, in vector order; views into `flat`.
         flat: the vector as the network sees it, float32, shape (p,).
+        classes: number of targets that a record can have.
         rows: rows of a batch, from public numbers; 1 computes each record alone.
         copies: this learner and others that share its parameters, one for each thread.
         lock: held while `flat` belongs to one caller.
@@ -116,7 +120,9 @@ class Learner:
         if compute.device == "cuda":
             _reproducibly()
         base = locate_model(charter.model, model_dir=model_dir)
-        loaded = load_base(base, charter.model.task, max_tokens=charter.model.max_tokens)
+        task, label = find_task(charter.model.task), charter.data.label
+        self.classes = len(task.classes(label))
+        loaded = load_base(base, task, classes=self.classes, max_tokens=charter.model.max_tokens)
         tokenizer = load_tokenizer(base, loaded.model)
         digests = {
             "tokenizer": tokenizer_digest(base, tokenizer),
@@ -135,7 +141,7 @@ class Learner:
         self._network.bfloat16 = compute.dtype == "bfloat16"
         self._network.checkpointing = compute.checkpointing
         self.compute = compute
-        self._task = _task(charter, self._network, tokenizer)
+        self._reader: Reader = task.reader(self._network, tokenizer, charter.model, label)
         self.model = self._network.model
         self.cached = self._network.prefix is not None
         self.parameters = _trainable(self.model)
@@ -160,12 +166,12 @@ class Learner:
     @property
     def longest(self) -> int:
         """Tokens of the longest entry that the charter allows."""
-        return self._task.longest
+        return self._reader.longest
 
     @property
     def shortest(self) -> int:
         """Tokens of an empty text's entry."""
-        return len(self._task.ids([""])[0])
+        return len(self._reader.ids([""])[0])
 
     @property
     def size(self) -> int:
@@ -227,7 +233,7 @@ class Learner:
     def tokens(self, texts: Sequence[str]) -> Activations:
         """Return the token ids of each text: what every step reads where nothing is cached."""
         device = self._network.device
-        return Activations(tuple(torch.tensor(i, device=device) for i in self._task.ids(texts)))
+        return Activations(tuple(torch.tensor(i, device=device) for i in self._reader.ids(texts)))
 
     def activations(self, texts: Sequence[str], *, records: int | None = None) -> Activations:
         """Return what the frozen layers make of each text, float32, longer texts cut.
@@ -245,7 +251,7 @@ class Learner:
         """
         entries = self.tokens(texts)
         width = int(self.model.config.hidden_size)
-        most = 4 * width * self._task.longest * (len(texts) if records is None else records)
+        most = 4 * width * self._reader.longest * (len(texts) if records is None else records)
         if not self.cached or most > self.compute.cache_gib * 2**30:
             return entries
         if self.compute.cache == "memory":
@@ -264,31 +270,40 @@ class Learner:
         return Activations(tuple(places))
 
     def scores(self, vector: NDArray[np.float32], activations: Activations) -> NDArray[np.float64]:
-        """Return each record's probability of the positive label, float64, shape (n,)."""
-        result = np.empty(len(activations), dtype=np.float64)
+        """Return what the charter's task measures of each record, float64.
+
+        Shape (n,), such as the probability of the positive label, or (n, columns).
+        """
         rows = np.arange(len(activations))
+        result: NDArray[np.float64] | None = None
         with self.lock:
             self.load(vector)
-            for batch, chances in self.over(self.batches(activations, rows), _chances):
-                result[batch.rows] = chances.numpy()
-        return result
+            for batch, scores in self.over(self.batches(activations, rows), _scores):
+                if result is None:
+                    result = np.empty((len(rows), *scores.shape[1:]), dtype=np.float64)
+                result[batch.rows] = scores.numpy()
+        return np.empty(0, dtype=np.float64) if result is None else result
 
-    def logits(self, batch: Batch) -> Tensor:
-        """Return two logits for each entry of `batch`, no and yes, float32, shape (b, 2)."""
-        return self._task.logits(batch)
+    def outputs(self, batch: Batch) -> Tensor:
+        """Return what scores are computed from, of each entry, float32, shape (b, w)."""
+        return self._reader.outputs(batch)
 
-    def losses(self, batch: Batch, labels: NDArray[np.int8]) -> Tensor:
+    def scores_of(self, outputs: Tensor) -> Tensor:
+        """Return the scores that follow from `outputs`, float64, shape (b,) or (b, columns)."""
+        return self._reader.scores(outputs)
+
+    def losses(self, batch: Batch, labels: Targets) -> Tensor:
         """Return the loss of each entry of `batch`, float32, shape (b,): of that entry alone.
 
         Args:
             batch: at least one record.
-            labels: labels of all records, of which `batch.rows` are used.
+            labels: targets of all records, of which `batch.rows` are used.
         """
-        return self._task.losses(batch, batch.targets(labels).to(self._network.device))
+        return self._reader.losses(batch, batch.targets(labels).to(self._network.device))
 
     def states(self, batch: Batch) -> list[Tensor]:
         """Return the frozen prefix's states of each entry of token ids, one tensor an entry."""
-        views = [self._task.views(entry) for entry in batch.hidden]
+        views = [self._reader.views(entry) for entry in batch.hidden]
         found: list[list[Tensor]] = [[] for _ in views]
         for view in range(len(views[0])):
             ids = [several[view] for several in views]
@@ -296,7 +311,7 @@ class Learner:
             for states, one, own in zip(found, below, ids, strict=True):
                 # A copy, so that the padded batch is freed.
                 states.append(one[: len(own)].clone())
-        return [self._task.join(states) for states in found]
+        return [self._reader.join(states) for states in found]
 
     @contextmanager
     def plainly(self, *, checkpointing: bool = False) -> Iterator[None]:
@@ -327,8 +342,9 @@ class Learner:
     def save_adapter(self, vector: NDArray[np.float32], directory: Path) -> None:
         """Write the adapter in peft's own format.
 
-        It loads with `PeftModel.from_pretrained` on the base model with two labels. Equal vectors
-        give equal bytes; the base model is named by the charter, not by a path of this machine.
+        It loads with `PeftModel.from_pretrained` on the base model with as many labels as the task
+        has classes. Equal vectors give equal bytes; the base model is named by the charter, not by
+        a path of this machine.
         """
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "adapter_model.safetensors").write_bytes(self.adapter_bytes(vector))
@@ -354,7 +370,7 @@ class Learner:
         flat = self.flat if shared else self.flat.clone()
         parts: list[Any] = [self.model, self._network.prefix]
         kept: list[Any] = [self._charter, self.compute, self.lock, self._initial]
-        kept += [self._task.tokenizer, *(b for m in parts if m for b in m.buffers())]
+        kept += [self._reader.tokenizer, *(b for m in parts if m for b in m.buffers())]
         memo: dict[int, Any] = {id(one): one for one in kept} | {id(self.flat): flat}
         # Parameters of its own on the same memory: engines write each record's gradients to them.
         for parameter in (p for m in parts if m for p in m.parameters()):
@@ -393,18 +409,10 @@ def _states(learner: Learner, batch: Batch) -> list[Tensor]:
     return learner.states(batch)[: len(batch.rows)]
 
 
-def _chances(learner: Learner, batch: Batch) -> Tensor:
+def _scores(learner: Learner, batch: Batch) -> Tensor:
     with torch.no_grad():
-        chances = learner.logits(batch).double().softmax(dim=1)[:, 1]
-    return chances[: len(batch.rows)].cpu()
-
-
-def _task(charter: Charter, network: Network, tokenizer: Any) -> Task:  # noqa: ANN401
-    if charter.model.task == "classification":
-        return Classification(network, tokenizer, charter.model)
-    label = charter.data.label
-    names = (label.negative_name, label.positive_name)
-    return CausalLM(network, tokenizer, charter.model, names)
+        scores = learner.scores_of(learner.outputs(batch))
+    return scores[: len(batch.rows)].cpu()
 
 
 def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -10,20 +10,20 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from fedethics.errors import ModelError
+from fedethics.learning_tasks import LearningTask
+from fedethics.learning_tasks.task import Architecture
 from fedethics.training.locate import BaseModel
 from fedethics.training.model_files import Quiet, one_line, read_json, source
 
-Task = Literal["classification", "causal-lm"]
-
-_LOADERS = {
-    "classification": AutoModelForSequenceClassification,
+_LOADERS: Mapping[Architecture, Any] = {
+    "sequence-classification": AutoModelForSequenceClassification,
     "causal-lm": AutoModelForCausalLM,
 }
 _CONFIG = "config.json"
@@ -49,22 +49,25 @@ class Loaded:
     """A base model as Hugging Face builds it.
 
     Attributes:
-        model: with a two-way head, or with its language-model head.
+        model: with a head over classes, or with its language-model head.
         heads: children of the model that are trained whole; none for a causal LM.
+        peft_type: what peft calls the architecture.
         fresh: names of the parameters that the weights did not hold: all of them are the heads'.
     """
 
     model: Any
     heads: tuple[str, ...]
     fresh: frozenset[str]
+    peft_type: str
 
 
-def load_base(base: BaseModel, task: Task, *, max_tokens: int) -> Loaded:
+def load_base(base: BaseModel, task: LearningTask, *, classes: int, max_tokens: int) -> Loaded:
     """Load the base model for `task`.
 
     Args:
         base: a verified model on disk.
         task: what it is loaded for.
+        classes: width of the head, where the task trains one.
         max_tokens: of the longest text that it must read.
 
     Raises:
@@ -73,12 +76,14 @@ def load_base(base: BaseModel, task: Task, *, max_tokens: int) -> Loaded:
     """
     with torch.random.fork_rng(devices=[]), Quiet():
         try:
-            model, report = _load(base, task)
+            model, report = _load(base, task, classes)
         except ModelError:
             raise
         except Exception as error:
             # Whatever a library makes of a folder that anybody may have written.
-            raise ModelError(f"{base.folder}: not a model for {task}: {one_line(error)}") from error
+            raise ModelError(
+                f"{base.folder}: not a model for {task.name}: {one_line(error)}"
+            ) from error
     if getattr(model.config, "is_encoder_decoder", False):
         raise ModelError(
             f"{base.folder} holds a {model.config.model_type!r} model, an encoder with a decoder; "
@@ -87,10 +92,11 @@ def load_base(base: BaseModel, task: Task, *, max_tokens: int) -> Loaded:
     body = model.base_model_prefix
     missing = set(report["missing_keys"])
     heads = {name for name, _ in model.named_children() if name != body}
-    lost = {name for name in missing if task == "causal-lm" or name.split(".")[0] not in heads}
+    fresh_heads = heads if task.trains_head else set[str]()
+    lost = {name for name in missing if name.split(".")[0] not in fresh_heads}
     if lost:
         raise ModelError(
-            f"{base.folder} lacks weights that {task} needs ({', '.join(sorted(lost)[:4])}); "
+            f"{base.folder} lacks weights that {task.name} needs ({', '.join(sorted(lost)[:4])}); "
             "they would be random, and different at each site"
         )
     trained = {name.split(".")[0] for name in missing} | (heads & _USUAL_HEADS)
@@ -100,8 +106,9 @@ def load_base(base: BaseModel, task: Task, *, max_tokens: int) -> Loaded:
     model.eval()
     return Loaded(
         model=model,
-        heads=tuple(sorted(trained)) if task == "classification" else (),
+        heads=tuple(sorted(trained)) if task.trains_head else (),
         fresh=frozenset(missing),
+        peft_type=task.peft_type,
     )
 
 
@@ -116,15 +123,15 @@ def config_digest(base: BaseModel, config: Any) -> str:  # noqa: ANN401
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _load(base: BaseModel, task: Task) -> tuple[Any, Any]:
+def _load(base: BaseModel, task: LearningTask, classes: int) -> tuple[Any, Any]:
     if not base.gguf_file:
         _refuse_settings(base)
     config = AutoConfig.from_pretrained(base.folder, **source(base))
-    if task == "classification":
-        config.num_labels = 2
+    if task.trains_head:
+        config.num_labels = classes
     for name, value in _OURS.items():
         setattr(config, name, value)
-    model, report = _LOADERS[task].from_pretrained(
+    model, report = _LOADERS[task.architecture].from_pretrained(
         base.folder,
         config=config,
         use_safetensors=not base.gguf_file,
@@ -138,7 +145,7 @@ def _load(base: BaseModel, task: Task) -> tuple[Any, Any]:
         name, found, needed = unlike[0]
         raise ModelError(
             f"{base.folder}: {name} has shape {tuple(found)} in the weights and {tuple(needed)} by "
-            f"config.json and the task {task}"
+            f"config.json and the task {task.name}"
             + (
                 "; it is a head for other labels. Take the base model without that head"
                 if name.split(".")[0] != model.base_model_prefix

@@ -112,7 +112,7 @@ class Network:
         return states
 
     def class_logits(self, batch: Padded) -> Tensor:
-        """Return the head's two logits of each sequence, float32, shape (b, 2)."""
+        """Return the head's logits of each sequence, float32, shape (b, classes)."""
         with self._precision(batch):
             score = getattr(self._inner, "score", None)
             if score is None:
@@ -163,7 +163,7 @@ def _refuse_inner_loss(_module: nn.Module, _inputs: object, named: Mapping[str, 
 
 def _with_adapter(base: Loaded, terms: AdapterTerms) -> Any:  # noqa: ANN401  peft has no types
     config = LoraConfig(
-        task_type=TaskType.SEQ_CLS if base.heads else TaskType.CAUSAL_LM,
+        task_type=TaskType[base.peft_type],
         r=terms.rank,
         lora_alpha=terms.alpha,  # type: ignore[arg-type]
         lora_dropout=0.0,

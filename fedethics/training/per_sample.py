@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
+from fedethics.data.records import Targets
 from fedethics.errors import TrainingError
 from fedethics.training import workers
 from fedethics.training.activations import Activations, Batch
@@ -40,7 +41,7 @@ class Gradients(Protocol):
         """Number of trainable parameters, p."""
 
     def each(
-        self, activations: Activations, rows: NDArray[np.intp], labels: NDArray[np.int8]
+        self, activations: Activations, rows: NDArray[np.intp], labels: Targets
     ) -> Iterator[tuple[Batch, Sampled]]:
         """Yield `rows` of `activations` in batches, each with what its records give.
 
@@ -81,13 +82,13 @@ class PerSampleGradients(ABC):
         self._detach()
 
     def each(
-        self, activations: Activations, rows: NDArray[np.intp], labels: NDArray[np.int8]
+        self, activations: Activations, rows: NDArray[np.intp], labels: Targets
     ) -> Iterator[tuple[Batch, Sampled]]:
         """Yield `rows` in batches, each with what its records give; on this learner alone."""
         batches = self._learner.batches(activations, rows)
         return workers.over((self,), batches, lambda engine, batch: engine(batch, labels))
 
-    def __call__(self, batch: Batch, labels: NDArray[np.int8]) -> Sampled:
+    def __call__(self, batch: Batch, labels: Targets) -> Sampled:
         """Return gradients, float32, shape (m, p), and losses, shape (m,), of `batch`.
 
         Args:

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedethics.data.records import Targets
 from fedethics.training.activations import Batch
 from fedethics.training.batch_shapes import Shape
 from fedethics.training.engines import ENGINES, engine_for
@@ -61,13 +62,14 @@ def _tried(learner: Learner, shape: Shape) -> bool:
             second = made.moved(watched, _hostile(mates))
         if not made.equal(_scored(learner, first), _scored(learner, second)):
             return False
-        # Mates of the other label, and of the own: an answer's length must not matter either.
+        # Mates of another target, and of the own: an answer's length must not matter either.
+        last = learner.classes - 1
         return all(
             made.equal(
-                _trained(learner, first, made.labels(label, first=True)),
-                _trained(learner, second, made.labels(label, first=False)),
+                _trained(learner, first, made.labels(label)),
+                _trained(learner, second, made.labels(label, mates=other)),
             )
-            for label in (0, 1)
+            for label, other in ((0, last), (last, 0))
         )
 
 
@@ -98,11 +100,11 @@ class _Made:
         """Return where a watched record stands in the second batch."""
         return self._shape.used - 1 - watched
 
-    def labels(self, label: int, *, first: bool) -> NDArray[np.int8]:
-        """Return labels by row: `label` for those watched, in one batch the other for mates."""
-        labels = np.full(self._shape.used, label, dtype=np.int8)
-        if not first:
-            labels[: self.others] = 1 - label
+    def labels(self, label: int, *, mates: int | None = None) -> Targets:
+        """Return targets by row: `label`, and in the second batch `mates` for the mates."""
+        labels: Targets = np.full(self._shape.used, label, dtype=np.int16)
+        if mates is not None:
+            labels[: self.others] = mates
         return labels
 
     def equal(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
@@ -132,11 +134,11 @@ class _Made:
 
 def _scored(learner: Learner, batch: Batch) -> list[Tensor]:
     with torch.no_grad():
-        logits = learner.logits(batch)
-    return [logits, logits.double().softmax(dim=1)]
+        outputs = learner.outputs(batch)
+    return [outputs, learner.scores_of(outputs)]
 
 
-def _trained(learner: Learner, batch: Batch, labels: NDArray[np.int8]) -> list[Tensor]:
+def _trained(learner: Learner, batch: Batch, labels: Targets) -> list[Tensor]:
     with ENGINES[engine_for(learner)](learner) as engine:
         return list(engine(batch, labels))
 

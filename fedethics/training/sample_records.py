@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedethics.charter.data_terms import Column, DataTerms
 from fedethics.data.cells import Value, wording
+from fedethics.data.records import Targets
 
 _SEED = 20_240_601
 _WIDEST = 1000.0
 _WORDS = ("one", "patient", "applied", "with", "two", "years", "of", "work", "and", "some", "pain")
 
 
-def sample_records(terms: DataTerms, count: int) -> tuple[tuple[str, ...], NDArray[np.int8]]:
-    """Return `count` texts as a site's records would be worded, and alternating labels.
+def sample_records(
+    terms: DataTerms, count: int, *, classes: int = 2
+) -> tuple[tuple[str, ...], Targets]:
+    """Return `count` texts as a site's records would be worded, and targets in turn.
 
     Nothing in them is real: numbers are uniform in their range, categories uniform, and in every
     other record the last column is not recorded, so that lengths differ.
@@ -25,7 +27,7 @@ def sample_records(terms: DataTerms, count: int) -> tuple[tuple[str, ...], NDArr
     for row in range(count):
         kept = shown[: max(1, len(shown) - row % 2)]
         texts.append(", ".join(wording(_value(column, random), column) for column in kept))
-    return tuple(texts), np.arange(count, dtype=np.int8) % 2
+    return tuple(texts), np.arange(count, dtype=np.int16) % classes
 
 
 def _value(column: Column, random: np.random.Generator) -> Value:

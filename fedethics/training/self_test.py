@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedethics.data.records import Targets
 from fedethics.errors import TrainingError
 from fedethics.privacy.noise import NoiseSource
 from fedethics.training.activations import Activations
@@ -78,7 +79,7 @@ class SelfTest:
 
 
 def self_test(
-    learner: Learner, activations: Activations, labels: NDArray[np.int8], terms: LocalTerms
+    learner: Learner, activations: Activations, labels: Targets, terms: LocalTerms
 ) -> SelfTest:
     """Check gradients, coverage, clipping, movement and noise on this machine.
 
@@ -116,7 +117,7 @@ def _check_coverage(learner: Learner) -> None:
 
 
 def _check_gradients(
-    learner: Learner, activations: Activations, labels: NDArray[np.int8]
+    learner: Learner, activations: Activations, labels: Targets
 ) -> tuple[float, float]:
     """Return how far the engines are from a loop over records, and from each other."""
     with learner.plainly():
@@ -150,9 +151,7 @@ def _require_alike(found: dict[str, Tensor], *, allowed: float) -> float:
     return apart
 
 
-def _by_engine(
-    learner: Learner, activations: Activations, labels: NDArray[np.int8]
-) -> dict[str, Tensor]:
+def _by_engine(learner: Learner, activations: Activations, labels: Targets) -> dict[str, Tensor]:
     # One batch, however unlike its records are: what couples records shows in company only.
     together = activations.together(np.arange(len(labels)))
     found: dict[str, Tensor] = {}
@@ -168,7 +167,7 @@ def _apart(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).abs().max()) / scale if scale > 0 else math.inf
 
 
-def _loop(learner: Learner, activations: Activations, labels: NDArray[np.int8]) -> Tensor:
+def _loop(learner: Learner, activations: Activations, labels: Targets) -> Tensor:
     """Return per-record gradients by plain autograd, one record at a time, shape (n, p)."""
     gradients = []
     for row in range(len(labels)):
@@ -180,7 +179,7 @@ def _loop(learner: Learner, activations: Activations, labels: NDArray[np.int8]) 
 
 
 def _check_clipping(
-    learner: Learner, activations: Activations, labels: NDArray[np.int8], terms: LocalTerms
+    learner: Learner, activations: Activations, labels: Targets, terms: LocalTerms
 ) -> None:
     # A norm far below the gradients', so that every unit is really clipped.
     tight = dataclasses.replace(terms, clipping_norm=1e-3, unit="record")
@@ -200,7 +199,7 @@ def _check_clipping(
 
 
 def _check_movement(
-    learner: Learner, activations: Activations, labels: NDArray[np.int8], terms: LocalTerms
+    learner: Learner, activations: Activations, labels: Targets, terms: LocalTerms
 ) -> None:
     still = dataclasses.replace(
         terms, steps=1, sampling_rate=1.0, noise_multiplier=0.0, unit="record"
@@ -231,7 +230,7 @@ def _check_movement(
 def _check_moved_as_told(
     learner: Learner,
     activations: Activations,
-    labels: NDArray[np.int8],
+    labels: Targets,
     still: LocalTerms,
     mask: NDArray[np.bool_],
 ) -> None:

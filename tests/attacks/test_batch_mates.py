@@ -46,7 +46,7 @@ def crafted(learner: Learner, activations) -> np.ndarray:
         head = learner.model.base_model.model.classifier
         hook = head.register_forward_pre_hook(lambda _module, given: seen.append(given[0]))
         with torch.no_grad():
-            learner.logits(activations.together(np.arange(len(activations))))
+            learner.outputs(activations.together(np.arange(len(activations))))
         hook.remove()
         states = seen[0].double()
         centred = states - states.mean(dim=0)
@@ -90,7 +90,7 @@ def test_one_record_more_changes_no_other_decision_under_a_crafted_head(
     with learner.lock, torch.no_grad():
         learner.load(vector)
         padded = [
-            learner.logits(one.together(np.arange(len(one))))[:RECORDS]
+            learner.outputs(one.together(np.arange(len(one))))[:RECORDS]
             .double()
             .softmax(dim=1)[:, 1]
             for one in (learner.tokens(fewer.texts), learner.tokens(texts))

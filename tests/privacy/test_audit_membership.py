@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+from fedethics.fairness.measured import TWO_CLASSES
 from fedethics.privacy.accounting import attack_bound
 from fedethics.privacy.audit.histogram import loss_histogram
 from fedethics.privacy.audit.membership import Opened, audit_membership
@@ -44,7 +45,7 @@ def test_a_unit_counts_once_by_the_mean_of_its_records():
     scores = np.array([0.9, 0.1, 0.95, 0.0, 1.0])
     labels = np.array([1, 0, 1, 1, 1], dtype=np.int8)
     units = np.array([0, 1, 2, 2, 3])
-    table = loss_histogram(scores, labels=labels, units=units, bins=10)
+    table = loss_histogram(TWO_CLASSES.sureness(labels, scores), units=units, bins=10)
     # 0.9 and 1 - 0.1 in the tenth step, the mean of 0.95 and 0 in the fifth, 1.0 in the last.
     assert table.tolist() == [0, 0, 0, 0, 1, 0, 0, 0, 0, 3]
 
@@ -53,9 +54,9 @@ def test_one_unit_more_changes_one_entry_by_one():
     rng = np.random.default_rng(1)
     scores, labels = rng.random(40), (rng.random(40) < 0.5).astype(np.int8)
     units = np.sort(np.append(np.arange(13), rng.integers(0, 13, 27)))
-    whole = loss_histogram(scores, labels=labels, units=units, bins=BINS)
+    whole = loss_histogram(TWO_CLASSES.sureness(labels, scores), units=units, bins=BINS)
     kept = units < 12
-    less = loss_histogram(scores[kept], labels=labels[kept], units=units[kept], bins=BINS)
+    less = loss_histogram(TWO_CLASSES.sureness(labels, scores)[kept], units=units[kept], bins=BINS)
     assert np.abs(whole - less).sum() == 1
 
 

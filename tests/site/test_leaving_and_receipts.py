@@ -24,7 +24,7 @@ def charge(day, site="alpha", run="run-1", rounds=2, events=None):
     charter, policy = document.load(home.charter_path), load_policy(home.policy_path)
     plan = make_plan(charter)
     ledger = Ledger.open(home.ledger_path, identity=home.identity())
-    facts = facts_of(site_records(home.data_path, charter.data))
+    facts = facts_of(site_records(home.data_path, charter))
     granted = permit(charter, site=site, policy=policy, plan=plan, ledger=ledger, data=facts)
     account, cap = granted.account("update")
     for number in range(1, rounds + 1):
@@ -66,7 +66,7 @@ def test_a_site_that_was_in_the_audit_and_in_no_training_sum_reports_it_as_train
     home = joined.home("alpha")
     charter, policy = document.load(home.charter_path), load_policy(home.policy_path)
     ledger = Ledger.open(home.ledger_path, identity=home.identity())
-    facts = facts_of(site_records(home.data_path, charter.data))
+    facts = facts_of(site_records(home.data_path, charter))
     noises = {"audit": 5.0, "fairness": 9.0}
     for kind, data_set in (
         ("audit", facts.train),

@@ -120,7 +120,7 @@ def test_a_spent_budget_is_found_before_the_run_and_not_in_it(joined):
     home = joined.home("alpha")
     charter = document.load(home.charter_path)
     ledger = Ledger.open(home.ledger_path, identity=home.identity())
-    plan, facts = make_plan(charter), facts_of(site_records(home.data_path, charter.data))
+    plan, facts = make_plan(charter), facts_of(site_records(home.data_path, charter))
     from fedethics.policy.model import load_policy
 
     granted = permit(

@@ -34,7 +34,7 @@ class Charged:
         home = SiteHome.open(self.path)
         self.charter = document.load(home.charter_path)
         self.hash = document.hash_of(self.charter)
-        facts = facts_of(site_records(home.data_path, self.charter.data))
+        facts = facts_of(site_records(home.data_path, self.charter))
         plan = make_plan(self.charter)
         Ledger.open(home.ledger_path, identity=home.identity()).reserve(
             data_set=getattr(facts, CAP_KEYS[kind]),

@@ -17,6 +17,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, BertConfig
 
 from fedethics.errors import ModelError
+from fedethics.learning_tasks import find_task
 from fedethics.training import tokenizer as reading
 from fedethics.training.learner import Learner
 from fedethics.training.loading import config_digest, load_base
@@ -296,6 +297,6 @@ def test_generation_settings_and_pooling_files_compute_nothing(tiny_bert, tmp_pa
     digests = []
     for folder in (tiny_bert, changed):
         base = BaseModel(folder)
-        loaded = load_base(base, "classification", max_tokens=20)
+        loaded = load_base(base, find_task("classification"), classes=2, max_tokens=20)
         digests.append(config_digest(base, loaded.model.config))
     assert digests[0] == digests[1]

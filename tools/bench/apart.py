@@ -139,7 +139,7 @@ def sorted_scores(learner: Learner, states: Activations) -> None:
     with learner.lock, torch.no_grad():
         learner.load(learner.initial_vector())
         for batch in by_length(states, np.arange(len(states))):
-            learner.logits(batch).double().softmax(dim=1).numpy()
+            learner.outputs(batch).double().softmax(dim=1).numpy()
 
 
 def sorted_gradients(learner: Learner, states: Activations, rows: NDArray[np.intp]) -> None:

@@ -1,4 +1,4 @@
-"""Task "classification": a text in, two logits out."""
+"""How a text is read with a head over classes."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from fedethics.charter.training_terms import ModelTerms
 from fedethics.training.activations import Batch
 from fedethics.training.network import Network
 
 
-class Classification:
+class ClassReader:
     """Reads a record as its text; the loss of a record is its cross-entropy."""
 
-    def __init__(self, network: Network, tokenizer: Any, terms: ModelTerms) -> None:  # noqa: ANN401
-        self._network, self.tokenizer, self._terms = network, tokenizer, terms
+    def __init__(self, network: Network, tokenizer: Any, *, max_tokens: int) -> None:  # noqa: ANN401
+        self._network, self.tokenizer, self._max_tokens = network, tokenizer, max_tokens
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return token ids of each text, longer texts cut at the end."""
         encoded: list[list[int]] = self.tokenizer(
-            list(texts), truncation=True, max_length=self._terms.max_tokens
+            list(texts), truncation=True, max_length=self._max_tokens
         )["input_ids"]
         # No network reads nothing: an empty text is one padding token.
         return [ids or [self.tokenizer.pad_token_id] for ids in encoded]
@@ -34,18 +33,22 @@ class Classification:
     @property
     def longest(self) -> int:
         """Tokens of the longest entry."""
-        return self._terms.max_tokens
+        return self._max_tokens
 
     def join(self, views: Sequence[Tensor]) -> Tensor:
         """Return the entry of a record from its views."""
         return views[0]
 
-    def logits(self, batch: Batch) -> Tensor:
-        """Return the head's logits, shape (b, 2)."""
+    def outputs(self, batch: Batch) -> Tensor:
+        """Return the head's logits, shape (b, classes)."""
         return self._network.class_logits(
             self._network.pad(list(batch.hidden), length=batch.length)
         )
 
     def losses(self, batch: Batch, targets: Tensor) -> Tensor:
         """Return the loss of each record, shape (b,)."""
-        return cross_entropy(self.logits(batch), targets, reduction="none")
+        return cross_entropy(self.outputs(batch), targets, reduction="none")
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        """Return the second class's probability, float64, shape (b,)."""
+        return outputs.double().softmax(dim=1)[:, 1]

@@ -1,4 +1,4 @@
-"""Task "causal-lm": a prompt in, an answer out; supervised fine-tuning on the answer's tokens.
+"""How a language model is asked, and trained on its answer's tokens.
 
 The prompt is masked from the loss: only the answer's tokens are predicted, and logits are computed
 only where they are. The loss of a record is the mean over its own answer's tokens. (The mean over
@@ -18,21 +18,21 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from fedethics.charter.training_terms import ModelTerms
 from fedethics.errors import ModelError
+from fedethics.learning_tasks.task import Words
 from fedethics.training.activations import Batch
 from fedethics.training.network import Network
 
 
-class CausalLM:
+class AnswerReader:
     """Asks for one of two answers; the score of a record is the second one's share of both."""
 
     def __init__(
         self,
         network: Network,
         tokenizer: Any,  # noqa: ANN401
-        terms: ModelTerms,
-        names: tuple[str, str],
+        terms: Words,
+        names: tuple[str, ...],
     ) -> None:
         """Take the prompt and the answers apart into tokens.
 
@@ -99,7 +99,7 @@ class CausalLM:
         added = len(self._answers[1]) - 1
         return torch.cat([first, second[len(second) - added :]])
 
-    def logits(self, batch: Batch) -> Tensor:
+    def outputs(self, batch: Batch) -> Tensor:
         """Return the log-probability of each answer, shape (b, 2); softmax shares it out."""
         if self._single:
             padded = self._network.pad(list(batch.hidden), length=batch.length)
@@ -108,6 +108,10 @@ class CausalLM:
             return every.log_softmax(dim=1)[:, torch.cat(self._answers)]
         both = [self._log_probabilities(batch, [answer] * len(batch.hidden)) for answer in (0, 1)]
         return torch.stack(both, dim=1)
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        """Return the second answer's share of both, float64, shape (b,)."""
+        return outputs.double().softmax(dim=1)[:, 1]
 
     def losses(self, batch: Batch, targets: Tensor) -> Tensor:
         """Return the mean loss of each record's own answer tokens, shape (b,)."""

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 
 def loss_histogram(
-    scores: NDArray[np.float64],
+    sureness: NDArray[np.float64],
     *,
-    labels: NDArray[np.int8],
     units: NDArray[np.int64],
     bins: int,
 ) -> NDArray[np.int64]:
@@ -23,14 +22,12 @@ def loss_histogram(
     Sensitive: no noise yet.
 
     Args:
-        scores: probability of the positive label, in [0, 1], shape (n,).
-        labels: 0 or 1, shape (n,).
+        sureness: probability of each record's true label, in [0, 1], shape (n,).
         units: which unit each record belongs to, 0 to u - 1, shape (n,); a unit counts once, by
             the mean over its records.
         bins: steps of the unit interval.
     """
-    right = np.where(labels == 1, scores, 1.0 - scores)
     records = np.bincount(units)
-    mean = np.bincount(units, weights=right) / np.maximum(records, 1)
+    mean = np.bincount(units, weights=sureness) / np.maximum(records, 1)
     step = np.clip((mean * bins).astype(np.int64), 0, bins - 1)
     return np.bincount(step[records > 0], minlength=bins).astype(np.int64)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection
 from fedethics.canonical import Json
 from fedethics.charter.model import Charter
 from fedethics.errors import ReleaseError
+from fedethics.learning_tasks import find_task
 from fedethics.release import durable
 from fedethics.release.folder import ADAPTER, ADAPTER_CONFIG, Folder, located
 from fedethics.release.rules.adapter_tensors import Tensors, read_tensors
@@ -114,7 +115,7 @@ def _agreed(charter: Charter) -> dict[str, Json]:
     adapter = charter.adapter
     return {
         "peft_type": "LORA",
-        "task_type": "SEQ_CLS" if charter.model.task == "classification" else "CAUSAL_LM",
+        "task_type": find_task(charter.model.task).peft_type,
         "base_model_name_or_path": charter.model.name,
         "r": adapter.rank,
         "lora_alpha": float(adapter.alpha),
@@ -156,7 +157,7 @@ def _unknown(said: dict[str, Json], known: Collection[str]) -> list[str]:
 def _wrong_heads(said: dict[str, Json], charter: Charter, tensors: Tensors | None) -> list[str]:
     """Check which modules are replaced whole: a classification's head, which the file must hold."""
     named = said.get(_HEADS)
-    if charter.model.task == "causal-lm":
+    if not find_task(charter.model.task).trains_head:
         wrong = named is not None
     else:
         held: list[Json] = [*sorted(tensors.heads)] if tensors else []

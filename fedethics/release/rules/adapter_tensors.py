@@ -18,6 +18,7 @@ from typing import Any
 from fedethics import plain_file
 from fedethics.charter.model import Charter
 from fedethics.errors import ReleaseError
+from fedethics.learning_tasks import find_task
 from fedethics.release.durable import ADAPTER_LIMIT
 from fedethics.release.folder import ADAPTER
 
@@ -111,7 +112,7 @@ def _against(tensors: Tensors, charter: Charter) -> Iterator[str]:
     if layers != set(adapter.layers):
         yield f"{ADAPTER} has no factors in just the layers {list(adapter.layers)}."
     bodies = {module.split(".")[0] for module in tensors.factors}
-    if tensors.heads & bodies or bool(tensors.heads) != (charter.model.task == "classification"):
+    if tensors.heads & bodies or bool(tensors.heads) != find_task(charter.model.task).trains_head:
         yield (
             f"{ADAPTER} holds {', '.join(sorted(tensors.heads)) or 'no part'} of the model whole: "
             "not the head that the charter's task trains."

@@ -1,0 +1,197 @@
+"""What is counted of one held-out record: the measure that a task gives to layout and metrics.
+
+A measure has two tables in each cell of groups. In `decisions`, a record stands in one entry; the
+table's first axis is the record's target. In the histogram, the record's score stands in one bin of
+one row. So one record more or less changes each table by one, in one entry: `tabulate` refuses a
+measure that answers otherwise, and the noise of the charter's plan rests on it.
+
+A number that is bounded (a loss, a share of tokens) is counted as a score: by its bin.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fedethics.errors import FairnessError
+from fedethics.fairness.metrics import (
+    FRACTIONS,
+    Fraction,
+    Metric,
+    metric_names,
+)
+
+FloatArray: TypeAlias = NDArray[np.float64]
+
+
+class BinValues(NamedTuple):
+    """f(row, score) on each bin, shape (rows, bins): least, at the middle, greatest."""
+
+    least: FloatArray
+    middle: FloatArray
+    greatest: FloatArray
+
+
+class Targets(NamedTuple):
+    """Records as a measure has checked them.
+
+    Attributes:
+        target: number of each record's target, int64, shape (n,).
+        score: what is binned of it, float64 in [0, 1], shape (n,).
+        decision: number of the decision taken, int64, shape (n,).
+    """
+
+    target: NDArray[np.int64]
+    score: FloatArray
+    decision: NDArray[np.int64]
+
+
+class Measured(ABC):
+    """What is counted of a record, and which rates follow from the counts. It holds no state.
+
+    Attributes:
+        decisions: shape of a cell's decisions: targets, then decisions; (1, 1) counts records.
+        rows: rows of a cell's histogram: one for each target, or 1 for all together.
+        thresholded: whether each record has one score, and the decision is whether it reaches the
+            charter's threshold. Swapped words, group thresholds and weights need that.
+        rates: fractions over entries of the decisions, by the metric's name.
+        means: for means over the histogram, by the metric's name: from bin edges, shape
+            (bins + 1,), to the value on each bin.
+    """
+
+    decisions: ClassVar[tuple[int, int]]
+    rows: ClassVar[int]
+    thresholded: ClassVar[bool] = False
+    rates: ClassVar[Mapping[str, Fraction]]
+    means: ClassVar[Mapping[str, Callable[[FloatArray], BinValues]]] = {}
+
+    @abstractmethod
+    def read(self, targets: ArrayLike, scores: ArrayLike, *, threshold: float) -> Targets:
+        """Check what a site hands over and say what was decided of each record.
+
+        Args:
+            targets: the number of each record's target, shape (n,).
+            scores: what the model answers, as the task's reader gives it: (n,) or (n, columns).
+            threshold: the charter's.
+
+        Raises:
+            FairnessError: not what this measure reads. Says how many records, never which.
+        """
+
+    @abstractmethod
+    def sureness(self, targets: NDArray[np.int64], scores: FloatArray) -> FloatArray:
+        """Return how sure the model is of each record's target, in [0, 1], shape (n,)."""
+
+    @property
+    def entries(self) -> int:
+        """Entries of a cell's decisions."""
+        return math.prod(self.decisions)
+
+    @property
+    def metrics(self) -> frozenset[str]:
+        """The rates that the tables answer, without those of swapped words."""
+        return frozenset({"count", *self.rates, *self.means})
+
+    def answers(self, metric: Metric) -> bool:
+        """Return whether a metric follows from these tables."""
+        if metric.swapped:
+            return self.thresholded
+        return set(metric.bases or (metric.name,)) <= self.metrics
+
+    def require(self, name: str) -> None:
+        """Refuse a rate that these tables hold no sums for.
+
+        Raises:
+            FairnessError: names those that they answer.
+        """
+        if name not in self.metrics:
+            raise FairnessError(
+                f"{name!r} does not follow from what this task measures; it measures "
+                f"{', '.join(sorted(self.metrics))}"
+            )
+
+
+def _score(edges: FloatArray) -> BinValues:
+    low, high = edges[:-1], edges[1:]
+    return BinValues(*(np.tile(each, (2, 1)) for each in (low, (low + high) / 2, high)))
+
+
+def _error(power: int) -> Callable[[FloatArray], BinValues]:
+    def values(edges: FloatArray) -> BinValues:
+        low, high = edges[:-1], edges[1:]
+        middle = (low + high) / 2
+        # For label 0 the error is the score, for label 1 what it lacks to 1.
+        near, far = np.stack([low, 1.0 - high]), np.stack([high, 1.0 - low])
+        return BinValues(near**power, np.stack([middle, 1.0 - middle]) ** power, far**power)
+
+    return values
+
+
+class TwoClasses(Measured):
+    """Label and decision, and the score of the positive label by label: counts[y, yhat]."""
+
+    decisions: ClassVar[tuple[int, int]] = (2, 2)
+    rows: ClassVar[int] = 2
+    thresholded: ClassVar[bool] = True
+    rates: ClassVar[Mapping[str, Fraction]] = FRACTIONS
+    means: ClassVar[Mapping[str, Callable[[FloatArray], BinValues]]] = {
+        "mean_prediction": _score,
+        "mean_absolute_error": _error(1),
+        "mean_squared_error": _error(2),
+    }
+
+    def read(self, targets: ArrayLike, scores: ArrayLike, *, threshold: float) -> Targets:
+        """Take labels 0 and 1, and the probability of 1: positive where score >= threshold."""
+        label, score = checked_numbers(targets, scores)
+        refuse_some((label != 0) & (label != 1), "labels are neither 0 nor 1")
+        refuse_outside(score)
+        return Targets(label.astype(np.int64), score, (score >= threshold).astype(np.int64))
+
+    def sureness(self, targets: NDArray[np.int64], scores: FloatArray) -> FloatArray:
+        """Return the probability of the true label."""
+        return np.where(targets == 1, scores, 1.0 - scores)
+
+    @property
+    def metrics(self) -> frozenset[str]:
+        """All rates of the registry: they were made for two classes."""
+        return frozenset(metric_names("rate"))
+
+
+TWO_CLASSES = TwoClasses()
+
+
+def checked_numbers(targets: ArrayLike, scores: ArrayLike) -> tuple[NDArray[Any], FloatArray]:
+    """Return targets and scores as arrays of one length.
+
+    Raises:
+        FairnessError: they are of another shape, or a score is not a number.
+    """
+    target, score = np.asarray(targets), np.asarray(scores, dtype=np.float64)
+    if target.ndim != 1 or score.shape[:1] != target.shape or score.ndim != 1:
+        raise FairnessError(
+            f"labels of shape {target.shape} and scores of shape {score.shape}: both must be (n,)"
+        )
+    return target, score
+
+
+def refuse_outside(score: FloatArray) -> None:
+    """Refuse scores that are no number from 0 to 1."""
+    refuse_some(np.isnan(score), "scores are not a number")
+    refuse_some((score < 0.0) | (score > 1.0), "scores are outside [0, 1]")
+
+
+def refuse_some(wrong: NDArray[np.bool_], what: str) -> None:
+    """Refuse all records where some are `wrong`.
+
+    Sensitive: the count alone is told; an index or a value would tell of one record.
+    """
+    if wrong.any():
+        raise FairnessError(
+            f"{int(wrong.sum())} of {wrong.size} {what}; nothing was tabulated or sent. "
+            "Correct the data or the charter's declaration"
+        )

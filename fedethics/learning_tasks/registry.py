@@ -1,0 +1,50 @@
+"""The tasks by name. An unknown name is refused with those that are known."""
+
+from __future__ import annotations
+
+from fedethics.errors import ModelError
+from fedethics.learning_tasks.classification import Classification
+from fedethics.learning_tasks.task import LearningTask
+from fedethics.learning_tasks.two_answers import TwoAnswers
+
+_TASKS: dict[str, LearningTask] = {}
+
+
+def register(task: LearningTask) -> None:
+    """Make a task known by its name.
+
+    Raises:
+        ModelError: another task has that name.
+    """
+    known = _TASKS.setdefault(task.name, task)
+    if known is not task:
+        raise ModelError(f"task {task.name!r} is registered twice")
+
+
+def task_names() -> tuple[str, ...]:
+    """Return the names of all tasks, in the order in which they were registered."""
+    return tuple(_TASKS)
+
+
+def find_task(name: str) -> LearningTask:
+    """Return the task called `name`.
+
+    Raises:
+        ModelError: there is none.
+    """
+    if name not in _TASKS:
+        raise ModelError(f"task {name!r} is unknown; known: {', '.join(_TASKS)}")
+    return _TASKS[name]
+
+
+def know_rates() -> None:
+    """Make the metrics that tasks bring with them known to the metric registry."""
+    from fedethics.fairness.metrics import add_rate  # here: charters are read without scipy
+
+    for task in _TASKS.values():
+        for name, rate in task.rates.items():
+            add_rate(name, rate.meaning, binned=rate.binned)
+
+
+register(Classification())
+register(TwoAnswers())

@@ -1,0 +1,144 @@
+"""What every task answers, without torch: an officer's commands read charters with it.
+
+What needs torch is the task's reader, in a module of the task's folder that `reader` loads.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+if TYPE_CHECKING:
+    from fedethics.fairness.measured import Measured
+
+# How Hugging Face builds the model: with a head over classes, or with its output vocabulary.
+Architecture = Literal["sequence-classification", "causal-lm"]
+# What peft calls the same in an adapter's configuration.
+PEFT_TYPES: Mapping[Architecture, str] = {
+    "sequence-classification": "SEQ_CLS",
+    "causal-lm": "CAUSAL_LM",
+}
+_PIPELINES: Mapping[Architecture, str] = {
+    "sequence-classification": "text-classification",
+    "causal-lm": "text-generation",
+}
+
+
+class Words(Protocol):
+    """What a charter says of the model's input: `charter.model`."""
+
+    @property
+    def prompt(self) -> str:
+        """What the model reads around a text; may be empty."""
+
+    @property
+    def answer(self) -> str:
+        """What it is to answer; may be empty."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens that are read of a record."""
+
+
+class Labels(Protocol):
+    """What a charter says of the label: `charter.data.label`."""
+
+    @property
+    def positive(self) -> tuple[str, ...]:
+        """Cells that mean yes."""
+
+    @property
+    def negative(self) -> tuple[str, ...]:
+        """Cells that mean no."""
+
+    @property
+    def positive_name(self) -> str:
+        """What yes is called."""
+
+    @property
+    def negative_name(self) -> str:
+        """What no is called."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rate:
+    """A metric that a task brings with it.
+
+    Attributes:
+        meaning: plain words, to follow "the".
+        binned: whether it is a mean over the histograms; else a share of the decisions.
+    """
+
+    meaning: str
+    binned: bool = False
+
+
+class LearningTask(ABC):
+    """One kind of thing that a model can learn. It holds no state.
+
+    Attributes:
+        name: as a charter writes it, in `model.task`.
+        architecture: how the base model is built; with a head, the head is trained whole.
+        rates: metrics that no other task has, by name.
+    """
+
+    name: ClassVar[str]
+    architecture: ClassVar[Architecture]
+    rates: ClassVar[Mapping[str, Rate]] = {}
+
+    @abstractmethod
+    def problems(self, words: Words) -> list[str]:
+        """Return what is wrong with a charter's words for this task, one sentence each."""
+
+    @abstractmethod
+    def classes(self, labels: Labels) -> tuple[str, ...]:
+        """Return the name of each target, in the order of their numbers; one, where all are 0."""
+
+    @abstractmethod
+    def target(self, cell: str, labels: Labels) -> int | None:
+        """Return the number of the target that a cell of the label column means; None for none."""
+
+    @abstractmethod
+    def cells(self, labels: Labels) -> tuple[str, ...]:
+        """Return the cells that mean a target, for messages."""
+
+    @abstractmethod
+    def measured(self, labels: Labels) -> Measured:
+        """Return what is counted of a held-out record."""
+
+    @abstractmethod
+    def reader(
+        self,
+        network: Any,  # noqa: ANN401  torch
+        tokenizer: Any,  # noqa: ANN401  transformers
+        words: Words,
+        labels: Labels,
+    ) -> Any:  # noqa: ANN401
+        """Return what encodes records and computes their loss: a `fedethics.training.Reader`.
+
+        Args:
+            network: the `fedethics.training.network.Network` that it reads with.
+            tokenizer: of the same model.
+            words: the charter's model.
+            labels: the charter's label.
+
+        Raises:
+            ModelError: the words do not fit this model's tokens.
+        """
+
+    @property
+    def trains_head(self) -> bool:
+        """Whether a head over classes is trained whole, beside the adapter's factors."""
+        return self.architecture == "sequence-classification"
+
+    @property
+    def peft_type(self) -> str:
+        """What peft calls it in adapter_config.json."""
+        return PEFT_TYPES[self.architecture]
+
+    @property
+    def pipeline(self) -> str:
+        """What Hugging Face calls it on a model's page."""
+        return _PIPELINES[self.architecture]
