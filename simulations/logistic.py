@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fedethics.data.records import Targets
+
 Rows = Sequence[Mapping[str, float | str | None]]
 
 

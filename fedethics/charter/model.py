@@ -35,6 +35,7 @@ from fedethics.terms import term
 
 # Expected held-out records under which hardly any split of a site has one.
 _FEWEST_HELD_OUT = 0.01
+_NOT_DECIDED = "model.task {!r} has no score that a threshold decides on"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,26 +142,27 @@ def _binned_rule(ethics: EthicsTerms, privacy: PrivacyTerms) -> Iterator[str]:
             )
 
 
-def _task_rule(
-    model: ModelTerms, data: DataTerms, ethics: EthicsTerms, mitigation: MitigationTerms
-) -> Iterator[str]:
+def _task_rule(model: ModelTerms, data: DataTerms, ethics: EthicsTerms) -> Iterator[str]:
     from fedethics.fairness.metrics import find_metric  # here: officers' commands start without it
 
-    task = find_task(model.task)
-    measured = task.measured(data.label)
+    measured = find_task(model.task).measured(data.label)
     for index, objective in enumerate(ethics.objectives):
         if not measured.answers(find_metric(objective.metric)):
             yield (
                 f"ethics.objectives[{index}].metric: {objective.metric} does not follow from what "
-                f"model.task {task.name!r} measures: {', '.join(sorted(measured.metrics))}"
+                f"model.task {model.task!r} measures: {', '.join(sorted(measured.metrics))}"
             )
-    if measured.thresholded:
-        return
-    needs = "needs a task with one score and a threshold, unlike model.task"
-    if mitigation.method != "none":
-        yield f"mitigation.method {mitigation.method!r} {needs} {task.name!r}"
-    if ethics.explanation.occluded(data) or ethics.explanation.swap:
-        yield f"ethics.explanation {needs} {task.name!r}"
+    explained = ethics.explanation.occluded(data) or ethics.explanation.swap
+    if explained and not measured.thresholded:
+        yield f"ethics.explanation: {_NOT_DECIDED.format(model.task)}"
+
+
+def _steered_task_rule(
+    model: ModelTerms, data: DataTerms, mitigation: MitigationTerms
+) -> Iterator[str]:
+    steered = mitigation.method != "none"
+    if steered and not find_task(model.task).measured(data.label).thresholded:
+        yield f"mitigation.method {mitigation.method!r}: {_NOT_DECIDED.format(model.task)}"
 
 
 def _explanation_rule(ethics: EthicsTerms, data: DataTerms) -> Iterator[str]:
@@ -254,7 +256,8 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[str]]], ...] = (
     (("ethics", "data"), _objective_rule),
     (("ethics", "privacy"), _binned_rule),
     (("ethics", "data"), _explanation_rule),
-    (("model", "data", "ethics", "mitigation"), _task_rule),
+    (("model", "data", "ethics"), _task_rule),
+    (("model", "data", "mitigation"), _steered_task_rule),
     (("roster", "data"), _absent_rule),
     (("roster", "data"), _split_rule),
     (("charter", "ethics"), _mitigation_rule),

@@ -16,11 +16,13 @@ import numpy as np
 from fedethics.canonical import Json
 from fedethics.coordinator.job import Job
 from fedethics.errors import RunError
+from fedethics.fairness.measured import Measured
 from fedethics.fairness.progress import progress as progress_metrics
 from fedethics.release import durable
 from fedethics.release.evidence import Progress
 from fedethics.release.run_log import EVENTS, read_events
 from fedethics.storage import files, lines
+from fedethics.tasks import layout_of
 
 __all__ = ["EVENTS", "EventLog", "announce_metrics", "read_events", "write_metrics"]
 
@@ -54,19 +56,20 @@ def write_metrics(job: Job) -> None:
 
     It is written whole each time, so that a crash between a commit and its line loses nothing.
     """
+    measured = layout_of(job.charter).measured
     ordered = sorted(job.state.progress, key=lambda record: record.round)
-    lines = "".join(json.dumps(_row(record)) + "\n" for record in ordered)
+    lines = "".join(json.dumps(_row(record, measured)) + "\n" for record in ordered)
     durable.write(job.path / METRICS, lines.encode("utf-8"))
 
 
-def announce_metrics(events: EventLog, record: Progress) -> None:
-    """Write one light evaluation into the event log."""
-    events.write("metrics", **_row(record))
+def announce_metrics(job: Job, events: EventLog, record: Progress) -> None:
+    """Write one light evaluation of the job into the event log."""
+    events.write("metrics", **_row(record, layout_of(job.charter).measured))
 
 
-def _row(record: Progress) -> dict[str, Json]:
+def _row(record: Progress, measured: Measured) -> dict[str, Json]:
     counts = np.array(record.counts, dtype=np.int64)
-    metrics = progress_metrics(counts, variance=record.variance)
+    metrics = progress_metrics(counts, variance=record.variance, measured=measured)
     row: dict[str, Json] = {"round": record.round}
     for name, estimate in (
         ("accuracy", metrics.accuracy),

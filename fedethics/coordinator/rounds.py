@@ -149,7 +149,7 @@ class Rounds:
             record = Progress(round=number, counts=counts, variance=variance)
             self.job.commit(sums=sums, progress=(*self.job.state.progress, record))
             write_metrics(self.job)
-            announce_metrics(self.events, record)
+            announce_metrics(self.job, self.events, record)
         elif session.task == tasks.STEERING:
             variance = self.plan.steering_sum_variance
             counted = Steering(round=number, counts=counts, variance=variance)

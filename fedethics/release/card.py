@@ -102,7 +102,8 @@ def _results(opened: Folder, gate: GateReport) -> list[dict[str, object]]:
         if rule.verdict == "cannot conclude" and not stated.feature
     }
     estimates = {
-        metric: overall(opened.tables, metric, confidence=people.CONFIDENCE) for metric in _OVERALL
+        metric: overall(opened.tables, metric, confidence=people.CONFIDENCE)
+        for metric in _measured(opened, _OVERALL)
     }
     return [
         {
@@ -120,10 +121,15 @@ def _results(opened: Folder, gate: GateReport) -> list[dict[str, object]]:
     ]
 
 
+def _measured(opened: Folder, metrics: tuple[str, ...]) -> tuple[str, ...]:
+    known = opened.tables.layout.measured.metrics
+    return tuple(metric for metric in metrics if metric in known)
+
+
 def _overall(opened: Folder) -> Table:
     rows = tuple(
         (metric, *estimate_cells(overall(opened.tables, metric, confidence=people.CONFIDENCE)))
-        for metric in _OVERALL
+        for metric in _measured(opened, _OVERALL)
     )
     return Table(head=("Metric", "Value", "95 % interval"), rows=rows)
 
@@ -131,7 +137,7 @@ def _overall(opened: Folder) -> Table:
 def _by_group(opened: Folder) -> Table:
     rows = []
     for feature in groups.features(opened.tables):
-        for metric in _BY_GROUP:
+        for metric in _measured(opened, _BY_GROUP):
             found = by_group(opened.tables, metric, feature=feature, confidence=people.CONFIDENCE)
             rows += [
                 (feature_label(feature), group_label(name), metric, *estimate_cells(each.estimate))

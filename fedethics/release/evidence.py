@@ -85,20 +85,16 @@ class Steering:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """The light evaluation of one round: the opened sum of four noisy counts.
+    """The light evaluation of one round: the opened sum of noisy counts of decisions.
 
     Attributes:
         counts: as `fedethics.fairness.progress` reads them.
-        variance: of the noise on each of the four.
+        variance: of the noise on each of them.
     """
 
     round: int = term(at_least=0)
     counts: tuple[int, ...] = term(at_least=-_LARGEST, at_most=_LARGEST)
     variance: float = term(at_least=0, at_most=_MOST_NOISE)
-
-    def problems(self) -> list[str]:
-        """Four counts, no more and no fewer."""
-        return [] if len(self.counts) == 4 else [f"counts: {len(self.counts)} numbers, expected 4"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

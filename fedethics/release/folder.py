@@ -128,6 +128,12 @@ def _tables(charter: Charter, found: Evidence) -> Tables:
     opened = [entry for entry in found.rounds if entry.kind == FAIRNESS]
     members = [m for m in charter.roster if not opened or m.site in opened[-1].survivors]
     layout = layout_of(charter)
+    for entry in found.progress:
+        if len(entry.counts) != layout.progress_length:
+            raise ReleaseError(
+                f"{EVIDENCE}: the progress of round {entry.round} holds {len(entry.counts)} "
+                f"integers, but the charter's task measures {layout.progress_length}"
+            )
     if len(found.counts) != layout.counts_length:
         raise ReleaseError(
             f"{EVIDENCE}: counts hold {len(found.counts)} integers, but the charter's layout has "

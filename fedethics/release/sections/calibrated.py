@@ -25,6 +25,8 @@ _USELESS = 0.5
 def build(folder: Folder) -> tuple[Block, ...]:
     """Return a diagram over everyone, by each feature that the histograms are crossed with."""
     layout = folder.tables.layout
+    if "expected_calibration_error" not in layout.measured.metrics:
+        return ()
     crossed = [layout.features[axis].name for axis in layout.histogram_axes]
     return tuple(_block(folder, feature) for feature in crossed or (None,))
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from fedethics.fairness import Estimate, Tables, aggregate, by_group, overall, roc
+from fedethics.fairness.metrics import find_metric
 from fedethics.fairness.roc import RocCurve
 from fedethics.release.figures import FAIL, INK, PASS, UNSURE
 from fedethics.release.folder import Folder
@@ -62,7 +63,10 @@ def _forest(folder: Folder, feature: str) -> Block:
         "selection_rate": "Flagged, of all",
     }
     sections, rows = [], []
+    measured = folder.tables.layout.measured
     for metric, question in questions.items():
+        if metric not in measured.metrics:
+            continue
         marks = []
         for name, estimate in _estimates(folder.tables, metric, feature):
             shape = 0 if name == "Everyone" else 1
@@ -119,8 +123,13 @@ def _mark(label: str, estimate: Estimate, *, shape: int) -> Mark:
 def gaps(folder: Folder) -> Table:
     """Return the usual gaps for every feature, each with its interval and its extremes."""
     rows = []
+    measured = folder.tables.layout.measured
+
+    def is_measured(metric: str) -> bool:
+        return measured.answers(find_metric(metric))
+
     for feature in features(folder.tables):
-        for metric in GAPS:
+        for metric in filter(is_measured, GAPS):
             estimate = aggregate(folder.tables, metric, feature=feature, confidence=CONFIDENCE)
             value, interval = estimate_cells(estimate)
             note = estimate.note if value != NOTHING else ""
@@ -192,6 +201,8 @@ def _short(name: str) -> str:
 def roc_curves(folder: Folder) -> tuple[Block, ...]:
     """Return the ROC over everyone, by each feature that the histograms are crossed with."""
     layout = folder.tables.layout
+    if "roc_auc_score" not in layout.measured.metrics:
+        return ()
     crossed = [layout.features[axis].name for axis in layout.histogram_axes]
     return tuple(_roc(folder, feature) for feature in crossed or (None,))
 

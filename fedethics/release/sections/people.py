@@ -157,16 +157,17 @@ def _meaning(gate: GateReport) -> str:
 
 def _feature(tables: Tables, feature: str, positive: str) -> Feature:
     partition = by_feature(tables, feature)
-    missed = by_group(tables, "false_negative_rate", feature=feature, confidence=CONFIDENCE)
+    decided = tables.layout.measured.thresholded
+    asked = "false_negative_rate" if decided else "count"
+    missed = by_group(tables, asked, feature=feature, confidence=CONFIDENCE)
     groups = tuple(
         Group(name=group_label(name), withheld=missed[name].reason)
         if missed[name].suppressed
         else _group(partition, index, group_label(name))
         for index, name in enumerate(partition.groups)
     )
-    return Feature(
-        name=feature_label(feature), groups=groups, worst=_worst(missed, positive=positive)
-    )
+    worst = _worst(missed, positive=positive) if decided else ""
+    return Feature(name=feature_label(feature), groups=groups, worst=worst)
 
 
 def _group(partition: Partition, index: int, name: str) -> Group:
@@ -182,9 +183,12 @@ def _group(partition: Partition, index: int, name: str) -> Group:
             high=math.ceil(total + margin) if noise else round(total),
         )
 
+    people = count(cell.sum(), partition.measured.entries)
+    if not partition.measured.thresholded:
+        return Group(name=name, people=people)
     return Group(
         name=name,
-        people=count(cell.sum(), 4),
+        people=people,
         positives=count(cell[1].sum(), 2),
         missed=count(cell[1, 0], 1),
         negatives=count(cell[0].sum(), 2),

@@ -7,11 +7,14 @@ from collections.abc import Callable
 import numpy as np
 
 from fedethics.fairness import Estimate, ProgressMetrics, Tables, overall, progress
+from fedethics.fairness.measure import not_measured
+from fedethics.fairness.metrics import find_metric
 from fedethics.release.evidence import OpenedSum
 from fedethics.release.folder import Folder
 from fedethics.release.plots import Line, over_rounds
 from fedethics.release.sections.block import NOTHING, Block, Table, estimate_cells
 
+_CONFIDENCE = 0.95
 _METRICS: dict[str, Callable[[ProgressMetrics], Estimate]] = {
     "accuracy": lambda metrics: metrics.accuracy,
     "true positive rate": lambda metrics: metrics.tpr,
@@ -21,8 +24,11 @@ _METRICS: dict[str, Callable[[ProgressMetrics], Estimate]] = {
 
 def metrics(folder: Folder) -> Block | None:
     """Return the light evaluations over the rounds; None where there were none."""
+    measured = folder.tables.layout.measured
     found = {
-        entry.round: progress(np.array(entry.counts, dtype=np.int64), variance=entry.variance)
+        entry.round: progress(
+            np.array(entry.counts, dtype=np.int64), variance=entry.variance, measured=measured
+        )
         for entry in folder.evidence.progress
     }
     if not found:
@@ -59,6 +65,8 @@ def metrics(folder: Folder) -> Block | None:
 def _final(tables: Tables) -> ProgressMetrics:
     accuracy, tpr, fpr, n = (
         overall(tables, name)
+        if name in tables.layout.measured.metrics
+        else not_measured(find_metric(name), confidence=_CONFIDENCE)
         for name in ("accuracy_score", "true_positive_rate", "false_positive_rate", "count")
     )
     return ProgressMetrics(accuracy=accuracy, tpr=tpr, fpr=fpr, n=n)
