@@ -19,6 +19,7 @@ from fedethics.cli.release import show
 from fedethics.coordinator.events import _row
 from fedethics.fairness import Tables, aggregate, by_group, metric_names, overall, progress, roc
 from fedethics.fairness.judge import judge
+from fedethics.fairness.measured import TWO_CLASSES
 from fedethics.fairness.metrics import find_metric
 from fedethics.fairness.objective import Objective
 from fedethics.release import card, content, folder, gate, report_json
@@ -135,7 +136,7 @@ def test_advice_is_not_extrapolated_from_what_was_cut(opened):
 
 def test_a_round_without_an_estimate_is_null_to_programs_and_words_to_people():
 
-    row = _row(Progress(round=1, counts=(50, 10, -5, 35), variance=25.0))
+    row = _row(Progress(round=1, counts=(50, 10, -5, 35), variance=25.0), TWO_CLASSES)
     assert row["true-positive-rate"]["value"] is None
     json.dumps(row, allow_nan=False)
     assert _interval(row["true-positive-rate"]).startswith("no estimate (95 % interval 0.7")
