@@ -1,26 +1,238 @@
-"""`fedethics federation`: what the coordinator's operator does before, during and after a run."""
+"""`fedethics federation`: what the coordinator's operator does before, during and after a run.
+
+`fedethics federation approve | remove`: the roster, and the invitation that follows.
+
+`fedethics federation start | resume | stop`: one job's SuperLink and run.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from fedethics.cli import federation_roster, federation_run, federation_status
-from fedethics.cli.output import AsJson, answer
-from fedethics.cli.questions import CoordinatorHome
+from fedethics.charter.document import hash_of
+from fedethics.cli import federation_status
+from fedethics.cli.output import (
+    AsJson,
+    CoordinatorHome,
+    Terminal,
+    Yes,
+    agreed,
+    answer,
+    event_line,
+    say,
+    say_json,
+    table,
+)
 from fedethics.commands import suggested
 from fedethics.deployment.certificates import SERVER_DAYS
+from fedethics.deployment.coordinator import Coordinator
+from fedethics.deployment.locking import end_holder, stop_signal
 from fedethics.deployment.settings import FederationHome
+from fedethics.enrolment import files
+from fedethics.enrolment.approval import Enrolment, approve, remove
 from fedethics.enrolment.certificates import OwnCertificates, renew
-from fedethics.enrolment.coordinator import found_coordinator
-from fedethics.errors import EnrolmentError
-from fedethics.identity import fingerprint
+from fedethics.enrolment.coordinator import IDENTITY, INVITATION, found_coordinator
+from fedethics.enrolment.invitation import make_invitation
+from fedethics.enrolment.leaving import read_notice
+from fedethics.enrolment.request import SiteRequest, read_request
+from fedethics.errors import EnrolmentError, RunError
+from fedethics.identity import Identity, fingerprint
+from fedethics.storage.lines import Tail
 from fedethics.systems import require_home_system
+
+
+def approve_requests(
+    home: CoordinatorHome,
+    requests: Annotated[
+        list[Path] | None, typer.Argument(metavar="[REQUEST]...", help="Files that sites sent.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option(help="A site may come with another key than it was approved with.")
+    ] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put sites on the roster, and write the charter and the invitation that follow.
+
+    Call each site and compare the fingerprint before you say yes. The same requests again change
+    nothing; without requests, the invitation is written anew, as after an edit of federation.toml.
+    """
+    papers = [files.read(path) for path in requests or ()]
+    asked = [read_request(data) for data in papers]
+    if asked:
+        if not as_json:
+            _show_requests(Terminal(), asked)
+        agreed("Has each site read out exactly this fingerprint to you?", yes=yes)
+    settings = FederationHome.open(home)
+    enrolment = approve(home, papers, replace=replace)
+    _answer(home, settings, enrolment, as_json=as_json)
+
+
+def remove_site(
+    home: CoordinatorHome,
+    notice: Annotated[Path, typer.Argument(metavar="NOTICE", help="What `site leave` wrote.")],
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take a site that left off the roster. The rest is a new charter, which sites join again."""
+    paper = files.read(notice)
+    content, _ = read_notice(paper)
+    agreed(f"Take {content.site} off the roster?", yes=yes)
+    settings = FederationHome.open(home)
+    _answer(home, settings, remove(home, paper), as_json=as_json)
+
+
+def _answer(home: Path, settings: FederationHome, enrolment: Enrolment, *, as_json: bool) -> None:
+    identity = Identity.load(home / IDENTITY)
+    path = home / INVITATION
+    if enrolment.charter is None:
+        path.unlink(missing_ok=True)
+    else:
+        superlink = settings.settings.superlink
+        invitation = make_invitation(
+            identity,
+            charter=enrolment.charter,
+            superlink=str(superlink.dialled),
+            ca=files.read(settings.sites_ca).decode("utf-8", errors="replace"),
+        )
+        files.replace(path, invitation, mode=0o644)
+    print_of = fingerprint(identity.public_key)
+
+    def render(console: Console) -> None:
+        _show_roster(console, enrolment)
+        for line in _next(enrolment, path, print_of):
+            console.print(Text(line), soft_wrap=True)
+
+    answer(_document(enrolment, path, print_of), render, as_json=as_json)
+
+
+def _show_requests(console: Console, asked: list[SiteRequest]) -> None:
+    rows = [
+        (request.site, request.declared_records, fingerprint(request.public_key), request.made)
+        for request in asked
+    ]
+    heads = ("site", "declares records", "fingerprint to compare", "made")
+    console.print(table("Requests", heads, rows))
+
+
+def _show_roster(console: Console, enrolment: Enrolment) -> None:
+    rows = [
+        (member.site, member.declared_records, fingerprint(member.public_key))
+        for member in enrolment.members
+    ]
+    console.print(table("Roster", ("site", "declared records", "fingerprint"), rows))
+
+
+def _next(enrolment: Enrolment, path: Path, print_of: str) -> list[str]:
+    charter = enrolment.charter
+    if charter is None:
+        return [
+            f"{enrolment.missing} more site(s) are needed before there is a charter: sums over "
+            "fewer are never opened"
+        ]
+    named = f"{charter.name} version {charter.charter.version}, charter {hash_of(charter)}"
+    if not enrolment.changed:
+        return [f"nothing changed: {named}", f"invitation: {path}"]
+    return [
+        f"{named}",
+        f"Send {path} to every site of the roster, and read this fingerprint to each on the "
+        f"telephone: {print_of}",
+        "Sites that joined an earlier version must join again.",
+    ]
+
+
+def _document(enrolment: Enrolment, path: Path, print_of: str) -> dict[str, object]:
+    charter = enrolment.charter
+    return {
+        "sites": [
+            {
+                "site": member.site,
+                "declared-records": member.declared_records,
+                "fingerprint": fingerprint(member.public_key),
+            }
+            for member in enrolment.members
+        ],
+        "missing": enrolment.missing,
+        "changed": enrolment.changed,
+        "charter-hash": hash_of(charter) if charter else "",
+        "version": charter.charter.version if charter else 0,
+        "invitation": str(path) if charter else "",
+        "fingerprint": print_of,
+    }
+
+
+_LOOK_S = 0.3
+_DETAIL = ("leg-started", "leg-ended")  # in events.jsonl and `federation status`
+_END_S = 90.0
+Home = Annotated[Path, typer.Option(help="The coordinator's home.")]
+LogJson = Annotated[
+    bool, typer.Option("--log-json", help="One JSON object a line, for a log collector.")
+]
+
+
+def start(
+    home: Home,
+    log_json: LogJson = False,
+    or_resume: Annotated[
+        bool, typer.Option("--or-resume", help="Resume when the job was begun; for systemd.")
+    ] = False,
+) -> None:
+    """Start the SuperLink, wait for the sites, and run the job to its end."""
+    opened = FederationHome.open(home)
+    begun = (opened.job_dir / "state.json").exists()
+    _coordinate(Coordinator(opened, resume=or_resume and begun), log_json=log_json)
+
+
+def resume(home: Home, log_json: LogJson = False) -> None:
+    """Continue the job after its last committed round: a new run of the same job id."""
+    _coordinate(Coordinator(FederationHome.open(home), resume=True), log_json=log_json)
+
+
+def stop(home: Home) -> None:
+    """Stop the job that is being run from this home; it can be resumed."""
+    opened = FederationHome.open(home)
+    if not end_holder(opened.state_dir / "lock", timeout_s=_END_S):
+        raise RunError(f"nothing is being run from {opened.path}")
+    again = suggested("federation", "resume", "--home", home)
+    say(f"stopped job {opened.settings.job.id}. To continue it: {again}")
+
+
+def _coordinate(coordinator: Coordinator, *, log_json: bool) -> None:
+    told = stop_signal()
+    events = Tail(coordinator.home.job_dir / "events.jsonl", from_end=True)
+    job = coordinator.home.settings.job.id
+    last, again = "", suggested("federation", "resume", "--home", coordinator.home.path)
+    with coordinator.running():
+        while coordinator.exit_code is None and not told.wait(_LOOK_S):
+            for entry in (*coordinator.tend(), *events.new()):
+                last = _say_event(entry, log_json) or last
+        for entry in (*coordinator.tend(), *events.new()):
+            last = _say_event(entry, log_json) or last
+        code = coordinator.exit_code
+    if told.is_set():
+        raise RunError(f"job {job} was stopped. To continue it: {again}")
+    if code != 0:
+        log = coordinator.home.state_dir / "serverapp.log"
+        raise RunError(
+            f"job {job} did not finish{': ' + last if last else ''}. What was committed is kept; "
+            f"see {log}. To continue it: {again}"
+        )
+
+
+def _say_event(entry: dict[str, Any], as_json: bool) -> str:
+    """Show one entry; return why the run failed, if it says so."""
+    if as_json:
+        say_json(entry)
+    elif entry.get("event") not in _DETAIL:
+        say(event_line(entry))
+    return str(entry.get("why") or entry.get("details") or "")
+
 
 app = typer.Typer(help="Coordinate a federation: enrol, start, watch, stop.", no_args_is_help=True)
 
@@ -152,9 +364,9 @@ def _own(
 
 
 # After the two commands above, in the order of a day.
-app.command("approve")(federation_roster.approve_requests)
-app.command("remove")(federation_roster.remove_site)
-app.command("start")(federation_run.start)
-app.command("resume")(federation_run.resume)
-app.command("stop")(federation_run.stop)
+app.command("approve")(approve_requests)
+app.command("remove")(remove_site)
+app.command("start")(start)
+app.command("resume")(resume)
+app.command("stop")(stop)
 app.command("status")(federation_status.status)

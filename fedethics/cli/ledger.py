@@ -1,6 +1,8 @@
 """`fedethics ledger`: what was spent, whether the record of it is sound, and a copy to take away.
 
 All but `clock` reads the ledger's files and writes nothing to them; no private key is needed.
+
+Receipts in files: one receipt by itself, or a run's evidence that holds every site's.
 """
 
 from __future__ import annotations
@@ -18,10 +20,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from fedethics import texts
+from fedethics import canonical, plain_file, texts
 from fedethics.canonical import Json
 from fedethics.cli.output import AsJson, LedgerPath, answer, figure, ledger_file, say, table
-from fedethics.cli.receipt_files import receipts_in
 from fedethics.identity import Identity, key_fault
 from fedethics.policy.model import Caps, load_policy
 from fedethics.privacy.accounting import epsilon
@@ -30,7 +31,42 @@ from fedethics.privacy.ledger import Ledger
 from fedethics.privacy.ledger.book import Book
 from fedethics.privacy.ledger.model import Charge, DataSet, epsilon_document
 from fedethics.privacy.ledger.verify import read_book, verify_files
+from fedethics.release.durable import FILE_LIMIT
 from fedethics.terms import KEY
+
+_RECEIPT = {"body", "public-key", "signature"}
+
+
+def receipts_in(path: Path, public_key: str) -> list[bytes]:
+    """Return the receipts of the holder of `public_key` in a file, as a ledger wrote them.
+
+    Signatures are not checked here.
+
+    Raises:
+        typer.BadParameter: unreadable, neither a receipt nor evidence, or none by this key in it.
+    """
+    table = _table(path)
+    given = table["receipts"] if isinstance(table.get("receipts"), list) else [table]
+    receipts = [each for each in given if isinstance(each, dict) and set(each) == _RECEIPT]
+    if not receipts:
+        raise _refused(f"{path} is neither a receipt nor the evidence of a run")
+    own = [each for each in receipts if each["public-key"] == public_key]
+    if not own:
+        raise _refused(f"{path} holds no receipt by the key {public_key[:16]}...")
+    return [canonical.encode(each) for each in own]
+
+
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        table = json.loads(plain_file.read(path, _refused, limit=FILE_LIMIT, typed=True))
+    except (ValueError, RecursionError) as error:
+        raise _refused(f"{path} is neither a receipt nor the evidence of a run") from error
+    return table if isinstance(table, dict) else {}
+
+
+def _refused(why: str) -> typer.BadParameter:
+    return typer.BadParameter(why, param_hint="--receipt")
+
 
 app = typer.Typer(help="Spent and left, verification, export.", no_args_is_help=True)
 PublicKey = Annotated[

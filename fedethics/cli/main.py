@@ -9,21 +9,19 @@ import typer
 
 from fedethics import memory, texts
 from fedethics.cli import (
-    audit,
     budget,
     charter,
+    checks,
     data,
-    doctor,
-    dp_check,
     explain,
     federation,
     key,
     ledger,
+    output,
     policy,
     release,
     simulate,
     site,
-    streams,
 )
 from fedethics.cli.output import say
 from fedethics.errors import EXIT_OK, EXIT_UNEXPECTED, FedethicsError, RunError
@@ -42,11 +40,11 @@ app.add_typer(charter.app, name="charter")
 app.add_typer(data.app, name="data")
 app.add_typer(key.app, name="key")
 app.add_typer(release.app, name="release")
-app.add_typer(audit.app, name="audit")
+app.add_typer(checks.audit_app, name="audit")
 app.add_typer(site.app, name="site")
 app.add_typer(federation.app, name="federation")
-app.command("doctor")(doctor.doctor)
-app.command("dp-check")(dp_check.dp_check)
+app.command("doctor")(checks.doctor)
+app.command("dp-check")(checks.dp_check)
 app.command("explain")(explain.explain)
 app.command("simulate")(simulate.simulate)
 
@@ -54,13 +52,13 @@ app.command("simulate")(simulate.simulate)
 def main() -> None:
     """Run the command line; errors raised on purpose end with their own exit code."""
     memory.keep_private()
-    streams.prepare()
+    output.prepare()
     try:
         code = _run()
     except BrokenPipeError:
         # The reader of our output went away, as `head` does.
         code = EXIT_UNEXPECTED
-    if not streams.let_go():
+    if not output.let_go():
         code = code or EXIT_UNEXPECTED  # not all was said: no success
     raise SystemExit(code)
 

@@ -1,16 +1,28 @@
-"""One way to answer: a table for people, or one JSON document for programs.
+r"""One way to answer: a table for people, or one JSON document for programs; and how to ask.
 
 Everything that a command prints goes through here, so that no text of a stranger reaches the
 terminal as more than text: no markup, no escape sequence, no character that turns or hides.
+
+The way to the terminal: what it cannot show is spelled, and who went away is no error.
+
+A terminal or log may know ASCII or Latin-1 only, a file name may hold bytes that are no text, and
+`head` closes a pipe before all was written. None of them may end a command in a traceback, or with
+half of its work undone. What cannot be shown is spelled as in a Python string: `\xe4`, `\udcff`.
+
+What commands on a home directory share: the option that names it, and how a person is asked.
 """
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, Annotated, TextIO
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -19,9 +31,59 @@ from rich.table import Table
 from rich.text import Text
 
 from fedethics import texts
-from fedethics.cli.streams import showable_json
-from fedethics.errors import FedethicsError, LedgerError
+from fedethics.errors import EXIT_REFUSED, FedethicsError, LedgerError
 from fedethics.storage import files
+
+_AS_JSON = "fedethics-as-json"
+
+
+def prepare() -> None:
+    """Let this process's output spell what it cannot show; call this before anything is printed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started this: there is nobody to tell
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        else:
+            reconfigure = getattr(stream, "reconfigure", None)
+            if reconfigure is not None:
+                reconfigure(errors="backslashreplace")
+
+
+def showable_json(text: str, stream: TextIO) -> str:
+    """Return JSON whose every character `stream` can show; a reader gets the same document."""
+    # A stream that is not of the system (a test's) has no encoding and takes everything.
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, _AS_JSON).decode(encoding)
+
+
+def let_go() -> bool:
+    """Write out what is left, and forget what nobody takes; return whether all was taken.
+
+    Without this, Python itself would complain at its end, after our last word.
+    """
+    whole = True
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            whole = whole and name != "stdout"
+            with contextlib.suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
+    return whole
+
+
+def _as_json(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    refused = error.object[error.start : error.end]
+    return json.dumps(refused)[1:-1], error.end
+
+
+codecs.register_error(_AS_JSON, _as_json)
+
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 LedgerPath = Annotated[
@@ -149,3 +211,25 @@ def _is_number(text: str) -> bool:
         text in {"infinite", "-", ""}
         or text.replace(",", "").replace(".", "").replace("e-", "").replace("e+", "").isdigit()
     )
+
+
+Home = Annotated[Path, typer.Option("--home", help="The home directory of this site.")]
+CoordinatorHome = Annotated[Path, typer.Option("--home", help="The coordinator's home directory.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; for scripts.")]
+
+
+def agreed(question: str, *, yes: bool) -> None:
+    """Ask, unless `yes`; end with exit code 5 unless the answer is yes.
+
+    Raises:
+        typer.Exit: the person said no, or there is nobody to ask.
+    """
+    if yes:
+        return
+    try:
+        said = typer.confirm(texts.printed(question), default=False, err=True)
+    except typer.Abort:
+        said = False
+    if not said:
+        say("not agreed: nothing was changed", err=True)
+        raise typer.Exit(EXIT_REFUSED)

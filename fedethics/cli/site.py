@@ -1,4 +1,13 @@
-"""`fedethics site`: what the operator of one site does before, during and after a run."""
+"""`fedethics site`: what the operator of one site does before, during and after a run.
+
+`fedethics site join`: read an invitation, see what it asks, agree or not.
+
+`fedethics site leave`: a signed notice, no more work, and plain words on what stays.
+
+`fedethics site revoke`: stop believing a key, for good, by this site's word or its holder's.
+
+`fedethics site reconsider`: let a site decide anew whether its records go with its charter.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +18,265 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from fedethics.cli import (
-    site_check,
-    site_join,
-    site_leave,
-    site_reconsider,
-    site_rehearse,
-    site_revoke,
-    site_run,
-    site_status,
-)
-from fedethics.cli.output import AsJson, answer
-from fedethics.cli.questions import Home
+from fedethics import tasks, texts
+from fedethics.charter import document
+from fedethics.cli import site_check, site_status
+from fedethics.cli.output import AsJson, Home, Terminal, Yes, agreed, answer, figure, table
 from fedethics.commands import suggested
 from fedethics.enrolment import files
 from fedethics.enrolment.founding import NODE_KEY, found_site
+from fedethics.enrolment.joining import Proposal, install, propose
+from fedethics.enrolment.leaving import Leaving, leave, prepare_leaving, write_notice
 from fedethics.enrolment.node_key import public_half
 from fedethics.enrolment.request import make_request
+from fedethics.enrolment.route import Route
+from fedethics.errors import PolicyRefusal, RunError
 from fedethics.identity import fingerprint
+from fedethics.privacy.ledger.model import epsilon_document
+from fedethics.secagg import SiteSecagg, SiteStore, revocation_notice
 from fedethics.site.home import SiteHome
+from fedethics.site.journal import Journal
+from fedethics.site.log import SiteLog
+from fedethics.site.under_way import refused_since
 from fedethics.systems import require_home_system
+
+
+def join(
+    home: Home,
+    invitation: Annotated[Path, typer.Argument(metavar="INVITATION")],
+    fingerprint: Annotated[
+        str,
+        typer.Option(
+            prompt="Fingerprint that the coordinator read out to you",
+            help="The coordinator's fingerprint, from a telephone call and not from this file.",
+        ),
+    ],
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check an invitation, show what its charter asks and what the policy allows, and ask.
+
+    Joining again under the same charter, address and authority asks nothing. A refusal changes
+    nothing. After a yes, the charter, the coordinator's address and its
+    authority's certificate are installed.
+    """
+    site = SiteHome.open(home)
+    proposal = propose(site, files.read(invitation), said=fingerprint)
+    if not as_json:
+        _show_proposal(Terminal(), home, proposal)
+    if proposal.refusals:
+        raise PolicyRefusal(proposal.refusals)
+    question = (
+        f"Take part in {proposal.charter.name} under this charter, by way of "
+        f"{proposal.invitation.superlink}?"
+    )
+    agreed(question, yes=yes or proposal.again)
+    install(site, proposal)
+    answer(
+        _proposal_document(proposal), lambda console: _joined(console, home, site), as_json=as_json
+    )
+
+
+def _show_proposal(console: Console, home: Path, proposal: Proposal) -> None:
+    charter, check = proposal.charter, suggested("site", "check", "--home", home)
+    console.print(
+        Text(
+            f"{charter.name}, version {charter.charter.version}: "
+            f"{texts.in_line(charter.ethics.purpose)}\n"
+            f"charter {proposal.charter_hash}\n"
+            f"between {', '.join(charter.site_names)}\n"
+            f"who may be harmed: {texts.in_line(charter.ethics.harmed)}\n"
+            f"coordinator's address: {proposal.invitation.superlink}\n"
+            f"its authority's certificate, SHA-256: {Route.invited(proposal.invitation).authority}"
+        ),
+        soft_wrap=True,
+    )
+    rows = [(ask.term, ask.asked, ask.allowed) for ask in proposal.asks]
+    heads = ("term", "the charter asks", "policy.toml allows")
+    console.print(table("What it asks of this site", heads, rows))
+    if proposal.changes:
+        changed = [(one.key, one.old, one.new, one.meaning) for one in proposal.changes]
+        heads_of_changes = ("term", "until now", "from now on", "what it means")
+        console.print(table("What changes for this site", heads_of_changes, changed))
+    elif proposal.again:
+        console.print(Text("This site holds exactly this charter, address and authority already."))
+    if proposal.unread:
+        console.print(
+            Text(
+                "The records could not be judged yet, so their number and budget were not: "
+                f"{proposal.unread}\nOnce they are in place: {check}",
+                style="yellow",
+            ),
+            soft_wrap=True,
+        )
+
+
+def _joined(console: Console, home: Path, site: SiteHome) -> None:
+    for line in (
+        "joined. Sign the charter, once you mean it: "
+        + suggested("charter", "sign", site.charter_path, "--site-home", home),
+        "and look whether this machine is ready: " + suggested("site", "check", "--home", home),
+    ):
+        console.print(Text(line), soft_wrap=True)
+
+
+def _proposal_document(proposal: Proposal) -> dict[str, object]:
+    return {
+        "charter": proposal.charter.name,
+        "version": proposal.charter.charter.version,
+        "charter-hash": proposal.charter_hash,
+        "superlink": proposal.invitation.superlink,
+        "ca-sha256": Route.invited(proposal.invitation).authority,
+        "asks": [
+            {"term": ask.term, "asked": ask.asked, "allowed": ask.allowed} for ask in proposal.asks
+        ],
+        "changes": [
+            {"term": change.key, "old": change.old, "new": change.new}
+            for change in proposal.changes
+        ],
+        "records-not-judged": proposal.unread,
+    }
+
+
+def leave_federation(
+    home: Home,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The notice: a new file.")],
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Leave the federation: write a signed notice to send, and answer no request from now on.
+
+    The ledger, the keys and the old charters are kept.
+    """
+    site = SiteHome.open(home)
+    leaving = prepare_leaving(site)
+    lines = _what_stays(leaving)
+    if not as_json:
+        _say(Terminal(), lines)
+    agreed("Leave?", yes=yes)
+    with files.put_back(output):
+        write_notice(output, leaving)
+        leave(site)
+    document = {
+        "notice": str(output),
+        "charter-hash": leaving.content.charter_hash,
+        "runs": list(leaving.content.runs),
+        "stays": [
+            {
+                "data-set": each.label,
+                "epsilon": epsilon_document(each.epsilon),
+                "delta": each.delta,
+                "training-rounds": each.rounds,
+            }
+            for each in leaving.stays
+        ],
+        "meaning": lines,
+    }
+    done = [
+        f"left. Send {output} to the coordinator, and stop the node if it runs.",
+        f"{site.ledger_path} is kept: what was spent on these records stays spent, wherever "
+        "they are used next. Do not delete it.",
+    ]
+    answer(document, lambda console: _say(console, done), as_json=as_json)
+
+
+def _what_stays(leaving: Leaving) -> list[str]:
+    if not leaving.stays:
+        return ["Nothing was ever computed here under this charter: no model holds anything of it."]
+    lines = [
+        "What leaving does not undo:",
+        f"- {len(leaving.content.runs)} run(s) used this site's records: "
+        f"{', '.join(leaving.content.runs)}. Their sums, and every model made of them, keep what "
+        "they learned here. It cannot be taken out; no step of this software unlearns.",
+    ]
+    lines += [
+        f"- {each.label} records: what was released about any one of them stays bounded by "
+        f"epsilon {figure(each.epsilon)} at delta {each.delta:g}"
+        + (f" ({each.rounds} training rounds)." if each.rounds else ".")
+        for each in leaving.stays
+    ]
+    return [*lines, "- Copies of the model that others hold are not recalled by this notice."]
+
+
+def _say(console: Console, lines: list[str]) -> None:
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+
+
+def revoke(
+    home: Home,
+    key: Annotated[str, typer.Option(help="The public key, 64 hex digits.")] = "",
+    reason: Annotated[str, typer.Option(help="Why, for people; no data.")] = "",
+    notice: Annotated[
+        Path | None, typer.Option(help="A notice that the key's holder signed, instead.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also write the notice to a new file.")
+    ] = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke a member's key here: it is never believed again, and every open session ends.
+
+    With --key: by this site's own decision. Revoking the site's own key and sending the notice
+    tells others that its holder lost control of it. A run under way must be started anew.
+    """
+    if (notice is None) == (not key):
+        raise typer.BadParameter("give --key with --reason, or --notice")
+    site = SiteHome.open(home)
+    identity = site.identity()
+    data = (
+        revocation_notice(identity, key=key, reason=reason)
+        if notice is None
+        else files.read(notice)
+    )
+    agreed("A revoked key never comes back. Revoke?", yes=yes)
+    charter = document.load(site.charter_path)
+    member = SiteSecagg(
+        site=site.settings.site,
+        identity=identity,
+        terms=tasks.secagg_terms(charter, charter_hash=document.hash_of(charter)),
+        store=SiteStore(site.opened_sums),
+    )
+    # The notice first: a key that is revoked is revoked for good, and its notice must be there.
+    with files.put_back(*filter(None, (output,))):
+        if output is not None:
+            files.create(output, data, mode=0o644)
+        revoked = member.revoke(data)
+    line = f"revoked {revoked[:16]}...; what was agreed with it is wiped"
+    answer({"revoked": revoked}, lambda console: console.print(Text(line)), as_json=as_json)
+
+
+def reconsider(home: Home, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Let this site decide anew whether its records go with its charter.
+
+    A site that found that they do not keeps to that answer, so that nobody learns of a change by
+    asking again. Use this once the records are mended.
+    """
+    site = SiteHome.open(home)
+    since = refused_since(site)
+    if not since:
+        raise RunError(
+            f"{site.path} keeps no such answer to the charter that it holds; nothing was changed"
+        )
+    if not as_json:
+        told = (
+            f"On {since} the records did not go with the charter. If they do now, the coordinator "
+            "learns that they were changed."
+        )
+        _say_reconsidered(Terminal(), told)
+    agreed("Decide anew when the coordinator asks next?", yes=yes)
+    charter_hash = document.hash_of(document.load(site.charter_path))
+    SiteLog(site.path / "log.jsonl").write("reconsidered", charter=charter_hash, since=since)
+    Journal(site.path / "journal.db").drop_refusal(charter_hash=charter_hash)
+    line = "done. See first what the site would answer: fedethics site check --home " + str(home)
+    found = {"charter-hash": charter_hash, "refused-since": since}
+    answer(found, lambda console: _say_reconsidered(console, line), as_json=as_json)
+
+
+def _say_reconsidered(console: Console, line: str) -> None:
+    console.print(Text(line), soft_wrap=True)
+
 
 app = typer.Typer(help="Run one site: enrol, check, rehearse, run, leave.", no_args_is_help=True)
 
@@ -96,18 +344,13 @@ def request(
     answer(document, lambda console: _say(console, said), as_json=as_json)
 
 
-def _say(console: Console, lines: list[str]) -> None:
-    for line in lines:
-        console.print(Text(line), soft_wrap=True)
-
-
 # After the two commands above, in the order of a day.
-app.command("join")(site_join.join)
+app.command("join")(join)
 app.command("check")(site_check.check)
-app.command("rehearse")(site_rehearse.rehearse)
-app.command("run")(site_run.run)
+app.command("rehearse")(site_check.rehearse)
+app.command("run")(site_status.run)
 app.command("status")(site_status.status)
-app.command("reconsider")(site_reconsider.reconsider)
+app.command("reconsider")(reconsider)
 app.command("receipt")(site_status.receipt)
-app.command("revoke")(site_revoke.revoke)
-app.command("leave")(site_leave.leave_federation)
+app.command("revoke")(revoke)
+app.command("leave")(leave_federation)

@@ -16,7 +16,7 @@ import psutil
 import pytest
 import tomli_w
 
-from fedethics.cli.site_run import line
+from fedethics.cli.site_status import line
 from fedethics.deployment.certificates import make_certificates, require_valid
 from fedethics.deployment.children import Child
 from fedethics.deployment.locking import end_holder, holder, locked, write_secret

@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from fedethics.cli.site_run import line
+from fedethics.cli.site_status import line
 from fedethics.deployment.site_status import SiteWatch
 from fedethics.errors import RecordsRefusal
 from fedethics.identity import Identity

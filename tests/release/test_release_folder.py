@@ -12,7 +12,7 @@ import pytest
 
 from fedethics import plain_file
 from fedethics.charter import document, signing
-from fedethics.cli.receipt_files import receipts_in
+from fedethics.cli.ledger import receipts_in
 from fedethics.enrolment import files
 from fedethics.errors import FedethicsError, ReleaseError
 from fedethics.policy import signatures as policy_signatures

@@ -1,0 +1,173 @@
+"""`fedethics doctor | dp-check | audit`: is this machine set up, and is training on it private?
+
+`fedethics dp-check`: would this charter, on this model and machine, train as DP-SGD must?
+
+`fedethics audit mechanism`: attack a charter's training with canaries, on this machine.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+
+from fedethics import __version__
+from fedethics.charter.document import load
+from fedethics.cli.output import AsJson, answer, table
+from fedethics.errors import EXIT_ENVIRONMENT, EXIT_INTEGRITY
+from fedethics.installation import packages
+from fedethics.privacy.noise import NoiseSource
+
+_FLAGS = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "HF_HUB_OFFLINE": "1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at; `ok` is False only for what would stop a run."""
+
+    what: str
+    value: str
+    ok: bool
+    advice: str = ""
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check versions and offline flags. Exit code 7 if a needed package is missing or wrong."""
+    found = [*(Finding(p.name, p.found, p.ok, p.advice) for p in packages()), *_flags()]
+    healthy = all(finding.ok for finding in found)
+    document = {
+        "fedethics": __version__,
+        "python": platform.python_version(),
+        "healthy": healthy,
+        "findings": [
+            {"what": f.what, "value": f.value, "ok": f.ok, "advice": f.advice} for f in found
+        ],
+    }
+
+    def render(console: Console) -> None:
+        title = f"fedethics {__version__}, Python {platform.python_version()}"
+        rows = [(f.what, f.value, "ok" if f.ok else "wrong", f.advice) for f in found]
+        console.print(table(title, ("what", "found", "state", "advice"), rows))
+
+    answer(document, render, as_json=as_json)
+    if not healthy:
+        raise typer.Exit(EXIT_ENVIRONMENT)
+
+
+def _flags() -> Iterator[Finding]:
+    for name, wanted in _FLAGS.items():
+        value = os.environ.get(name, "")
+        advice = "" if value == wanted else f"site run and federation start set {wanted}"
+        # fedethics' own commands never reach out, so a missing flag is advice and not an error.
+        yield Finding(name, value or "not set", True, advice)
+
+
+def dp_check(
+    charter: Annotated[Path, typer.Argument(help="The charter, .toml or .json.")],
+    model_dir: Annotated[
+        Path | None, typer.Option(help="The site's model folder or .gguf; else the embedded one.")
+    ] = None,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to try it.")] = "cpu",
+    dtype: Annotated[
+        Literal["float32", "bfloat16"], typer.Option(help="Precision of matrix products.")
+    ] = "float32",
+    as_json: AsJson = False,
+) -> None:
+    """Set the ten traps of DP training and run the mechanism self-test, on made-up records.
+
+    Reads no data and spends no budget. Exit code 6 if anything fails.
+    """
+    # By name at run time: the officer's commands must start without torch, and this one needs it.
+    engine: Any = importlib.import_module("fedethics.training.check")
+    found = engine.check_charter(load(charter), model_dir=model_dir, device=device, dtype=dtype)
+    sound = all(check.passed for check in found)
+    document = {
+        "charter": str(charter),
+        "device": device,
+        "dtype": dtype,
+        "sound": sound,
+        "checks": [{"name": c.name, "passed": c.passed, "detail": c.detail} for c in found],
+    }
+
+    def render(console: Console) -> None:
+        rows = [(c.name, "ok" if c.passed else "FAILED", c.detail) for c in found]
+        console.print(table(f"dp-check of {charter}", ("check", "state", "detail"), rows))
+
+    answer(document, render, as_json=as_json)
+    if not sound:
+        raise typer.Exit(EXIT_INTEGRITY)
+
+
+audit_app = typer.Typer(help="Attack what was promised: no data, no budget.", no_args_is_help=True)
+
+
+@audit_app.callback()
+def audit_group() -> None:
+    """Attack what was promised: no data, no budget."""
+
+
+@audit_app.command()
+def mechanism(
+    charter: Annotated[Path, typer.Argument(help="The charter, .toml or .json.")],
+    model_dir: Annotated[
+        Path | None, typer.Option(help="The site's model folder or .gguf; else the embedded one.")
+    ] = None,
+    canaries: Annotated[
+        int, typer.Option(min=100, max=100_000, help="Made-up units; more show more.")
+    ] = 1000,
+    as_json: AsJson = False,
+) -> None:
+    """Send canaries through the training steps of one site and measure noise, shift and epsilon.
+
+    Reads no data and spends no budget. Exit code 6 if anything contradicts the charter; finding
+    nothing is no proof of privacy.
+    """
+    # By name at run time: the officer's commands must start without torch, and this one needs it.
+    engine: Any = importlib.import_module("fedethics.training.mechanism_audit")
+    learning: Any = importlib.import_module("fedethics.training.learner")
+    terms = load(charter)
+    learner = learning.Learner(terms, model_dir=model_dir)
+    found = engine.audit_mechanism(terms, learner, noise=NoiseSource.from_os(), canaries=canaries)
+    document = {
+        "charter": str(charter),
+        "sound": found.sound,
+        "steps": found.steps,
+        "canaries": found.canaries,
+        "noise-multiplier": found.noise_multiplier,
+        "sampling-rate": found.sampling_rate,
+        "delta": found.delta,
+        "promised-epsilon": found.promised,
+        "confidence": engine.CONFIDENCE,
+        "figures": [
+            {"name": one.name, "measured": one.measured, "agreed": one.agreed, "passed": one.passed}
+            for one in found.lines
+        ],
+    }
+
+    def render(console: Console) -> None:
+        rows = [
+            (one.name, one.measured, one.agreed, "ok" if one.passed else "CONTRADICTED")
+            for one in found.lines
+        ]
+        title = f"{found.canaries} canaries through {found.steps} steps of {charter}"
+        console.print(table(title, ("figure", "measured", "agreed", "state"), rows))
+        console.print(
+            f"Promised for these steps: epsilon {found.promised:.4g} at delta {found.delta:g}. "
+            "An audit can contradict a promise and never prove one."
+        )
+
+    answer(document, render, as_json=as_json)
+    if not found.sound:
+        raise typer.Exit(EXIT_INTEGRITY)
