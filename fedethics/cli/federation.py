@@ -37,10 +37,9 @@ from fedethics.deployment.settings import FederationHome
 from fedethics.enrolment import files
 from fedethics.enrolment.approval import Enrolment, approve, remove
 from fedethics.enrolment.certificates import OwnCertificates, renew
-from fedethics.enrolment.coordinator import IDENTITY, INVITATION, found_coordinator
-from fedethics.enrolment.invitation import make_invitation
+from fedethics.enrolment.homes import IDENTITY, INVITATION, found_coordinator
 from fedethics.enrolment.leaving import read_notice
-from fedethics.enrolment.request import SiteRequest, read_request
+from fedethics.enrolment.papers import SiteRequest, make_invitation, read_request
 from fedethics.errors import EnrolmentError, RunError
 from fedethics.identity import Identity, fingerprint
 from fedethics.storage.lines import Tail

@@ -24,12 +24,10 @@ from fedethics.cli import site_check, site_status
 from fedethics.cli.output import AsJson, Home, Terminal, Yes, agreed, answer, figure, table
 from fedethics.commands import suggested
 from fedethics.enrolment import files
-from fedethics.enrolment.founding import NODE_KEY, found_site
-from fedethics.enrolment.joining import Proposal, install, propose
+from fedethics.enrolment.homes import NODE_KEY, found_site
+from fedethics.enrolment.joining import Proposal, Route, install, propose
 from fedethics.enrolment.leaving import Leaving, leave, prepare_leaving, write_notice
-from fedethics.enrolment.node_key import public_half
-from fedethics.enrolment.request import make_request
-from fedethics.enrolment.route import Route
+from fedethics.enrolment.papers import make_request, public_half
 from fedethics.errors import PolicyRefusal, RunError
 from fedethics.identity import fingerprint
 from fedethics.privacy.ledger.model import epsilon_document

@@ -16,9 +16,9 @@ from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.charter.roster import Member
 from fedethics.commands import suggested
-from fedethics.enrolment import coordinator, files
+from fedethics.enrolment import files, homes
 from fedethics.enrolment.leaving import Notice, read_notice
-from fedethics.enrolment.request import SiteRequest, read_request
+from fedethics.enrolment.papers import SiteRequest, read_request
 from fedethics.errors import EnrolmentError, EnrolmentForged
 from fedethics.identity import Identity
 from fedethics.site.archive import archive_charter
@@ -54,7 +54,7 @@ def approve(home: Path, papers: Sequence[bytes], *, replace: bool = False) -> En
         EnrolmentError, EnrolmentForged: a request does not hold, a name or key stands twice, or a
             site comes with another key; nothing was written.
     """
-    before = {site: data for site, (data, _) in coordinator.approved(home).items()}
+    before = {site: data for site, (data, _) in homes.approved(home).items()}
     after = dict(before)
     for data in papers:
         request = read_request(data)
@@ -76,7 +76,7 @@ def remove(home: Path, paper: bytes) -> Enrolment:
             the site was put on it; nothing was changed.
     """
     notice, key = read_notice(paper)
-    members = {site: request for site, (_, request) in coordinator.approved(home).items()}
+    members = {site: request for site, (_, request) in homes.approved(home).items()}
     if notice.site not in members:
         return _finish_removal(home, notice.site, key, list(members.values()))
     if members[notice.site].public_key != key:
@@ -87,13 +87,13 @@ def remove(home: Path, paper: bytes) -> Enrolment:
     _check_present(home, notice, members[notice.site])
     left = [request for site, request in members.items() if site != notice.site]
     draft, charter = _charter(home, left)
-    coordinator.take_off(home, notice.site)
+    homes.take_off(home, notice.site)
     return _settle(home, left, draft, charter)
 
 
 def _finish_removal(home: Path, site: str, key: str, members: Sequence[SiteRequest]) -> Enrolment:
     """Write the charter that follows, where an earlier removal was cut off after the roster."""
-    current = coordinator.current_charter(home)
+    current = homes.current_charter(home)
     named = current.member(site) if current is not None else None
     if named is None or named.public_key != key:
         again = suggested("federation", "approve", "--home", home)
@@ -119,10 +119,10 @@ def _check_present(home: Path, notice: Notice, member: SiteRequest) -> None:
         )
     withdrawn = [
         charter
-        for charter in coordinator.charters(home)
+        for charter in homes.charters(home)
         if document.hash_of(charter) == notice.charter_hash
         and charter.member(notice.site)
-        and charter.charter.version > coordinator.left_at(home, notice.site)
+        and charter.charter.version > homes.left_at(home, notice.site)
     ]
     if not withdrawn:
         raise EnrolmentError(
@@ -163,10 +163,10 @@ def _check_apart(members: Sequence[SiteRequest]) -> None:
 
 def _charter(home: Path, members: Sequence[SiteRequest]) -> tuple[Charter, Charter | None]:
     """Return the draft, and the charter with this roster once there are enough sites."""
-    draft = document.load(home / coordinator.DRAFT)
+    draft = document.load(home / homes.DRAFT)
     if len(members) < draft.secagg.minimum_cohort:
         return draft, None
-    identity = Identity.load(home / coordinator.IDENTITY)
+    identity = Identity.load(home / homes.IDENTITY)
     roster = [
         Member(site=m.site, public_key=m.public_key, declared_records=m.declared_records)
         for m in sorted(members, key=lambda member: member.site)
@@ -177,8 +177,8 @@ def _charter(home: Path, members: Sequence[SiteRequest]) -> tuple[Charter, Chart
 
 def _versioned(home: Path, enrolled: Charter) -> Charter:
     """Return the charter under the present version if nothing changed, else under the next."""
-    current = coordinator.current_charter(home)
-    asked, used = enrolled.charter.version, coordinator.last_version(home)
+    current = homes.current_charter(home)
+    asked, used = enrolled.charter.version, homes.last_version(home)
     if current is not None and asked <= current.charter.version:
         same = _with_version(enrolled, current.charter.version)
         if same == current:
@@ -194,16 +194,16 @@ def _with_version(charter: Charter, version: int) -> Charter:
 
 def _write_member(home: Path, data: bytes) -> None:
     request = read_request(data)
-    files.replace(home / coordinator.ROSTER / f"{request.site}.request", data)
+    files.replace(home / homes.ROSTER / f"{request.site}.request", data)
     line = f"{request.node_key} {request.site}\n".encode()
-    files.replace(home / coordinator.NODES / f"{request.site}.pub", line)
+    files.replace(home / homes.NODES / f"{request.site}.pub", line)
 
 
 def _settle(
     home: Path, members: Sequence[SiteRequest], draft: Charter, charter: Charter | None
 ) -> Enrolment:
-    current = coordinator.current_charter(home)
-    path = home / coordinator.CHARTER
+    current = homes.current_charter(home)
+    path = home / homes.CHARTER
     if current is not None and charter != current:
         archive_charter(path)
     if charter is None:

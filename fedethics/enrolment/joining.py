@@ -4,21 +4,32 @@ Guarantee: `propose` writes nothing, and `install` is only to be called with wha
 proposal exists only if the coordinator's fingerprint is the one that was said, every signature
 holds, the charter's roster names this site by the key that lies in this home, and the site never
 had a later version of the charter.
+
+How a site reaches its coordinator: the address that it dials and the authority that it believes.
+
+Whoever changes both sends a site to another server without a word in the charter, so that a change
+of either is shown to a person like a change of the charter.
+
+Write how to reach the coordinator into site.toml without touching anything else in it.
 """
 
 from __future__ import annotations
 
+import json
+import re
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
 from fedethics.charter import document
-from fedethics.charter.differences import Change, differences
+from fedethics.charter.differences import ABSENT, Change, differences
 from fedethics.charter.model import Charter
 from fedethics.enrolment import files
 from fedethics.enrolment.asking import Ask, asks
-from fedethics.enrolment.invitation import Invitation, read_invitation
-from fedethics.enrolment.node_table import with_node_table
-from fedethics.enrolment.route import Route, route_changes
+from fedethics.enrolment.papers import Invitation, read_invitation
 from fedethics.errors import CharterError, DataError, EnrolmentError
 from fedethics.policy.model import load_policy
 from fedethics.policy.permit import DataFacts, refusals_before_joining
@@ -27,6 +38,122 @@ from fedethics.privacy.plan import make_plan
 from fedethics.site.archive import archive_charter, archived
 from fedethics.site.home import SiteHome
 from fedethics.site.records import facts_of, site_records
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Route:
+    """One way to a coordinator.
+
+    Attributes:
+        superlink: host:port that the site's node dials; empty where there is none.
+        ca: certificates (PEM) of the authority; empty where there is none.
+    """
+
+    superlink: str = ""
+    ca: str = ""
+
+    @classmethod
+    def invited(cls, invitation: Invitation) -> Route:
+        """Return the way that an invitation names."""
+        return cls(superlink=invitation.superlink, ca=invitation.ca)
+
+    @classmethod
+    def installed(cls, home: SiteHome) -> Route:
+        """Return the way that this home holds; what cannot be read counts as absent."""
+        node = home.settings.node
+        if node is None:
+            return cls()
+        try:
+            ca = (home.path / node.ca).read_bytes().decode("utf-8", errors="replace")
+        except OSError:
+            ca = ""
+        return cls(superlink=node.superlink, ca=ca)
+
+    @property
+    def authority(self) -> str:
+        """The SHA-256 of each certificate (DER), as `openssl x509 -fingerprint -sha256` has it."""
+        if not self.ca:
+            return ABSENT
+        try:
+            found = x509.load_pem_x509_certificates(self.ca.encode("utf-8"))
+        except ValueError:
+            return "not a certificate"
+        return "; ".join(one.fingerprint(hashes.SHA256()).hex(":").upper() for one in found)
+
+
+def route_changes(before: Route, after: Route) -> tuple[Change, ...]:
+    """Return what changes for a site that has a way already; empty for one that had none."""
+    if before == Route():
+        return ()
+    rows = (
+        (
+            "node.superlink",
+            before.superlink,
+            after.superlink,
+            "This site dials another server.",
+            before.superlink != after.superlink,
+        ),
+        (
+            "node.ca (SHA-256)",
+            before.authority,
+            after.authority,
+            "Another authority says which server is the coordinator's.",
+            before.ca != after.ca,
+        ),
+    )
+    return tuple(
+        Change(key=key, old=old, new=new, meaning=meaning)
+        for key, old, new, meaning, changed in rows
+        if changed
+    )
+
+
+_HEADER = re.compile(r"^\[node\][ \t]*(#.*)?$", re.MULTILINE)
+_NEXT = re.compile(r"^\[", re.MULTILINE)
+
+
+def with_node_table(text: str, *, superlink: str, ca: str) -> str:
+    """Return site.toml with `superlink` and `ca` of the table `[node]` set; comments stay.
+
+    Raises:
+        EnrolmentError: the file is written in a way that this cannot edit; edit it by hand.
+    """
+    lines = {"superlink": json.dumps(superlink), "ca": json.dumps(ca)}
+    header = _HEADER.search(text)
+    if header is None:
+        table = "".join(f"{key} = {value}\n" for key, value in lines.items())
+        edited = f"{text.rstrip()}\n\n[node]\n{table}"
+    else:
+        following = _NEXT.search(text, header.end())
+        end = following.start() if following else len(text)
+        body = text[header.end() : end]
+        for key, value in lines.items():
+            body = _set(body, key, value)
+        edited = text[: header.end()] + body + text[end:]
+    _check(text, edited, superlink=superlink, ca=ca)
+    return edited
+
+
+def _set(body: str, key: str, value: str) -> str:
+    line = re.compile(rf"^{key}[ \t]*=.*$", re.MULTILINE)
+    if line.search(body):
+        return line.sub(lambda _: f"{key} = {value}", body, count=1)
+    return f"\n{key} = {value}{body}"
+
+
+def _check(before: str, after: str, *, superlink: str, ca: str) -> None:
+    """Refuse an edit that did more or less than it should have."""
+    try:
+        was, now = tomllib.loads(before), tomllib.loads(after)
+    except tomllib.TOMLDecodeError as error:
+        raise EnrolmentError(f"site.toml is not valid TOML: {error}") from error
+    node = {**was.pop("node", {}), "superlink": superlink, "ca": ca}
+    if now.pop("node", None) != node or now != was:
+        raise EnrolmentError(
+            "site.toml could not be edited; nothing was written. Add by hand: [node] with "
+            f"superlink = {json.dumps(superlink)} and ca = {json.dumps(ca)}"
+        )
+
 
 INVITATION, CA = "invitation", "ca.crt"
 

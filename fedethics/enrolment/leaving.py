@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fedethics.charter import document
 from fedethics.enrolment import files
-from fedethics.enrolment.envelope import open_paper, sign_paper
+from fedethics.enrolment.papers import open_paper, sign_paper
 from fedethics.errors import EnrolmentError, EnrolmentForged
 from fedethics.identity import public_key_term
 from fedethics.privacy.accounting import epsilon

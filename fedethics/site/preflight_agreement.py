@@ -8,7 +8,7 @@ from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.charter.signing import standing
 from fedethics.commands import join_again, suggested
-from fedethics.enrolment.invitation import read_accepted
+from fedethics.enrolment.papers import read_accepted
 from fedethics.errors import FedethicsError, PolicyRefusal
 from fedethics.identity import fingerprint
 from fedethics.policy.model import load_policy, read_policy

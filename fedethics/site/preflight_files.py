@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fedethics import ownership
 from fedethics.commands import command
-from fedethics.enrolment.node_key import public_half
+from fedethics.enrolment.papers import public_half
 from fedethics.errors import FedethicsError
 from fedethics.privacy.ledger import verify_files
 from fedethics.site.finding import Finding, fail, ok, warn

@@ -22,8 +22,7 @@ from fedethics import canonical, terms
 from fedethics.charter import document
 from fedethics.charter.ethics_terms import Stakeholder
 from fedethics.cli.main import app
-from fedethics.enrolment.envelope import open_paper
-from fedethics.enrolment.node_key import check_public
+from fedethics.enrolment.papers import check_public, open_paper
 from fedethics.errors import (
     CharterError,
     EnrolmentError,

@@ -11,12 +11,9 @@ from pathlib import Path
 from fedethics.deployment.settings import FederationHome
 from fedethics.enrolment import files
 from fedethics.enrolment.approval import approve
-from fedethics.enrolment.coordinator import IDENTITY, found_coordinator
-from fedethics.enrolment.founding import NODE_KEY, found_site
-from fedethics.enrolment.invitation import make_invitation
+from fedethics.enrolment.homes import IDENTITY, NODE_KEY, found_coordinator, found_site
 from fedethics.enrolment.joining import Proposal, install, propose
-from fedethics.enrolment.node_key import public_half
-from fedethics.enrolment.request import make_request
+from fedethics.enrolment.papers import make_invitation, make_request, public_half
 from fedethics.identity import Identity, fingerprint
 from fedethics.site.home import SiteHome
 

@@ -16,11 +16,11 @@ from fedethics.charter.signing import (
     standing,
 )
 from fedethics.deployment.settings import FederationHome
-from fedethics.enrolment import coordinator
+from fedethics.enrolment import homes
 from fedethics.enrolment.approval import approve, remove
-from fedethics.enrolment.envelope import sign_paper
-from fedethics.enrolment.founding import found_site
+from fedethics.enrolment.homes import found_site
 from fedethics.enrolment.leaving import PURPOSE, Notice
+from fedethics.enrolment.papers import sign_paper
 from fedethics.errors import CharterError, EnrolmentError, EnrolmentForged
 from fedethics.identity import Identity
 from tests.enrolment.a_day import SITES, everything
@@ -43,7 +43,7 @@ def test_only_approved_nodes_are_given_to_the_superlink(morning):
 
 
 def test_approving_the_same_requests_again_changes_nothing(day):
-    requests = [data for data, _ in coordinator.approved(day.coordinator).values()]
+    requests = [data for data, _ in homes.approved(day.coordinator).values()]
     before = everything(day.coordinator)
     again = approve(day.coordinator, requests)
     assert not again.changed
@@ -103,7 +103,7 @@ def test_an_older_request_does_not_undo_a_newer_one(morning, monkeypatch):
             return datetime(2090, 1, 1, tzinfo=zone)
 
     earlier = morning.request("alpha", declared_records=100)
-    monkeypatch.setattr("fedethics.enrolment.request.datetime", Later)
+    monkeypatch.setattr("fedethics.enrolment.papers.datetime", Later)
     approve(morning.coordinator, [morning.request("alpha", declared_records=200)])
     with pytest.raises(EnrolmentError, match="older"):
         approve(morning.coordinator, [earlier])
@@ -113,14 +113,14 @@ def test_one_key_under_two_names_is_refused(morning):
     twice = [morning.request("alpha"), morning.request("alpha", site="beta")]
     with pytest.raises(EnrolmentError, match="same identity"):
         approve(morning.coordinator, twice)
-    assert coordinator.approved(morning.coordinator) == {}
+    assert homes.approved(morning.coordinator) == {}
 
 
 def test_a_tampered_request_among_good_ones_leaves_the_roster_as_it_was(morning):
     bad = morning.request("beta").replace(b"100", b"900")
     with pytest.raises(EnrolmentForged):
         approve(morning.coordinator, [morning.request("alpha"), bad])
-    assert coordinator.approved(morning.coordinator) == {}
+    assert homes.approved(morning.coordinator) == {}
 
 
 def test_a_request_that_was_changed_in_the_roster_folder_is_noticed(day):
@@ -134,7 +134,7 @@ def test_a_draft_that_is_no_charter_makes_no_home(tmp_path):
     bad = tmp_path / "bad.toml"
     bad.write_text("[charter]\nname = 'x'\n")
     with pytest.raises(CharterError):
-        coordinator.found_coordinator(
+        homes.found_coordinator(
             tmp_path / "c", draft=bad, listen="127.0.0.1:9443", address="127.0.0.1:9443"
         )
     assert not (tmp_path / "c").exists()
@@ -191,7 +191,7 @@ def _refused(day, notice, match):
 
 
 def test_a_notice_does_not_count_again_once_the_site_came_back_with_the_same_key(day):
-    request = coordinator.approved(day.coordinator)["gamma"][0]
+    request = homes.approved(day.coordinator)["gamma"][0]
     gone = _notice(day, _gamma(day))
     remove(day.coordinator, gone)
     # The very same request again, so that its time says nothing.

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from flwr.supernode.cli.flower_supernode import _try_setup_client_authentication
 
-from fedethics.enrolment.founding import found_site
+from fedethics.enrolment.homes import found_site
 from fedethics.errors import EnrolmentError
 from fedethics.identity import Identity, verify
 from fedethics.policy.model import load_policy

@@ -14,10 +14,9 @@ from fedethics.charter.signing import add_signatures, load_signatures, sign, sig
 from fedethics.deployment.certificates import make_certificates
 from fedethics.enrolment import files
 from fedethics.enrolment.approval import approve
-from fedethics.enrolment.invitation import make_invitation
-from fedethics.enrolment.joining import install
+from fedethics.enrolment.joining import install, with_node_table
 from fedethics.enrolment.leaving import leave
-from fedethics.enrolment.node_table import with_node_table
+from fedethics.enrolment.papers import make_invitation
 from fedethics.errors import EnrolmentError, EnrolmentForged
 from fedethics.identity import Identity
 from fedethics.site.archive import charter_of

@@ -7,10 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedethics import canonical
-from fedethics.enrolment.fingerprint import matches
-from fedethics.enrolment.invitation import PURPOSE, read_invitation
-from fedethics.enrolment.node_key import new_node_key, public_half
-from fedethics.enrolment.request import make_request, read_request
+from fedethics.enrolment.papers import (
+    INVITATION_PURPOSE,
+    fingerprint_matches,
+    make_request,
+    new_node_key,
+    public_half,
+    read_invitation,
+    read_request,
+)
 from fedethics.errors import EnrolmentError, EnrolmentForged
 from fedethics.identity import Identity, fingerprint
 
@@ -89,13 +94,13 @@ def test_a_node_key_that_flower_would_not_take_is_refused_at_the_desk():
 def test_a_fingerprint_may_be_typed_as_people_type(said):
     right = fingerprint(IDENTITY.public_key)
     typed = said.format(right, upper=right.upper(), hyphens=right.replace(" ", "-"))
-    assert matches(typed, IDENTITY.public_key)
+    assert fingerprint_matches(typed, IDENTITY.public_key)
 
 
 def test_a_part_of_a_fingerprint_is_not_the_fingerprint():
     right = fingerprint(IDENTITY.public_key)
     for part in ("", right[:4], right[:-1], right[5:], right + "0"):
-        assert not matches(part, IDENTITY.public_key)
+        assert not fingerprint_matches(part, IDENTITY.public_key)
 
 
 def test_an_invitation_is_the_same_bytes_for_the_same_content(day):
@@ -124,6 +129,6 @@ def test_a_certificate_that_is_none_is_refused_even_when_signed(day):
     paper = json.loads(day.invitation())
     body = json.loads(paper["body"]) | {"ca": "not a certificate"}
     paper["body"] = canonical.encode(body).decode()
-    paper["signature"] = day.key.sign(paper["body"].encode(), purpose=PURPOSE).hex()
+    paper["signature"] = day.key.sign(paper["body"].encode(), purpose=INVITATION_PURPOSE).hex()
     with pytest.raises(EnrolmentError, match="PEM"):
         read_invitation(canonical.encode(paper), said=day.fingerprint)

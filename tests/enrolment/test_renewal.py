@@ -15,7 +15,7 @@ from fedethics.deployment.certificates import make_certificates
 from fedethics.deployment.chain import ending
 from fedethics.deployment.coordinator import Coordinator
 from fedethics.deployment.settings import FederationHome
-from fedethics.enrolment.node_table import with_node_table
+from fedethics.enrolment.joining import with_node_table
 from fedethics.site.home import SiteHome
 from fedethics.site.preflight_network import certificates_end, coordinator
 from tests.enrolment.a_day import ROOT, everything

@@ -16,8 +16,7 @@ from contextlib import suppress
 
 import pytest
 
-from fedethics.enrolment.coordinator import found_coordinator
-from fedethics.enrolment.founding import found_site
+from fedethics.enrolment.homes import found_coordinator, found_site
 from fedethics.errors import EnrolmentError, FedethicsError
 from fedethics.policy.model import load_policy
 from fedethics.site.home import SiteHome

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from fedethics import ownership
-from fedethics.enrolment.founding import found_site
+from fedethics.enrolment.homes import found_site
 from fedethics.errors import EnrolmentError, FedethicsError, PolicyError
 from fedethics.identity import Identity
 from fedethics.policy.model import load_policy

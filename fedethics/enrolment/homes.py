@@ -1,4 +1,9 @@
-"""The coordinator's home: its key, the draft of the charter, and the requests that were approved.
+"""The homes of a site and of the coordinator: how they are founded, and what stands in them.
+
+Guarantee: keys are made on this machine from the operating system's randomness, with mode 0600, and
+nothing that is there already is overwritten.
+
+The coordinator's home: its key, the draft of the charter, and the requests that were approved.
 
 The roster is kept as the signed requests themselves, so that anyone who may read this directory can
 check afterwards who was enrolled on whose word. The rest of the home is told in
@@ -8,6 +13,8 @@ check afterwards who was enrolled on whose word. The rest of the home is told in
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,16 +24,75 @@ from fedethics.charter.model import Charter
 from fedethics.deployment.settings import SuperLinkTable
 from fedethics.enrolment import certificates, files
 from fedethics.enrolment.certificates import OwnCertificates
-from fedethics.enrolment.request import SiteRequest, read_request
+from fedethics.enrolment.papers import SiteRequest, new_node_key, public_half, read_request
 from fedethics.errors import EnrolmentError
 from fedethics.identity import Identity
+from fedethics.ownership import require_safe
+from fedethics.policy.template import policy_text
+from fedethics.privacy.ledger import Ledger
+from fedethics.secagg import SiteStore
 from fedethics.site.archive import archived
 from fedethics.storage import files as storage
+from fedethics.terms import NAME
 
-IDENTITY, DRAFT, CHARTER, INVITATION = "identity.key", "draft.toml", "charter.json", "invitation"
+IDENTITY, NODE_KEY, NODE_PUBLIC_KEY = "identity.key", "node.key", "node.pub"
+SITE_FILE, POLICY, LEDGER, OPENED_SUMS = "site.toml", "policy.toml", "ledger.db", "secagg.db"
+_SITE_MADE = (IDENTITY, NODE_KEY, NODE_PUBLIC_KEY, SITE_FILE, POLICY, LEDGER, OPENED_SUMS)
+
+_SITE_TOML = """\
+# The operator's settings of one site. Paths are relative to this directory, or absolute.
+# After an edit: fedethics site check --home THIS-DIRECTORY
+
+site = {site}        # the name on the charter's roster; cannot change once enrolled
+data = {data}    # the records: a CSV file with the charter's columns; it stays where it is
+
+# Directory with the base model (model.safetensors, tokenizer.json, config.json). Leave it out where
+# the model comes with an installed package.
+# model-dir = "/srv/models/name"
+
+# `fedethics site join` writes here how to reach the coordinator.
+"""
+
+
+def found_site(home: Path, *, site: str, data: str) -> Identity:
+    """Make the home of a site, and return its new identity.
+
+    Args:
+        home: the directory; made with mode 0700, or there with that mode.
+        site: the name that it will ask for.
+        data: where its records are or will be.
+
+    Raises:
+        EnrolmentError: the name is not one, or a file is there already; nothing was written.
+    """
+    if not re.fullmatch(NAME, site):
+        raise EnrolmentError(
+            f"{site!r} is not a site's name: lower-case letters, digits and hyphens, 63 at most"
+        )
+    with files.new_home(home, (*_SITE_MADE, LEDGER + ".head"), last=SITE_FILE) as building:
+        require_safe(
+            building / SITE_FILE,
+            EnrolmentError,
+            what="the home of",
+            could="put other files in its place",
+        )
+        identity = Identity.generate()
+        identity.save(building / IDENTITY)
+        private = new_node_key()
+        files.create(building / NODE_KEY, private)
+        files.create(building / NODE_PUBLIC_KEY, f"{public_half(private)} {site}\n".encode())
+        Ledger.open(building / LEDGER, identity=identity, create=True)
+        SiteStore(building / OPENED_SUMS)
+        files.create(building / POLICY, policy_text().encode())
+        text = _SITE_TOML.format(site=json.dumps(site), data=json.dumps(data))
+        files.create(building / SITE_FILE, text.encode())
+    return identity
+
+
+DRAFT, CHARTER, INVITATION = "draft.toml", "charter.json", "invitation"
 FEDERATION_FILE, ROSTER, NODES = "federation.toml", "roster", "nodes"
 _FOLDERS = (ROSTER, NODES, certificates.FOLDER)
-_MADE = (IDENTITY, DRAFT, CHARTER, INVITATION, FEDERATION_FILE, *_FOLDERS)
+_COORDINATOR_MADE = (IDENTITY, DRAFT, CHARTER, INVITATION, FEDERATION_FILE, *_FOLDERS)
 
 _FEDERATION_TOML = """\
 # The coordinator's settings. Paths are relative to this directory, or absolute. Privacy terms are
@@ -95,7 +161,7 @@ def found_coordinator(
     if table.problems():
         raise EnrolmentError(f"{'; '.join(table.problems())}. Nothing was written")
     warnings: tuple[str, ...] = ()
-    with files.new_home(home, _MADE, last=FEDERATION_FILE) as building:
+    with files.new_home(home, _COORDINATOR_MADE, last=FEDERATION_FILE) as building:
         for folder in (ROSTER, NODES):
             files.make_private_folder(building / folder)
         identity = Identity.generate()
