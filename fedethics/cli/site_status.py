@@ -23,12 +23,17 @@ from rich.text import Text
 from fedethics.charter import document
 from fedethics.cli.output import AsJson, Home, Terminal, answer, event_line, figure, say, table
 from fedethics.commands import suggested
-from fedethics.deployment.certificate_watch import CALL, CertificateWatch, seen_end
 from fedethics.deployment.chain import ending
 from fedethics.deployment.locking import holder, stop_signal
-from fedethics.deployment.metrics import served
 from fedethics.deployment.site_node import WORK_GRACE_S, SiteNode
-from fedethics.deployment.site_status import SiteStatus, SiteWatch
+from fedethics.deployment.site_status import (
+    CALL,
+    CertificateWatch,
+    SiteStatus,
+    SiteWatch,
+    seen_end,
+    served,
+)
 from fedethics.enrolment import files
 from fedethics.errors import FedethicsError
 from fedethics.policy.model import load_policy

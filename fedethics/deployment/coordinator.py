@@ -27,10 +27,9 @@ from fedethics.charter.model import Charter
 from fedethics.commands import suggested
 from fedethics.deployment import processes
 from fedethics.deployment.chain import ending, judge
-from fedethics.deployment.children import Child, python
-from fedethics.deployment.disk import shortage
 from fedethics.deployment.locking import locked, write_secret
 from fedethics.deployment.ports import bound, bound_path
+from fedethics.deployment.processes import Child, python, shortage
 from fedethics.deployment.settings import FederationHome
 from fedethics.errors import RunError, SetupError
 from fedethics.installation import app_folder

@@ -35,8 +35,8 @@ from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
 
 from fedethics.address import Address
 from fedethics.deployment.certificates import make_certificates
-from fedethics.deployment.children import Child, python
 from fedethics.deployment.ports import bound, bound_path
+from fedethics.deployment.processes import Child, python
 from fedethics.flower.control_api import FAILURES, Control
 from tests.ports import quiet_port
 

@@ -18,12 +18,11 @@ import tomli_w
 
 from fedethics.cli.site_status import line
 from fedethics.deployment.certificates import make_certificates, require_valid
-from fedethics.deployment.children import Child
 from fedethics.deployment.locking import end_holder, holder, locked, write_secret
-from fedethics.deployment.metrics import render, served
-from fedethics.deployment.refusals import Refused, why_it_ended
+from fedethics.deployment.processes import Child
 from fedethics.deployment.settings import FederationHome
-from fedethics.deployment.site_status import SiteStatus
+from fedethics.deployment.site_node import Refused, why_it_ended
+from fedethics.deployment.site_status import SiteStatus, render, served
 from fedethics.errors import RunError, SetupError
 from fedethics.site.home import SiteHome
 from fedethics.storage.lines import Tail
@@ -122,7 +121,7 @@ def test_a_childs_log_is_private_and_its_environment_is_offline(tmp_path):
 
 def test_a_child_imports_nothing_from_its_working_directory(tmp_path):
     (tmp_path / "fedethics.py").write_text("raise SystemExit('hijacked')")
-    from fedethics.deployment.children import python
+    from fedethics.deployment.processes import python
 
     child = Child("safe", python("fedethics.cli.main", "--help"), tmp_path / "log", tmp_path)
     _run_to_end(child)

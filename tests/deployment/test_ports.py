@@ -13,9 +13,9 @@ import pytest
 
 from fedethics.address import Address
 from fedethics.deployment import processes
-from fedethics.deployment.children import Child
 from fedethics.deployment.locking import end_holder, holder, locked
 from fedethics.deployment.ports import bound, holder_of
+from fedethics.deployment.processes import Child
 from fedethics.errors import RunError
 from tests.ports import quiet_port
 

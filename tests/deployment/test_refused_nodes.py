@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fedethics.deployment.children import Child, python
+from fedethics.deployment.processes import Child, python
 from tests.deployment.federation import node_key
 
 pytestmark = pytest.mark.slow

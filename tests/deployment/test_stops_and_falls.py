@@ -9,8 +9,8 @@ import pytest
 import tomli_w
 
 from fedethics.deployment import coordinator as module
-from fedethics.deployment.children import Child
 from fedethics.deployment.coordinator import Coordinator
+from fedethics.deployment.processes import Child
 from fedethics.deployment.settings import FederationHome
 from fedethics.deployment.site_node import SiteNode
 from fedethics.errors import RunError

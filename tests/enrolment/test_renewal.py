@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fedethics.deployment import coordinator as coordinator_module
-from fedethics.deployment.certificate_watch import CertificateWatch, seen_end
 from fedethics.deployment.certificates import make_certificates
 from fedethics.deployment.chain import ending
 from fedethics.deployment.coordinator import Coordinator
 from fedethics.deployment.settings import FederationHome
+from fedethics.deployment.site_status import CertificateWatch, seen_end
 from fedethics.enrolment.joining import with_node_table
 from fedethics.site.home import SiteHome
 from fedethics.site.preflight_network import certificates_end, coordinator

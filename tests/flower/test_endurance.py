@@ -78,7 +78,7 @@ def test_flowers_connection_takes_retries_and_heartbeat_from_the_names_that_we_r
 
 
 def test_a_refused_node_says_with_which_status_so_that_its_operator_learns_why(monkeypatch, capfd):
-    from fedethics.deployment.refusals import Refused, why_it_ended
+    from fedethics.deployment.site_node import Refused, why_it_ended
 
     monkeypatch.setattr(os, "kill", lambda *_: None)
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedethics.deployment.children import Child
+from fedethics.deployment.processes import Child
 from fedethics.proxies import is_loopback, only_for, proxy_for, variables, without_proxies
 
 FAR = "federation.example.org"

@@ -24,8 +24,8 @@ from pathlib import Path
 import psutil
 
 from fedethics.deployment import site_node
-from fedethics.deployment.children import OFFLINE, Child
 from fedethics.deployment.locking import write_secret
+from fedethics.deployment.processes import OFFLINE, Child
 from fedethics.flower import executor, supernode
 from fedethics.site.home import SiteHome
 from tests.deployment.federation import Federation, deploy, stage

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil
 
-from fedethics.deployment.children import Child
+from fedethics.deployment.processes import Child
 from fedethics.site.home import SiteHome
 from tests.deployment.federation import Federation, deploy, stage
 from tests.ports import quiet_port
