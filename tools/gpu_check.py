@@ -18,7 +18,7 @@ import torch
 
 from fedethics.charter.document import load
 from fedethics.errors import FedethicsError
-from fedethics.policy.compute import Compute
+from fedethics.policy.model import Compute
 from fedethics.privacy.noise import NoiseSource
 from fedethics.training.dp_sgd import train_round
 from fedethics.training.learner import Learner

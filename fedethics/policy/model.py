@@ -5,6 +5,14 @@ change it. Mode, terms and signatures are checked on the same bytes, read once, 
 file can be put in between. A policy that is absent, unreadable, one that anybody else could write
 or replace (`fedethics.ownership`), wrong in any key, or short of the officers' signatures it asks
 for is an error, and the site refuses all work.
+
+The part of a site's policy that says where and how training runs. It holds no privacy term.
+
+Officers' keys, pinned in the ledger: whoever can edit the policy cannot take the officers out.
+
+The first policy that asks for signatures pins its officers as an entry of the append-only ledger.
+From then on a policy with other officers, or with fewer signatures, is obeyed only when the pinned
+officers have signed it, which pins the new ones.
 """
 
 from __future__ import annotations
@@ -19,10 +27,43 @@ from typing import Literal
 from fedethics import ownership, terms
 from fedethics.errors import PolicyError
 from fedethics.identity import public_key_term
-from fedethics.policy.compute import Compute
 from fedethics.policy.signatures import missing_signatures
+from fedethics.privacy.ledger import Ledger, PinnedOfficers
 from fedethics.privacy.ledger.model import Cap
 from fedethics.terms import KEY, term
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compute:
+    """Where and how training runs; sites may differ, since none of it changes what is computed.
+
+    Attributes:
+        dtype: "bfloat16" computes the trained layers' matrix products in bfloat16. Parameters,
+            gradients of records, their norms, sums and noise keep their own precision.
+        gradients: who computes each record's gradient: "opacus", its hooks; "tapped", this
+            package's own layer; "auto", the hooks except where they were measured to be slow
+            (short texts). Before a run the two are held against each other, whichever is chosen.
+        checkpointing: keep only each trained layer's input in memory and compute the layer again
+            in the backward pass: less memory, a third more time.
+        cache: where the frozen layers' output lies: "memory", or "disk", a file without a name
+            that no other process can open and that is gone when this one ends, however it ends.
+        cache_gib: the most that one part of a data set may take there; above it, the frozen
+            layers run in every step. Reckoned from public numbers: the records declared, each of
+            the greatest length.
+        cache_dir: folder of that file.
+        batches: "proven" computes records in batches of constant shapes, each proven on this
+            machine to keep them apart; "alone" computes every record by itself, which is slower.
+    """
+
+    device: Literal["cpu", "cuda"] = term(default="cpu")
+    dtype: Literal["float32", "bfloat16"] = term(default="float32")
+    gradients: Literal["opacus", "tapped", "auto"] = term(default="opacus")
+    checkpointing: bool = term(default=False)
+    cache: Literal["memory", "disk"] = term(default="memory")
+    cache_gib: float = term(default=4.0, at_least=1e-6, at_most=1e6)
+    batches: Literal["proven", "alone"] = term(default="proven")
+    cache_dir: str = term(default="/var/tmp", nonempty=True)  # noqa: S108  a file without a name
+
 
 ANY = "any"
 _COULD = "raise its caps, so the site refuses all work"
@@ -223,3 +264,38 @@ def _read_once(path: Path) -> bytes:
             f"chmod go-w {shlex.quote(str(path))}"
         )
     return content
+
+
+def require_pinned_officers(read: PolicyFile, ledger: Ledger) -> None:
+    """Check a loaded policy against the officers that the ledger has pinned, and pin new ones.
+
+    Args:
+        read: as `read_policy` returned it, so its own officers have signed these bytes.
+        ledger: this site's.
+
+    Raises:
+        PolicyError: the pinned officers did not sign this policy; the site refuses all work.
+    """
+    officers = read.policy.officers
+    stated = PinnedOfficers(
+        public_keys=tuple(sorted(set(officers.public_keys))),
+        required_signatures=officers.required_signatures,
+    )
+    pinned = ledger.officers
+    if stated == pinned or (pinned is None and not stated.required_signatures):
+        return
+    if pinned is not None and pinned.required_signatures:
+        missing = missing_signatures(
+            read.path,
+            content=read.content,
+            officers=pinned.public_keys,
+            required=pinned.required_signatures,
+        )
+        if missing:
+            keys = ", ".join(key[:16] for key in pinned.public_keys)
+            raise PolicyError(
+                f"{read.path} names other officers or fewer signatures than the ledger has pinned "
+                f"({pinned.required_signatures} of {keys}); this site refuses all work until they "
+                f"sign the change: {missing[0]}"
+            )
+    ledger.pin_officers(stated)

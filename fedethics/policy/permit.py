@@ -17,7 +17,7 @@ from fedethics.charter.signing import CharterSignature
 from fedethics.errors import PolicyRefusal, RecordsRefusal
 from fedethics.policy.granted import DataFacts, Permit
 from fedethics.policy.model import ANY, Policy
-from fedethics.policy.signed_charter import signature_reasons
+from fedethics.policy.signatures import signature_reasons
 from fedethics.privacy.events import (
     DiscreteGaussianRelease,
     Event,

@@ -2,16 +2,20 @@
 
 The file is a JSON list of {"public-key": hex, "signature": hex}; each signature is over the exact
 bytes of the policy, for the purpose "site-policy". Any edit of the policy voids all of them.
+
+Whether all that a charter names have signed it, for a site whose policy asks for that.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from fedethics import plain_file
+from fedethics.charter.model import Charter
+from fedethics.charter.signing import CharterSignature, standing
 from fedethics.commands import suggested
 from fedethics.errors import PolicyError
 from fedethics.identity import Identity, verify
@@ -99,3 +103,19 @@ def _read(policy_path: Path) -> list[tuple[str, bytes]]:
 
 def _unreadable(what: str) -> PolicyError:
     return PolicyError(f"signatures {what}")
+
+
+def signature_reasons(charter: Charter, signatures: Sequence[CharterSignature]) -> Iterator[str]:
+    """Yield one reason for each signature that is missing, void, or made by a simulation."""
+    found = standing(charter, signatures)
+    asked = "allow.require-signed-charter is true"
+    for signer in found.missing:
+        yield f"{signer.label} has not signed the charter, and {asked}"
+    for sentence in found.void:
+        yield f"{sentence[:-1]}, and {asked}"
+    simulated = [one.name for one in found.valid if one.simulated]
+    if simulated:
+        yield (
+            f"the signatures of {', '.join(simulated)} were made by a simulation, which is "
+            f"nobody's consent, and {asked}"
+        )

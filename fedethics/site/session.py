@@ -18,9 +18,8 @@ from fedethics.charter.model import Charter
 from fedethics.errors import RecordsRefusal, SecaggAbort, SumRefuted, SumUntold
 from fedethics.identity import Identity
 from fedethics.installation import packages
-from fedethics.policy.model import Policy, read_policy
+from fedethics.policy.model import Policy, read_policy, require_pinned_officers
 from fedethics.policy.permit import DataFacts, Permit, permit
-from fedethics.policy.pinning import require_pinned_officers
 from fedethics.privacy.audit_plan import trained_events
 from fedethics.privacy.events import Event, NonPrivate
 from fedethics.privacy.ledger import Cap, DataSet, Ledger, Reservation

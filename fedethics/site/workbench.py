@@ -16,7 +16,7 @@ from fedethics.canonical import sha256_hex
 from fedethics.charter.model import Charter
 from fedethics.data.records import Records
 from fedethics.data.split import Split
-from fedethics.policy.compute import Compute
+from fedethics.policy.model import Compute
 from fedethics.policy.permit import DataFacts
 from fedethics.site.records import facts_of, site_records
 from fedethics.training.activations import Activations

@@ -20,7 +20,7 @@ from torch import Tensor
 from fedethics.charter.model import Charter
 from fedethics.data.records import Targets
 from fedethics.errors import FedethicsError, TrainingError
-from fedethics.policy.compute import Compute
+from fedethics.policy.model import Compute
 from fedethics.privacy.noise import NoiseSource
 from fedethics.training.accountants import cross_check
 from fedethics.training.activations import Activations, Batch

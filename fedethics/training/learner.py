@@ -26,7 +26,7 @@ from fedethics.charter.model import Charter
 from fedethics.data.records import Targets
 from fedethics.errors import ModelError
 from fedethics.learning_tasks import find_task
-from fedethics.policy.compute import Compute
+from fedethics.policy.model import Compute
 from fedethics.training import workers
 from fedethics.training.activations import Activations, Batch
 from fedethics.training.batch_shapes import ALONE, Shape, rows_at_once, shape_for

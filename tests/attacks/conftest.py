@@ -13,7 +13,7 @@ from fedethics import tasks
 from fedethics.charter import document
 from fedethics.errors import FedethicsError
 from fedethics.identity import Identity
-from fedethics.policy.compute import Compute
+from fedethics.policy.model import Compute
 from fedethics.protocol import Action, Request
 from fedethics.secagg import CoordinatorSecagg
 from fedethics.site.handler import SiteHandler

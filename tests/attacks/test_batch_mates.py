@@ -18,7 +18,7 @@ from fedethics.charter.document import load
 from fedethics.data.reading import read_records
 from fedethics.fairness.layout import Layout
 from fedethics.fairness.tabulate import tabulate
-from fedethics.policy.compute import Compute
+from fedethics.policy.model import Compute
 from fedethics.tasks import layout_of
 from fedethics.training.learner import Learner
 from tests.e2e.conftest import heart_data  # noqa: F401  fixture

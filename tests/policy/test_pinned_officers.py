@@ -4,8 +4,7 @@ import pytest
 
 from fedethics.errors import PolicyError
 from fedethics.identity import Identity
-from fedethics.policy.model import read_policy
-from fedethics.policy.pinning import require_pinned_officers
+from fedethics.policy.model import read_policy, require_pinned_officers
 from fedethics.policy.signatures import sign_policy
 from fedethics.policy.template import policy_text
 from fedethics.privacy.ledger import Ledger, verify_files

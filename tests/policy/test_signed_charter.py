@@ -12,7 +12,7 @@ from fedethics.charter.roster import Member
 from fedethics.charter.signing import sign
 from fedethics.identity import Identity
 from fedethics.policy.model import load_policy
-from fedethics.policy.signed_charter import signature_reasons
+from fedethics.policy.signatures import signature_reasons
 from fedethics.policy.template import policy_text
 from tests.policy.test_permit import Site
 from tests.privacy.charters import HEART

@@ -7,7 +7,7 @@ from opacus.grad_sample import GradSampleHooks
 from opacus.grad_sample.linear import compute_linear_grad_sample
 from torch import nn
 
-from fedethics.policy.compute import Compute
+from fedethics.policy.model import Compute
 from fedethics.training.dp_sgd import train_round
 from fedethics.training.engines import ENGINES, engine_for, gradients_of
 from fedethics.training.learner import Learner

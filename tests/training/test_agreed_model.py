@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from fedethics.charter.document import encode
 from fedethics.errors import ModelError
-from fedethics.policy.compute import Compute
+from fedethics.policy.model import Compute
 from fedethics.training import locate
 from fedethics.training.learner import Learner
 from fedethics.training.locate import locate_model

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedethics.policy.compute import Compute
+from fedethics.policy.model import Compute
 from fedethics.training.activations import Activations, Padded
 from fedethics.training.batch_shapes import ALONE, rows_at_once, shape_for
 from fedethics.training.learner import Learner

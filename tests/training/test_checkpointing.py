@@ -6,7 +6,7 @@ import torch
 from torch.utils import checkpoint
 
 from fedethics.errors import TrainingError
-from fedethics.policy.compute import Compute
+from fedethics.policy.model import Compute
 from fedethics.training import checkpointing
 from fedethics.training.engines import ENGINES
 from fedethics.training.learner import Learner

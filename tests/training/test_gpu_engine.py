@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fedethics.policy.compute import Compute
+from fedethics.policy.model import Compute
 from fedethics.privacy.noise import NoiseSource
 from fedethics.training.dp_sgd import train_round
 from fedethics.training.engines import ENGINES

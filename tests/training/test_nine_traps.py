@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fedethics.errors import TrainingError
-from fedethics.policy.compute import Compute
+from fedethics.policy.model import Compute
 from fedethics.privacy.noise import NoiseSource
 from fedethics.training import dp_sgd
 from fedethics.training.activations import Activations

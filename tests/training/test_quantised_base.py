@@ -10,7 +10,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from fedethics.errors import ModelError
-from fedethics.policy.compute import Compute
+from fedethics.policy.model import Compute
 from fedethics.training.engines import ENGINES
 from fedethics.training.learner import Learner
 from fedethics.training.quantisation import Int8Linear, digest

@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedethics.policy.compute import Compute
+from fedethics.policy.model import Compute
 from fedethics.training import records_apart
 from fedethics.training.activations import Activations
 from fedethics.training.batch_shapes import ALONE, shape_for

@@ -8,7 +8,7 @@ from opacus.grad_sample.linear import compute_linear_grad_sample
 from torch import nn
 
 from fedethics.errors import TrainingError
-from fedethics.policy.compute import Compute
+from fedethics.policy.model import Compute
 from fedethics.training import clipping, dp_sgd, opacus_hooks, optimizers
 from fedethics.training.engines import ENGINES
 from fedethics.training.learner import Learner

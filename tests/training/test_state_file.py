@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from fedethics.errors import TrainingError
-from fedethics.policy.compute import Compute
+from fedethics.policy.model import Compute
 from fedethics.training.dp_sgd import train_round
 from fedethics.training.learner import Learner
 from fedethics.training.state_file import states_on_disk

@@ -14,7 +14,7 @@ import torch
 from torch.nn.functional import linear
 
 from fedethics.errors import TrainingError
-from fedethics.policy.compute import Compute
+from fedethics.policy.model import Compute
 from fedethics.training import check, dp_sgd
 from fedethics.training.check_bench import Bench
 from fedethics.training.engines import ENGINES

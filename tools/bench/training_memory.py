@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from fedethics.charter.document import load
-from fedethics.policy.compute import Compute
+from fedethics.policy.model import Compute
 from fedethics.training.learner import Learner
 from tools.bench.training import ROOT, private_step, records
 
