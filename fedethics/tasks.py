@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Final, Literal
 
-from fedethics.charter.explanation_terms import STEPS
+from fedethics.charter.ethics_terms import STEPS
 from fedethics.charter.model import Charter
 from fedethics.fairness.explained import Explained
 from fedethics.fairness.layout import INTERSECTION, Layout, SensitiveFeature

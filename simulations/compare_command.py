@@ -19,9 +19,8 @@ from rich.text import Text
 
 from fedethics import texts
 from fedethics.charter import document
-from fedethics.charter.mitigation_terms import MitigationTerms
-from fedethics.charter.model import Charter
-from fedethics.charter.roster import Member
+from fedethics.charter.ethics_terms import MitigationTerms
+from fedethics.charter.model import Charter, Member
 from fedethics.cli.output import Terminal, say
 from fedethics.data.reading import read_records
 from fedethics.data.split import split

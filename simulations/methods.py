@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics.charter.ethics_terms import Objective
-from fedethics.charter.mitigation_terms import MitigationTerms
+from fedethics.charter.ethics_terms import MitigationTerms, Objective
 from fedethics.charter.model import Charter
 from fedethics.errors import FairnessError, RunError
 from fedethics.fairness import Tables, tabulate

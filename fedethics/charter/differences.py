@@ -1,15 +1,202 @@
-"""What two charters differ in: key, old, new, and what that means for people where it is known."""
+"""What two charters differ in: key, old, new, and what that means for people where it is known.
+
+What a changed term means for people and for privacy, in one sentence.
+
+Only what follows from the term itself is said; where nothing does, the answer is empty.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
 from fedethics import terms, texts
 from fedethics.canonical import Json
-from fedethics.charter.change_meanings import meaning
 from fedethics.charter.model import Charter
+
+Context = Mapping[str, Json]
+_Meaning = Callable[[Json, Json, Context], str]
+
+
+def meaning(key: str, old: Json, new: Json, context: Context) -> str:
+    """Return the meaning of a change of `key`, or "".
+
+    Args:
+        key: full key, as `differences` spells it.
+        old: the value before; None where the term was absent.
+        new: the value after; None where the term is absent.
+        context: the table that the term stands in, in the newer charter.
+    """
+    for pattern, say in _MEANINGS:
+        if re.fullmatch(pattern, key):
+            return say(old, new, context)
+    return ""
+
+
+def _grows(more: str, less: str) -> _Meaning:
+    def say(old: Json, new: Json, _context: Context) -> str:
+        if isinstance(old, int | float) and isinstance(new, int | float):
+            return more if new > old else less
+        return ""
+
+    return say
+
+
+def _fixed(sentence: str) -> _Meaning:
+    return lambda _old, _new, _context: sentence
+
+
+def _item(added: str, removed: str) -> _Meaning:
+    def say(old: Json, new: Json, _context: Context) -> str:
+        return added if old is None else removed if new is None else ""
+
+    return say
+
+
+def _epsilon(whose: str) -> _Meaning:
+    def say(old: Json, new: Json, _context: Context) -> str:
+        if not (isinstance(old, float) and isinstance(new, float)):
+            return ""
+        from fedethics.privacy.accounting import attack_bound  # here: it loads the accountant
+
+        # Delta is left out: it is a term of its own.
+        first, second = (_share(attack_bound(epsilon, 0.0, 0.01)) for epsilon in (old, new))
+        change = "less" if new > old else "more"
+        return (
+            f"{whose} are protected {change}: an attacker who accepts 1 false accusation in 100 "
+            f"finds at most {second} of those who took part, before {first}."
+        )
+
+    return say
+
+
+def _share(value: float) -> str:
+    return "nearly all" if value > 0.995 else f"{100 * value:.3g} %"
+
+
+def _bar(old: Json, new: Json, context: Context) -> str:
+    if not (isinstance(old, float) and isinstance(new, float)):
+        return ""
+    easier = (new > old) == (context.get("direction") == "at-most")
+    if easier:
+        return "Easier to meet: a model that was held back before may now pass, at people's cost."
+    return "Harder to meet: the release is held to more."
+
+
+def _mitigation(old: Json, new: Json, _context: Context) -> str:
+    before, after = _items(old), _items(new)
+    if "thresholds" in after - before:
+        return "A person's group may now be used when a decision about that person is taken."
+    if "thresholds" in before - after:
+        return "A person's group may no longer be used when a decision is taken."
+    return ""
+
+
+def _shorter(what: str) -> _Meaning:
+    def say(old: Json, new: Json, _context: Context) -> str:
+        gone, more = _items(old) - _items(new), _items(new) - _items(old)
+        parts = (
+            f"No longer {what}: {'; '.join(sorted(gone))}." if gone else "",
+            f"Newly {what}: {'; '.join(sorted(more))}." if more else "",
+        )
+        return " ".join(filter(None, parts))
+
+    return say
+
+
+def _items(value: Json) -> set[str]:
+    return {str(item) for item in value} if isinstance(value, list) else set()
+
+
+_SAME_EPSILON = (
+    "The guarantee stays what its epsilon says; the noise is computed anew, and so is the model."
+)
+_OTHER_ATTACK = "How closely the attack looks; what it costs comes out of the same epsilons."
+_EVALUATED_ANEW = (
+    "The guarantee stays what its epsilon says; the noise on all held-out figures is computed anew."
+)
+_OTHER_SPLIT = (
+    "The same people are cut into trained and held out otherwise; sites refuse that, since it "
+    "would give them a second budget."
+)
+_MEANINGS: tuple[tuple[str, _Meaning], ...] = (
+    (r"privacy\.training\.epsilon", _epsilon("Records that are trained on")),
+    (r"privacy\.evaluation\.epsilon", _epsilon("Held-out records")),
+    (
+        r"privacy\.audit\.attack",
+        _fixed("Whether the finished adapter is attacked before its release."),
+    ),
+    (r"privacy\.audit\.(epsilon|bins)", _fixed(_OTHER_ATTACK)),
+    (
+        r"privacy\.delta",
+        _grows(
+            "Protection may fail outright with a higher probability.",
+            "Protection may fail outright with a lower probability.",
+        ),
+    ),
+    (r"privacy\.(training|evaluation)\.mechanism", _fixed("Whether there is noise at all.")),
+    (
+        r"privacy\.(training|evaluation)\.trust-mode",
+        _fixed("Whose honesty the guarantee rests on: the site's alone, or the other sites' too."),
+    ),
+    (
+        r"privacy\.evaluation\.threshold",
+        _grows("Fewer people are flagged.", "More people are flagged."),
+    ),
+    (r"privacy\.training\.(clipping-norm|sampling-rate)", _fixed(_SAME_EPSILON)),
+    (r"training\.(rounds|local-steps)", _fixed(_SAME_EPSILON)),
+    (
+        r"secagg\.minimum-cohort",
+        _grows(
+            "A sum hides each site among more sites.", "A sum hides each site among fewer sites."
+        ),
+    ),
+    (
+        r"secagg\.colluders",
+        _grows("Holds against more dishonest sites.", "Holds against fewer dishonest sites."),
+    ),
+    (r"ethics\.objectives\[.*\]\.bar", _bar),
+    (
+        r"ethics\.objectives\[.*\]\.confidence",
+        _grows("A pass must be shown with more certainty.", "A pass may be shown less surely."),
+    ),
+    (
+        r"ethics\.objectives\[.*\]",
+        _item("The release is held to this too.", "The release is no longer held to this."),
+    ),
+    (
+        r"ethics\.stakeholders\[.*\]",
+        _item("Must sign the charter too.", "Need not sign the charter any more."),
+    ),
+    (r"ethics\.stakeholders\[.*\]\.public-key", _fixed("Another key signs in this name.")),
+    (r"ethics\.not-measured", _shorter("left unmeasured on purpose")),
+    (r"ethics\.allowed-mitigation", _mitigation),
+    (r"ethics\.explanation\.columns", _shorter("asked whether the score leans on it")),
+    (r"ethics\.explanation\.swap", _shorter("asked whether its word decides")),
+    (r"ethics\.explanation\.(by|largest-change|.*-ratio)", _fixed(_EVALUATED_ANEW)),
+    (r"ethics\.reference-population", _fixed("The figures speak of other people.")),
+    (
+        r"data\.sensitive\[.*\]",
+        _item(
+            "Gaps between these groups are looked at.", "These groups are not looked at any more."
+        ),
+    ),
+    (r"data\.sensitive\[.*\]\.groups", _shorter("a group")),
+    (
+        r"data\.columns\[.*\]",
+        _item("The model may read this of a person.", "The model no longer reads this."),
+    ),
+    (r"data\.(holdout-fraction|split-salt)", _fixed(_OTHER_SPLIT)),
+    (r"data\.label\..*", _fixed("What is predicted about a person is another thing.")),
+    (r"model\.sha256", _fixed("Another base model.")),
+    (r"roster\[.*\]", _item("This site's people take part.", "This site's people leave.")),
+    (r"roster\[.*\]\.public-key", _fixed("Another key speaks for this site.")),
+    (r"roster\[.*\]\.declared-records", _fixed("The site's weight in the model changes.")),
+    (r"coordinator-key", _fixed("Another coordinator.")),
+)
+
 
 ABSENT = "absent"
 # Lists whose items have a name: matched by it, so that a moved item is no change.

@@ -1,22 +1,93 @@
 """The charter as bytes: read from TOML or canonical JSON, written canonically, hashed.
 
 Guarantee: `parse(encode(c)) == c`, and the hash is the SHA-256 of the only spelling there is.
+
+Settings that people bring from other libraries and that are refused here by name, with the why.
+
+A key that a charter does not know is an error anyway. Those that would weaken the promise, or were
+measured to give wrong gradients without any error, say more than "unknown key".
+
+The commented charter that `fedethics charter init` writes, one for each industry.
+
+Guarantee: every template is a valid draft as it stands (a test loads each); what must be filled in
+is written in capitals.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from fedethics import canonical, plain_file, terms
-from fedethics.charter.model import Charter
-from fedethics.charter.refusals import refusals
-from fedethics.charter.roster import Member
+from fedethics.canonical import Json
+from fedethics.charter.model import Charter, Heading, Member
 from fedethics.charter.spelling import composed_all
 from fedethics.errors import CharterError
+
+_METHOD = {
+    "dora": "DoRA rescales whole rows of the base weights, so no gradient for each record exists",
+    "ia3": "IA3 trains bare scaling vectors, which have no gradient for each record",
+    "vera": "VeRA trains bare vectors over shared matrices, which have no gradient for each record",
+    "prompt-tuning": "prompt tuning trains what is read without the records, so there is no "
+    "gradient for each record",
+}
+_QUANTISED = (
+    "quantised weights are a term of the model here, so that every site computes the same: "
+    'model.quantisation = "int8". Other schemes are not built'
+)
+_GHOST = (
+    "ghost clipping was measured to be 1.5 to 1.8 times slower for LoRA, and silently unclipped "
+    "when a loss is computed inside the model"
+)
+_MODES = {"ghost": _GHOST, "ghost-fsdp": _GHOST, "ew": "expanded weights fail on these models"}
+_SECURE = (
+    "secure_mode of Opacus needs a package that is dead (torchcsprng); noise here comes from the "
+    "operating system's generator through AES always"
+)
+_GDP = "Opacus's GDP accountant reports less than the true epsilon; PLD is the accountant here"
+
+# Key -> what it must not be -> why. "*" is any value but false.
+_REFUSED: Mapping[str, Mapping[str, str]] = {
+    "method": _METHOD,
+    "peft-type": _METHOD,
+    "use-dora": {"*": _METHOD["dora"]},
+    "load-in-4bit": {"*": _QUANTISED},
+    "load-in-8bit": {"*": _QUANTISED},
+    "quantization": {"*": _QUANTISED},
+    "grad-sample-mode": _MODES,
+    "clipping": _MODES,
+    "secure-mode": {"*": _SECURE},
+    "accountant": {"gdp": _GDP},
+    "gradient-checkpointing": {
+        "*": "it is each site's own choice (compute.checkpointing in its policy) and changes no "
+        "result; the reentrant form fails outright"
+    },
+    "rand-on-empty": {
+        "*": "a random record in place of an empty sample is no Poisson sampling, and no "
+        "accountant covers it"
+    },
+}
+
+
+def refusals(table: object, path: str = "") -> Iterator[str]:
+    """Yield a sentence for each refused setting anywhere in a parsed table."""
+    if not isinstance(table, dict):
+        return
+    for key, value in table.items():
+        where = f"{path}.{key}" if path else str(key)
+        yield from refusals(value, where)
+        rules = _REFUSED.get(_plain(key), {})
+        why = rules.get(_plain(value)) or (rules.get("*") if value is not False else None)
+        if why:
+            yield f"{where}: refused by name: {why}"
+
+
+def _plain(word: object) -> str:
+    return str(word).lower().replace("_", "-")
 
 
 def load(path: Path) -> Charter:
@@ -88,3 +159,40 @@ def _build(table: Any, *, where: str) -> Charter:  # noqa: ANN401  parsed TOML o
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise CharterError(f"{where} is not a valid charter; nothing was started:\n{listed}")
     return charter
+
+
+INDUSTRIES: tuple[str, ...] = get_args(get_type_hints(Heading)["industry"])
+_TEMPLATES = Path(__file__).parent / "templates"
+# The feature that score histograms are crossed with; more features mean more noise in each.
+_HISTOGRAM_BY = {"law-enforcement": "race", "content-moderation": "target"}
+_TO_FILL_IN = re.compile(r"NAME (of|for) |DESCRIBE: ")
+_HEAD = """\
+# The whole agreement between the sites, the coordinator and the people who watch over them.
+# Edit it, then: fedethics charter check FILE. Its SHA-256 is its name in every message, so any
+# change is another charter and voids every signature. fedethics charter diff A B says what a
+# change means. Words in CAPITALS are yours to fill in; bars are starting points, not law.
+
+"""
+
+
+def charter_text(industry: str) -> str:
+    """Return a commented draft for one of `INDUSTRIES`."""
+    parts = (f"{industry}.toml", "common.toml")
+    text = "".join((_TEMPLATES / part).read_text(encoding="utf-8") for part in parts)
+    return _HEAD + text.replace("HISTOGRAM-BY", _HISTOGRAM_BY.get(industry, "sex"))
+
+
+def unfilled(charter: Charter) -> tuple[str, ...]:
+    """Return each place where a charter still has a template's capitals, as "key: text"."""
+    return tuple(_unfilled(terms.document(charter), ""))
+
+
+def _unfilled(value: Json, where: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, below in value.items():
+            yield from _unfilled(below, f"{where}.{key}" if where else key)
+    elif isinstance(value, list):
+        for number, below in enumerate(value, start=1):
+            yield from _unfilled(below, f"{where}[{number}]")
+    elif isinstance(value, str) and _TO_FILL_IN.match(value):
+        yield f"{where}: {value!r}"

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from fedethics import canonical, plain_file, terms
-from fedethics.charter.document import hash_of
+from fedethics.charter.document import hash_of, unfilled
 from fedethics.charter.ethics_terms import StakeholderRole
 from fedethics.charter.model import Charter
-from fedethics.charter.template import unfilled
 from fedethics.errors import CharterError
 from fedethics.identity import Identity, public_key_term, verify
 from fedethics.storage import files

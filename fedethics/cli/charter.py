@@ -14,7 +14,14 @@ from rich.text import Text
 
 from fedethics import terms
 from fedethics.charter.differences import Change, differences
-from fedethics.charter.document import hash_of, load, schema_hash
+from fedethics.charter.document import (
+    INDUSTRIES,
+    charter_text,
+    hash_of,
+    load,
+    schema_hash,
+    unfilled,
+)
 from fedethics.charter.model import Charter
 from fedethics.charter.signing import (
     ROLES,
@@ -27,7 +34,6 @@ from fedethics.charter.signing import (
     signatures_path,
     standing,
 )
-from fedethics.charter.template import INDUSTRIES, charter_text, unfilled
 from fedethics.cli.output import AsJson, answer, table, write_new
 from fedethics.commands import suggested
 from fedethics.errors import EXIT_AWAITING_PEOPLE, EXIT_INTEGRITY, CharterError

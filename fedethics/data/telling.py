@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fedethics.charter.data_terms import Column, DataTerms
-from fedethics.charter.explanation_terms import stand_ins
+from fedethics.charter.ethics_terms import stand_ins
 from fedethics.data.cells import Value, wording
 
 Row = Mapping[str, Value]

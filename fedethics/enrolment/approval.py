@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedethics.charter import document
-from fedethics.charter.model import Charter
-from fedethics.charter.roster import Member
+from fedethics.charter.model import Charter, Member
 from fedethics.commands import suggested
 from fedethics.enrolment import files, homes
 from fedethics.enrolment.leaving import Notice, read_notice

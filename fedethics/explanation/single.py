@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedethics.charter.data_terms import DataTerms
-from fedethics.charter.explanation_terms import ExplanationTerms as Terms
-from fedethics.charter.explanation_terms import explanation_problems
+from fedethics.charter.ethics_terms import ExplanationTerms as Terms
+from fedethics.charter.ethics_terms import explanation_problems
 from fedethics.data.cells import Value, wording
 from fedethics.data.rescoring import Scorer
 from fedethics.data.telling import swapped, told_columns, without

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fedethics.charter.explanation_terms import STEPS, ExplanationTerms
+from fedethics.charter.ethics_terms import STEPS, ExplanationTerms
 from fedethics.charter.model import Charter
 from fedethics.privacy.calibration import LARGEST
 from fedethics.privacy.count_noise import release_event

@@ -18,8 +18,7 @@ import numpy as np
 
 from fedethics import canonical
 from fedethics.charter import document
-from fedethics.charter.model import Charter
-from fedethics.charter.roster import Member
+from fedethics.charter.model import Charter, Member
 from fedethics.errors import CharterError, FairnessError, ReleaseError
 from fedethics.fairness.tables import Tables
 from fedethics.release import durable, evidence

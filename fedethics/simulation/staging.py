@@ -15,8 +15,7 @@ from pathlib import Path
 from fedethics import terms
 from fedethics.canonical import Json
 from fedethics.charter import document
-from fedethics.charter.model import Charter
-from fedethics.charter.roster import Member
+from fedethics.charter.model import Charter, Member
 from fedethics.charter.signing import CharterSignature, add_signatures, sign, signatures_path
 from fedethics.enrolment import files
 from fedethics.errors import RunError

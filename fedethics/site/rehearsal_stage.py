@@ -22,8 +22,7 @@ import numpy as np
 from fedethics import tasks, terms
 from fedethics.canonical import Json, sha256_hex
 from fedethics.charter import document
-from fedethics.charter.model import Charter
-from fedethics.charter.roster import Member
+from fedethics.charter.model import Charter, Member
 from fedethics.coordinator.exchange import WORK
 from fedethics.enrolment import files
 from fedethics.errors import FedethicsError

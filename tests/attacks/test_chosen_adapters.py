@@ -9,8 +9,8 @@ import pytest
 
 import fedethics.site.handler as handler_module
 from fedethics import tasks
-from fedethics.charter.audit_terms import AuditTerms
-from fedethics.charter.mitigation_terms import MitigationTerms
+from fedethics.charter.ethics_terms import MitigationTerms
+from fedethics.charter.privacy_terms import AuditTerms
 from fedethics.errors import AdapterRefused, SecaggReject, SumUntold
 from fedethics.identity import Identity
 from fedethics.privacy.ledger import read_book

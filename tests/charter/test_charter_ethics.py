@@ -9,7 +9,7 @@ import pytest
 
 from fedethics.charter import document
 from fedethics.charter.differences import differences
-from fedethics.charter.template import INDUSTRIES, charter_text, unfilled
+from fedethics.charter.document import INDUSTRIES, charter_text, unfilled
 from fedethics.errors import CharterError
 
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fedethics import canonical, terms
 from fedethics.charter import document
 from fedethics.charter.ethics_terms import Stakeholder
-from fedethics.charter.roster import Member
+from fedethics.charter.model import Member
 from fedethics.charter.signing import (
     add_signatures,
     load_signatures,

@@ -7,8 +7,7 @@ import dataclasses
 import pytest
 
 from fedethics.charter import document
-from fedethics.charter.model import Charter
-from fedethics.charter.roster import Member
+from fedethics.charter.model import Charter, Member
 from fedethics.errors import CharterError
 from fedethics.identity import Identity
 from fedethics.privacy.plan import make_plan

@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from fedethics.charter import document
-from fedethics.charter.roster import Member
+from fedethics.charter.model import Member
 from fedethics.identity import Identity, verify
 
 

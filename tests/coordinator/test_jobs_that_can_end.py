@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fedethics import tasks
 from fedethics.charter.document import load
-from fedethics.charter.roster import Member
+from fedethics.charter.model import Member
 from fedethics.coordinator.cohort import MissingSitesError, cohort_of, sums_of
 from fedethics.coordinator.federation import Federation
 from fedethics.coordinator.readiness import Readiness

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from fedethics.charter.audit_terms import AuditTerms
-from fedethics.charter.explanation_terms import ExplanationTerms
+from fedethics.charter.ethics_terms import ExplanationTerms
+from fedethics.charter.privacy_terms import AuditTerms
 from fedethics.deployment.certificates import make_certificates
 from fedethics.simulation import staging
 from fedethics.simulation.scenario import load

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from fedethics.charter.audit_terms import AuditTerms
-from fedethics.charter.explanation_terms import ExplanationTerms
+from fedethics.charter.ethics_terms import ExplanationTerms
 from fedethics.charter.model import Charter
+from fedethics.charter.privacy_terms import AuditTerms
 from fedethics.simulation import staging
 from fedethics.simulation.scenario import Scenario, load
 from fedethics.simulation.staging import Stage

@@ -11,7 +11,7 @@ import pytest
 
 from fedethics import tasks
 from fedethics.charter import document
-from fedethics.charter.audit_terms import AuditTerms
+from fedethics.charter.privacy_terms import AuditTerms
 from fedethics.errors import PolicyRefusal, RunError, SecaggReject
 from fedethics.flower.wire import parse_request
 from fedethics.privacy.accounting import epsilon

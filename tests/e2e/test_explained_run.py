@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedethics.charter.ethics_terms import Objective
-from fedethics.charter.explanation_terms import ExplanationTerms
+from fedethics.charter.ethics_terms import ExplanationTerms, Objective
 from fedethics.errors import PolicyRefusal
 from fedethics.fairness import aggregate, importance
 from fedethics.privacy.accounting import epsilon

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fedethics import tasks
-from fedethics.charter.mitigation_terms import MitigationTerms
+from fedethics.charter.ethics_terms import MitigationTerms
 from fedethics.errors import PolicyRefusal, RunError, SecaggReject
 from fedethics.identity import Identity
 from fedethics.privacy.accounting import epsilon

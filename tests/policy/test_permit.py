@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedethics.charter.document import hash_of, load
-from fedethics.charter.roster import Member
+from fedethics.charter.model import Member
 from fedethics.errors import AccountingError, PolicyRefusal
 from fedethics.identity import Identity
 from fedethics.policy.model import load_policy

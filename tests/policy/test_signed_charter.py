@@ -8,7 +8,7 @@ import pytest
 
 from fedethics.charter.document import enrol, load
 from fedethics.charter.ethics_terms import Stakeholder
-from fedethics.charter.roster import Member
+from fedethics.charter.model import Member
 from fedethics.charter.signing import sign
 from fedethics.identity import Identity
 from fedethics.policy.model import load_policy

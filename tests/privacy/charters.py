@@ -3,8 +3,8 @@
 import dataclasses
 from pathlib import Path
 
-from fedethics.charter.audit_terms import AuditTerms
 from fedethics.charter.model import Charter
+from fedethics.charter.privacy_terms import AuditTerms
 
 # In the demo's charter the adapter is audited; where a test is not about that, it is left out.
 UNAUDITED = AuditTerms()

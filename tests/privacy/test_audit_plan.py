@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from fedethics.charter.audit_terms import AuditTerms
 from fedethics.charter.document import load
-from fedethics.charter.roster import Member
+from fedethics.charter.model import Member
+from fedethics.charter.privacy_terms import AuditTerms
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.events import DiscreteGaussianRelease, NonPrivate, SkellamRelease
 from fedethics.privacy.plan import make_plan

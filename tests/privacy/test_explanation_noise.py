@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fedethics.charter.document import load
-from fedethics.charter.explanation_terms import STEPS, ExplanationTerms
+from fedethics.charter.ethics_terms import STEPS, ExplanationTerms
 from fedethics.errors import AccountingError
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.events import DiscreteGaussianRelease, NonPrivate, SkellamRelease

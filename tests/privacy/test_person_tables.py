@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedethics.charter.document import encode, load, parse
-from fedethics.charter.explanation_terms import ExplanationTerms
+from fedethics.charter.ethics_terms import ExplanationTerms
 from fedethics.errors import CharterError
 from fedethics.fairness.layout import Layout, SensitiveFeature
 from fedethics.fairness.tabulate import tabulate, tabulate_progress

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from fedethics.charter.document import hash_of, load
-from fedethics.charter.roster import Member
+from fedethics.charter.model import Member
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.events import NonPrivate, SampledGaussian
 from fedethics.privacy.plan import make_plan

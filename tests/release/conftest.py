@@ -19,8 +19,7 @@ import pytest
 from safetensors.numpy import save
 
 from fedethics.charter import document
-from fedethics.charter.model import Charter
-from fedethics.charter.roster import Member
+from fedethics.charter.model import Charter, Member
 from fedethics.charter.signing import CharterSignature, sign
 from fedethics.fairness import tabulate
 from fedethics.identity import Identity

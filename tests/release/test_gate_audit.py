@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from fedethics.charter.audit_terms import AuditTerms
+from fedethics.charter.privacy_terms import AuditTerms
 from fedethics.privacy.ledger.receipt import SumSeen
 from fedethics.release import content, decision, folder, gate
 from fedethics.release.evidence import OpenedSum, sum_sha256

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from fedethics.charter.explanation_terms import ExplanationTerms
+from fedethics.charter.ethics_terms import ExplanationTerms
 from fedethics.fairness import aggregate, importance, importance_by_group
 from fedethics.release import folder, gate
 from fedethics.release.sections import explained

@@ -8,7 +8,7 @@ import pytest
 
 from fedethics import canonical, terms
 from fedethics.charter.document import hash_of, load
-from fedethics.charter.roster import Member
+from fedethics.charter.model import Member
 from fedethics.errors import LedgerTampered
 from fedethics.identity import Identity
 from fedethics.privacy.ledger import Cap, DataSet, Ledger, read_receipt, verify_files

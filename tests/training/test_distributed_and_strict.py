@@ -252,7 +252,7 @@ def test_the_coordinators_step_divides_by_declared_and_never_by_drawn_records(ti
 
 
 def _member(site, declared):
-    from fedethics.charter.roster import Member
+    from fedethics.charter.model import Member
 
     key = (site.encode().hex() * 16)[:64]
     return Member(site=site, public_key=key, declared_records=declared)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedethics.charter.document import load
-from fedethics.charter.roster import Member
+from fedethics.charter.model import Member
 from fedethics.training.factors import pairs
 from fedethics.training.server_step import follows, in_form, plain_step
 from tests.privacy.charters import HEART

@@ -21,8 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fedethics.charter.model import Charter
-from fedethics.charter.roster import Member
+from fedethics.charter.model import Charter, Member
 from fedethics.data.reading import read_records
 from fedethics.data.split import Split, split
 from fedethics.simulation.scenario import Scenario, load

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fedethics.charter.explanation_terms import STEPS
+from fedethics.charter.ethics_terms import STEPS
 from fedethics.privacy.plan import make_plan
 from fedethics.release.folder import Folder
 from fedethics.release.sections.block import NARROW, Table, number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fedethics.charter.explanation_terms import STEPS
+from fedethics.charter.ethics_terms import STEPS
 from fedethics.charter.model import Charter
 from fedethics.errors import AccountingError
 from fedethics.privacy.accounting import epsilon
