@@ -24,10 +24,10 @@ from fedethics.privacy.count_noise import draw_share
 from fedethics.privacy.noise import NoiseSource
 from fedethics.steering import steered_groups
 from fedethics.tasks import layout_of
+from simulations.arms import judge
 from simulations.baselines import Bench, Fit
 from simulations.gaps import chosen_gap, pooled_gap
 from simulations.site_rules import AgnosticAveraging, QFedAvg, SiteRule
-from simulations.ways import judge
 
 Decisions = Mapping[str, NDArray[np.float64]]
 

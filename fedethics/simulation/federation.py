@@ -20,9 +20,8 @@ from fedethics.protocol import Reply, Request
 from fedethics.release import comparisons, folder
 from fedethics.release.comparisons import Comparisons
 from fedethics.release.publish import publish
-from fedethics.simulation.screen import Screen
+from fedethics.simulation.screen import Screen, show
 from fedethics.simulation.staging import Stage
-from fedethics.simulation.summary import show
 from fedethics.site import answering
 
 Tick = Callable[[str], None]

@@ -10,8 +10,8 @@ import pytest
 from fedethics.data.reading import read_records
 from fedethics.data.split import split
 from fedethics.site.home import SiteHome
+from simulations.arms import judge
 from simulations.baselines import Bench, Fit
-from simulations.ways import judge
 
 
 def _every_record_in_every_step(charter):

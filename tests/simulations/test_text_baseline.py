@@ -6,8 +6,8 @@ from fedethics.charter.data_terms import Column, DataTerms, LabelColumn, Sensiti
 from fedethics.charter.document import load
 from fedethics.data.reading import read_records
 from fedethics.data.split import split
+from simulations.arms import judge
 from simulations.baselines import Bench
-from simulations.ways import judge
 
 CHARTER = load(Path(__file__).parents[2] / "configs" / "heart.charter.toml")
 TERMS = DataTerms(

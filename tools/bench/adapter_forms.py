@@ -25,8 +25,8 @@ from fedethics.charter.model import Charter, Member
 from fedethics.data.reading import read_records
 from fedethics.data.split import Split, split
 from fedethics.simulation.scenario import Scenario, load
+from simulations.arms import judge
 from simulations.baselines import Bench, Fit
-from simulations.ways import judge
 from tools.bench.data_sets import fetched
 
 ROOT = Path(__file__).resolve().parents[2]

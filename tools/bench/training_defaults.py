@@ -20,8 +20,8 @@ import torch
 
 from fedethics.charter.model import Charter
 from fedethics.data.split import Split
+from simulations.arms import judge
 from simulations.baselines import Bench
-from simulations.ways import judge
 from tools.bench.adapter_forms import _federate, _heart
 
 FOLDS = 3

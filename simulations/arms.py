@@ -1,6 +1,6 @@
-"""The ways of learning that the federation is compared with, and how each is judged.
+"""The arms of the comparison: other ways of learning, and how each is judged.
 
-Each way is run with each seed and judged on the held-out records of every site, exactly and
+Each arm is run with each seed and judged on the held-out records of every site, exactly and
 without noise, which only a simulation can do.
 """
 
@@ -25,7 +25,7 @@ LOGISTIC = "logistic regression, pooled"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judged:
-    """How one way does with one seed.
+    """How one arm does with one seed.
 
     Attributes:
         roc_auc, accuracy: over the held-out records of all sites, threshold 0.5.
@@ -49,26 +49,26 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Way:
-    """One way of learning: the rows it yields, and a function of (bench, seed) that runs it."""
+class Arm:
+    """One arm: the rows it yields, and a function of (bench, seed) that runs it."""
 
     rows: tuple[Row, ...]
     run: Callable[[Bench, int], tuple[Judged, ...]]
     seeded: bool = True
 
 
-def ways(charter: Charter, epsilons: Sequence[float]) -> tuple[Way, ...]:
-    """Return every way, the charter's own first among the private ones."""
+def arms(charter: Charter, epsilons: Sequence[float]) -> tuple[Arm, ...]:
+    """Return every arm, the charter's own first among the private ones."""
     own = charter.privacy.training.epsilon
     tried = sorted({*epsilons, own}, reverse=True)
     return (
         *(_federated(epsilon, own) for epsilon in tried),
         _federated(None, own),
-        Way(
+        Arm(
             rows=(Row(name="pooled, no DP", what="all records in one place, as nobody may do"),),
             run=lambda bench, seed: (judge(bench.pool(bench.learner(seed), seed=seed), bench),),
         ),
-        Way(
+        Arm(
             rows=(
                 Row(
                     name=ALONE_OWN,
@@ -82,7 +82,7 @@ def ways(charter: Charter, epsilons: Sequence[float]) -> tuple[Way, ...]:
             ),
             run=_alone,
         ),
-        Way(
+        Arm(
             rows=(
                 Row(name=LOGISTIC, what="on the raw columns of all sites, no text, no DP"),
                 Row(
@@ -110,7 +110,7 @@ def judge(fit: Fit, bench: Bench) -> Judged:
     )
 
 
-def _federated(epsilon: float | None, own: float) -> Way:
+def _federated(epsilon: float | None, own: float) -> Arm:
     if epsilon is None:
         row = Row(name=NO_DP, what="the same rounds and clipping without noise")
     else:
@@ -122,7 +122,7 @@ def _federated(epsilon: float | None, own: float) -> Way:
         fit = bench.federate(bench.learner(seed), sites=sites, epsilon=epsilon, seed=seed)
         return (judge(fit, bench),)
 
-    return Way(rows=(row,), run=run)
+    return Arm(rows=(row,), run=run)
 
 
 def _alone(bench: Bench, seed: int) -> tuple[Judged, ...]:
