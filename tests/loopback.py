@@ -19,9 +19,9 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
 from clients.app import app as client_app
-from fedethics.flower.inprocess import COORDINATOR_NODE, empty_run, enter_task, wire_copy
 from fedethics.simulation.staging import Stage
 from server.app import app as server_app
+from tests.inprocess import COORDINATOR_NODE, empty_run, enter_task, wire_copy
 
 Fault = Callable[[str, Message], bool]
 _RUN_ID = 1

@@ -1,1 +1,1 @@
-"""The only room of the library that touches Flower, pinned to flwr 1.41."""
+"""The only room of the library that touches Flower; what it replaces there is in `patches`."""

@@ -1,4 +1,4 @@
-"""The SuperLink's Control API, as the coordinator needs it. Private parts of flwr 1.41.
+"""The SuperLink's Control API, as the coordinator needs it.
 
 It has no authentication of its own (in the open-source SuperLink), which is why it is served over a
 Unix socket in the coordinator's home alone (`gate.py`). Whoever answers there is this home's own.
@@ -30,7 +30,7 @@ from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 
 from fedethics.errors import SetupError
 from fedethics.flower.node_keys import node_key
-from fedethics.flower.transport import ControlHttpClient
+from fedethics.flower.patches.clients import ControlHttpClient
 
 # No connection yet, a status other than 200, or half a message.
 HOME, JOB_ID = "coordinator-home", "job-id"

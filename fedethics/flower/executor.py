@@ -27,9 +27,9 @@ from fedethics import memory
 from fedethics.charter import document
 from fedethics.errors import FedethicsError, RunError
 from fedethics.flower.door import answer, refusal_message
-from fedethics.flower.pace import Pace
+from fedethics.flower.patches import pulls
 from fedethics.flower.pin import end_with_parent, require_flower
-from fedethics.flower.pulls import quicken_pulls
+from fedethics.flower.polling import Polling
 from fedethics.flower.runtime_api import FAILURES, Job, SuperNodeQueue, SuperNodeTask
 from fedethics.secagg import SiteStore
 from fedethics.site.home import SiteHome
@@ -48,7 +48,7 @@ class Executor:
         queue: where tasks come from.
         log: the site's own log.
         stopping: set to end after the task in hand.
-        pace: how often the queue is asked.
+        polling: how often the queue is asked.
         working: a file that is there while a task is in hand, for whoever watches.
     """
 
@@ -56,7 +56,7 @@ class Executor:
     queue: SuperNodeQueue
     log: SiteLog
     stopping: threading.Event = field(default_factory=threading.Event)
-    pace: Pace = field(default_factory=lambda: Pace(fastest_s=0.03, slowest_s=1.0))
+    polling: Polling = field(default_factory=lambda: Polling(fastest_s=0.03, slowest_s=1.0))
     working: Path | None = None
     _bundles: set[tuple[int, str]] = field(default_factory=set)
 
@@ -65,11 +65,11 @@ class Executor:
         while not self.stopping.is_set():
             task = self._acquire()
             if task is None:
-                self.stopping.wait(self.pace.pause_s())
+                self.stopping.wait(self.polling.pause_s())
                 continue
             with self._marked():
                 self._answer(task)
-            self.pace.busy()
+            self.polling.busy()
 
     @contextmanager
     def _marked(self) -> Iterator[None]:
@@ -168,7 +168,7 @@ def main() -> None:
     require_flower()
     memory.keep_private()
     end_with_parent()
-    quicken_pulls()
+    pulls.install()
     secret = options.secret_file.read_bytes()
     log = SiteLog(options.home / "log.jsonl")
     queue = SuperNodeQueue(options.supernode, secret=secret)

@@ -5,7 +5,7 @@ any size before it looks at who sends them, and waits without end on a connectio
 Here sites reach the fleet path and nothing else; runs are started, watched and stopped, and its own
 launcher served, over a Unix socket in the coordinator's home, which only its account can reach. A
 body is taken only from a key on the roster, and only of the size that such a call has.
-Private parts of flwr 1.41 and uvicorn 0.49.
+Private parts of flwr and of uvicorn 0.49.
 """
 
 from __future__ import annotations

@@ -12,9 +12,8 @@ from fedethics.coordinator.job import RunSettings
 from fedethics.coordinator.run import run_job
 from fedethics.coordinator.transport import Arrival
 from fedethics.errors import SecaggReject
+from fedethics.flower.patches import pulls, replies
 from fedethics.flower.pin import end_with_coordinator
-from fedethics.flower.pulls import quicken_pulls
-from fedethics.flower.replies import contain_bad_replies
 from fedethics.flower.wire import is_lost, parse_reply, request_message
 from fedethics.protocol import Reply, Request
 
@@ -26,8 +25,8 @@ def coordinate(grid: Grid, context: Context) -> None:
         FedethicsError: it cannot start or finish; what was committed stays.
     """
     end_with_coordinator()
-    quicken_pulls()
-    contain_bad_replies()
+    pulls.install()
+    replies.install()
     run_job(GridTransport(grid), RunSettings.from_run_config(context.run_config))
 
 

@@ -1,4 +1,4 @@
-"""A site's node key as Flower stores it. Private parts of flwr 1.41."""
+"""A site's node key as Flower stores it."""
 
 from __future__ import annotations
 

@@ -1,11 +1,14 @@
-"""The one version of Flower that this room was written for, and what every process of it is told.
+"""The versions of Flower that this room was tested with, and what every process of it is told.
 
-Private parts of flwr move fast, so another version is refused by name instead of half working.
+Private parts of flwr move fast (`fedethics.flower.patches`), so any other version is refused by
+name instead of half working. `tests/contract/` is the gate: a version is added here once all of it
+passes with that version.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -14,23 +17,29 @@ from importlib.metadata import version
 from fedethics.deployment import processes
 from fedethics.errors import SetupError
 
-SERIES = "1.41."
+OLDEST, BELOW = (1, 41), (1, 43)  # as in pyproject.toml
 STARTED_BY = "FEDETHICS_STARTED_BY"
 _CHECK_S = 1.0
 
 
 def require_flower() -> None:
-    """Refuse any flwr other than 1.41.
+    """Refuse any flwr but 1.41 and 1.42.
 
     Raises:
         SetupError: another version is installed; nothing was started.
     """
     found = version("flwr")
-    if not found.startswith(SERIES):
+    numbers = re.match(r"(\d+)\.(\d+)(?!\d)", found)
+    if numbers is None or not OLDEST <= (int(numbers[1]), int(numbers[2])) < BELOW:
+        pin = f"flwr>={_spelled(OLDEST)},<{_spelled(BELOW)}"
         raise SetupError(
-            f"flwr {found} is installed; this fedethics uses private parts of flwr {SERIES}* and "
-            f"was tested with no other. Nothing was started. Run: pip install 'flwr=={SERIES}*'"
+            f"flwr {found} is installed; this fedethics uses private parts of {pin} and was tested "
+            f"with no other. Nothing was started. Run: pip install '{pin}'"
         )
+
+
+def _spelled(numbers: tuple[int, int]) -> str:
+    return ".".join(map(str, numbers))
 
 
 def end_with_parent() -> None:

@@ -1,4 +1,4 @@
-"""The SuperNode's Runtime API, as the executor needs it. Private parts of flwr 1.41.
+"""The SuperNode's Runtime API, as the executor needs it.
 
 One object for the queue (which asks for the secret of the site's own SuperNode), one for each task
 (which asks for the task's token). Both speak over a Unix socket in a folder that only this account
@@ -29,7 +29,7 @@ from flwr.supercore.interceptors import (
 )
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
 
-from fedethics.flower.transport import RuntimeHttpClient
+from fedethics.flower.patches.clients import RuntimeHttpClient
 
 ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 # What a call over loopback can end with, when the SuperNode is gone or was started anew: no

@@ -11,7 +11,7 @@ import sys
 from flwr.superlink.cli.flwr_serverapp import flwr_serverapp
 
 from fedethics import memory
-from fedethics.flower import transport
+from fedethics.flower.patches import clients
 from fedethics.flower.pin import require_flower
 
 
@@ -19,7 +19,7 @@ def main() -> None:
     """Run the ServerApp whose token is the one line of standard input."""
     require_flower()
     memory.keep_private()
-    transport.install(proxied=False)
+    clients.install(proxied=False)
     # What the system shows as this process's command line does not change by this.
     sys.argv += ["--token", sys.stdin.readline().strip()]
     flwr_serverapp()

@@ -6,25 +6,21 @@ memory, and waits for ever on a reply that trickles. Here one reply has at most 
 call ends by its deadline, a redirect is an answer like any other that is not 200, and a proxy is
 taken by whoever asks for one (`fedethics.proxies`).
 
-An address is host:port, or `unix:` and the path of a socket. Private parts of flwr 1.41.
+An address is host:port, or `unix:` and the path of a socket.
 """
 
 from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partialmethod
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpcore
 import httpx
-from flwr.supercore import control, runtime
-from flwr.supercore.protobuf.client import ProtobufClient, ProtobufClientInterceptor
-from flwr.supercore.retry import RetryInvoker
 
 from fedethics.errors import RunError
 from fedethics.proxies import Proxy, proxy_for
@@ -35,7 +31,7 @@ LIMIT_BYTES = 64 << 20
 # On this machine, and for a part of 5 MiB over a slow line.
 NEAR_DEADLINE_S = 60.0
 FAR_DEADLINE_S = 600.0
-_SILENCE_S = 30.0
+SILENCE_S = 30.0
 _ends: ContextVar[float] = ContextVar("ends", default=float("inf"))
 
 
@@ -227,7 +223,7 @@ def client(
     *,
     verify: ssl.SSLContext | bool | str = True,
     proxied: bool = False,
-    timeout_s: float = _SILENCE_S,
+    timeout_s: float = SILENCE_S,
 ) -> httpx.Client:
     """Return an HTTP client for the one server at `base_url`.
 
@@ -270,43 +266,3 @@ def _context(verify: ssl.SSLContext | bool | str) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
-
-
-class _Bounded(ProtobufClient):
-    """Stands before Flower's clients and gives them our connection in the place of theirs."""
-
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        interceptors: Sequence[ProtobufClientInterceptor] = (),
-        verify: ssl.SSLContext | bool | str = True,
-        timeout: float = _SILENCE_S,
-        retry_invoker: RetryInvoker | None = None,
-        proxied: bool = False,
-    ) -> None:
-        self._client = client(base_url, verify=verify, proxied=proxied, timeout_s=timeout)
-        # httpx wants a host; over a socket it is not looked up.
-        scheme, _, path = base_url.partition(f"://{UNIX}")
-        self._base_url = f"{scheme}://localhost" if path else base_url.rstrip("/")
-        self._interceptors = tuple(interceptors)
-        self._retry_invoker = retry_invoker
-
-
-class RuntimeHttpClient(_Bounded, runtime.RuntimeHttpClient):
-    """Flower's Runtime API over a bounded connection that takes no proxy."""
-
-
-class ControlHttpClient(_Bounded, control.ControlHttpClient):
-    """Flower's Control API over a bounded connection that takes no proxy."""
-
-
-def install(*, proxied: bool) -> None:
-    """Let every connection that Flower opens in this process be bounded.
-
-    Args:
-        proxied: take the proxy of the environment: for a SuperNode, which dials its coordinator.
-    """
-    ProtobufClient.__init__ = partialmethod(  # type: ignore[assignment,method-assign]
-        _Bounded.__init__, proxied=proxied
-    )

@@ -20,7 +20,6 @@ from fedethics.errors import (
     SecaggReject,
 )
 from fedethics.flower.door import answer
-from fedethics.flower.inprocess import enter_task, wire_copy
 from fedethics.flower.wire import parse_reply, request_message
 from fedethics.identity import Identity
 from fedethics.privacy.accounting import epsilon
@@ -28,6 +27,7 @@ from fedethics.privacy.ledger import Ledger, read_book, read_receipt
 from fedethics.protocol import Action, Request
 from fedethics.release import evidence, folder, gate
 from fedethics.site.workbench import open_workbench
+from tests.inprocess import enter_task, wire_copy
 
 SITE = "cleveland"
 

@@ -1,4 +1,4 @@
-"""What the executor, the paced SuperNode and the submission use of flwr 1.41's private modules.
+"""What the executor, the paced SuperNode and the submission use of flwr's private modules.
 
 One test for each thing used: another version of Flower fails here, by name, and not in a hospital.
 """
@@ -20,14 +20,22 @@ from flwr.supernode import start_client_internal
 
 from fedethics.deployment.site_node import answer_is_out
 from fedethics.errors import SetupError
-from fedethics.flower import control_api, pin, pulls, runtime_api, submission, superlink, supernode
-from fedethics.flower.pace import Pace
+from fedethics.flower import control_api, pin, runtime_api, submission, superlink, supernode
+from fedethics.flower.patches import node_loop, pulls
+from fedethics.flower.polling import Polling
 
 
-def test_another_version_of_flower_is_refused_by_name(monkeypatch):
-    monkeypatch.setattr(pin, "version", lambda _: "1.42.0")
-    with pytest.raises(SetupError, match=r"1\.42\.0 is installed"):
+@pytest.mark.parametrize("other", ["1.40.9", "1.43.0", "1.4.1", "1.430.0", "2.0rc1", "0.41", "?"])
+def test_another_version_of_flower_is_refused_by_name(other, monkeypatch):
+    monkeypatch.setattr(pin, "version", lambda _: other)
+    with pytest.raises(SetupError, match=rf"{re.escape(other)} is installed.*flwr>=1.41,<1.43"):
         pin.require_flower()
+
+
+@pytest.mark.parametrize("tested", ["1.41.0", "1.41.7", "1.42.0", "1.42.0.post1"])
+def test_the_versions_that_were_tested_are_accepted(tested, monkeypatch):
+    monkeypatch.setattr(pin, "version", lambda _: tested)
+    pin.require_flower()
 
 
 def test_the_version_installed_here_is_accepted():
@@ -63,10 +71,10 @@ def test_the_words_by_which_a_stopping_node_knows_that_its_answer_is_out():
 def test_the_paced_clock_is_put_in_place_and_notes_contact(monkeypatch, tmp_path):
     monkeypatch.setattr(start_client_internal, "time", time)
     contact = tmp_path / "contact"
-    paced = supernode.PacedTime(Pace(fastest_s=0.0, slowest_s=0.0), contact=contact)
-    supernode.install(paced)
+    paced = node_loop.PacedTime(Polling(fastest_s=0.0, slowest_s=0.0), contact=contact)
+    node_loop.install(paced)
     slept: list[float] = []
-    monkeypatch.setattr(supernode.time, "sleep", slept.append)
+    monkeypatch.setattr(node_loop.time, "sleep", slept.append)
     start_client_internal.time.sleep(3)
     assert slept == [0.0]
     assert contact.exists()
@@ -74,7 +82,7 @@ def test_the_paced_clock_is_put_in_place_and_notes_contact(monkeypatch, tmp_path
 
 def test_a_waiting_reply_is_no_contact(tmp_path):
     contact = tmp_path / "contact"
-    paced = supernode.PacedTime(Pace(fastest_s=0.0, slowest_s=0.0), contact=contact)
+    paced = node_loop.PacedTime(Polling(fastest_s=0.0, slowest_s=0.0), contact=contact)
     paced.sleep(0.5)
     assert not contact.exists()
 
@@ -85,7 +93,7 @@ def test_the_pauses_between_pulls_are_keyword_defaults(name, monkeypatch):
     before = dict(function.__kwdefaults__)
     assert {"initial_backoff", "backoff_cap"} <= set(before)
     try:
-        pulls.quicken_pulls()
+        pulls.install()
         assert function.__kwdefaults__["initial_backoff"] == pulls.FIRST_PAUSE_S
     finally:
         function.__kwdefaults__.update(before)
@@ -192,7 +200,7 @@ def test_a_submission_that_is_told_to_end_raises_where_it_waits():
 
 def test_a_message_without_content_still_has_an_object_id():
     # push_message names the reply by it.
-    from fedethics.flower.inprocess import COORDINATOR_NODE, enter_task
+    from tests.inprocess import COORDINATOR_NODE, enter_task
 
     enter_task(run_id=5, node_id=COORDINATOR_NODE)
     assert len(Message(RecordDict(), 9, "query.join").object_id) == 64

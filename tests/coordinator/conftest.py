@@ -27,7 +27,6 @@ import fedethics.coordinator.run as run_module
 import fedethics.site.handler as handler_module
 from clients.app import app as client_app
 from fedethics.charter import document
-from fedethics.flower.inprocess import COORDINATOR_NODE, wire_copy
 from fedethics.flower.wire import parse_reply, parse_request
 from fedethics.identity import Identity
 from fedethics.privacy.ledger import Ledger
@@ -38,6 +37,7 @@ from fedethics.simulation.staging import Stage
 from fedethics.training.learner import Learner
 from server.app import app as server_app
 from tests.e2e.conftest import Lab, heart_data  # noqa: F401  fixture
+from tests.inprocess import COORDINATOR_NODE, wire_copy
 from tests.loopback import LoopbackGrid
 
 SITES = ("cleveland", "hungary", "switzerland", "va-long-beach")

@@ -9,10 +9,10 @@ from flwr.app import Error, Message
 
 import fedethics.coordinator.exchange as exchange_module
 from fedethics import tasks
-from fedethics.flower.inprocess import COORDINATOR_NODE, enter_task, wire_copy
 from fedethics.protocol import Action
 from fedethics.release.run_log import read_events
 from tests.coordinator.conftest import SITES, charged
+from tests.inprocess import COORDINATOR_NODE, enter_task, wire_copy
 from tests.loopback import LoopbackGrid
 
 WORK = [str(Action.TRAIN), str(Action.EVALUATE)]

@@ -10,7 +10,6 @@ import pytest
 from fedethics import canonical, tasks
 from fedethics.coordinator.enrolment import Enrolment
 from fedethics.errors import RunError, SecaggAbort
-from fedethics.flower.inprocess import wire_copy
 from fedethics.flower.wire import parse_reply, reply_message
 from fedethics.identity import Identity
 from fedethics.privacy.ledger.model import RECEIPT_PURPOSE
@@ -20,6 +19,7 @@ from fedethics.release.run_log import read_events
 from fedethics.secagg import framing
 from fedethics.secagg.framing import Kind
 from tests.coordinator.conftest import SITES, charged, opened
+from tests.inprocess import wire_copy
 from tests.loopback import LoopbackGrid
 
 CHEAT = "hungary"

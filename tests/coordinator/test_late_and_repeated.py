@@ -9,9 +9,9 @@ import pytest
 
 from fedethics import tasks
 from fedethics.errors import RunError
-from fedethics.flower.inprocess import wire_copy
 from fedethics.release.run_log import follow, read_events
 from tests.coordinator.conftest import SITES, charged, opened
+from tests.inprocess import wire_copy
 from tests.loopback import LoopbackGrid
 
 

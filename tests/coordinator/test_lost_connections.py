@@ -9,9 +9,9 @@ from flwr.app import Message
 
 from fedethics import tasks
 from fedethics.errors import RunError
-from fedethics.flower.inprocess import COORDINATOR_NODE, enter_task, wire_copy
 from fedethics.release.run_log import read_events
 from tests.coordinator.conftest import SITES, charged, opened
+from tests.inprocess import COORDINATOR_NODE, enter_task, wire_copy
 from tests.loopback import _UNAVAILABLE, LoopbackGrid
 
 

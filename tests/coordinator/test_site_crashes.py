@@ -26,7 +26,7 @@ class Mortal(TappedGrid):
     def _deliver(self, message):
         from flwr.app import Message
 
-        from fedethics.flower.inprocess import COORDINATOR_NODE, enter_task, wire_copy
+        from tests.inprocess import COORDINATOR_NODE, enter_task, wire_copy
 
         self.now = (
             self._site_of[message.metadata.dst_node_id],

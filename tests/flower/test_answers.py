@@ -27,9 +27,9 @@ from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectSto
 from flwr.supernode.nodestate import InMemoryNodeState, nodestate_factory
 from flwr.supernode.servicer.runtime import runtime_handlers as handlers
 
-from fedethics.flower import answers
-from fedethics.flower.answers import AnsweringNodeState
-from fedethics.flower.inprocess import enter_task, wire_copy
+from fedethics.flower.patches import answers
+from fedethics.flower.patches.answers import AnsweringNodeState
+from tests.inprocess import enter_task, wire_copy
 
 RUN = 5
 

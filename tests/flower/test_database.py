@@ -12,7 +12,7 @@ from flwr.supercore.sql_mixin import SqlMixin
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from fedethics.flower.database import take_turns
+from fedethics.flower.patches import database as patch
 
 THREADS = 8
 
@@ -65,12 +65,12 @@ def test_without_turns_a_crowd_finds_the_database_locked(database):
 
 
 def test_with_turns_everyone_writes(database):
-    take_turns()
+    patch.install()
     assert _write_slowly(database) == list(range(THREADS))
 
 
 def test_a_turn_that_fails_is_given_back_and_nothing_of_it_is_kept(database):
-    take_turns()
+    patch.install()
     with pytest.raises(OperationalError, match="no such table"):
         _write_and_fail(database)
     assert _write_slowly(database) == list(range(THREADS))

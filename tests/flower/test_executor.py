@@ -12,11 +12,11 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 
 from fedethics.flower import executor as module
 from fedethics.flower.executor import Executor
-from fedethics.flower.inprocess import enter_task, wire_copy
 from fedethics.flower.runtime_api import Job
 from fedethics.flower.wire import parse_reply
 from fedethics.protocol import PROTOCOL
 from fedethics.site.log import SiteLog
+from tests.inprocess import enter_task, wire_copy
 
 
 def _job(run_id: int = 5, *, site_home: str = "/etc") -> Job:

@@ -20,11 +20,10 @@ from flwr.supercore.inflatable.inflatable_utils import pull_objects
 from flwr.superlink.grid import http_grid
 from flwr.superlink.grid.http_grid import HttpGrid
 
-from fedethics.flower import replies as replies_module
-from fedethics.flower.inprocess import empty_run, enter_task, wire_copy
-from fedethics.flower.replies import contain_bad_replies
+from fedethics.flower.patches import replies as replies_module
 from fedethics.flower.wire import parse_reply, reply_message, request_message
 from fedethics.protocol import Action, Reply, Request
+from tests.inprocess import empty_run, enter_task, wire_copy
 
 
 class SuperLink:
@@ -123,7 +122,7 @@ def test_one_bad_reply_is_that_sites_loss_and_the_others_arrive(link, part, cont
     _spoil(link, replies[1], part, content)
     with pytest.raises(Exception):  # noqa: B017  whatever it is: Flower's grid as it comes
         _pull(_grid())
-    contain_bad_replies()
+    replies_module.install()
     link.messages, link.confirmed = replies, 0
     found = _pull(_grid())
     assert parse_reply(found["question-0"]).payloads == {"acknowledgement": b"\x00"}
@@ -147,7 +146,7 @@ def _late(link: SuperLink, *, parts: type = ConfigRecord) -> list[Message]:
 @pytest.mark.timeout(120)
 def test_a_reply_with_parts_on_the_way_keeps_no_other_waiting_and_comes_when_it_is_whole(link):
     _late(link)
-    contain_bad_replies()
+    replies_module.install()
     grid = _grid()
     assert set(_pull(grid)) == {"question-0", "question-2"}  # Flower's own would wait for hours
     assert _pull(grid, [1]) == {}
@@ -168,7 +167,7 @@ def _until_come(grid: HttpGrid, numbers: list[int]) -> dict[str, Message]:
 
 def test_a_reply_that_the_superlink_gives_up_is_unavailable(link):
     _late(link)
-    contain_bad_replies()
+    replies_module.install()
     grid = _grid()
     _pull(grid)
     for object_id in link.on_the_way:
@@ -180,7 +179,7 @@ def test_a_reply_that_the_superlink_gives_up_is_unavailable(link):
 
 def test_a_reply_that_came_whole_while_others_were_asked_for_is_not_lost(link):
     _late(link)
-    contain_bad_replies()
+    replies_module.install()
     grid = _grid()
     _pull(grid)
     link.on_the_way.clear()
@@ -191,7 +190,7 @@ def test_a_reply_that_came_whole_while_others_were_asked_for_is_not_lost(link):
 
 def test_replies_that_nobody_waits_for_any_more_do_not_pile_up(link):
     _late(link)
-    contain_bad_replies()
+    replies_module.install()
     grid = _grid()
     _pull(grid)
     assert _pull(grid, [7]) == {}

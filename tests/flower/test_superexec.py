@@ -9,7 +9,7 @@ import pytest
 from flwr.supercore.constant import ExecutorType, TaskType
 from flwr.supercore.superexec.executor import ExecutionSpec, factory, get_executor
 
-from fedethics.flower import superexec
+from fedethics.flower.patches import launcher
 
 TOKEN = "0123456789abcdef" * 4
 
@@ -32,7 +32,7 @@ def _spec(**changed: object) -> ExecutionSpec:
 @pytest.mark.parametrize("insecure", [False, True])
 @pytest.mark.parametrize("quiet", [False, True])
 def test_no_token_stands_on_the_command_line(insecure, quiet):
-    command = superexec.command_of(_spec(insecure=insecure, suppress_output=quiet))
+    command = launcher.command_of(_spec(insecure=insecure, suppress_output=quiet))
     assert not any(TOKEN in word for word in command)
     assert command[:4] == [sys.executable, "-P", "-m", "fedethics.flower.serverapp"]
 
@@ -48,8 +48,8 @@ def test_the_token_comes_on_standard_input_alone(monkeypatch, tmp_path):
         return started[-1]
 
     real = subprocess.Popen
-    monkeypatch.setattr(superexec.subprocess, "Popen", opened)
-    superexec.QuietExecutor().launch(_spec())
+    monkeypatch.setattr(launcher.subprocess, "Popen", opened)
+    launcher.QuietExecutor().launch(_spec())
     started[0].wait(timeout=60)
     words, told = eval(seen.read_text())
     assert told == f"{TOKEN}\n"
@@ -59,9 +59,9 @@ def test_the_token_comes_on_standard_input_alone(monkeypatch, tmp_path):
 
 def test_flowers_launcher_takes_our_way_and_serverapps_only(monkeypatch):
     monkeypatch.setattr(factory, "SubprocessExecutor", factory.SubprocessExecutor)
-    superexec.install()
+    launcher.install()
     executor = get_executor(ExecutorType.SUBPROCESS)
-    assert isinstance(executor, superexec.QuietExecutor)
+    assert isinstance(executor, launcher.QuietExecutor)
     assert executor.get_eligible_capacity(set(TaskType))[0] == {TaskType.SERVER_APP}
 
 

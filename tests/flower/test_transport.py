@@ -22,8 +22,10 @@ from fedethics.deployment.certificates import make_certificates
 from fedethics.errors import RunError
 from fedethics.flower import transport
 from fedethics.flower.control_api import Control
+from fedethics.flower.patches import clients
+from fedethics.flower.patches.clients import RuntimeHttpClient
 from fedethics.flower.runtime_api import FAILURES, SuperNodeQueue, SuperNodeTask
-from fedethics.flower.transport import BoundedTransport, RuntimeHttpClient
+from fedethics.flower.transport import BoundedTransport
 
 NAMES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy", "ftp_proxy", "no_proxy")
 SPELLINGS = (*NAMES, *(name.upper() for name in NAMES))
@@ -273,7 +275,7 @@ def test_flowers_own_connections_are_bounded_once_this_is_installed(monkeypatch)
     monkeypatch.setattr(ProtobufClient, "__init__", ProtobufClient.__init__)
     for name in SPELLINGS:
         monkeypatch.delenv(name, raising=False)
-    transport.install(proxied=True)
+    clients.install(proxied=True)
     client = FleetHttpClient.from_server_address(
         "federation.invalid:443", insecure=False, root_certificates=None, interceptors=[]
     )

@@ -9,7 +9,6 @@ from flwr.app.message.arraychunk import ArrayChunk
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 
 from fedethics.errors import PolicyRefusal, SecaggReject
-from fedethics.flower.inprocess import enter_task, wire_copy
 from fedethics.flower.wire import (
     WHOLE_BYTES,
     parse_reply,
@@ -18,6 +17,7 @@ from fedethics.flower.wire import (
     request_message,
 )
 from fedethics.protocol import PROTOCOL, Action, Refusal, Reply, Request, refuse
+from tests.inprocess import enter_task, wire_copy
 
 
 @pytest.fixture(autouse=True)

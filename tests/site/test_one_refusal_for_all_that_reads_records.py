@@ -22,7 +22,6 @@ from fedethics import errors, tasks
 from fedethics.charter import document
 from fedethics.errors import FedethicsError, PolicyRefusal, RecordsRefusal
 from fedethics.flower.door import answer
-from fedethics.flower.inprocess import enter_task, wire_copy
 from fedethics.flower.wire import parse_reply, request_message
 from fedethics.identity import Identity
 from fedethics.policy.granted import DataFacts
@@ -34,6 +33,7 @@ from fedethics.site.records import reading_records
 from tests.cli.conftest import fedethics  # noqa: F401  fixture
 from tests.coordinator.conftest import learned, memory, quick, staged  # noqa: F401  fixtures
 from tests.e2e.conftest import heart_data  # noqa: F401  fixture
+from tests.inprocess import enter_task, wire_copy
 from tests.policy.test_permit import Site
 
 # Each says something that no record enters: of the charter, the policy, the ledger's own state,

@@ -1,4 +1,4 @@
-"""What ends a SuperNode's connection, and what must not; and what of flwr 1.41 this rests on."""
+"""What ends a SuperNode's connection, and what must not; and what of flwr this rests on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import httpx
 import pytest
 from flwr.supernode import fleet_http_connection
 
-from fedethics.flower import endurance
+from fedethics.flower.patches import retries
 
 REQUEST = httpx.Request("POST", "https://127.0.0.1:9/v1/fleet/pull-messages")
 
@@ -30,7 +30,7 @@ def _status(code: int) -> httpx.HTTPStatusError:
     ],
 )
 def test_a_line_or_server_in_trouble_is_asked_again(error):
-    assert not endurance.enduring_retries().should_giveup(error)
+    assert not retries.patient_retries().should_giveup(error)
 
 
 @pytest.mark.parametrize(
@@ -42,12 +42,12 @@ def test_a_line_or_server_in_trouble_is_asked_again(error):
     ],
 )
 def test_a_refusal_is_final(error):
-    assert endurance.enduring_retries().should_giveup(error)
+    assert retries.patient_retries().should_giveup(error)
 
 
 def test_flower_by_itself_gives_up_on_a_handshake_that_timed_out():
-    # When this fails, Flower has mended it and `endurance` has less to do.
-    flowers = endurance.make_simple_http_retry_invoker().should_giveup
+    # When this fails, Flower has mended it and `retries` has less to do.
+    flowers = retries.make_simple_http_retry_invoker().should_giveup
     assert flowers(httpx.ConnectTimeout("_ssl.c:989: The handshake operation timed out"))
     assert flowers(_status(500))
 
@@ -60,7 +60,7 @@ def test_a_heartbeat_outlives_a_server_in_trouble_and_a_refusal_ends_the_process
         def fails() -> bool:
             raise error
 
-        return endurance.EnduringHeartbeat(fails).heartbeat_fn()
+        return retries.PatientHeartbeat(fails).heartbeat_fn()
 
     assert not beat(_status(500))
     assert not killed
@@ -85,7 +85,7 @@ def test_a_refused_node_says_with_which_status_so_that_its_operator_learns_why(m
     def refused() -> bool:
         raise _status(401)
 
-    endurance.EnduringHeartbeat(refused).heartbeat_fn()
+    retries.PatientHeartbeat(refused).heartbeat_fn()
     ended = why_it_ended(capfd.readouterr().err)
     assert ended.kind is Refused.MAYBE
     assert "clocks are more than 5 minutes apart" in ended.sentence

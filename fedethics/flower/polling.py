@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 
-class Pace:
+class Polling:
     """Pauses that grow with the quiet since the last `busy()`."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""One thread at a time at the SuperLink's database. Private parts of flwr 1.41.
+"""One thread at a time at the SuperLink's database.
 
 Flower answers up to forty requests at once, each in a thread with its own connection to one SQLite
 file, where only one may write; the others poll for their turn for 5 s and then fail with "database
@@ -17,7 +17,7 @@ from flwr.supercore.sql_mixin import SqlMixin
 from sqlalchemy.orm import Session
 
 
-def take_turns() -> None:
+def install() -> None:
     """Let this process's threads wait for each other before they open a transaction."""
     crowded, turn = SqlMixin.session, threading.RLock()
 

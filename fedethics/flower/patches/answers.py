@@ -4,7 +4,7 @@ Flower's SuperNode handles one message at a time and waits for its answer withou
 only on a message that an executor had already fetched when it died; one that it died just before
 fetching, one that it could not read, and an answer of which it had sent only a part would each hold
 the site until its operator starts it anew. Here the task says when to stop waiting: once no task is
-open, no answer will come. Private parts of flwr 1.41.
+open, no answer will come.
 """
 
 from __future__ import annotations

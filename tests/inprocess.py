@@ -1,4 +1,4 @@
-"""What running Flower apps inside one process needs of flwr's private modules (1.41).
+"""What running Flower apps inside one process needs of flwr's private modules; for tests.
 
 Kept apart so that one contract test fails loudly when flwr moves them.
 """

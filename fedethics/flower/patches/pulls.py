@@ -1,8 +1,8 @@
 """How soon Flower asks again for a part of a message that is still on its way.
 
 Flower announces a message before its parts have arrived, and waits 1 s, then 2 s and so on up to
-10 s between questions for a part. Whoever asks for messages often, as `Pace` does, meets this at
-every leg; with short first pauses it costs little. Private parts of flwr 1.41.
+10 s between questions for a part. Whoever asks for messages often, as `Polling` does, meets this at
+every leg; with short first pauses it costs little.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ LONGEST_PAUSE_S = 1.0
 PULLING = ("pull_objects", "pull_and_inflate_object_from_tree")
 
 
-def quicken_pulls() -> None:
+def install() -> None:
     """Let this process ask again after 0.05 s, doubling up to 1 s."""
     for name in PULLING:
         defaults = getattr(inflatable_utils, name).__kwdefaults__

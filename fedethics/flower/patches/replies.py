@@ -6,7 +6,7 @@ take with it the replies of other sites in the same loop. And a reply counts as 
 announced: the loop stands still until its parts are there, for minutes if the sender likes, while
 the deadline of everyone else passes. Here each reply is tried once, what fails counts as
 unavailable, which is Flower's own word for a reply that never became whole, and one that has parts
-missing is waited for aside. Private parts of flwr 1.41.
+missing is waited for aside.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _NotWhole(Exception):
     """A part of a reply is still on its way."""
 
 
-def contain_bad_replies() -> None:
+def install() -> None:
     """Let this process's grid survive any reply, and wait for none that others wait behind."""
     http_grid.pull_objects = _pull_checked  # type: ignore[attr-defined,assignment]
     HttpGrid.pull_messages = _pull_messages  # type: ignore[method-assign,assignment]

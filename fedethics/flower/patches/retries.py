@@ -1,4 +1,4 @@
-"""What keeps a SuperNode going while its SuperLink cannot be reached. Private parts of flwr 1.41.
+"""What keeps a SuperNode going while its SuperLink cannot be reached.
 
 Left to itself, Flower's SuperNode gives up for good on whatever has "ssl" in its words, also a
 handshake that only timed out because the line was silent for 30 s, and on a status such as 500 of a
@@ -25,12 +25,12 @@ _SERVER_TROUBLE = 500
 
 
 def install() -> None:
-    """Let this process's connection to the SuperLink endure."""
-    fleet_http_connection.make_simple_http_retry_invoker = enduring_retries  # type: ignore[attr-defined]
-    fleet_http_connection.HeartbeatSender = EnduringHeartbeat  # type: ignore[attr-defined]
+    """Let this process's connection to the SuperLink outlast trouble."""
+    fleet_http_connection.make_simple_http_retry_invoker = patient_retries  # type: ignore[attr-defined]
+    fleet_http_connection.HeartbeatSender = PatientHeartbeat  # type: ignore[attr-defined]
 
 
-def enduring_retries() -> RetryInvoker:
+def patient_retries() -> RetryInvoker:
     """Return Flower's retries, with trouble on the way or at the server never final."""
     retries = make_simple_http_retry_invoker()
     flowers = retries.should_giveup
@@ -46,7 +46,7 @@ def enduring_retries() -> RetryInvoker:
     return retries
 
 
-class EnduringHeartbeat(HeartbeatSender):
+class PatientHeartbeat(HeartbeatSender):
     """Flower's heartbeat, which a server in trouble does not end; a refusal ends the process."""
 
     def __init__(self, heartbeat_fn: Callable[[], bool]) -> None:

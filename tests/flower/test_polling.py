@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedethics.flower.pace import Pace
+from fedethics.flower.polling import Polling
 
 
 class _Clock:
@@ -18,24 +18,24 @@ class _Clock:
 @given(st.floats(min_value=0, max_value=1e6))
 def test_a_pause_is_a_fifth_of_the_quiet_within_its_bounds(quiet):
     clock = _Clock()
-    pace = Pace(fastest_s=0.1, slowest_s=3.0, clock=clock)
+    polling = Polling(fastest_s=0.1, slowest_s=3.0, clock=clock)
     clock.now += quiet
-    assert pace.pause_s() == min(3.0, max(0.1, 0.2 * (clock.now - 100.0)))
+    assert polling.pause_s() == min(3.0, max(0.1, 0.2 * (clock.now - 100.0)))
 
 
 def test_work_makes_the_next_pause_short_again():
     clock = _Clock()
-    pace = Pace(fastest_s=0.1, slowest_s=3.0, clock=clock)
+    polling = Polling(fastest_s=0.1, slowest_s=3.0, clock=clock)
     clock.now += 1000
-    assert pace.pause_s() == 3.0
-    pace.busy()
-    assert pace.pause_s() == 0.1
+    assert polling.pause_s() == 3.0
+    polling.busy()
+    assert polling.pause_s() == 0.1
 
 
 def test_waiting_adds_at_most_a_fifth_and_a_fastest_pause_to_what_it_waits_for():
     for takes_s in (0.3, 2.0, 10.0, 14.0):
         clock = _Clock()
-        pace = Pace(fastest_s=0.1, slowest_s=3.0, clock=clock)
+        polling = Polling(fastest_s=0.1, slowest_s=3.0, clock=clock)
         while clock.now < 100.0 + takes_s:
-            clock.now += pace.pause_s()
+            clock.now += polling.pause_s()
         assert clock.now - 100.0 <= takes_s * 1.2 + 0.1
