@@ -205,10 +205,10 @@ class Objective:
 
     def problems(self) -> list[str]:
         """Refuse what could never be judged: a bar outside the metric's range, and the like."""
-        from fedethics.fairness import objective  # here: as above
+        from fedethics.fairness.objective import Objective as Judged  # here: as above
 
         try:
-            objective.Objective(
+            Judged(
                 metric=self.metric,
                 feature=self.feature or None,
                 bar=self.bar,
