@@ -1,15 +1,19 @@
 """The network: an encoder or decoder with LoRA on some layers, run on padded batches.
 
+The frozen layers below the first trained one can be split off (`cut_prefix`); the trained ones can
+be computed again in the backward pass (`checkpoint_layers`).
+
 Guarantee: all initial values follow from the charter's seed, on every machine, bit for bit; torch's
-global generator is left as it was. In a batch of a proven shape (batch_shapes.py) a record's output
+global generator is left as it was. In a batch of a proven shape (activations.py) a record's output
 depends on that record alone, bit for bit; in any other batch it does so but for the last bits.
 Source: LoRA, arXiv 2106.09685; freezing A under DP, arXiv 2403.12313 (FFA-LoRA).
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
@@ -17,16 +21,111 @@ import numpy as np
 import torch
 from peft import LoraConfig, TaskType, get_peft_model
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from fedethics.charter.training_terms import AdapterTerms
 from fedethics.errors import ModelError, TrainingError
 from fedethics.training.activations import Padded
-from fedethics.training.checkpointing import checkpoint_layers
-from fedethics.training.cut import DECODERS, ENCODERS, cut_prefix, keep_first_token_only
 from fedethics.training.guards import refuse_unsupported
 from fedethics.training.loading import Loaded, positions
 from fedethics.training.model_files import Quiet
 from fedethics.training.quantisation import quantise_base
+
+# Model types whose forward pass is "embed, layers, final norm" with rotary positions.
+DECODERS = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+ENCODERS = frozenset({"bert"})
+
+
+def cut_prefix(body: Any, first_layer: int) -> nn.Module | None:  # noqa: ANN401
+    """Take embeddings and the layers below `first_layer` out of `body`, the model without heads.
+
+    Returns:
+        What was taken out, token ids in and hidden states out; None, and `body` as it was, where
+        the shape is not known.
+    """
+    if body.config.model_type in ENCODERS:
+        return _cut_bert(body, first_layer)
+    if body.config.model_type in DECODERS:
+        return _cut_decoder(body, first_layer)
+    return None
+
+
+def keep_first_token_only(body: Any) -> None:  # noqa: ANN401
+    """Spare BERT's last layer what nobody reads: the pooler reads the first token's state only."""
+
+    def first_token(_module: nn.Module, _inputs: object, output: tuple[Tensor, Any]) -> Any:  # noqa: ANN401
+        return (output[0][:, :1], *output[1:])
+
+    body.encoder.layer[-1].attention.register_forward_hook(first_token)
+
+
+def _cut_bert(body: Any, first_layer: int) -> nn.Module:  # noqa: ANN401
+    prefix = _empty(body, first_layer, add_pooling_layer=False)
+    prefix.embeddings = body.embeddings
+    prefix.encoder.layer = nn.ModuleList(list(body.encoder.layer[:first_layer]))
+    body.embeddings = _PassEmbeddings()
+    return _passing(prefix, body.encoder.layer, first_layer)
+
+
+def _cut_decoder(body: Any, first_layer: int) -> nn.Module:  # noqa: ANN401
+    prefix = _empty(body, first_layer)
+    prefix.embed_tokens, prefix.rotary_emb = body.embed_tokens, body.rotary_emb
+    prefix.layers = nn.ModuleList(list(body.layers[:first_layer]))
+    prefix.norm = nn.Identity()  # the final norm comes after the upper layers
+    return _passing(prefix, body.layers, first_layer)
+
+
+def _empty(body: Any, layers: int, **kind: bool) -> Any:  # noqa: ANN401
+    config = copy.deepcopy(body.config)
+    config.num_hidden_layers = layers
+    with torch.device("meta"):
+        return type(body)(config, **kind)
+
+
+def _passing(prefix: nn.Module, layers: nn.ModuleList, count: int) -> nn.Module:
+    for index in range(count):
+        layers[index] = _PassLayer()
+    return prefix.requires_grad_(False).eval()
+
+
+class _PassEmbeddings(nn.Module):
+    """Stands where the embeddings were: the hidden states given are what they and below made."""
+
+    def forward(self, inputs_embeds: Tensor, **_: object) -> Tensor:
+        return inputs_embeds
+
+
+class _PassLayer(nn.Module):
+    """Stands where a frozen layer was."""
+
+    def forward(self, hidden: Tensor, *_: object, **__: object) -> Tensor:
+        return hidden
+
+
+def checkpoint_layers(layers: Iterable[nn.Module], *, active: Callable[[], bool]) -> None:
+    """Let each layer keep its input alone while `active()`; output and gradients stay the same."""
+    for layer in layers:
+        _wrap(layer, active)
+
+
+def _wrap(layer: nn.Module, active: Callable[[], bool]) -> None:
+    vars(layer)["forward"] = _Checkpointed(layer.forward, active)
+
+
+class _Checkpointed:
+    """A layer's forward pass; an object and no closure, so that a copied model calls its own."""
+
+    def __init__(self, plain: Callable[..., Any], active: Callable[[], bool]) -> None:
+        self._plain, self._active = plain, active
+
+    def __call__(self, *given: Any, **named: Any) -> Any:  # noqa: ANN401  a layer's own
+        if not (self._active() and torch.is_grad_enabled()):
+            return self._plain(*given, **named)
+        # No layer draws random numbers here (eval mode), so there is no generator to restore.
+        return checkpoint(
+            self._plain, *given, use_reentrant=False, preserve_rng_state=False, **named
+        )
+
 
 # How configurations of mixtures of experts name their number.
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")

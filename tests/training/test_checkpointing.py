@@ -7,7 +7,7 @@ from torch.utils import checkpoint
 
 from fedethics.errors import TrainingError
 from fedethics.policy.model import Compute
-from fedethics.training import checkpointing
+from fedethics.training import network
 from fedethics.training.engines import ENGINES
 from fedethics.training.learner import Learner
 from fedethics.training.self_test import self_test
@@ -40,9 +40,9 @@ def test_gradients_equal_a_loop_without_checkpointing_and_layers_run_twice(
 ):
     calls = []
     learner.activations(texts)  # batch shapes are proven before anything is counted
-    honest = checkpointing.checkpoint
+    honest = network.checkpoint
     monkeypatch.setattr(
-        checkpointing, "checkpoint",
+        network, "checkpoint",
         lambda plain, *a, **k: honest(lambda *b, **n: calls.append(1) or plain(*b, **n), *a, **k),
     )  # fmt: skip
     vector = moved(learner)
@@ -71,7 +71,7 @@ def test_the_reentrant_form_ends_in_an_error_and_no_gradient(
         given[0].requires_grad_(True)  # or it would have nothing to do
         return checkpoint.checkpoint(bound, *given, use_reentrant=True)
 
-    monkeypatch.setattr(checkpointing, "checkpoint", reentrant)
+    monkeypatch.setattr(network, "checkpoint", reentrant)
     with pytest.raises(
         (RuntimeError, TrainingError), match=r"not compatible|no trained layer|no gradient for each"
     ):
