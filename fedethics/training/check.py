@@ -36,7 +36,7 @@ from fedethics.training.guards import (
     told_update,
 )
 from fedethics.training.learner import Learner
-from fedethics.training.model_files import one_line
+from fedethics.training.loading import one_line
 from fedethics.training.per_sample import Gradients, Sampled
 from fedethics.training.self_test import self_test
 

@@ -27,9 +27,7 @@ from fedethics.charter.training_terms import AdapterTerms
 from fedethics.errors import ModelError, TrainingError
 from fedethics.training.activations import Padded
 from fedethics.training.guards import refuse_unsupported
-from fedethics.training.loading import Loaded, positions
-from fedethics.training.model_files import Quiet
-from fedethics.training.quantisation import quantise_base
+from fedethics.training.loading import Loaded, Quiet, positions, quantise_base
 
 # Model types whose forward pass is "embed, layers, final norm" with rotary positions.
 DECODERS = frozenset({"llama", "mistral", "qwen2", "qwen3"})

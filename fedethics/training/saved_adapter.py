@@ -14,7 +14,7 @@ from safetensors.numpy import load
 from fedethics.errors import ModelError
 from fedethics.ownership import cannot_read
 from fedethics.training.hashes import saved_name
-from fedethics.training.model_files import one_line
+from fedethics.training.loading import one_line
 
 if TYPE_CHECKING:
     from fedethics.training.learner import Learner

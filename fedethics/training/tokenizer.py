@@ -18,8 +18,8 @@ from transformers import AutoTokenizer
 
 from fedethics import canonical
 from fedethics.errors import ModelError
+from fedethics.training.loading import Quiet, one_line, read_json, source
 from fedethics.training.locate import BaseModel
-from fedethics.training.model_files import Quiet, one_line, read_json, source
 
 _FILE = "tokenizer.json"
 _BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
