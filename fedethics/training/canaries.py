@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from fedethics.data.records import Targets
 from fedethics.privacy.noise import NoiseSource
-from fedethics.training.activations import Activations, Batch
-from fedethics.training.batch_shapes import ALONE
+from fedethics.training.activations import ALONE, Activations, Batch
 from fedethics.training.clipping import Site
 from fedethics.training.dp_sgd import private_mean, sampled_sum, with_moved_norm
 from fedethics.training.factors import trained_coordinates

@@ -28,15 +28,21 @@ from fedethics.errors import ModelError
 from fedethics.learning_tasks import find_task
 from fedethics.policy.model import Compute
 from fedethics.training import workers
-from fedethics.training.activations import Activations, Batch
-from fedethics.training.batch_shapes import ALONE, Shape, rows_at_once, shape_for
+from fedethics.training.activations import (
+    ALONE,
+    Activations,
+    Batch,
+    Shape,
+    rows_at_once,
+    shape_for,
+    states_on_disk,
+)
 from fedethics.training.hashes import basis_hash, prefix_hash
 from fedethics.training.loading import config_digest, load_base
 from fedethics.training.locate import locate_model
 from fedethics.training.network import Network
 from fedethics.training.records_apart import is_apart
 from fedethics.training.saved_adapter import configuration
-from fedethics.training.state_file import states_on_disk
 from fedethics.training.tokenizer import load_tokenizer, tokenizer_digest
 
 _Result = TypeVar("_Result")

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedethics.data.records import Targets
-from fedethics.training.activations import Batch
-from fedethics.training.batch_shapes import Shape
+from fedethics.training.activations import Batch, Shape
 from fedethics.training.engines import ENGINES, engine_for
 from fedethics.training.workers import one_thread
 

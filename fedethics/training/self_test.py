@@ -20,8 +20,7 @@ from torch import Tensor
 from fedethics.data.records import Targets
 from fedethics.errors import TrainingError
 from fedethics.privacy.noise import NoiseSource
-from fedethics.training.activations import Activations
-from fedethics.training.batch_shapes import ALONE
+from fedethics.training.activations import ALONE, Activations
 from fedethics.training.clipping import clipped_sum, integer_sum
 from fedethics.training.dp_sgd import private_mean, site_of, train_round
 from fedethics.training.engines import ENGINES, gradients_of

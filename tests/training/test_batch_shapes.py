@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedethics.policy.model import Compute
-from fedethics.training.activations import Activations, Padded
-from fedethics.training.batch_shapes import ALONE, rows_at_once, shape_for
+from fedethics.training.activations import ALONE, Activations, Padded, rows_at_once, shape_for
 from fedethics.training.learner import Learner
 
 

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from fedethics.policy.model import Compute
 from fedethics.training import records_apart
-from fedethics.training.activations import Activations
-from fedethics.training.batch_shapes import ALONE, shape_for
+from fedethics.training.activations import ALONE, Activations, shape_for
 from fedethics.training.clipping import clipped_sum, integer_sum
 from fedethics.training.dp_sgd import site_of
 from fedethics.training.engines import gradients_of

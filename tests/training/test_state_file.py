@@ -16,9 +16,9 @@ import torch
 
 from fedethics.errors import TrainingError
 from fedethics.policy.model import Compute
+from fedethics.training.activations import states_on_disk
 from fedethics.training.dp_sgd import train_round
 from fedethics.training.learner import Learner
-from fedethics.training.state_file import states_on_disk
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_a_process_that_is_killed_leaves_nothing(tmp_path):
     script = textwrap.dedent(f"""
         import time
         from pathlib import Path
-        from fedethics.training.state_file import states_on_disk
+        from fedethics.training.activations import states_on_disk
         (one,) = states_on_disk([1000], 64, Path({str(tmp_path)!r}))
         one.fill_(1.0)
         print("written", flush=True)
