@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from fedethics.data.records import Targets
 from fedethics.training.activations import Activations, Batch
-from fedethics.training.opacus_hooks import OpacusGradients
-from fedethics.training.per_sample import PerSampleGradients, Sampled
+from fedethics.training.per_sample import OpacusGradients, PerSampleGradients, Sampled
 from fedethics.training.tapped import TappedGradients
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from fedethics.privacy.plan import make_plan
 from fedethics.training.clipping import clipped_sum, grid_steps, integer_sum
 from fedethics.training.distributed import gradient_share
 from fedethics.training.dp_sgd import private_mean, site_of, train_round
-from fedethics.training.opacus_hooks import OpacusGradients
+from fedethics.training.per_sample import OpacusGradients
 from fedethics.training.self_test import self_test
 from fedethics.training.server_step import gradient_step, server_step
 

@@ -18,7 +18,7 @@ from fedethics.training.activations import Activations, Batch
 from fedethics.training.clipping import clipped_sum
 from fedethics.training.dp_sgd import poisson_sample, site_of, train_round
 from fedethics.training.gaussian import gaussian
-from fedethics.training.opacus_hooks import OpacusGradients
+from fedethics.training.per_sample import OpacusGradients
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from fedethics.errors import TrainingError
 from fedethics.training.clipping import clipped_sum, integer_sum
 from fedethics.training.dp_sgd import poisson_sample, site_of, train_round
-from fedethics.training.opacus_hooks import OpacusGradients
-from fedethics.training.per_sample import PerSampleGradients
+from fedethics.training.per_sample import OpacusGradients, PerSampleGradients
 
 # Twelve records of five persons, out of order.
 PERSONS = np.array([0, 1, 2, 0, 0, 3, 1, 4, 4, 2, 0, 3])

@@ -9,7 +9,7 @@ from torch import nn
 
 from fedethics.errors import TrainingError
 from fedethics.policy.model import Compute
-from fedethics.training import clipping, dp_sgd, opacus_hooks, optimizers
+from fedethics.training import clipping, dp_sgd, optimizers, per_sample
 from fedethics.training.engines import ENGINES
 from fedethics.training.learner import Learner
 from fedethics.training.self_test import self_test
@@ -88,16 +88,16 @@ def test_engines_that_disagree_in_the_sites_own_precision_are_refused(
     tiny_charter, tiny_folder, texts, labels, terms, monkeypatch
 ):
     learner = Learner(tiny_charter(), model_dir=tiny_folder, compute=Compute(dtype="bfloat16"))
-    honest = opacus_hooks._in_float32
+    honest = per_sample._in_float32
 
     def as_the_hooks_do_by_themselves(layer, activations, backprops):
         return compute_linear_grad_sample(layer, activations, backprops)
 
     self_test(learner, learner.activations(texts), labels, terms())
-    table = {**opacus_hooks._Hooks.GRAD_SAMPLERS}
+    table = {**per_sample._Hooks.GRAD_SAMPLERS}
     assert table[nn.Linear] is honest
     table[nn.Linear] = as_the_hooks_do_by_themselves
-    monkeypatch.setattr(opacus_hooks._Hooks, "GRAD_SAMPLERS", table)
+    monkeypatch.setattr(per_sample._Hooks, "GRAD_SAMPLERS", table)
     with pytest.raises(TrainingError, match="this package's own differ by"):
         self_test(learner, learner.activations(texts), labels, terms())
 
@@ -124,7 +124,7 @@ def test_a_layer_without_per_record_gradients_is_refused_by_name(
 ):
     learner = Learner(tiny_charter(), model_dir=tiny_folder, compute=Compute(gradients=engine))
     name = next(iter(learner.parameters))
-    tap, keep = TappedGradients._add, opacus_hooks._Hooks.capture_backprops_hook
+    tap, keep = TappedGradients._add, per_sample._Hooks.capture_backprops_hook
 
     def forget(self, parameter, gradients):
         if parameter is not learner.parameters[name]:
@@ -135,7 +135,7 @@ def test_a_layer_without_per_record_gradients_is_refused_by_name(
             keep(self, module, *given, **named)
 
     monkeypatch.setattr(TappedGradients, "_add", forget)
-    monkeypatch.setattr(opacus_hooks._Hooks, "capture_backprops_hook", deaf)
+    monkeypatch.setattr(per_sample._Hooks, "capture_backprops_hook", deaf)
     with pytest.raises(TrainingError, match=f"parameter {name} has no gradient for each record"):
         dp_sgd.train_round(
             learner,
