@@ -13,8 +13,8 @@ from fedethics.charter.document import encode
 from fedethics.cli.main import app
 from fedethics.errors import EXIT_INTEGRITY
 from fedethics.training import check, check_bench, dp_sgd
+from fedethics.training.engines import TappedGradients
 from fedethics.training.learner import Learner
-from fedethics.training.tapped import TappedGradients
 from tests.training.tiny_models import charter_for, save_tiny
 
 

@@ -10,10 +10,9 @@ from torch import nn
 from fedethics.errors import TrainingError
 from fedethics.policy.model import Compute
 from fedethics.training import clipping, dp_sgd, optimizers, per_sample
-from fedethics.training.engines import ENGINES
+from fedethics.training.engines import ENGINES, TappedGradients
 from fedethics.training.learner import Learner
 from fedethics.training.self_test import self_test
-from fedethics.training.tapped import TappedGradients
 
 
 @pytest.fixture
