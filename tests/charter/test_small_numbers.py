@@ -18,8 +18,7 @@ from fedethics.charter.privacy_terms import LARGEST_NORM, SMALLEST_NORM
 from fedethics.errors import AccountingError, CharterError, TrainingError
 from fedethics.policy.model import Policy
 from fedethics.privacy.plan import make_plan
-from fedethics.training.adaptive_clipping import Adaptive
-from fedethics.training.local_terms import LocalTerms
+from fedethics.training.local_terms import Adaptive, LocalTerms
 from tests.privacy.charters import HEART, UNAUDITED, with_terms
 
 # In the units of a column or a metric; nothing is divided by them.

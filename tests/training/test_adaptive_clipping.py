@@ -13,9 +13,8 @@ from fedethics.errors import CharterError, TrainingError
 from fedethics.privacy.noise import NoiseSource
 from fedethics.privacy.plan import make_plan
 from fedethics.training import dp_sgd
-from fedethics.training.adaptive_clipping import Adaptive
 from fedethics.training.dp_sgd import train_round
-from fedethics.training.local_terms import LocalTerms
+from fedethics.training.local_terms import Adaptive, LocalTerms
 
 MEDIAN = Adaptive(quantile=0.5, rate=0.5, share=0.1)
 
