@@ -37,12 +37,11 @@ from fedethics.training.activations import (
     shape_for,
     states_on_disk,
 )
-from fedethics.training.hashes import basis_hash, prefix_hash
 from fedethics.training.loading import config_digest, load_base
 from fedethics.training.locate import locate_model
 from fedethics.training.network import Network
 from fedethics.training.records_apart import is_apart
-from fedethics.training.saved_adapter import configuration
+from fedethics.training.saved_adapter import basis_hash, configuration, prefix_hash
 from fedethics.training.tokenizer import load_tokenizer, tokenizer_digest
 
 _Result = TypeVar("_Result")
