@@ -20,10 +20,10 @@ from fedethics.charter.document import load
 from fedethics.errors import FedethicsError
 from fedethics.policy.model import Compute
 from fedethics.privacy.noise import NoiseSource
+from fedethics.training.check_bench import sample_records
 from fedethics.training.dp_sgd import train_round
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
-from fedethics.training.sample_records import sample_records
 from fedethics.training.self_test import self_test
 
 ROOT = Path(__file__).resolve().parent.parent

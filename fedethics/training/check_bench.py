@@ -1,4 +1,7 @@
-"""What `dp-check` works on: a learner, made-up records and the charter's own terms."""
+"""What `dp-check` works on: a learner, made-up records and the charter's own terms.
+
+Records made up from a charter's columns alone, to try the engine where no data may be.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedethics.charter.data_terms import Column, DataTerms
 from fedethics.charter.model import Charter
+from fedethics.data.cells import Value, wording
 from fedethics.data.records import Targets
 from fedethics.privacy.noise import NoiseSource
 from fedethics.privacy.plan import PrivacyPlan, make_plan
@@ -21,7 +26,38 @@ from fedethics.training.dp_sgd import RoundResult, train_round
 from fedethics.training.engines import gradients_of
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
-from fedethics.training.sample_records import sample_records
+
+_SEED = 20_240_601
+_WIDEST = 1000.0
+_WORDS = ("one", "patient", "applied", "with", "two", "years", "of", "work", "and", "some", "pain")
+
+
+def sample_records(
+    terms: DataTerms, count: int, *, classes: int = 2
+) -> tuple[tuple[str, ...], Targets]:
+    """Return `count` texts as a site's records would be worded, and targets in turn.
+
+    Nothing in them is real: numbers are uniform in their range, categories uniform, and in every
+    other record the last column is not recorded, so that lengths differ.
+    """
+    random = np.random.Generator(np.random.Philox(_SEED))
+    shown = [column for column in terms.columns if column.phrase]
+    texts = []
+    for row in range(count):
+        kept = shown[: max(1, len(shown) - row % 2)]
+        texts.append(", ".join(wording(_value(column, random), column) for column in kept))
+    return tuple(texts), np.arange(count, dtype=np.int16) % classes
+
+
+def _value(column: Column, random: np.random.Generator) -> Value:
+    if column.kind == "category":
+        raws = tuple(column.choices)
+        return raws[int(random.integers(len(raws)))]
+    if column.kind == "text":
+        return " ".join(random.choice(_WORDS, int(random.integers(1, 40))))[: column.max_chars]
+    low, high = max(column.minimum, -_WIDEST), min(column.maximum, _WIDEST)
+    return round(float(random.uniform(low, high)), 1)
+
 
 RECORDS = 12
 _DECLARED = 100

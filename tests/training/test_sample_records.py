@@ -6,7 +6,7 @@ import numpy as np
 
 from fedethics.charter.data_terms import Column
 from fedethics.charter.document import load
-from fedethics.training.sample_records import sample_records
+from fedethics.training.check_bench import sample_records
 
 
 def test_made_up_records_are_worded_by_the_charter_and_differ_in_length(root):
