@@ -6,9 +6,13 @@ import math
 from dataclasses import dataclass
 
 from fedethics.errors import FairnessError
-from fedethics.fairness.explained import NOTHING_EXPLAINED, Explained
+from fedethics.fairness.explained import (
+    INTERSECTION,
+    NOTHING_EXPLAINED,
+    Explained,
+    SensitiveFeature,
+)
 from fedethics.fairness.measured import TWO_CLASSES, Measured
-from fedethics.fairness.sensitive import INTERSECTION, SensitiveFeature
 
 __all__ = ["INTERSECTION", "MINIMUM_BINS", "Layout", "SensitiveFeature"]
 
