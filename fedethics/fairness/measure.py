@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from fedethics.fairness.estimate import Estimate, GroupEstimate, checked_confidence, estimated
 from fedethics.fairness.gaps import gap
 from fedethics.fairness.intervals import Bands, two_sided
+from fedethics.fairness.layout import Tables
 from fedethics.fairness.metrics import Metric, find_metric
 from fedethics.fairness.partition import Partition, by_feature, everyone
 from fedethics.fairness.rates import cut_values, group_bands
 from fedethics.fairness.suppression import MINIMUM_CELL, suppressed_groups, suppression_reason
-from fedethics.fairness.tables import Tables
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from fedethics.errors import FairnessError
 from fedethics.fairness.explained import SwapSums
-from fedethics.fairness.layout import INTERSECTION, Layout
+from fedethics.fairness.layout import INTERSECTION, Layout, Tables
 from fedethics.fairness.measured import TWO_CLASSES, Measured
-from fedethics.fairness.tables import Tables
 
 FloatArray: TypeAlias = NDArray[np.float64]
 BoolArray: TypeAlias = NDArray[np.bool_]

@@ -20,7 +20,7 @@ from fedethics import canonical
 from fedethics.charter import document
 from fedethics.charter.model import Charter, Member
 from fedethics.errors import CharterError, FairnessError, ReleaseError
-from fedethics.fairness.tables import Tables
+from fedethics.fairness.layout import Tables
 from fedethics.release import durable, evidence
 from fedethics.release.evidence import Evidence
 from fedethics.tasks import FAIRNESS, layout_of

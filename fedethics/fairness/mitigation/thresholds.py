@@ -18,9 +18,9 @@ import numpy as np
 from scipy.optimize import isotonic_regression, linprog
 
 from fedethics.errors import FairnessError
+from fedethics.fairness.layout import Tables
 from fedethics.fairness.partition import FloatArray, by_feature
 from fedethics.fairness.suppression import MINIMUM_CELL, suppressed_groups
-from fedethics.fairness.tables import Tables
 
 _LEAST_SHARE = 1e-6
 _Z = 1.96

@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from fedethics.fairness.gaps import Gap, gap
+from fedethics.fairness.layout import Tables
 from fedethics.fairness.metrics import find_metric
 from fedethics.fairness.partition import Partition, by_feature
-from fedethics.fairness.tables import Tables
 from fedethics.release.evidence import Steering
 from fedethics.release.folder import Folder
 from fedethics.release.plots import Line, over_rounds
