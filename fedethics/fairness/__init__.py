@@ -13,9 +13,9 @@ from fedethics.fairness.layout import Layout, SensitiveFeature, Tables
 from fedethics.fairness.measure import aggregate, by_group, overall
 from fedethics.fairness.metrics import Metric, find_metric, metric_names
 from fedethics.fairness.objective import Objective, Verdict
+from fedethics.fairness.partition import MINIMUM_CELL
 from fedethics.fairness.progress import ProgressMetrics, progress
 from fedethics.fairness.roc import RocCurve, roc
-from fedethics.fairness.suppression import MINIMUM_CELL
 from fedethics.fairness.tabulate import tabulate, tabulate_progress
 from fedethics.fairness.tabulate_explanation import tabulate_explanation
 

@@ -20,8 +20,14 @@ from fedethics.errors import FairnessError
 from fedethics.fairness.estimate import checked_confidence
 from fedethics.fairness.intervals import Bands, each_of, rate_bands
 from fedethics.fairness.layout import Tables
-from fedethics.fairness.partition import FloatArray, Partition, by_feature, everyone
-from fedethics.fairness.suppression import MINIMUM_CELL, suppressed_groups
+from fedethics.fairness.partition import (
+    MINIMUM_CELL,
+    FloatArray,
+    Partition,
+    by_feature,
+    everyone,
+    suppressed_groups,
+)
 
 MOST_COARSE_BINS = 10
 

@@ -20,8 +20,15 @@ from fedethics.fairness.explained import Explanation
 from fedethics.fairness.gaps import largest_difference
 from fedethics.fairness.intervals import Bands, two_sided
 from fedethics.fairness.layout import Tables
-from fedethics.fairness.partition import BoolArray, Partition, by_feature, everyone
-from fedethics.fairness.suppression import MINIMUM_CELL, suppressed_groups, suppression_reason
+from fedethics.fairness.partition import (
+    MINIMUM_CELL,
+    BoolArray,
+    Partition,
+    by_feature,
+    everyone,
+    suppressed_groups,
+    suppression_reason,
+)
 
 
 def importance(tables: Tables, *, confidence: float = 0.95) -> dict[str, Estimate]:

@@ -11,9 +11,8 @@ from fedethics.fairness.layout import Tables
 from fedethics.fairness.measure import compare, pooled
 from fedethics.fairness.metrics import Metric, find_metric
 from fedethics.fairness.objective import Objective, Outcome, Verdict
-from fedethics.fairness.partition import Partition, everyone
+from fedethics.fairness.partition import MINIMUM_CELL, Partition, everyone
 from fedethics.fairness.settle import Limits, what_would_settle
-from fedethics.fairness.suppression import MINIMUM_CELL
 from fedethics.fairness.vacuous import one_answer
 
 

@@ -10,9 +10,15 @@ from fedethics.fairness.gaps import gap
 from fedethics.fairness.intervals import Bands, two_sided
 from fedethics.fairness.layout import Tables
 from fedethics.fairness.metrics import Metric, find_metric
-from fedethics.fairness.partition import Partition, by_feature, everyone
+from fedethics.fairness.partition import (
+    MINIMUM_CELL,
+    Partition,
+    by_feature,
+    everyone,
+    suppressed_groups,
+    suppression_reason,
+)
 from fedethics.fairness.rates import cut_values, group_bands
-from fedethics.fairness.suppression import MINIMUM_CELL, suppressed_groups, suppression_reason
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

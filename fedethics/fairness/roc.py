@@ -15,8 +15,15 @@ from fedethics.fairness.estimate import Estimate, checked_confidence
 from fedethics.fairness.layout import Tables
 from fedethics.fairness.measure import pooled
 from fedethics.fairness.metrics import find_metric
-from fedethics.fairness.partition import FloatArray, Partition, by_feature, everyone
-from fedethics.fairness.suppression import MINIMUM_CELL, suppressed_groups, suppression_reason
+from fedethics.fairness.partition import (
+    MINIMUM_CELL,
+    FloatArray,
+    Partition,
+    by_feature,
+    everyone,
+    suppressed_groups,
+    suppression_reason,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -19,8 +19,7 @@ from fedethics.fairness import (
     roc,
     tabulate,
 )
-from fedethics.fairness.partition import Partition
-from fedethics.fairness.suppression import suppressed_groups
+from fedethics.fairness.partition import Partition, suppressed_groups
 
 
 def sized(sizes, *, variance=0.0):

@@ -13,7 +13,7 @@ import pytest
 from fedethics.data.groups import group_counts
 from fedethics.data.reading import read_records
 from fedethics.data.split import split
-from fedethics.fairness.suppression import MINIMUM_CELL, MINIMUM_SITES
+from fedethics.fairness.partition import MINIMUM_CELL, MINIMUM_SITES
 from fedethics.policy.model import load_policy
 from fedethics.simulation.scenario import data_folder, load
 from simulations.datasets.__main__ import DATASETS, ROOT

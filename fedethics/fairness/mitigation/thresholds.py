@@ -19,8 +19,7 @@ from scipy.optimize import isotonic_regression, linprog
 
 from fedethics.errors import FairnessError
 from fedethics.fairness.layout import Tables
-from fedethics.fairness.partition import FloatArray, by_feature
-from fedethics.fairness.suppression import MINIMUM_CELL, suppressed_groups
+from fedethics.fairness.partition import MINIMUM_CELL, FloatArray, by_feature, suppressed_groups
 
 _LEAST_SHARE = 1e-6
 _Z = 1.96
