@@ -16,8 +16,7 @@ from fedethics.fairness.objective import Objective, Verdict
 from fedethics.fairness.partition import MINIMUM_CELL
 from fedethics.fairness.progress import ProgressMetrics, progress
 from fedethics.fairness.roc import RocCurve, roc
-from fedethics.fairness.tabulate import tabulate, tabulate_progress
-from fedethics.fairness.tabulate_explanation import tabulate_explanation
+from fedethics.fairness.tabulate import tabulate, tabulate_explanation, tabulate_progress
 
 __all__ = [
     "MINIMUM_CELL",

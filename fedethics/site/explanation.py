@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fedethics import tasks
 from fedethics.data.rescoring import occluded_scores, swapped_scores
-from fedethics.fairness.tabulate_explanation import tabulate_explanation
+from fedethics.fairness.tabulate import tabulate_explanation
 from fedethics.site.session import Session
 from fedethics.training.learner import Learner
 

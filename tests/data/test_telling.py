@@ -12,7 +12,7 @@ from fedethics.charter.document import load
 from fedethics.data.reading import read_records
 from fedethics.data.rescoring import occluded_scores, swapped_scores
 from fedethics.data.telling import swapped, tell, told_columns, without
-from fedethics.fairness import Tables, aggregate, importance, tabulate, tabulate_explanation
+from fedethics.fairness import Tables, aggregate, importance, tabulate
 from fedethics.tasks import layout_of
 
 HEART = Path(__file__).parents[2] / "configs" / "heart.charter.toml"
@@ -76,7 +76,7 @@ def _explained(charter, records, score) -> Tables:
     )
     layout = layout_of(dataclasses.replace(charter, ethics=ethics))
     scores, data = score(records.texts), charter.data
-    changes = tabulate_explanation(
+    changes = tabulate(
         layout,
         groups=records.groups,
         scores=scores,

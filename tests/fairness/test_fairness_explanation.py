@@ -25,7 +25,6 @@ from fedethics.fairness import (
     judge,
     overall,
     tabulate,
-    tabulate_explanation,
 )
 
 SEX = SensitiveFeature(name="sex", groups=("Female", "Male"))
@@ -60,7 +59,7 @@ class People:
         return chosen
 
     def changes(self, layout: Layout = LAYOUT) -> np.ndarray:
-        return tabulate_explanation(
+        return tabulate(
             layout,
             groups=self.groups,
             scores=self.scores,
@@ -326,7 +325,7 @@ def test_changes_below_half_a_step_are_not_called_none():
     vector = np.concatenate(
         [
             tabulate(layout, groups=groups, labels=(scores > 0.3).astype(np.int8), scores=scores),
-            tabulate_explanation(
+            tabulate(
                 layout,
                 groups=groups,
                 scores=scores,
