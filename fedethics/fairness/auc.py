@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedethics.fairness.intervals import Bands
+from fedethics.fairness.estimate import Bands
 from fedethics.fairness.partition import BoolArray, FloatArray, Partition
 
 # Beyond [0, 1] too, so that a limit that noise pushes there is not cut off (see Bands).

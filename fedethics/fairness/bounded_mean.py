@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fedethics.fairness.estimate import Bands
 from fedethics.fairness.explained import FloatArray
-from fedethics.fairness.intervals import Bands
 
 
 def bounded_mean(

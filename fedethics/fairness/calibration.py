@@ -17,8 +17,7 @@ import numpy as np
 from scipy.stats import norm
 
 from fedethics.errors import FairnessError
-from fedethics.fairness.estimate import checked_confidence
-from fedethics.fairness.intervals import Bands, each_of, rate_bands
+from fedethics.fairness.estimate import Bands, checked_confidence, each_of, rate_bands
 from fedethics.fairness.layout import Tables
 from fedethics.fairness.partition import (
     MINIMUM_CELL,

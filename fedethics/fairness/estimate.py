@@ -1,11 +1,32 @@
-"""A number with its interval, and a group's number with the group's size."""
+"""A number with its interval, and a group's number with the group's size.
+
+Closed-form intervals that hold sampling error and the noise of the sums together.
+
+Why closed forms and not a bootstrap: they need no random numbers (an offline check gives the same
+bytes), a gap takes microseconds, and each is the textbook interval when the noise is off.
+
+A rate p = A / (A + B) is seen through a = A + noise, b = B + noise. The statistic
+T(p) = (1 - p) a - p b has mean 0 at the true p and variance
+n p (1 - p) + (1 - p)^2 Va + p^2 Vb, whatever the noise did to the denominator. The interval is
+every p that this test does not reject: Wilson (1927) when Va = Vb = 0, Fieller (1954) when noise
+rules. Differences and ratios of independent groups are put together from their intervals:
+square-and-add (Newcombe 1998, Stat. Med. 17:873, method 10; Zou and Donner 2008, Stat. Med.
+27:1693), and its form for ratios (Donner and Zou 2012, Stat. Methods Med. Res. 21:347, eq. 9).
+These also work at rates of 0 and 1, where a log-delta interval has no width.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import norm, studentized_range
 
 from fedethics.errors import FairnessError
+from fedethics.fairness.partition import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,3 +108,119 @@ def checked_confidence(confidence: float) -> float:
     if not 0.5 <= confidence < 1.0:
         raise FairnessError(f"confidence {confidence!r} is not in [0.5, 1); use 0.95, for example")
     return confidence
+
+
+class Bands(NamedTuple):
+    """A value with its limits for each group, arrays of one shape; NaN where undefined.
+
+    Noise may push limits outside a metric's range, or to infinity when it hides the denominator.
+    They stay so until all combining is done: a limit cut off at 1 would look like knowledge.
+    """
+
+    value: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+
+def two_sided(confidence: float) -> float:
+    """Return z such that a standard normal lies in [-z, z] with probability `confidence`."""
+    return float(norm.ppf(0.5 + confidence / 2.0))
+
+
+def each_of(groups: int, confidence: float) -> float:
+    """Return z for one side of `groups` limits that shall all hold (Sidak 1967)."""
+    return float(norm.ppf((0.5 + confidence / 2.0) ** (1.0 / groups)))
+
+
+@lru_cache(maxsize=256)
+def all_pairs(groups: int, confidence: float) -> float:
+    """Return z for all pairwise differences at once (Tukey-Kramer; Hayter 1984, eq. 1.1).
+
+    For two groups this is `two_sided`: one pair needs no correction.
+    """
+    if groups <= 2:
+        return two_sided(confidence)
+    return float(studentized_range.ppf(confidence, groups, np.inf) / np.sqrt(2.0))
+
+
+def rate_bands(
+    hits: FloatArray, misses: FloatArray, *, hits_noise: float, misses_noise: float, z: float
+) -> Bands:
+    """Return hits / (hits + misses) with its score interval (see the module's text).
+
+    Noisy counts below 0 are taken as 0 first; that only widens the interval, and keeps the value
+    inside it. A denominator of 0 gives NaN without limits.
+
+    Args:
+        hits: noisy counts of the numerator.
+        misses: noisy counts of the rest of the denominator, disjoint from `hits`.
+        hits_noise: noise variance of each of `hits`.
+        misses_noise: noise variance of each of `misses`.
+        z: two-sided critical value.
+    """
+    a, b = np.maximum(hits, 0.0), np.maximum(misses, 0.0)
+    total = a + b
+    known = total > 0
+    value = np.divide(a, total, out=np.full_like(total, np.nan), where=known)
+    # All p with (a - p total)^2 <= z^2 (total p (1 - p) + (1 - p)^2 Va + p^2 Vb), a quadratic.
+    va, vb, zz = hits_noise, misses_noise, z * z
+    square = total * (total + zz) - zz * (va + vb)
+    linear = total * (2.0 * a + zz) - 2.0 * zz * va
+    constant = a * a - zz * va
+    root = np.sqrt(np.maximum(linear * linear - 4.0 * square * constant, 0.0))
+    # Without a positive leading coefficient the noise hides the denominator: any rate may be true.
+    bounded = known & (square > 0)
+    twice = np.where(bounded, 2.0 * square, 1.0)
+    # Rounding must not push a limit past the value (at 0 and 1 they meet).
+    low = np.where(bounded, np.fmin((linear - root) / twice, value), -np.inf)
+    high = np.where(bounded, np.fmax((linear + root) / twice, value), np.inf)
+    return Bands(value, low, high)
+
+
+def differences(first: Bands, second: Bands) -> Bands:
+    """Return first - second for every pair, shape (len(first), len(second))."""
+    p, lower, upper = (side[:, None] for side in first)
+    q, q_lower, q_upper = (side[None, :] for side in second)
+    value = p - q
+    with np.errstate(over="ignore"):
+        low = value - np.hypot(p - lower, q_upper - q)
+        high = value + np.hypot(upper - p, q - q_lower)
+    return Bands(value, low, high)
+
+
+def ratios(first: Bands, second: Bands) -> Bands:
+    """Return first / second for every pair; the upper limit may be infinite, 0/0 is NaN."""
+    p, lower, upper = (side[:, None] for side in first)
+    q, q_lower, q_upper = (side[None, :] for side in second)
+    # A rate is never negative; a lower limit of 0 already leaves the ratio open above.
+    lower, q_lower = np.maximum(lower, 0.0), np.maximum(q_lower, 0.0)
+    product = p * q
+    # Eq. 9 with numerator and denominator times the conjugate, so that no 0/0 arises inside.
+    low_term, high_term = lower * (2.0 * p - lower), upper * (2.0 * p - upper)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low_root = np.sqrt(np.maximum(product**2 - low_term * q_upper * (2.0 * q - q_upper), 0.0))
+        high_root = np.sqrt(np.maximum(product**2 - high_term * q_lower * (2.0 * q - q_lower), 0.0))
+        low = low_term / (product + low_root)
+        high = (product + high_root) / (q_lower * (2.0 * q - q_lower))
+        value = p / q
+    return Bands(value, np.nan_to_num(low, nan=0.0), np.nan_to_num(high, nan=np.inf, posinf=np.inf))
+
+
+def halved_sum(first: Bands, second: Bands) -> Bands:
+    """Return (first + second) / 2, element by element, of independent estimates."""
+    value = (first.value + second.value) / 2.0
+    low = value - np.hypot(first.value - first.low, second.value - second.low) / 2.0
+    high = value + np.hypot(first.high - first.value, second.high - second.value) / 2.0
+    return Bands(value, np.nan_to_num(low, nan=-np.inf), np.nan_to_num(high, nan=np.inf))
+
+
+def f1_of(jaccard: Bands) -> Bands:
+    """Return 2 q / (1 + q), increasing in q, with straight lines outside [0, 1]."""
+
+    def transform(q: FloatArray) -> FloatArray:
+        inside = np.clip(q, 0.0, 1.0)
+        mapped: FloatArray = 2.0 * inside / (1.0 + inside)
+        beyond: FloatArray = mapped + 2.0 * np.minimum(q, 0.0) + np.maximum(q - 1.0, 0.0) / 2.0
+        return beyond
+
+    return Bands(*(transform(side) for side in jaccard))

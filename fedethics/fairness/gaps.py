@@ -17,15 +17,8 @@ from functools import partial
 
 import numpy as np
 
+from fedethics.fairness.estimate import Bands, all_pairs, differences, each_of, ratios, two_sided
 from fedethics.fairness.inequality import between_groups
-from fedethics.fairness.intervals import (
-    Bands,
-    all_pairs,
-    differences,
-    each_of,
-    ratios,
-    two_sided,
-)
 from fedethics.fairness.metrics import Combine, Metric, find_metric
 from fedethics.fairness.partition import Partition
 from fedethics.fairness.rates import cut_values, group_bands

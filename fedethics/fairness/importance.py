@@ -15,10 +15,9 @@ import numpy as np
 
 from fedethics.errors import FairnessError
 from fedethics.fairness.bounded_mean import bounded_mean
-from fedethics.fairness.estimate import Estimate, checked_confidence, estimated
+from fedethics.fairness.estimate import Bands, Estimate, checked_confidence, estimated, two_sided
 from fedethics.fairness.explained import Explanation
 from fedethics.fairness.gaps import largest_difference
-from fedethics.fairness.intervals import Bands, two_sided
 from fedethics.fairness.layout import Tables
 from fedethics.fairness.partition import (
     MINIMUM_CELL,

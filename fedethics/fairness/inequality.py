@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fedethics.fairness.intervals import Bands, each_of
+from fedethics.fairness.estimate import Bands, each_of
 from fedethics.fairness.partition import FloatArray, Partition
 
 _BENEFITS = np.array([0.0, 1.0, 2.0])

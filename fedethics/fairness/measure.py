@@ -5,9 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fedethics.fairness.estimate import Estimate, GroupEstimate, checked_confidence, estimated
+from fedethics.fairness.estimate import (
+    Bands,
+    Estimate,
+    GroupEstimate,
+    checked_confidence,
+    estimated,
+    two_sided,
+)
 from fedethics.fairness.gaps import gap
-from fedethics.fairness.intervals import Bands, two_sided
 from fedethics.fairness.layout import Tables
 from fedethics.fairness.metrics import Metric, find_metric
 from fedethics.fairness.partition import (

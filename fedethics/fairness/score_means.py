@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedethics.fairness.intervals import Bands
+from fedethics.fairness.estimate import Bands
 from fedethics.fairness.partition import FloatArray, Partition
 
 

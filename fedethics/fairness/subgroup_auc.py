@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from fedethics.fairness.auc import area_bands
-from fedethics.fairness.intervals import Bands
+from fedethics.fairness.estimate import Bands
 from fedethics.fairness.partition import FloatArray, Partition
 
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from fedethics.errors import FairnessError
 from fedethics.fairness.bounded_mean import bounded_mean
+from fedethics.fairness.estimate import Bands
 from fedethics.fairness.explained import SwapSums
-from fedethics.fairness.intervals import Bands
 from fedethics.fairness.partition import Partition
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from fedethics.fairness.intervals import (
+from fedethics.fairness.estimate import (
     Bands,
     all_pairs,
     differences,
