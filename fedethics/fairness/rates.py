@@ -6,14 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fedethics.fairness.auc import area_bands
+from fedethics.fairness.auc import area_bands, crossed_area_bands
 from fedethics.fairness.calibration import calibration_bands
 from fedethics.fairness.estimate import Bands, f1_of, halved_sum, rate_bands
 from fedethics.fairness.inequality import INDICES, inequality_bands
 from fedethics.fairness.metrics import FRACTIONS, JACCARD, Fraction, find_metric
 from fedethics.fairness.partition import BoolArray, FloatArray, Partition
 from fedethics.fairness.score_means import mean_bands
-from fedethics.fairness.subgroup_auc import crossed_area_bands
 from fedethics.fairness.swaps import SWAPS, swap_bands
 
 
