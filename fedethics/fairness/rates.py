@@ -1,19 +1,119 @@
-"""A per-group metric, for every group at once, with limits at a given critical value."""
+"""A per-group metric, for every group at once, with limits at a given critical value.
+
+Means over records of something that depends on label and score, from score histograms.
+
+A record's score is known to its bin, so a mean of f(label, score) lies between the means of the
+least and the greatest f over each bin: certified limits without any assumption. The value takes
+each bin's middle.
+
+Interval: T(A) = sum over label and bin of (f - A) n has mean 0 at the true mean A and variance
+sum (f - A)^2 (n + V), where V is the noise variance of an entry. All A not rejected are a quadratic
+in A, as for rates (see `intervals`); the lower limit takes the least f, the upper the greatest.
+
+Rates of what a swapped word changes, by group.
+
+A counterfactual-swap test of the model, not of the world: Garg et al. (2019), "Counterfactual
+Fairness in Text Classification through Robustness" (the counterfactual token fairness gap, here
+`swap_shift`). Kusner et al. (2017) ask for a causal counterfactual; a swapped word is none.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
+from fedethics.errors import FairnessError
 from fedethics.fairness.auc import area_bands, crossed_area_bands
+from fedethics.fairness.bounded_mean import bounded_mean
 from fedethics.fairness.calibration import calibration_bands
 from fedethics.fairness.estimate import Bands, f1_of, halved_sum, rate_bands
+from fedethics.fairness.explained import SwapSums
 from fedethics.fairness.inequality import INDICES, inequality_bands
 from fedethics.fairness.metrics import FRACTIONS, JACCARD, Fraction, find_metric
 from fedethics.fairness.partition import BoolArray, FloatArray, Partition
-from fedethics.fairness.score_means import mean_bands
-from fedethics.fairness.swaps import SWAPS, swap_bands
+
+
+def mean_bands(partition: Partition, metric: str, *, z: float) -> Bands:
+    """Return the mean of `metric`, one of the measure's, for each group, arrays of shape (G,)."""
+    _, rows, bins = partition.scores.shape
+    values = partition.measured.means[metric](np.arange(bins + 1) / bins)
+    # Negative entries stay: cutting off the noise's lower half in many bins would bias the mean.
+    people = partition.scores.reshape(len(partition.groups), rows * bins)
+    total = people.sum(axis=1)
+    known = total > 0
+    value = np.divide(
+        people @ values.middle.ravel(), total, out=np.full_like(total, np.nan), where=known
+    ).clip(0.0, 1.0)
+    low = _limit(people, values.least.ravel(), partition.histogram_variance, z, upper=False)
+    high = _limit(people, values.greatest.ravel(), partition.histogram_variance, z, upper=True)
+    return Bands(
+        value,
+        np.where(known, np.fmin(low, value), -np.inf),
+        np.where(known, np.fmax(high, value), np.inf),
+    )
+
+
+def _limit(people: FloatArray, f: FloatArray, noise: float, z: float, *, upper: bool) -> FloatArray:
+    """Return the least or greatest A with (sum f n - A N)^2 <= z^2 sum (f - A)^2 (n + V)."""
+    total, first = people.sum(axis=1), people @ f
+    weights = np.maximum(people, 0.0) + noise
+    zz = z * z
+    square = total**2 - zz * weights.sum(axis=1)
+    linear = total * first - zz * (weights @ f)
+    constant = first**2 - zz * (weights @ (f * f))
+    root = np.sqrt(np.maximum(linear**2 - square * constant, 0.0))
+    # Without a positive leading coefficient the noise hides how many there are.
+    bounded = square > 0
+    end = (linear + root if upper else linear - root) / np.where(bounded, square, 1.0)
+    return np.where(bounded, end, np.inf if upper else -np.inf)
+
+
+class _Entries(NamedTuple):
+    """Which entries of a group a rate adds up, and whether they are flips or shifts."""
+
+    flips: bool
+    columns: tuple[int, ...]
+
+
+SWAPS = {
+    "flip_rate": _Entries(True, (0, 1)),
+    "flip_to_positive_rate": _Entries(True, (0,)),
+    "flip_to_negative_rate": _Entries(True, (1,)),
+    "swap_shift": _Entries(False, (0, 1)),
+    "swap_fall": _Entries(False, (0,)),
+    "swap_rise": _Entries(False, (1,)),
+}
+
+
+def swap_bands(partition: Partition, metric: str, *, z: float) -> Bands:
+    """Return a rate in `SWAPS` for each group, arrays of shape (G,); its base is all of the group.
+
+    Raises:
+        FairnessError: no words were swapped for these groups.
+    """
+    sums: SwapSums | None = partition.swap
+    if sums is None:
+        raise FairnessError(
+            f"no words were swapped for the groups {', '.join(partition.groups)}; "
+            "ethics.explanation.swap of the charter names the features they are swapped for"
+        )
+    entries = SWAPS[metric]
+    block, noise, most = (
+        (sums.flips, sums.flips_variance, 1.0)
+        if entries.flips
+        else (sums.shifts, sums.shifts_variance, sums.most)
+    )
+    return bounded_mean(
+        block[:, list(entries.columns)].sum(axis=1),
+        partition.sizes,
+        total_noise=noise * len(entries.columns),
+        people_noise=partition.size_variance,
+        most=most,
+        z=z,
+        step=0.0 if entries.flips else sums.step,
+    )
 
 
 def group_bands(partition: Partition, metric: str, *, z: float) -> Bands:
