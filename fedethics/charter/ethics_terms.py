@@ -205,7 +205,7 @@ class Objective:
 
     def problems(self) -> list[str]:
         """Refuse what could never be judged: a bar outside the metric's range, and the like."""
-        from fedethics.fairness.objective import Objective as Judged  # here: as above
+        from fedethics.fairness.judge import Objective as Judged  # here: as above
 
         try:
             Judged(

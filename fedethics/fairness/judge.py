@@ -1,19 +1,216 @@
-"""Hold an objective against the opened sums."""
+"""Hold an objective against the opened sums.
+
+What stakeholders ask of a metric, and the answer the sums give.
+
+What would settle an open verdict: more records, or less noise, at the same rates.
+
+Whether a model gives all but everyone the same answer: then every group fares alike.
+
+A gap of zero is no merit of a model that selects nobody, nor of one that selects all: it decides
+nothing. Such an objective is not called held.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from typing import Literal, TypeAlias
 
-from fedethics.fairness.estimate import CUT, Estimate
+from fedethics.errors import FairnessError
+from fedethics.fairness.estimate import CUT, Estimate, checked_confidence
 from fedethics.fairness.gaps import gap
 from fedethics.fairness.layout import Tables
 from fedethics.fairness.measure import compare, pooled
 from fedethics.fairness.metrics import Metric, find_metric
-from fedethics.fairness.objective import Objective, Outcome, Verdict
 from fedethics.fairness.partition import MINIMUM_CELL, Partition, everyone
-from fedethics.fairness.settle import Limits, what_would_settle
-from fedethics.fairness.vacuous import one_answer
+
+Direction: TypeAlias = Literal["at-most", "at-least"]
+Outcome: TypeAlias = Literal["holds", "fails", "cannot conclude"]
+
+_SENSE: dict[str, Direction] = {
+    "difference": "at-most",
+    "group_max": "at-most",
+    "ratio": "at-least",
+    "group_min": "at-least",
+    "mean_difference": "at-most",
+    "between": "at-most",
+    "pooled": "at-most",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Objective:
+    """One line of the charter: a metric, over whom, and the bar that it must meet.
+
+    Attributes:
+        metric: a rate when `feature` is None, else an aggregate over the feature's groups.
+        feature: a sensitive feature, an intersection such as `sex*age_band`, or None for everyone.
+        bar: within the metric's range.
+        direction: whether the metric must be at most or at least the bar.
+        confidence: of the interval that decides.
+        name: short label for reports.
+        why: whom it protects and why the bar is where it is.
+
+    Raises:
+        FairnessError: unknown metric, a metric that does not fit `feature`, a bar outside the
+            metric's range, or a direction in which more disparity would count as better.
+    """
+
+    metric: str
+    feature: str | None
+    bar: float
+    direction: Direction
+    confidence: float = 0.95
+    name: str = ""
+    why: str = ""
+
+    def __post_init__(self) -> None:
+        found = find_metric(self.metric, kind="rate" if self.feature is None else "aggregate")
+        if found.swapped and self.feature is None:
+            raise FairnessError(
+                f"{self.metric} needs a sensitive feature: the one whose word is swapped"
+            )
+        checked_confidence(self.confidence)
+        if self.direction not in ("at-most", "at-least"):
+            raise FairnessError(f"direction {self.direction!r} must be 'at-most' or 'at-least'")
+        if not found.low <= self.bar <= found.high:
+            raise FairnessError(
+                f"bar {self.bar!r} for {self.metric} is outside its range "
+                f"[{found.low:g}, {found.high:g}]"
+            )
+        sense = _SENSE.get(found.combine or "", self.direction)
+        if self.direction != sense:
+            raise FairnessError(
+                f"{self.metric} is a {found.combine}: it can only be asked to be {sense} "
+                f"{self.bar:g}, since {self.direction} would reward disparity"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """Whether an objective holds.
+
+    Attributes:
+        objective: what was asked.
+        outcome: `holds` or `fails` only when the whole interval lies on one side of the bar.
+        estimate: value and interval.
+        sentence: the verdict in plain words, one line.
+        settle: when it cannot conclude, what would settle it; else empty.
+    """
+
+    objective: Objective
+    outcome: Outcome
+    estimate: Estimate
+    sentence: str
+    settle: str
+
+
+Limits: TypeAlias = tuple[float, float, float]
+
+_MOST_RECORDS = 1000.0
+_STEPS = 24
+
+
+def what_would_settle(
+    partition: Partition,
+    *,
+    evaluate: Callable[[Partition], Limits],
+    decided: Callable[[Limits], bool],
+    binned: bool,
+) -> str:
+    """Say how many more records, or how much less noise, would decide at the rates now estimated.
+
+    Both figures come from the intervals themselves, on tables with every count multiplied (same
+    noise) or with the noise's standard deviation multiplied (same counts). They hold if the rates
+    stay where they are now estimated; the next sample may move them, and the answer says so.
+    `binned` says that the width of the score bins is part of the interval.
+    """
+
+    def with_records(factor: float) -> bool:
+        return decided(evaluate(partition.scaled(records=factor)))
+
+    def with_noise(factor: float) -> bool:
+        return decided(evaluate(partition.scaled(noise=factor)))
+
+    sentences = [_records(partition, with_records, binned=binned)]
+    if partition.counts_variance > 0 or partition.histogram_variance > 0:
+        sentences.append(_noise(with_noise))
+    _, low, high = evaluate(partition)
+    surely = "" if high - low < 1.0 else ", which an interval this wide gives no reason to expect"
+    return " ".join([*sentences, f"This supposes that the rates stay as now estimated{surely}."])
+
+
+def _records(partition: Partition, settles: Callable[[float], bool], *, binned: bool) -> str:
+    if not settles(_MOST_RECORDS):
+        or_bins = ", or the score bins are too wide" if binned else ""
+        return (
+            f"Even {_MOST_RECORDS:g} times as many records would not settle it: the estimate lies "
+            f"too close to the bar{or_bins}."
+        )
+    factor = _least(settles, 1.0, _MOST_RECORDS)
+    more = max(float(partition.sizes.sum()), 0.0) * (factor - 1.0)
+    return (
+        f"About {_two_digits(factor)} times as many held-out records (some {_two_digits(more)} "
+        "more, of the same mix and with the same noise) would settle it."
+    )
+
+
+def _noise(settles: Callable[[float], bool]) -> str:
+    if not settles(0.0):
+        return "Less noise alone would not: even with none, this many records would leave it open."
+    # The greatest factor that still settles it: look for the least divisor.
+    if not settles(1.0 / _MOST_RECORDS):
+        return "Only next to no noise would settle it with these records."
+    divisor = _least(lambda by: settles(1.0 / by), 1.0, _MOST_RECORDS)
+    return (
+        f"So would these records with {_two_digits(divisor)} times less noise (a release at about "
+        f"{_two_digits(divisor)} times its epsilon)."
+    )
+
+
+def _least(settles: Callable[[float], bool], low: float, high: float) -> float:
+    """Return the least factor in [low, high] that settles it, by bisection on the log scale."""
+    for _ in range(_STEPS):
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if settles(middle) else (middle, high)
+    return high
+
+
+def _two_digits(number: float) -> str:
+    if number <= 0:
+        return "0"
+    # Rounded up: the figure must suffice.
+    step = 10.0 ** (math.floor(math.log10(number)) - 1)
+    return f"{math.ceil(number / step - 1e-9) * step:,.10g}"
+
+
+# One in a hundred: below it, a group of a few hundred people sees two or three decisions.
+_FEW = 0.01
+_DISPARITIES = frozenset({"difference", "ratio", "mean_difference", "between", "pooled"})
+
+
+def one_answer(everyone: Partition, metric: Metric, *, confidence: float) -> str:
+    """Return what makes a held `metric` empty, as a sentence, or "".
+
+    It is empty where `metric` compares decisions between groups and the interval of the share of
+    people selected reaches below 1 in 100 or above 99 in 100.
+    """
+    if metric.kind != "aggregate" or metric.binned or metric.combine not in _DISPARITIES:
+        return ""
+    if not everyone.measured.thresholded:
+        # There is no "selected": whether one answer is given to all is not asked.
+        return ""
+    share = pooled(everyone, find_metric("selection_rate"), confidence=confidence)
+    # Written so that no value at all counts as one answer.
+    if share.low >= _FEW and share.high <= 1.0 - _FEW:
+        return ""
+    return (
+        f"The model may give all but everyone the same answer: it selects {share.value:.3f} of the "
+        f"people (interval {share.low:.3f} to {share.high:.3f}), so that groups fare alike because "
+        "nothing is decided. A model, or a threshold, that selects some and not others is needed."
+    )
 
 
 def judge(tables: Tables, objective: Objective, *, minimum_cell: int = MINIMUM_CELL) -> Verdict:

@@ -18,10 +18,9 @@ from fedethics.cli.output import Terminal
 from fedethics.cli.release import show
 from fedethics.coordinator.events import _row
 from fedethics.fairness import Tables, aggregate, by_group, metric_names, overall, progress, roc
-from fedethics.fairness.judge import judge
+from fedethics.fairness.judge import Objective, judge
 from fedethics.fairness.measured import TWO_CLASSES
 from fedethics.fairness.metrics import find_metric
-from fedethics.fairness.objective import Objective
 from fedethics.release import card, content, folder, gate, report_json
 from fedethics.release.decision import decide
 from fedethics.release.evidence import Progress, sum_sha256
