@@ -16,8 +16,8 @@ import numpy as np
 from fedethics.canonical import Json
 from fedethics.coordinator.job import Job
 from fedethics.errors import RunError
+from fedethics.fairness.measure import progress as progress_metrics
 from fedethics.fairness.measured import Measured
-from fedethics.fairness.progress import progress as progress_metrics
 from fedethics.release import durable
 from fedethics.release.evidence import Progress
 from fedethics.release.run_log import EVENTS, read_events

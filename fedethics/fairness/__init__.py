@@ -10,10 +10,9 @@ from fedethics.fairness.explained import Explained
 from fedethics.fairness.importance import importance, importance_by_group, importance_gaps
 from fedethics.fairness.judge import Objective, Verdict, judge
 from fedethics.fairness.layout import Layout, SensitiveFeature, Tables
-from fedethics.fairness.measure import aggregate, by_group, overall
+from fedethics.fairness.measure import ProgressMetrics, aggregate, by_group, overall, progress
 from fedethics.fairness.metrics import Metric, find_metric, metric_names
 from fedethics.fairness.partition import MINIMUM_CELL
-from fedethics.fairness.progress import ProgressMetrics, progress
 from fedethics.fairness.roc import RocCurve, roc
 from fedethics.fairness.tabulate import tabulate, tabulate_explanation, tabulate_progress
 

@@ -88,7 +88,7 @@ class Progress:
     """The light evaluation of one round: the opened sum of noisy counts of decisions.
 
     Attributes:
-        counts: as `fedethics.fairness.progress` reads them.
+        counts: as `fedethics.fairness.measure` reads them.
         variance: of the noise on each of them.
     """
 
