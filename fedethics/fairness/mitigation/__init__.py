@@ -4,13 +4,18 @@ While training: a weight for each group and label, by which a record's loss is m
 gradient is clipped. After training: a threshold for each group.
 """
 
-from fedethics.fairness.mitigation.steering import Steering, WeightRule, first_weights, next_weights
+from fedethics.fairness.mitigation.steering import (
+    GroupWeights,
+    Steering,
+    WeightRule,
+    first_weights,
+    next_weights,
+)
 from fedethics.fairness.mitigation.thresholds import (
     GroupThreshold,
     ThresholdPlan,
     group_thresholds,
 )
-from fedethics.fairness.mitigation.weights import GroupWeights
 
 __all__ = [
     "GroupThreshold",
