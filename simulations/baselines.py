@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fedethics import tasks
 from fedethics.charter.model import Charter
-from fedethics.data.split import Split
+from fedethics.data.records import Split
 from fedethics.privacy.gaussian_shares import NORM_STEPS, share_std
 from fedethics.privacy.noise import NoiseSource
 from fedethics.privacy.plan import PrivacyPlan, make_plan

@@ -23,7 +23,7 @@ from fedethics.charter.ethics_terms import MitigationTerms
 from fedethics.charter.model import Charter, Member
 from fedethics.cli.output import Terminal, say
 from fedethics.data.reading import read_records
-from fedethics.data.split import split
+from fedethics.data.records import split
 from fedethics.simulation.scenario import data_folder, load
 from simulations.baselines import Bench
 from simulations.compare_page import Line, page, table

@@ -13,7 +13,7 @@ import numpy as np
 from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.data.reading import read_records
-from fedethics.data.split import Split, split
+from fedethics.data.records import Split, split
 from fedethics.release.comparisons import Comparison, Comparisons
 from fedethics.simulation.federation import Baselines, Tick
 from fedethics.simulation.scenario import ComparisonSetup

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedethics.charter.ethics_terms import Objective
 from fedethics.charter.model import Charter
-from fedethics.data.split import Split
+from fedethics.data.records import Split
 from fedethics.fairness import Tables, aggregate, tabulate
 from fedethics.fairness.explained import NOTHING_EXPLAINED
 from fedethics.tasks import layout_of

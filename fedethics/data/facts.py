@@ -16,11 +16,9 @@ from pathlib import Path
 from fedethics.charter.data_terms import Column, DataTerms
 from fedethics.data.agreement import Coincidences, coincidences
 from fedethics.data.cells import CellProblem, parse_cell
-from fedethics.data.groups import group_index
 from fedethics.data.reading import raw_rows, read_records
-from fedethics.data.records import person_hash
+from fedethics.data.records import Split, group_index, person_hash, split
 from fedethics.data.repeats import Repeats, find_repeats
-from fedethics.data.split import Split, split
 from fedethics.errors import DataError
 
 EVERYONE = "everyone"

@@ -11,7 +11,7 @@ from typing import Literal
 from fedethics.charter.data_terms import DataTerms
 from fedethics.data.agreement import RELIABLE, TENTATIVE
 from fedethics.data.facts import Facts, GroupCount
-from fedethics.data.split import beyond
+from fedethics.data.records import beyond
 
 # Groups under this size are withheld from reports, if all sites together have no more.
 SMALL_GROUP = 11

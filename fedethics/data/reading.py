@@ -16,8 +16,7 @@ import numpy as np
 from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.spelling import invisible
 from fedethics.data.cells import CellProblem, Value, parse_cell, unlike
-from fedethics.data.groups import group_index
-from fedethics.data.records import Records, fingerprint, person_hash, row_hash
+from fedethics.data.records import Records, fingerprint, group_index, person_hash, row_hash
 from fedethics.data.table import encoding_hint, table_rows
 from fedethics.data.telling import tell, told_columns
 from fedethics.errors import DataError

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from fedethics.data.split import Split
+from fedethics.data.records import Split
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from fedethics.charter import document
 from fedethics.charter.data_terms import DataTerms
 from fedethics.commands import suggested
-from fedethics.data.groups import group_counts
-from fedethics.data.split import Split
+from fedethics.data.records import Split, group_counts
 from fedethics.errors import DataError, ModelError
 from fedethics.privacy.ledger import read_book
 from fedethics.site.finding import Finding, fail, ok, warn

@@ -16,8 +16,7 @@ from pathlib import Path
 from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.model import Charter
 from fedethics.data.reading import read_records
-from fedethics.data.records import Records
-from fedethics.data.split import Split, split
+from fedethics.data.records import Records, Split, split
 from fedethics.errors import DataError, FedethicsError, RecordsRefusal
 from fedethics.policy.permit import DataFacts
 from fedethics.privacy.ledger import DataSet

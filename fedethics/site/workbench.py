@@ -14,8 +14,7 @@ from pathlib import Path
 
 from fedethics.canonical import sha256_hex
 from fedethics.charter.model import Charter
-from fedethics.data.records import Records
-from fedethics.data.split import Split
+from fedethics.data.records import Records, Split
 from fedethics.policy.model import Compute
 from fedethics.policy.permit import DataFacts
 from fedethics.site.records import facts_of, site_records

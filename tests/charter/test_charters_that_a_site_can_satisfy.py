@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from fedethics import terms as tables
 from fedethics.charter.data_terms import Column, DataTerms, LabelColumn, SensitiveColumn
 from fedethics.charter.document import load
-from fedethics.data.groups import group_index
 from fedethics.data.reading import read_records
+from fedethics.data.records import group_index
 from fedethics.errors import CharterError, DataError
 
 HEART = Path(__file__).parents[2] / "configs" / "heart.charter.toml"

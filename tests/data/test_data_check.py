@@ -14,8 +14,8 @@ from fedethics.cli.data import app
 from fedethics.data.facts import gather
 from fedethics.data.findings import findings
 from fedethics.data.reading import read_records
+from fedethics.data.records import split
 from fedethics.data.repeats import find_repeats, reading_notes
-from fedethics.data.split import split
 from fedethics.errors import DataError
 
 HEART = Path(__file__).parents[2] / "configs" / "heart.charter.toml"

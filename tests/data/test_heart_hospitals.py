@@ -11,7 +11,7 @@ import pytest
 from fedethics.canonical import sha256_hex
 from fedethics.charter.document import load
 from fedethics.data.reading import read_records
-from fedethics.data.split import split
+from fedethics.data.records import split
 from fedethics.errors import SetupError
 from simulations.datasets import carrier, dataset, heart
 from simulations.datasets.__main__ import main

@@ -21,10 +21,8 @@ from fedethics.charter.spelling import composed_all, exact_number
 from fedethics.cli.data import app
 from fedethics.data.facts import gather
 from fedethics.data.findings import findings
-from fedethics.data.groups import group_index
 from fedethics.data.reading import read_records
-from fedethics.data.records import person_hash, row_hash
-from fedethics.data.split import split
+from fedethics.data.records import group_index, person_hash, row_hash, split
 from fedethics.errors import CharterError, DataError
 from tests.data.test_data_check import HEART
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fedethics.charter.data_terms import Column, DataTerms, LabelColumn, SensitiveColumn
 from fedethics.data.reading import read_records
-from fedethics.data.split import split
+from fedethics.data.records import split
 from fedethics.errors import DataError
 
 TERMS = DataTerms(

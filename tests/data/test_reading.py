@@ -2,8 +2,8 @@ import dataclasses
 
 import pytest
 
-from fedethics.data.groups import group_counts
 from fedethics.data.reading import MAX_PROBLEMS, read_records
+from fedethics.data.records import group_counts
 from fedethics.errors import DataError
 
 GOOD = ["1", "63", "F", "233", "a", "yes"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fedethics.charter.document import load
 from fedethics.data.reading import read_records
-from fedethics.data.split import is_held_out, split
+from fedethics.data.records import is_held_out, split
 from fedethics.errors import DataError
 
 ROWS = [[str(i), str(20 + i % 80), "FM"[i % 2], "200", "a", "yes"] for i in range(400)]

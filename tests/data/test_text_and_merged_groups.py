@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 
 from fedethics.charter.data_terms import Column, SensitiveColumn
-from fedethics.data.groups import group_counts
 from fedethics.data.reading import read_records
+from fedethics.data.records import group_counts
 from fedethics.errors import DataError
 
 COMMENT = Column(name="note", kind="text", phrase="{value}", max_chars=20)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedethics.data.reading import read_records
-from fedethics.data.split import split
+from fedethics.data.records import split
 from fedethics.site.home import SiteHome
 from simulations.arms import judge
 from simulations.baselines import Bench, Fit

@@ -12,7 +12,7 @@ import pytest
 from fedethics import tasks
 from fedethics.charter import document
 from fedethics.data.reading import read_records
-from fedethics.data.split import split
+from fedethics.data.records import split
 from fedethics.privacy.noise import NoiseSource
 from fedethics.privacy.plan import make_plan
 from fedethics.release import evidence, folder

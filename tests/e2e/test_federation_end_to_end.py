@@ -12,7 +12,7 @@ import pytest
 
 from fedethics.charter import document
 from fedethics.data.reading import read_records
-from fedethics.data.split import split
+from fedethics.data.records import split
 from fedethics.errors import EXIT_CANNOT_CONCLUDE, EXIT_GATE_FAILED, RunError
 from fedethics.fairness import by_group, roc
 from fedethics.identity import Identity

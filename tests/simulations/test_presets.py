@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fedethics.data.groups import group_counts
 from fedethics.data.reading import read_records
-from fedethics.data.split import split
+from fedethics.data.records import group_counts, split
 from fedethics.fairness.partition import MINIMUM_CELL, MINIMUM_SITES
 from fedethics.policy.model import load_policy
 from fedethics.simulation.scenario import data_folder, load

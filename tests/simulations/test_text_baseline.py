@@ -5,7 +5,7 @@ from pathlib import Path
 from fedethics.charter.data_terms import Column, DataTerms, LabelColumn, SensitiveColumn
 from fedethics.charter.document import load
 from fedethics.data.reading import read_records
-from fedethics.data.split import split
+from fedethics.data.records import split
 from simulations.arms import judge
 from simulations.baselines import Bench
 

@@ -23,7 +23,7 @@ import torch
 
 from fedethics.charter.model import Charter, Member
 from fedethics.data.reading import read_records
-from fedethics.data.split import Split, split
+from fedethics.data.records import Split, split
 from fedethics.simulation.scenario import Scenario, load
 from simulations.arms import judge
 from simulations.baselines import Bench, Fit

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from fedethics.charter.model import Charter
-from fedethics.data.split import Split
+from fedethics.data.records import Split
 from simulations.arms import judge
 from simulations.baselines import Bench
 from tools.bench.adapter_forms import _federate, _heart
