@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fedethics.charter.data_terms import MAX_CELL, Column
 from fedethics.charter.document import load
-from fedethics.data import table as tables
+from fedethics.data import reading as tables
 from fedethics.data.reading import raw_rows, read_records
 from fedethics.errors import CharterError, DataError
 from tests.data.test_data_check import HEART
