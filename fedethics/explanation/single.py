@@ -16,8 +16,7 @@ from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.ethics_terms import ExplanationTerms as Terms
 from fedethics.charter.ethics_terms import explanation_problems
 from fedethics.data.cells import Value, wording
-from fedethics.data.rescoring import Scorer
-from fedethics.data.telling import swapped, told_columns, without
+from fedethics.data.rendering import Scorer, swapped, told_columns, without
 from fedethics.errors import DataError
 from fedethics.explanation.faithfulness import Faithfulness, faithfulness
 

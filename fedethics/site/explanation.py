@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedethics import tasks
-from fedethics.data.rescoring import occluded_scores, swapped_scores
+from fedethics.data.rendering import occluded_scores, swapped_scores
 from fedethics.fairness.tabulate import tabulate_explanation
 from fedethics.site.session import Session
 from fedethics.training.learner import Learner

@@ -10,8 +10,14 @@ import pytest
 
 from fedethics.charter.document import load
 from fedethics.data.reading import read_records
-from fedethics.data.rescoring import occluded_scores, swapped_scores
-from fedethics.data.telling import swapped, tell, told_columns, without
+from fedethics.data.rendering import (
+    occluded_scores,
+    swapped,
+    swapped_scores,
+    tell,
+    told_columns,
+    without,
+)
 from fedethics.fairness import Tables, aggregate, importance, tabulate
 from fedethics.tasks import layout_of
 

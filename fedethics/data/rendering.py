@@ -1,0 +1,95 @@
+"""A row as the text that the model reads, and the same row with one thing told otherwise.
+
+Records told otherwise and scored again, by whatever scores texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedethics.charter.data_terms import Column, DataTerms
+from fedethics.charter.ethics_terms import stand_ins
+from fedethics.data.cells import Value, wording
+from fedethics.data.records import Records
+
+Row = Mapping[str, Value]
+
+
+def told_columns(terms: DataTerms) -> tuple[Column, ...]:
+    """Return the columns that the text tells, in its order."""
+    return tuple(column for column in terms.columns if column.phrase)
+
+
+def tell(row: Row, columns: Sequence[Column]) -> str:
+    """Return the text of a row: the phrases of `columns` in their order."""
+    return ", ".join(wording(row[column.name], column) for column in columns)
+
+
+def without(row: Row, terms: DataTerms, *names: str) -> str:
+    """Return the text of a row with the phrases of the columns `names` left out."""
+    return tell(row, [column for column in told_columns(terms) if column.name not in names])
+
+
+def swapped(row: Row, terms: DataTerms, feature: str, *, group: int) -> dict[str, str]:
+    """Return the row's text for each other group: its word in place of the record's own.
+
+    One word is changed and nothing that goes with it in life; this is no answer to what a person
+    of the other group would have been like.
+
+    Args:
+        row: parsed values by column.
+        terms: the schema; `feature` is one whose word the text tells.
+        feature: name of the sensitive feature.
+        group: index of the record's own group.
+    """
+    declared = next(one for one in terms.sensitive if one.name == feature)
+    column = next(one for one in terms.columns if one.name == declared.column)
+    words = stand_ins(declared, column)
+    columns = told_columns(terms)
+    return {
+        other: tell({**row, column.name: words[other]}, columns)
+        for index, other in enumerate(declared.groups)
+        if index != group
+    }
+
+
+Scorer: TypeAlias = Callable[[Sequence[str]], NDArray[np.float64]]
+
+
+def occluded_scores(
+    score: Scorer, part: Records, data: DataTerms, scores: NDArray[np.float64], column: str
+) -> NDArray[np.float64]:
+    """Return each record's score with the phrase of `column` left out, shape (n,)."""
+    return _changed(score, part.texts, scores, [without(row, data, column) for row in part.values])
+
+
+def swapped_scores(
+    score: Scorer, part: Records, data: DataTerms, scores: NDArray[np.float64], feature: str
+) -> NDArray[np.float64]:
+    """Return each record's scores with the word of each other group, shape (n, others)."""
+    place = [one.name for one in data.sensitive].index(feature)
+    told = [
+        tuple(swapped(row, data, feature, group=int(group)).values())
+        for row, group in zip(part.values, part.groups[:, place], strict=True)
+    ]
+    others = zip(*told, strict=True)
+    changed = [_changed(score, part.texts, scores, texts) for texts in others]
+    return np.stack(changed, axis=1)
+
+
+def _changed(
+    score: Scorer,
+    texts: Sequence[str],
+    scores: NDArray[np.float64],
+    changed: Sequence[str],
+) -> NDArray[np.float64]:
+    """Return the scores of the changed texts; a text that did not change keeps its score."""
+    rows = [row for row, (old, new) in enumerate(zip(texts, changed, strict=True)) if old != new]
+    result = scores.copy()
+    if rows:
+        result[rows] = score([changed[row] for row in rows])
+    return result
