@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fedethics import tasks
 from fedethics.canonical import sha256_hex
-from fedethics.data.repeats import reading_notes
+from fedethics.data.facts import reading_notes
 from fedethics.errors import FedethicsError, SecaggAbort, SecaggReject
 from fedethics.policy.permit import Permit
 from fedethics.privacy.noise import NoiseSource

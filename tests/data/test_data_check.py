@@ -11,11 +11,10 @@ from typer.testing import CliRunner
 from fedethics import terms as toml_terms
 from fedethics.charter.document import load
 from fedethics.cli.data import app
-from fedethics.data.facts import gather
+from fedethics.data.facts import find_repeats, gather, reading_notes
 from fedethics.data.findings import findings
 from fedethics.data.reading import read_records
 from fedethics.data.records import split
-from fedethics.data.repeats import find_repeats, reading_notes
 from fedethics.errors import DataError
 
 HEART = Path(__file__).parents[2] / "configs" / "heart.charter.toml"
