@@ -18,7 +18,7 @@ from fedethics.data.rendering import (
     told_columns,
     without,
 )
-from fedethics.fairness import Tables, aggregate, importance, tabulate
+from fedethics.fairness import Tables, aggregate, importance, tabulate, tabulate_explanation
 from fedethics.tasks import layout_of
 
 HEART = Path(__file__).parents[2] / "configs" / "heart.charter.toml"
@@ -82,7 +82,7 @@ def _explained(charter, records, score) -> Tables:
     )
     layout = layout_of(dataclasses.replace(charter, ethics=ethics))
     scores, data = score(records.texts), charter.data
-    changes = tabulate(
+    changes = tabulate_explanation(
         layout,
         groups=records.groups,
         scores=scores,

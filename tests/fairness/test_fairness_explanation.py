@@ -25,6 +25,7 @@ from fedethics.fairness import (
     judge,
     overall,
     tabulate,
+    tabulate_explanation,
 )
 
 SEX = SensitiveFeature(name="sex", groups=("Female", "Male"))
@@ -59,7 +60,7 @@ class People:
         return chosen
 
     def changes(self, layout: Layout = LAYOUT) -> np.ndarray:
-        return tabulate(
+        return tabulate_explanation(
             layout,
             groups=self.groups,
             scores=self.scores,
@@ -325,7 +326,7 @@ def test_changes_below_half_a_step_are_not_called_none():
     vector = np.concatenate(
         [
             tabulate(layout, groups=groups, labels=(scores > 0.3).astype(np.int8), scores=scores),
-            tabulate(
+            tabulate_explanation(
                 layout,
                 groups=groups,
                 scores=scores,

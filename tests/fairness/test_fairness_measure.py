@@ -15,9 +15,9 @@ from fedethics.fairness import (
     aggregate,
     by_group,
     find_metric,
-    measure,
     metric_names,
     overall,
+    progress,
     roc,
 )
 
@@ -98,10 +98,10 @@ def test_an_unknown_metric_is_answered_with_those_that_exist():
 
 
 def test_progress_is_the_rates_of_the_pooled_counts():
-    got = measure(np.array([50, 10, 5, 35]), variance=0.0)
+    got = progress(np.array([50, 10, 5, 35]), variance=0.0)
     assert (got.accuracy.value, got.tpr.value, got.fpr.value) == (0.85, 35 / 40, 10 / 60)
     assert (got.n.value, got.n.low, got.n.high) == (100.0, 100.0, 100.0)
-    noisy = measure(np.array([50, 10, -5, 35]), variance=25.0)
+    noisy = progress(np.array([50, 10, -5, 35]), variance=25.0)
     assert noisy.tpr.value == 1.0
     assert noisy.accuracy.high - noisy.accuracy.low > got.accuracy.high - got.accuracy.low
     # 1.96 standard deviations of four entries' noise.
@@ -114,7 +114,7 @@ def test_progress_is_the_rates_of_the_pooled_counts():
 )
 def test_a_progress_vector_that_cannot_be_is_refused(vector, variance):
     with pytest.raises(FairnessError):
-        measure(np.array(vector), variance=variance)
+        progress(np.array(vector), variance=variance)
 
 
 def test_the_room_starts_without_torch_or_the_oracles():

@@ -10,7 +10,7 @@ import pytest
 from fedethics import tasks
 from fedethics.charter import document
 from fedethics.errors import CharterError, DataError, FairnessError, ModelError
-from fedethics.fairness import Tables, aggregate, by_group, measure, overall, tabulate
+from fedethics.fairness import Tables, aggregate, by_group, overall, progress, tabulate
 from fedethics.fairness.tabulate import tabulate_progress
 from fedethics.learning_tasks import LearningTask, find_task, register, task_names
 from fedethics.training.clipping import clipped_sum
@@ -143,7 +143,7 @@ def test_its_rates_are_those_of_the_records(learner):
     values = [each.estimate.value for each in found.values()]
     gap = aggregate(tables, "severe_missed_for_none_difference", feature="sex")
     assert gap.value == pytest.approx(max(values) - min(values))
-    light = measure(
+    light = progress(
         tabulate_progress(shape, labels=labels, scores=scores),
         variance=0.0, measured=shape.measured,
     )  # fmt: skip

@@ -79,7 +79,7 @@ def test_a_table_accounted_for_one_row_lies_about_a_person_of_three():
     most=st.integers(1, 4),
 )
 def test_one_person_more_changes_each_table_by_at_most_the_rows_that_are_used(rows, most):
-    # As data/split.py does: at most `most` rows of each person.
+    # As data/records.py does: at most `most` rows of each person.
     kept, used = [], {}
     for row in rows:
         used[row[0]] = used.get(row[0], 0) + 1

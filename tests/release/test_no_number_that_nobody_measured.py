@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from fedethics.cli.output import Terminal
 from fedethics.cli.release import show
 from fedethics.coordinator.events import _row
-from fedethics.fairness import Tables, aggregate, by_group, measure, metric_names, overall, roc
+from fedethics.fairness import Tables, aggregate, by_group, metric_names, overall, progress, roc
 from fedethics.fairness.judge import Objective, judge
 from fedethics.fairness.measured import TWO_CLASSES
 from fedethics.fairness.metrics import find_metric
@@ -139,7 +139,7 @@ def test_a_round_without_an_estimate_is_null_to_programs_and_words_to_people():
     assert row["true-positive-rate"]["value"] is None
     json.dumps(row, allow_nan=False)
     assert _interval(row["true-positive-rate"]).startswith("no estimate (95 % interval 0.7")
-    assert measure(np.array([50, 10, -5, 35]), variance=25.0).tpr.cut
+    assert progress(np.array([50, 10, -5, 35]), variance=25.0).tpr.cut
 
 
 def test_every_metric_that_noise_can_cut_says_so(stage):

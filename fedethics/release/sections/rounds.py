@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fedethics.fairness import Estimate, ProgressMetrics, Tables, measure, overall
+from fedethics.fairness import Estimate, ProgressMetrics, Tables, overall, progress
 from fedethics.fairness.measure import not_measured
 from fedethics.fairness.metrics import find_metric
 from fedethics.release.evidence import OpenedSum
@@ -26,7 +26,7 @@ def metrics(folder: Folder) -> Block | None:
     """Return the light evaluations over the rounds; None where there were none."""
     measured = folder.tables.layout.measured
     found = {
-        entry.round: measure(
+        entry.round: progress(
             np.array(entry.counts, dtype=np.int64), variance=entry.variance, measured=measured
         )
         for entry in folder.evidence.progress
