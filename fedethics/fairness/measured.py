@@ -158,7 +158,7 @@ class TwoClasses(Measured):
 
     @property
     def metrics(self) -> frozenset[str]:
-        """All rates of the registry: they were made for two classes."""
+        """All rates of the registry but those that other tasks bring."""
         return frozenset(metric_names("rate"))
 
 

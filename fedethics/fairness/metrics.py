@@ -46,6 +46,7 @@ class Metric:
         combine: for an aggregate, how groups are put together.
         binned: whether it needs the score histograms.
         swapped: whether it needs scores with the feature's word swapped.
+        brought: whether a task brought it with it, see `add_rate`; else it is for two classes.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Metric:
     combine: Combine | None = None
     binned: bool = False
     swapped: bool = False
+    brought: bool = False
 
 
 FRACTIONS = {
@@ -153,7 +155,7 @@ def add_rate(name: str, meaning: str, *, binned: bool = False) -> None:
     Raises:
         FairnessError: a metric of that name means something else.
     """
-    metric = Metric(name=name, kind="rate", meaning=meaning, binned=binned)
+    metric = Metric(name=name, kind="rate", meaning=meaning, binned=binned, brought=True)
     if _REGISTRY.setdefault(name, metric) != metric:
         raise FairnessError(f"metric {name!r} is there already and means something else")
     for combine in _FOR_EVERY_RATE:
@@ -161,7 +163,7 @@ def add_rate(name: str, meaning: str, *, binned: bool = False) -> None:
 
 
 def metric_names(kind: Kind | None = None, *, swapped: bool = False) -> tuple[str, ...]:
-    """Return the supported metrics, or those of one kind, in alphabetical order.
+    """Return the metrics of two classes, or those of one kind, in alphabetical order.
 
     Those of the group tables, or those that need scores with a word `swapped`.
     """
@@ -169,7 +171,7 @@ def metric_names(kind: Kind | None = None, *, swapped: bool = False) -> tuple[st
         sorted(
             name
             for name, metric in _REGISTRY.items()
-            if kind in (None, metric.kind) and metric.swapped == swapped
+            if kind in (None, metric.kind) and metric.swapped == swapped and not metric.brought
         )
     )
 
@@ -254,6 +256,7 @@ def _add(
         combine=combine,
         binned=any(registry[base].binned for base in bases),
         swapped=any(registry[base].swapped for base in bases),
+        brought=any(registry[base].brought for base in bases),
     )
 
 
