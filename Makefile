@@ -10,7 +10,7 @@ export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all test-exhaustive check format bundle gpu-check lock clean
+.PHONY: help setup demo test test-slow test-all test-exhaustive check format docs bundle gpu-check lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ check: setup ## style, types, architecture
 format: setup ## let ruff format the code
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
+
+docs: setup ## the documentation site, build/site/index.html; a broken link fails
+	@NO_MKDOCS_2_WARNING=1 $(PY) tools/docs.py
 
 bundle: setup ## the Flower bundle that reaches nodes
 	@.venv/bin/flwr build

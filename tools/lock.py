@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
 LOCKS = {
-    "requirements.lock": ("simulations", "ray", "dev"),
+    "requirements.lock": ("simulations", "ray", "docs", "dev"),
     "clients/requirements.lock": (),
 }
 HEAD = """\
