@@ -1,0 +1,169 @@
+"""The public API behind `import fedethics`: plan, simulate, open and examine a run.
+
+Nothing heavy is imported before it is asked for: planning a budget or reading a run starts without
+torch.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fedethics.charter.model import Charter
+    from fedethics.fairness.tables import Tables
+    from fedethics.release.gate import GateReport
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spend:
+    """What a run costs one unit of one site, as (epsilon, delta) under add-or-remove-one.
+
+    A unit's records are either trained on or held out, so it pays one of the two.
+
+    Attributes:
+        training: epsilon of all rounds of training; infinite without differential privacy.
+        evaluation: epsilon of everything that is measured of held-out units.
+        delta: of both.
+        unit: "record" or "person": whose presence the guarantee hides.
+        noise_multiplier: standard deviation of the noise of training over the clipping norm; None
+            without differential privacy.
+    """
+
+    training: float
+    evaluation: float
+    delta: float
+    unit: str
+    noise_multiplier: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run's directory, finished by `simulate` or by a real federation.
+
+    Attributes:
+        path: the directory, with the evidence, the candidate adapter and the report.
+    """
+
+    path: Path
+
+    @property
+    def report(self) -> Path:
+        """The report: one HTML page that opens offline."""
+        return self.path / "report.html"
+
+    def charter(self) -> Charter:
+        """Return the charter that the run followed."""
+        from fedethics.release import folder
+
+        return folder.load(self.path).charter
+
+    def tables(self) -> Tables:
+        """Return the group tables as they were opened: sums over the sites, with their noise.
+
+        Raises:
+            ReleaseError: not a run directory, or one that is damaged.
+        """
+        from fedethics.release import folder
+
+        return folder.load(self.path).tables
+
+    def examine(self) -> GateReport:
+        """Judge the run anew from its evidence; see `examine`."""
+        return examine(self.path)
+
+
+def load_charter(path: str | Path) -> Charter:
+    """Read and validate a charter, as TOML or as a run's `charter.json`.
+
+    Raises:
+        CharterError: it is not valid; every problem at once.
+
+    Example:
+        >>> charter = fedethics.load_charter("configs/heart.charter.toml")
+        >>> charter.privacy.delta
+        0.0001
+    """
+    from fedethics.charter import document
+
+    return document.load(Path(path))
+
+
+def epsilon(charter: Charter) -> Spend:
+    """Return what a run of `charter` costs, by the accountant of record.
+
+    A pure function of the charter: every site computes it for itself before it takes part.
+
+    Raises:
+        AccountingError: no noise makes the run fit the charter's epsilon.
+    """
+    from fedethics.privacy.plan import make_plan
+
+    plan = make_plan(charter)
+    return Spend(
+        training=plan.training_epsilon,
+        evaluation=plan.evaluation_epsilon,
+        delta=plan.delta,
+        unit=charter.privacy.unit,
+        noise_multiplier=plan.noise_multiplier,
+    )
+
+
+def simulate(
+    scenario: str | Path,
+    *,
+    out: str | Path = "runs",
+    data: str | Path = ".data",
+    run_id: str = "",
+    resume: str | Path | None = None,
+) -> Run:
+    """Run a federation on this machine: the real coordinator and sites, each site with its ledger.
+
+    Noise and keys come from the operating system, as in earnest. Data sets are not fetched:
+    `python -m simulations.datasets fetch NAME` does that once.
+
+    Args:
+        scenario: the scenario's TOML file, which names the charter, the sites and their data.
+        out: directory of all runs.
+        data: directory of all data sets.
+        run_id: name of this run; by default the scenario's name and the time.
+        resume: directory of a run to continue after its last committed round.
+
+    Raises:
+        FedethicsError: the scenario, its charter, its data or the run is not as it must be. What
+            was committed stays.
+    """
+    # Before anything of Hugging Face is imported: never download.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    from fedethics.identity import Identity
+    from fedethics.release.publish import publish
+    from fedethics.simulation.command import staged
+    from fedethics.simulation.federation import run_federation
+
+    _, stage = staged(
+        Path(scenario),
+        out=Path(out),
+        run_id=run_id,
+        resume=None if resume is None else Path(resume),
+        data=Path(data),
+    )
+    run_federation(stage, resume=resume is not None)
+    publish(stage.run_dir, Identity.load(stage.coordinator / "identity.key"))
+    return Run(stage.run_dir)
+
+
+def examine(run: str | Path) -> GateReport:
+    """Judge a run from its evidence: objectives, budget, audit, signatures, integrity.
+
+    Args:
+        run: the run's directory.
+
+    Raises:
+        ReleaseError: not a run directory, or a file is missing or malformed.
+        CharterError: its `charter.json` is not a charter with a roster.
+    """
+    from fedethics.release import gate
+
+    return gate.examine(Path(run))

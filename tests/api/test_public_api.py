@@ -1,0 +1,95 @@
+"""`import fedethics` offers what docs/api.md lists and costs nothing; it does what commands do."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import fedethics
+from fedethics.errors import CharterError
+from fedethics.privacy.plan import make_plan
+
+ROOT = Path(__file__).resolve().parents[2]
+CHARTER = ROOT / "configs" / "heart.charter.toml"
+
+
+def fresh(code):
+    """Run code in a new interpreter; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_every_name_is_there_and_no_other_is():
+    for name in fedethics.__all__:
+        assert getattr(fedethics, name) is not None
+    assert dir(fedethics) == sorted(fedethics.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'gradients'"):
+        fedethics.gradients  # noqa: B018
+
+
+def test_the_version_is_the_packages():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert fedethics.__version__ == project["version"]
+
+
+def test_the_reference_documents_every_public_name():
+    page = (ROOT / "docs" / "api.md").read_text()
+    listed = {line.rpartition(".")[2] for line in re.findall(r"^::: (\S+)$", page, re.MULTILINE)}
+    assert listed == set(fedethics.__all__) - {"__version__"}
+
+
+def test_importing_loads_no_other_package_and_planning_loads_no_torch():
+    loaded = "import sys, fedethics; print(sorted({m.split('.')[0] for m in sys.modules}))"
+    assert not {"numpy", "torch", "scipy", "flwr"} & set(re.findall(r"'(\w+)'", fresh(loaded)))
+    planned = f"fedethics.epsilon(fedethics.load_charter({str(CHARTER)!r}))"
+    assert fresh(f"import sys, fedethics; {planned}; print('torch' in sys.modules)") == "False"
+
+
+def test_epsilon_is_the_plans():
+    charter = fedethics.load_charter(str(CHARTER))
+    spend, plan = fedethics.epsilon(charter), make_plan(charter)
+    assert spend.training == plan.training_epsilon <= charter.privacy.training.epsilon
+    assert spend.delta == charter.privacy.delta and spend.unit == "record"
+
+
+def test_a_bad_charter_is_refused_as_at_the_command_line(tmp_path):
+    (tmp_path / "charter.toml").write_text("name = 3")
+    with pytest.raises(CharterError) as caught:
+        fedethics.load_charter(tmp_path / "charter.toml")
+    assert isinstance(caught.value, fedethics.FedethicsError)
+
+
+def test_the_budget_example_prints_what_the_command_plans():
+    example = subprocess.run(
+        [sys.executable, "examples/plan_a_budget.py", CHARTER],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    first = example.stdout.splitlines()[0]
+    spend = fedethics.epsilon(fedethics.load_charter(CHARTER))
+    assert f"noise multiplier {spend.noise_multiplier:.2f}" in first
+    assert "delta 0.0001" in first and "add-or-remove-one" in first
+
+
+@pytest.mark.slow
+def test_the_demo_example_ends_with_a_report_and_the_gates_own_verdict(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "examples/demo.py", "configs/heart.toml", tmp_path],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    (path,) = tmp_path.iterdir()
+    run = fedethics.Run(path)
+    assert run.report.exists()
+    judged = run.examine()
+    assert judged.verdict == json.loads((path / "gate.json").read_text())["verdict"]
+    assert f"gate: {judged.verdict}" in done.stdout
+    auc = fedethics.overall(run.tables(), "roc_auc_score")
+    assert math.isnan(auc.figure) or f"AUC: {auc.figure:.3f}" in done.stdout
