@@ -24,6 +24,7 @@ def entries(lock):
     found = {}
     for block in re.split(r"\n(?=\S)", (ROOT / lock).read_text().strip()):
         name, _, version = block.split("\n")[0].split(" ")[0].partition("==")
+        assert plain(name) not in found, f"{name} is locked twice"
         found[plain(name)] = (version, len(HASH.findall(block)))
     return found
 
