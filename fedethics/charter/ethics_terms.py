@@ -278,11 +278,6 @@ class EthicsTerms:
             found.append(f"approval-by: {sorted(absent)} not among the stakeholders' roles")
         return found
 
-    @property
-    def utility_floors(self) -> tuple[Objective, ...]:
-        """Objectives over everyone: below these the model is of no use."""
-        return tuple(one for one in self.objectives if not one.feature)
-
 
 def _contradictions(objectives: tuple[Objective, ...]) -> Iterator[str]:
     """Yield each pair of bars on one metric between which no value lies: no model could pass."""

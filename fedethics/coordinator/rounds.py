@@ -1,6 +1,6 @@
 """The federation's rounds: train, sum, step, commit, measure; then the final fairness tables.
 
-Readable from top to bottom as the protocol of DESIGN. What a crash interrupted is finished first,
+Readable from top to bottom as the protocol. What a crash interrupted is finished first,
 in the session that it belongs to; then nothing is computed twice that was committed before.
 """
 

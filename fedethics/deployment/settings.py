@@ -143,11 +143,6 @@ class FederationHome:
         return cls(path, settings)
 
     @property
-    def node_keys(self) -> dict[str, Path]:
-        """Public node key of each approved site, by its name."""
-        return {file.stem: file for file in sorted((self.path / "nodes").glob("*.pub"))}
-
-    @property
     def job_dir(self) -> Path:
         """What the current job leaves behind."""
         return self.path / "jobs" / self.settings.job.id

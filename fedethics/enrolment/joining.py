@@ -19,7 +19,6 @@ import json
 import re
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -254,11 +253,6 @@ def install(home: SiteHome, proposal: Proposal) -> None:
         files.replace(settings, text.encode("utf-8"))
         files.replace(home.path / INVITATION, proposal.paper)
         files.replace(home.charter_path, document.encode(proposal.charter))
-
-
-def installed_invitation(home: SiteHome) -> Path:
-    """Return where the invitation that the site accepted is kept."""
-    return home.path / INVITATION
 
 
 def _check_named(charter: Charter, *, site: str, public_key: str) -> None:

@@ -68,13 +68,6 @@ class NoiseSource:
                 self._start(os.urandom(_KEY_BYTES))
             return self._encryptor.update(bytes(count))
 
-    def seed64(self) -> int:
-        """Return a new seed in [0, 2^63), for a generator that must be seeded by a number.
-
-        It lies in the range that both signed and unsigned 64-bit seeds accept.
-        """
-        return int.from_bytes(self.random_bytes(8), "little") >> 1
-
     def uniform(self, size: int) -> NDArray[np.float64]:
         """Return `size` numbers in [0, 1), uniform on the multiples of 2^-53."""
         return (self._words(size) >> np.uint64(11)).astype(np.float64) * 2.0**-53

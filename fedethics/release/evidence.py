@@ -128,14 +128,6 @@ class OpenedSum:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SelfTest:
-    """Whether a site's start-up self-test of its DP mechanism passed."""
-
-    site: str = term(pattern=NAME)
-    passed: bool = term()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class SignedReceipt:
     """A site's statement of what the run spent there: canonical JSON text and its signature.
 
@@ -198,7 +190,6 @@ class Evidence:
     rounds: tuple[OpenedSum, ...] = term()
     receipts: tuple[SignedReceipt, ...] = term(default=())
     countersignatures: tuple[Countersignature, ...] = term(default=())
-    self_tests: tuple[SelfTest, ...] = term(default=())
     charter_signatures: tuple[CharterSignature, ...] = term(default=())
 
 

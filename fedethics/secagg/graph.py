@@ -46,11 +46,6 @@ class RingDegree(NamedTuple):
     threshold: int
 
 
-def bell_degree(sites: int, *, colluders: int, dropouts: int) -> RingDegree | None:
-    """Return the smallest degree and threshold of Bell et al., or None if there are none."""
-    return next((degree for degree, _ in _feasible(sites, colluders, dropouts)), None)
-
-
 @lru_cache(maxsize=64)
 def ring_degree(sites: int, *, colluders: int, dropouts: int) -> RingDegree | None:
     """Return the smallest degree and threshold that also hold when the server picks the dropouts.

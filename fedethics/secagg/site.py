@@ -109,15 +109,6 @@ class SiteSecagg:
         with self._step(roster) as step:
             return site_epoch.join(self._member, step, roster)
 
-    def retire_epoch(self, *, epoch: str) -> None:
-        """Give up an epoch's keys now, with every pending session of its run.
-
-        A site rotates its keys so: it answers nothing more under `epoch`, and takes part again
-        from the next attempt of the run, with fresh ones.
-        """
-        with self._store.transaction() as step:
-            site_epoch.retire(self._member, step, epoch)
-
     def revoke(self, notice: bytes) -> str:
         """Take a signed notice (`revocation_notice`); return the key, which never comes back.
 

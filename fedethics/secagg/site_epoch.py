@@ -123,18 +123,6 @@ def join(member: Member, step: StoreTransaction, roster: Frame) -> bytes:
     return acknowledgement
 
 
-def retire(member: Member, step: StoreTransaction, epoch: str) -> None:
-    """Give an epoch up: its keys and pending sessions go, and its attempt never comes back.
-
-    Raises:
-        SecaggReject: malformed id.
-    """
-    run, attempt = parse_epoch(epoch)
-    charter = member.terms.charter_hash
-    step.use_attempt(charter, run, max(attempt, step.last_attempt(charter, run)))
-    step.delete_epoch(charter, epoch)
-
-
 def complete(member: Member, step: StoreTransaction, message: Frame) -> None:
     """Agree with the peers whose ciphertexts JOINED brings, and wipe the private keys.
 

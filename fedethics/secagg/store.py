@@ -143,14 +143,6 @@ class SiteStore:
                 raise
             connection.execute("COMMIT")
 
-    def wipe_sessions(self) -> None:
-        """Delete every pending secret: epoch keys, session secrets, vectors, stored replies.
-
-        Opened rounds and evidence stay. Joining again needs a new attempt of the run.
-        """
-        with self.transaction() as step:
-            step.wipe_everything()
-
     def revoked_keys(self) -> dict[str, str]:
         """Return every public key that was revoked here -> why; such a key never comes back."""
         with self.transaction() as step:

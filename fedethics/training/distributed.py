@@ -6,7 +6,7 @@ sites' records + N(0, (noise_multiplier * clipping_norm)^2)), over a batch that 
 independently with probability sampling_rate: central DP-SGD. One site's share alone carries less
 noise and must never leave unmasked. Nothing but integers is added.
 
-Sources: DESIGN section 4; Kairouz, Liu and Steinke 2021 (arXiv 2102.06387); why the shares add up
+Sources: Kairouz, Liu and Steinke 2021 (arXiv 2102.06387); why the shares add up
 to a Gaussian mechanism: fedethics/privacy/gaussian_shares.py.
 """
 

@@ -15,7 +15,6 @@ from fedethics.charter.signing import (
     signatures_path,
     standing,
 )
-from fedethics.deployment.settings import FederationHome
 from fedethics.enrolment import homes
 from fedethics.enrolment.approval import approve, remove
 from fedethics.enrolment.homes import found_site
@@ -37,9 +36,9 @@ def test_the_charter_comes_once_there_are_enough_sites(morning):
 
 def test_only_approved_nodes_are_given_to_the_superlink(morning):
     approve(morning.coordinator, [morning.request("alpha")])
-    keys = FederationHome.open(morning.coordinator).node_keys
-    assert set(keys) == {"alpha"}
-    load_ssh_public_key(keys["alpha"].read_bytes())
+    (key,) = (morning.coordinator / "nodes").glob("*.pub")
+    assert key.stem == "alpha"
+    load_ssh_public_key(key.read_bytes())
 
 
 def test_approving_the_same_requests_again_changes_nothing(day):
@@ -167,7 +166,7 @@ def test_a_site_that_left_is_off_the_roster_and_its_node_is_not_admitted(day):
     assert [member.site for member in gone.members] == ["alpha", "beta"]
     assert (gone.charter, gone.missing) == (None, 1)
     assert not (day.coordinator / "charter.json").exists()
-    assert "gamma" not in FederationHome.open(day.coordinator).node_keys
+    assert not (day.coordinator / "nodes" / "gamma.pub").exists()
 
 
 def test_no_version_is_used_twice_even_after_a_time_without_a_charter(day):

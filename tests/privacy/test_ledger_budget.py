@@ -16,7 +16,7 @@ from fedethics.errors import BudgetExceeded, LedgerError, LedgerTampered
 from fedethics.identity import Identity
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.events import NonPrivate, SampledGaussian, SkellamRelease
-from fedethics.privacy.ledger import Cap, DataSet, Ledger, read_receipt, verify_files
+from fedethics.privacy.ledger import Cap, DataSet, Ledger, read_book, read_receipt, verify_files
 from tests.privacy.charters import HEART
 
 TRAIN = DataSet(fingerprint="aa" * 32, label="train")
@@ -88,11 +88,13 @@ def test_only_an_unused_reservation_can_be_given_back_and_only_once(ledger):
         ledger.confirm(dataclasses.replace(used, index=0), note="the opening entry")
 
 
-def test_open_reservations_are_those_neither_confirmed_nor_released(ledger):
+def test_a_charge_stays_reserved_until_it_is_confirmed_or_released(ledger, tmp_path):
     first, second = charge(ledger, round_number=1), charge(ledger, round_number=2)
     charge(ledger, round_number=1, run="another")
     ledger.confirm(first, note="sent")
-    assert ledger.open_reservations(run="run-1") == (second,)
+    book = read_book(tmp_path / "ledger.db")
+    states = {one.index: one.state for one in book.counted(run="run-1")}
+    assert states == {first.index: "confirmed", second.index: "reserved"}
 
 
 def test_caps_per_run_and_per_year_bind_beside_the_cap_for_life(tmp_path, identity):

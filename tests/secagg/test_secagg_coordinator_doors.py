@@ -197,7 +197,8 @@ def test_the_coordinator_keeps_an_epoch_straight(tmp_path, name, message, reason
     for each in federation.names[:3]:
         coordinator.add_announcement(sites[each].announce(epoch="run/0"))
     if message == "other":
-        federation.stores["site-00"].wipe_sessions()
+        with federation.stores["site-00"].transaction() as step:
+            step.wipe_everything()
         late = sites["site-00"].announce(epoch="run/0")
     elif message == "late":
         coordinator.roster_message()

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from fedethics.secagg.graph import bell_degree, graph_of, ring_degree
+from fedethics.secagg.graph import _feasible, graph_of, ring_degree
 from tests.secagg.federation import Federation
 
 # (sites, adversarial rate, dropout rate, degree, threshold): the semi-malicious rows of
@@ -51,6 +51,11 @@ PUBLISHED = [
     (100000, 0.0, 0.0, 2, 2),
     (1000000, 0.0, 0.0, 2, 2),
 ]
+
+
+def bell_degree(sites, *, colluders, dropouts):
+    """The smallest degree and threshold of Bell et al.: those for dropouts that nobody chose."""
+    return next((degree for degree, _ in _feasible(sites, colluders, dropouts)), None)
 
 
 def counts(sites, adversaries, dropouts):

@@ -164,6 +164,7 @@ def test_rounds_and_epochs_do_not_go_back(server, federation, vectors):
     session = federation.open(SPEC, 2)
     with pytest.raises(SecaggReject, match="never go back"):
         server.ask("site-00", "check_open", session.open_message, specs={SPEC.name: SPEC})
-    federation.stores["site-00"].wipe_sessions()
+    with federation.stores["site-00"].transaction() as step:
+        step.wipe_everything()
     with pytest.raises(SecaggReject, match="use 1"):
         federation.sites["site-00"].announce(epoch="run/0")

@@ -234,13 +234,6 @@ class Ledger:
         """Return every entry's table, in order."""
         return tuple(sealed.body for sealed in self._journal.refresh().entries)
 
-    def open_reservations(self, *, run: str) -> tuple[Reservation, ...]:
-        """Return the reservations of a run that are neither confirmed nor released."""
-        book = self._journal.refresh()
-        return tuple(
-            _reservation(charge, book) for charge in book.counted(run=run) if charge.is_open
-        )
-
     def receipt(
         self,
         *,

@@ -111,11 +111,6 @@ class Charge:
     cap_delta: float
     state: Literal["reserved", "confirmed", "released"]
 
-    @property
-    def is_open(self) -> bool:
-        """Neither confirmed nor released yet."""
-        return self.state == "reserved"
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sealed:
