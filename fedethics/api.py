@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fedethics.charter.model import Charter
-    from fedethics.fairness.tables import Tables
+    from fedethics.fairness.layout import Tables
     from fedethics.release.gate import GateReport
 
 
