@@ -32,7 +32,7 @@ from fedethics.errors import FedethicsError, RunError
 from fedethics.policy.model import load_policy
 from fedethics.privacy.ledger.verify import read_book
 from fedethics.site.home import SiteHome
-from fedethics.site.preflight_network import certificates_end
+from fedethics.site.preflight.network import certificates_end
 from fedethics.storage.lines import Tail
 
 _QUIET_S = 15.0

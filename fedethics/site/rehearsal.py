@@ -31,7 +31,7 @@ from fedethics.secagg import SiteStore
 from fedethics.site.handler import SiteHandler
 from fedethics.site.home import SiteHome
 from fedethics.site.journal import Derived, Question
-from fedethics.site.preflight_agreement import permit_now
+from fedethics.site.preflight.agreement import permit_now
 from fedethics.site.rehearsal_stage import OwnSite, Stage, build_stage, stand_ins
 from fedethics.site.session import Session
 

@@ -17,7 +17,7 @@ from fedethics.deployment.settings import FederationHome
 from fedethics.deployment.site_status import CertificateWatch, seen_end
 from fedethics.enrolment.joining import with_node_table
 from fedethics.site.home import SiteHome
-from fedethics.site.preflight_network import certificates_end, coordinator
+from fedethics.site.preflight.network import certificates_end, coordinator
 from tests.enrolment.a_day import ROOT, everything
 from tests.enrolment.pki import DAY, HOSTS, NOW, Institution, One, write
 

@@ -21,7 +21,7 @@ from fedethics.errors import EnrolmentError, FedethicsError, PolicyError
 from fedethics.identity import Identity
 from fedethics.policy.model import load_policy
 from fedethics.site.home import SiteHome
-from fedethics.site.preflight import preflight
+from fedethics.site.preflight.checks import preflight
 
 OTHER = 65534
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")

@@ -16,8 +16,8 @@ from fedethics.identity import Identity
 from fedethics.policy.permit import permit
 from fedethics.privacy.ledger import Ledger
 from fedethics.privacy.plan import make_plan
-from fedethics.site import preflight_machine, preflight_network
-from fedethics.site.preflight import preflight
+from fedethics.site.preflight import machine, network
+from fedethics.site.preflight.checks import preflight
 from fedethics.site.records import facts_of, site_records
 from tests.enrolment.a_day import everything, found_day
 from tests.site.coordinator_stub import forward_proxy, front_door
@@ -29,7 +29,7 @@ def near_and_patient(monkeypatch):
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setattr(preflight_network, "_TIMEOUT_S", 60.0)
+    monkeypatch.setattr(network, "_TIMEOUT_S", 60.0)
 
 
 def look(day, site="alpha", *, network=False):
@@ -229,7 +229,7 @@ def test_the_rule_on_free_disk_names_its_numbers(gib, state, joined, monkeypatch
     class Usage:
         free = int(gib * 2**30)
 
-    monkeypatch.setattr(preflight_machine.shutil, "disk_usage", lambda _: Usage)
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: Usage)
     found = look(joined)["disk"]
     assert found.state == state
     assert "at least 0.25 GiB, better 2" in found.found
@@ -240,23 +240,23 @@ def test_a_full_disk_is_found(joined, monkeypatch):
     class Usage:
         free = 1 << 20
 
-    monkeypatch.setattr(preflight_machine.shutil, "disk_usage", lambda _: Usage)
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: Usage)
     assert "disk" in failing(look(joined))
 
 
 def test_memory_is_what_the_container_leaves(tmp_path):
     (tmp_path / "meminfo").write_text("MemTotal: 16000000 kB\nMemAvailable: 8000000 kB\n")
-    assert preflight_machine.available_memory(tmp_path / "meminfo", tmp_path) == 8_192_000_000
+    assert machine.available_memory(tmp_path / "meminfo", tmp_path) == 8_192_000_000
     (tmp_path / "memory.max").write_text("1000000000\n")
     (tmp_path / "memory.current").write_text("400000000\n")
-    assert preflight_machine.available_memory(tmp_path / "meminfo", tmp_path) == 600_000_000
+    assert machine.available_memory(tmp_path / "meminfo", tmp_path) == 600_000_000
     (tmp_path / "memory.max").write_text("max\n")
-    assert preflight_machine.available_memory(tmp_path / "meminfo", tmp_path) == 8_192_000_000
+    assert machine.available_memory(tmp_path / "meminfo", tmp_path) == 8_192_000_000
 
 
 def test_a_device_that_is_not_there_is_found(joined, monkeypatch):
     joined.edit_policy("alpha", 'device = "cpu"', 'device = "cuda"')
-    monkeypatch.setattr(preflight_machine, "_ASK_CUDA", "print('')")
+    monkeypatch.setattr(machine, "_ASK_CUDA", "print('')")
     found = look(joined)
     assert "device" in failing(found)
     assert 'compute.device = "cpu"' in found["device"].fix

@@ -19,7 +19,7 @@ from fedethics.secagg import SiteStore
 from fedethics.site.handler import SiteHandler
 from fedethics.site.home import SiteHome
 from fedethics.site.journal import Journal, Question
-from fedethics.site.preflight import preflight
+from fedethics.site.preflight.checks import preflight
 from fedethics.site.records import facts_of, site_records
 from fedethics.site.session import Session
 

@@ -12,13 +12,18 @@ from pathlib import Path
 
 from fedethics.errors import FedethicsError
 from fedethics.ownership import cannot_read
-from fedethics.site.finding import Finding, fail
 from fedethics.site.home import SiteHome
-from fedethics.site.preflight_agreement import charter, permission, policy
-from fedethics.site.preflight_files import ledger, modes, owners
-from fedethics.site.preflight_machine import libraries, machine
-from fedethics.site.preflight_network import coordinator
-from fedethics.site.preflight_records import model, records, under_way
+from fedethics.site.preflight.agreement import (
+    charter,
+    model,
+    permission,
+    policy,
+    records,
+    under_way,
+)
+from fedethics.site.preflight.finding import Finding, fail
+from fedethics.site.preflight.machine import ledger, libraries, machine, modes, owners
+from fedethics.site.preflight.network import coordinator
 
 Check = Callable[[SiteHome], Iterator[Finding]]
 CHECKS: tuple[tuple[str, Check], ...] = (

@@ -19,8 +19,8 @@ from fedethics.address import Address
 from fedethics.commands import join_again, suggested
 from fedethics.deployment.chain import ending, last_end
 from fedethics.proxies import Proxy
-from fedethics.site.finding import Finding, fail, ok, warn
 from fedethics.site.home import SiteHome
+from fedethics.site.preflight.finding import Finding, fail, ok, warn
 
 _TIMEOUT_S = 6.0
 _NOTABLE_SKEW_S = 30.0

@@ -1,0 +1,1 @@
+"""Is this site ready for a run? Looked at before it, touching no budget."""
