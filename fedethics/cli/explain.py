@@ -91,7 +91,7 @@ def _question(
 
 
 def _answers(asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    command = [sys.executable, "-P", "-m", "fedethics.site.explain_process"]
+    command = [sys.executable, "-P", "-m", "fedethics.site.explain"]
     done = subprocess.run(
         command, input=json.dumps(asked), stdout=subprocess.PIPE, text=True, check=False
     )

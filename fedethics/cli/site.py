@@ -35,7 +35,7 @@ from fedethics.secagg import SiteSecagg, SiteStore, revocation_notice
 from fedethics.site.home import SiteHome
 from fedethics.site.journal import Journal
 from fedethics.site.log import SiteLog
-from fedethics.site.under_way import refused_since
+from fedethics.site.runs import refused_since
 from fedethics.systems import require_home_system
 
 

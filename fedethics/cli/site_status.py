@@ -41,8 +41,7 @@ from fedethics.privacy.ledger import read_book
 from fedethics.privacy.ledger.book import Book
 from fedethics.privacy.ledger.model import epsilon_document
 from fedethics.site.home import SiteHome
-from fedethics.site.receipt import receipt_of
-from fedethics.site.under_way import refused_since, runs_under_way
+from fedethics.site.runs import receipt_of, refused_since, runs_under_way
 
 _LOOK_S = 0.5
 _PLAIN_S = 60.0

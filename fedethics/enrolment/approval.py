@@ -20,7 +20,7 @@ from fedethics.enrolment.leaving import Notice, read_notice
 from fedethics.enrolment.papers import SiteRequest, read_request
 from fedethics.errors import EnrolmentError, EnrolmentForged
 from fedethics.identity import Identity
-from fedethics.site.archive import archive_charter
+from fedethics.site.home import archive_charter
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -31,7 +31,7 @@ from fedethics.ownership import require_safe
 from fedethics.policy.template import policy_text
 from fedethics.privacy.ledger import Ledger
 from fedethics.secagg import SiteStore
-from fedethics.site.archive import archived
+from fedethics.site.home import archived
 from fedethics.storage import files as storage
 from fedethics.terms import NAME
 

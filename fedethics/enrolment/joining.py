@@ -34,8 +34,7 @@ from fedethics.policy.model import load_policy
 from fedethics.policy.permit import DataFacts, refusals_before_joining
 from fedethics.privacy.ledger import Ledger
 from fedethics.privacy.plan import make_plan
-from fedethics.site.archive import archive_charter, archived
-from fedethics.site.home import SiteHome
+from fedethics.site.home import SiteHome, archive_charter, archived
 from fedethics.site.records import facts_of, site_records
 
 

@@ -17,8 +17,7 @@ from fedethics.errors import EnrolmentError, EnrolmentForged
 from fedethics.identity import public_key_term
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.ledger import read_book
-from fedethics.site.archive import archive_charter
-from fedethics.site.home import SiteHome
+from fedethics.site.home import SiteHome, archive_charter
 from fedethics.terms import KEY, NAME, term
 
 PURPOSE = "site-leaves"

@@ -28,8 +28,8 @@ from fedethics.privacy.plan import PrivacyPlan, make_plan
 from fedethics.secagg import Opening, Result, SiteSecagg, SiteStore, TaskSpec
 from fedethics.site.home import SiteHome
 from fedethics.site.journal import Journal, Question
-from fedethics.site.receipt import sums_seen
 from fedethics.site.records import kept_refusal, reading_records
+from fedethics.site.runs import sums_seen
 from fedethics.site.workbench import Workbench, learner_for, open_workbench
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms

@@ -19,7 +19,7 @@ from fedethics.enrolment.leaving import leave
 from fedethics.enrolment.papers import make_invitation
 from fedethics.errors import EnrolmentError, EnrolmentForged
 from fedethics.identity import Identity
-from fedethics.site.archive import charter_of
+from fedethics.site.home import charter_of
 from tests.enrolment.a_day import ADDRESS, everything
 
 

@@ -14,8 +14,8 @@ from fedethics.privacy.ledger import Ledger, read_receipt
 from fedethics.privacy.plan import make_plan
 from fedethics.protocol import Action, Request
 from fedethics.site.handler import SiteHandler
-from fedethics.site.receipt import receipt_of
 from fedethics.site.records import facts_of, site_records
+from fedethics.site.runs import receipt_of
 
 
 def charge(day, site="alpha", run="run-1", rounds=2, events=None):

@@ -1,7 +1,4 @@
-"""Preflight: policy, charter, signatures and budget; and whether the records can be read.
-
-Preflight: can the records be read with the charter's schema, and is the agreed model here?
-"""
+"""Preflight: policy, charter, signatures and budget; can the records be read; is the model here?"""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ from fedethics.privacy.plan import make_plan
 from fedethics.site.home import SiteHome
 from fedethics.site.preflight.finding import Finding, fail, ok, warn
 from fedethics.site.records import facts_or_refusal, site_records
-from fedethics.site.under_way import refused_since, runs_under_way
+from fedethics.site.runs import refused_since, runs_under_way
 from fedethics.training.locate import locate_model
 
 

@@ -1,7 +1,4 @@
-"""Preflight: disk, memory, device and packages; private keys and a whole ledger.
-
-Preflight: are the keys private, and is the ledger whole and all there?
-"""
+"""Preflight: disk, memory, device and packages; are keys private, and is the ledger all there?"""
 
 from __future__ import annotations
 
