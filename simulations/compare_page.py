@@ -13,8 +13,8 @@ from fedethics import texts
 from fedethics.charter.ethics_terms import Objective
 from fedethics.charter.model import Charter
 from fedethics.cli.output import table as terminal_table
-from fedethics.release.comparison_plots import Spot, scatter
 from fedethics.release.pages import stylesheet
+from fedethics.release.sections.compared import Spot, scatter
 
 _SHORT = ("method", "eps", "accuracy", "gap", "ratio", "points")
 _HEAD = ("method", "epsilon", "accuracy", "AUC", "gap", "gap over none's", "accuracy less none's")

@@ -21,7 +21,7 @@ from fedethics.release.decision import Decision, decide, decided, place
 from fedethics.release.file_hash import hash_bytes
 from fedethics.release.folder import MANIFEST, Folder, located
 from fedethics.release.gate import GateReport
-from fedethics.release.renderer import renderer_sha256
+from fedethics.release.pages import renderer_sha256
 from fedethics.release.verification import PLACEMENT, Check, verify
 
 

@@ -2,12 +2,27 @@
 
 Guarantee: every number is recomputed from charter, evidence, approvals and comparisons; equal
 directories give equal content.
+
+What the coordinator sees of a run: a fact of the protocol, and no claim of any coordinator.
+
+The list is a claim of fedethics that sites can check against the protocol. It is printed from here,
+not from the evidence: what only a coordinator writes must not say what it did not see.
+
+report.json: what the pages say, as data, for those who compare releases by program.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
+from fedethics import terms, texts
+from fedethics.canonical import Json
+from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.privacy.meaning import NOT_COVERED
 from fedethics.release import comparisons
@@ -17,22 +32,38 @@ from fedethics.release.folder import COMPARISONS, Folder
 from fedethics.release.gate import GateReport
 from fedethics.release.sections import (
     audited,
-    calibrated,
     compared,
     explained,
     groups,
     mapping,
     openings,
     people,
-    provenance,
     released,
     rounds,
-    signed,
     spending,
     steered,
 )
 from fedethics.release.sections.block import Block, Table
-from fedethics.release.server_saw import SERVER_SAW
+
+SERVER_SAW = (
+    "each site's announcement and acknowledgement: its name, one-time public keys, nonces and (in "
+    "suite 3) ciphertexts for other members, its signature",
+    "for each sum: encrypted shares between sites, commitments (hashes) and signatures",
+    "for each sum: one masked vector a site, uniformly random to whoever lacks the masks",
+    "shares that open the sum over the survivors, and nothing else",
+    "for each sum: which slices of it each site asked to check, and its signed word that the sum "
+    "passed",
+    "the opened sums: the weighted update with every site's noise in it, and the noised counts, of "
+    "held-out records and, where the charter steers training between groups or asks for a "
+    "membership audit, of training records; "
+    "where the charter asks for explanations, noised sums of score changes of held-out records too",
+    "which sites answered, refused (as a code) or fell silent, and when",
+    "a signed receipt a site: epsilon spent on this run, rounds charged, whether its self-test "
+    "passed, whether noise was fixed for tests, session, sites and hash of each sum that it "
+    "helped to open and whether it passed its check, and its ledger's "
+    "length and newest hash; which sites countersigned the list of all receipts",
+    "what the charter makes public: declared records, terms and keys",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +127,7 @@ def build(opened: Folder, verdict: GateReport, decision: Decision) -> Content:
         objectives=groups.objectives(verdict),
         rates=groups.rates(opened),
         rocs=groups.roc_curves(opened),
-        calibrations=calibrated.build(opened),
+        calibrations=groups.calibration(opened),
         gaps=groups.gaps(opened),
         withheld=groups.withheld(opened),
         explained=explained.build(opened),
@@ -114,19 +145,19 @@ def build(opened: Folder, verdict: GateReport, decision: Decision) -> Content:
         cohorts=rounds.cohorts(opened),
         steered=steered.over_time(opened),
         weights=steered.weights(opened),
-        signers=signed.signers(opened),
+        signers=released.signers(opened),
         server_saw=SERVER_SAW,
         openings={
             "privacy": openings.privacy(opened, verdict, bound=bound),
             "regulator": openings.regulator(opened, verdict, annex_iv=annex_iv),
         },
-        signing=signed.summary(opened),
-        approvals=signed.approvals(decision),
+        signing=released.summary(opened),
+        approvals=released.approvals(decision),
         annex_iv=annex_iv,
         measure=mapping.measure(opened, decision),
-        hashes=provenance.hashes(opened),
-        versions=provenance.versions(opened),
-        facts=provenance.facts(opened),
+        hashes=released.hashes(opened),
+        versions=released.versions(opened),
+        facts=released.facts(opened),
     )
 
 
@@ -135,3 +166,47 @@ def _reasons(opened: Folder, verdict: GateReport) -> dict[str, str]:
     # The gate answers the objectives first, in the charter's order.
     pairs = zip(verdict.rules, stated, strict=False)
     return {rule.name: objective.why for rule, objective in pairs}
+
+
+# Whole documents of their own beside the report; of the decision, what the pages say.
+_ELSEWHERE = {"charter", "evidence", "decision"}
+
+
+def report_json(found: Content) -> str:
+    """Return report.json; the verdict and the decision stand first."""
+    shown: dict[str, Json] = {
+        "run": found.evidence.run_id,
+        "charter": {
+            "name": found.charter.name,
+            "version": found.charter.charter.version,
+            "hash": document.hash_of(found.charter),
+        },
+        "verdict": found.gate.verdict,
+        "state": found.decision.state,
+        "decision": found.decision.sentence,
+        "still-to-approve": list(found.decision.missing),
+        "not-measured": list(found.charter.ethics.not_measured),
+        "test-mode": found.evidence.test_mode,
+    }
+    for field in dataclasses.fields(Content):
+        if field.name not in _ELSEWHERE:
+            shown[terms.kebab(field.name)] = _plain(getattr(found, field.name))
+    return texts.json_text(shown, indent=1) + "\n"
+
+
+def _plain(value: object) -> Json:
+    """Return a part without its drawings: every drawing has a table with the same numbers."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = ((each.name, getattr(value, each.name)) for each in dataclasses.fields(value))
+        return {
+            terms.kebab(name): _plain(item) for name, item in fields if not isinstance(item, Markup)
+        }
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    raise TypeError(f"{type(value).__name__} has no place in report.json")

@@ -32,7 +32,7 @@ from fedethics.release.folder import (
     SIGNATURE,
     located,
 )
-from fedethics.release.renderer import renderer_sha256
+from fedethics.release.pages import renderer_sha256
 from fedethics.release.rules.rule import Outcome
 from fedethics.release.signed_file import sign_file, signature_fault
 from fedethics.release.strangers import strangers

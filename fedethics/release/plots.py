@@ -1,16 +1,21 @@
 """The report's figures, drawn from plain numbers: intervals, curves, steps and dots.
 
 Every mark has a shape or a dash besides its colour, so that nothing depends on seeing colour.
+
+Two histograms over the unit interval, drawn as shares of their own totals.
+
+Calibration as points with intervals: of those given a score, the share that was positive.
 """
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
@@ -271,3 +276,83 @@ def _thinned(rounds: Sequence[float], most: int = 12) -> list[float]:
     step = max(1, math.ceil(len(rounds) / most))
     # Counted from the end: the last round is the one that is released.
     return list(rounds[::-1][::step])[::-1]
+
+
+_TICKS = (0, 0.25, 0.5, 0.75, 1)
+
+
+def outlines(
+    shares: Mapping[str, Sequence[float]],
+    *,
+    name: str,
+    title: str,
+    description: str,
+    x: str,
+    y: str,
+) -> Markup:
+    """Draw the outline of each histogram, by its label; noise may push a bin below zero."""
+    height = 236.0 + 18.0 * len(shares)
+    with canvas(height=height) as (figure, axes):
+        legend = 18.0 * len(shares) + 10.0
+        axes.set_position((52 / WIDTH, (legend + 44) / height, 356 / WIDTH, 170 / height))
+        axes.axhline(0, color=RULE, linewidth=1.2)
+        for index, (label, values) in enumerate(shares.items()):
+            axes.stairs(
+                values,
+                np.linspace(0, 1, len(values) + 1),
+                color=look(index).colour,
+                linestyle=look(index).dash,
+                linewidth=2,
+                label=key(label),
+                baseline=None,
+            )
+        axes.set_xlim(0, 1)
+        axes.set_xticks(_TICKS, labels=["0", ".25", ".5", ".75", "1"])
+        axes.grid(axis="y", alpha=0.6)
+        axes.set_axisbelow(True)
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        figure.legend(
+            loc="lower left", bbox_to_anchor=(40 / WIDTH, 0), borderaxespad=0, handlelength=2.6
+        )
+        return inline(figure, name=name, title=title, description=description)
+
+
+# Groups share their scores' bins; a small shift keeps their intervals apart.
+_SHIFT = 0.014
+
+
+def reliability_points(
+    lines: Sequence[Line], *, name: str, title: str, description: str, x: str, y: str
+) -> Markup:
+    """Draw each line's points with their intervals in the unit square, and the diagonal."""
+    legend = 18.0 * len(lines) + 10.0
+    height = 356.0 + 18.0 * len(lines)
+    with canvas(height=height) as (figure, axes):
+        axes.set_position((52 / WIDTH, (legend + 46) / height, 340 / WIDTH, 300 / height))
+        axes.plot([0, 1], [0, 1], color=RULE, linewidth=1.2)
+        for index, line in enumerate(lines):
+            _points(axes, line, index=index, shift=_SHIFT * (index - (len(lines) - 1) / 2))
+        unit_axes(axes)
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        figure.legend(loc="lower left", bbox_to_anchor=(40 / WIDTH, 0), borderaxespad=0)
+        return inline(figure, name=name, title=title, description=description)
+
+
+def _points(axes: Axes, line: Line, *, index: int, shift: float) -> None:
+    colour, _, marker, face = look(index)
+    shifted = [value + shift for value in line.x]
+    axes.vlines(shifted, line.low, line.high, color=colour, linewidth=1.6, alpha=0.75)
+    axes.plot(
+        shifted,
+        line.y,
+        color=colour,
+        linestyle="none",
+        marker=marker,
+        markersize=6.5,
+        markerfacecolor=face,
+        markeredgecolor=CARD if face == colour else colour,
+        label=key(line.label),
+        clip_on=False,
+    )

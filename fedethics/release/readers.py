@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from fedethics.release import card, content, data_card, report_json
+from fedethics.release import card, content
 from fedethics.release.content import Content
 from fedethics.release.decision import Decision
 from fedethics.release.folder import (
@@ -102,9 +102,9 @@ def pages_of(opened: Folder, verdict: GateReport, decision: Decision) -> dict[st
     """Return every page of the release by its name: reports, report.json and both cards."""
     found = content.build(opened, verdict, decision)
     pages = {page.file: html(page, found) for page in READERS}
-    pages[REPORT_JSON] = report_json.text(found)
+    pages[REPORT_JSON] = content.report_json(found)
     pages[CARD] = card.card_of(opened, found)
-    pages[DATA_CARD] = data_card.card_of(opened, found)
+    pages[DATA_CARD] = card.data_card_of(opened, found)
     return {name: text.encode("utf-8") for name, text in pages.items()}
 
 

@@ -14,7 +14,7 @@ from fedethics.release import durable, folder, gate, manifest, readers
 from fedethics.release.decision import Decision, decided, placement_fault
 from fedethics.release.folder import GATE, MANIFEST, Folder, located
 from fedethics.release.gate import GateReport
-from fedethics.release.renderer import renderer_sha256
+from fedethics.release.pages import renderer_sha256
 from fedethics.release.rules.integrity import SUM_RULES
 from fedethics.release.rules.privacy import receipt_faults
 from fedethics.release.rules.signatures import SIMULATED, UNWATCHED

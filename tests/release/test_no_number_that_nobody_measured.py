@@ -21,7 +21,7 @@ from fedethics.fairness import Tables, aggregate, by_group, metric_names, overal
 from fedethics.fairness.judge import Objective, judge
 from fedethics.fairness.measured import TWO_CLASSES
 from fedethics.fairness.metrics import find_metric
-from fedethics.release import card, content, folder, gate, report_json
+from fedethics.release import card, content, folder, gate
 from fedethics.release.decision import decide
 from fedethics.release.evidence import Progress, sum_sha256
 from fedethics.release.sections import rounds
@@ -74,7 +74,7 @@ def test_no_page_card_or_screen_prints_it_as_a_number(opened):
     show(verdict, screen)
     (line,) = [one for one in out.getvalue().splitlines() if " roc_auc_score" in one]
     assert "no estimate [" in line
-    told = json.loads(report_json.text(found))
+    told = json.loads(content.report_json(found))
     rows = {row[0]: row for row in told["objectives"]["table"]["rows"]}
     assert rows["roc_auc_score"][1] == NO_ESTIMATE
     written = card.card_of(opened, found)

@@ -227,7 +227,7 @@ def test_what_was_approved_is_not_published_again(stage, passed):
 def test_pages_that_would_differ_need_the_coordinators_key(stage, release, monkeypatch):
     monkeypatch.setattr("fedethics.release.readers.READERS", ())
     monkeypatch.setattr(
-        "fedethics.release.report_json.text", lambda _found: "another version's words\n"
+        "fedethics.release.content.report_json", lambda _found: "another version's words\n"
     )
     with pytest.raises(ReleaseError, match=r"report\.json would differ"):
         rewrite_reports(release)

@@ -15,9 +15,9 @@ from fedethics.errors import ReleaseError
 from fedethics.fairness import aggregate, by_group, overall, roc
 from fedethics.fairness.partition import by_feature
 from fedethics.release import comparisons, folder, gate
+from fedethics.release.content import SERVER_SAW
 from fedethics.release.publish import publish
 from fedethics.release.sections import people
-from fedethics.release.server_saw import SERVER_SAW
 
 
 class _Loads(HTMLParser):

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from fedethics import texts
-from fedethics.release import card, content, data_card, folder, gate, readers, report_json
+from fedethics.release import card, content, folder, gate, readers
 from fedethics.release.decision import decide
 from fedethics.release.publish import publish
 from tests.release.conftest import lay_out
@@ -113,7 +113,7 @@ def test_every_text_of_the_content_is_text_on_the_page(found, page, words):
 
 
 @pytest.mark.parametrize("words", HOSTILE)
-@pytest.mark.parametrize("card_of", [card.card_of, data_card.card_of], ids=["model", "data"])
+@pytest.mark.parametrize("card_of", [card.card_of, card.data_card_of], ids=["model", "data"])
 def test_every_text_of_the_content_is_text_on_the_card(opened, found, card_of, words):
     before = parts(card_of(opened, found))
     after = parts(card_of(opened, spoilt(found, content.Content, words)))
@@ -215,5 +215,5 @@ def test_what_only_a_coordinator_writes_has_no_words_of_its_own(stage, heart):
 
 
 def test_report_json_reads_back_and_holds_no_command(found):
-    said = report_json.text(spoilt(found, content.Content, HOSTILE[8]))
+    said = content.report_json(spoilt(found, content.Content, HOSTILE[8]))
     assert re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u202e]", said) is None

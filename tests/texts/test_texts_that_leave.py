@@ -23,8 +23,7 @@ from fedethics.cli.output import Terminal, event_line, say, say_json, table
 from fedethics.coordinator.events import EventLog
 from fedethics.deployment.site_status import SiteStatus
 from fedethics.deployment.site_status import render as metrics_of
-from fedethics.release.sections.block import Table
-from fedethics.release.sections.markdown import front_matter, markdown
+from fedethics.release.sections.block import Table, front_matter, markdown
 from fedethics.site.log import SiteLog
 
 ROOT = Path(__file__).parents[2]

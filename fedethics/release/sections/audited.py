@@ -13,9 +13,8 @@ from fedethics.privacy.accounting import attack_bound
 from fedethics.privacy.audit.membership import Audit, Opened
 from fedethics.release.folder import Folder
 from fedethics.release.gate import GateReport
-from fedethics.release.loss_plot import outlines
 from fedethics.release.membership import audit_of, opened_histograms, promised
-from fedethics.release.plots import Line, curves
+from fedethics.release.plots import Line, curves, outlines
 from fedethics.release.rules import audit as rule
 from fedethics.release.sections.block import Block, Table, estimate_cells, limits, number
 

@@ -1,17 +1,31 @@
-"""Rates by group, gaps against their bars, and ROC curves: all from the summed tables."""
+"""Rates by group, gaps against their bars, and ROC curves: all from the summed tables.
+
+Calibration by group: of those given a score, how many turned out positive?
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from fedethics.fairness import Estimate, Tables, aggregate, by_group, overall, roc
+import numpy as np
+
+from fedethics.fairness import (
+    Estimate,
+    Reliability,
+    Tables,
+    aggregate,
+    by_group,
+    overall,
+    reliability,
+    roc,
+)
 from fedethics.fairness.metrics import find_metric
 from fedethics.fairness.roc import RocCurve
 from fedethics.release.figures import FAIL, INK, PASS, UNSURE
 from fedethics.release.folder import Folder
 from fedethics.release.gate import GateReport
-from fedethics.release.plots import Line, Mark, Section, curves, intervals
+from fedethics.release.plots import Line, Mark, Section, curves, intervals, reliability_points
 from fedethics.release.rules.rule import Outcome, Rule
 from fedethics.release.sections.block import (
     NO_ESTIMATE,
@@ -266,3 +280,81 @@ def _roc_row(name: str, curve: RocCurve) -> tuple[str, ...]:
     # What the bins certify was cut with the value.
     certified = NOTHING if curve.auc.cut else limits(curve.auc_bins_low, curve.auc_bins_high)
     return name, value, interval, certified
+
+
+# Intervals as wide as this tell well calibrated from badly calibrated no more.
+
+
+def calibration(folder: Folder) -> tuple[Block, ...]:
+    """Return a diagram over everyone, by each feature that the histograms are crossed with."""
+    layout = folder.tables.layout
+    if "expected_calibration_error" not in layout.measured.metrics:
+        return ()
+    crossed = [layout.features[axis].name for axis in layout.histogram_axes]
+    return tuple(_block(folder, feature) for feature in crossed or (None,))
+
+
+def _block(folder: Folder, feature: str | None) -> Block:
+    found = _diagrams(folder.tables, feature)
+    title = f"Calibration by {feature_label(feature)}" if feature else "Calibration"
+    rows = tuple(row for name, diagram in found.items() for row in _rows(name, diagram))
+    return Block(
+        title=title,
+        drawing=reliability_points(
+            [_line(name, diagram) for name, diagram in found.items()],
+            name=f"calibration-{feature or 'everyone'}",
+            title=title,
+            description="; ".join(f"{a}, score {b}: {c} ({d})" for a, b, c, d in rows),
+            x="score given",
+            y="share that was positive",
+        ),
+        caption=_hidden_scores(found)
+        + (
+            "On the diagonal a score means what it says: of those given 0.7, 7 in 10 are positive. "
+            "A group whose points lie above it is scored too low, and below it too high. Lines "
+            "are 95 % intervals of each point by itself; points of few records scatter."
+        ),
+        table=Table(head=("Group", "Mean score", "Share positive", "95 % interval"), rows=rows),
+    )
+
+
+def _diagrams(tables: Tables, feature: str | None) -> dict[str, Reliability | None]:
+    groups = tables.layout.feature(feature).groups if feature else ()
+    return {"Everyone": reliability(tables, confidence=CONFIDENCE)} | {
+        group_label(group): reliability(tables, feature=feature, group=group, confidence=CONFIDENCE)
+        for group in groups
+    }
+
+
+def _hidden_scores(found: dict[str, Reliability | None]) -> str:
+    everyone = found["Everyone"]
+    if everyone is None or not everyone.score.size:
+        return ""
+    if float(np.median(everyone.high - everyone.low)) < _USELESS:
+        return ""
+    return (
+        "Do not read these points: for so few records the noise on the histograms is larger than "
+        "what they could show, as the lines say. "
+    )
+
+
+def _line(name: str, diagram: Reliability | None) -> Line:
+    if diagram is None or not diagram.score.size:
+        return Line(label=f"{name}: withheld or no records", x=(), y=())
+    return Line(
+        label=name,
+        x=tuple(map(float, diagram.score)),
+        y=tuple(map(float, diagram.rate)),
+        low=tuple(map(float, diagram.low)),
+        high=tuple(map(float, diagram.high)),
+    )
+
+
+def _rows(name: str, diagram: Reliability | None) -> list[tuple[str, str, str, str]]:
+    if diagram is None:
+        return []
+    points = zip(diagram.score, diagram.rate, diagram.low, diagram.high, strict=True)
+    return [
+        (name, number(float(score), 2), number(float(rate)), limits(float(low), float(high)))
+        for score, rate, low, high in points
+    ]

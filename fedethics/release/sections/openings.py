@@ -12,7 +12,7 @@ from fedethics.release.folder import Folder
 from fedethics.release.gate import GateReport
 from fedethics.release.rules.privacy import genuine_receipts
 from fedethics.release.rules.rule import Outcome, Rule, overall
-from fedethics.release.sections import mapping, signed
+from fedethics.release.sections import mapping, released
 from fedethics.release.sections.block import Table, listed, number
 
 
@@ -67,7 +67,7 @@ def regulator(folder: Folder, verdict: GateReport, *, annex_iv: Table) -> Openin
         ),
         verdict=verdict.verdict,
         points=(
-            signed.summary(folder),
+            released.summary(folder),
             "Every figure follows from the charter and the evidence in this directory, offline: "
             + suggested("release", "verify", f"runs/{folder.evidence.run_id}"),
             *_idle(verdict.rules),
