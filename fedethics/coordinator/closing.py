@@ -33,10 +33,10 @@ from fedethics.release.evidence import (
 )
 from fedethics.release.plan_facts import plan_facts
 from fedethics.release.publish import publish
-from fedethics.release.witness import (
+from fedethics.release.receipts import (
     Heads,
     countersignature_faults,
-    encode,
+    encode_heads,
     read_countersignature,
 )
 from fedethics.training.learner import Learner
@@ -110,7 +110,7 @@ def _countersigned(
         found.append(one)
         return one.site
 
-    told = {site: {"heads": encode(heads)} for site in federation.sites}
+    told = {site: {"heads": encode_heads(heads)} for site in federation.sites}
     federation.leg(Action.WITNESS, told, "countersignature", take)
     return tuple(found)
 

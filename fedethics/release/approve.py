@@ -15,11 +15,9 @@ from fedethics import texts
 from fedethics.charter.signing import Signer
 from fedethics.errors import ApprovalRefused
 from fedethics.identity import Identity
-from fedethics.release import approvals, durable, folder, gate, readers
-from fedethics.release.approvals import Approval
-from fedethics.release.decision import Decision, decide, decided, place
-from fedethics.release.file_hash import hash_bytes
-from fedethics.release.folder import MANIFEST, Folder, located
+from fedethics.release import decision, durable, folder, gate, readers
+from fedethics.release.decision import Approval, Decision, decide, decided, place
+from fedethics.release.folder import MANIFEST, Folder, hash_bytes, located
 from fedethics.release.gate import GateReport
 from fedethics.release.pages import renderer_sha256
 from fedethics.release.verification import PLACEMENT, Check, verify
@@ -76,19 +74,19 @@ def approve(
     )
     before, _ = decided(opened, judged.verdict)
     kept = tuple(one for one in before.approvals if one.public_key != made.public_key)
-    decision = decide(opened.charter, judged.verdict, (*kept, made))
-    pages = readers.pages_of(opened, judged, decision)
+    taken = decide(opened.charter, judged.verdict, (*kept, made))
+    pages = readers.pages_of(opened, judged, taken)
     hashes = tuple(hash_bytes(name, data) for name, data in pages.items())
-    sealed = approvals.signed(dataclasses.replace(made, pages=hashes), identity)
+    sealed = decision.signed(dataclasses.replace(made, pages=hashes), identity)
     for name, data in pages.items():
         durable.write(located(run_dir, name), data)
-    approvals.write((*kept, sealed), run_dir)
-    place(run_dir, decision)
-    return decision
+    decision.write((*kept, sealed), run_dir)
+    place(run_dir, taken)
+    return taken
 
 
 def _signer(opened: Folder, identity: Identity, role: str) -> Signer:
-    allowed = approvals.approvers(opened.charter)
+    allowed = decision.approvers(opened.charter)
     for signer in allowed:
         if signer.public_key == identity.public_key and signer.role == role:
             return signer

@@ -162,7 +162,7 @@ class Evidence:
         effects_variance, flips_variance: of the noise on each integer of `explanation`.
         audit: the opened histograms of the membership audit, flat: trained units by the adapter's
             probability of their true label, then held-out ones; empty where there was none.
-        countersignatures: of members who hold all these receipts (`fedethics.release.witness`).
+        countersignatures: of members who hold all these receipts (`fedethics.release.receipts`).
         charter_signatures: as they lay beside the charter when the run began.
     """
 

@@ -6,6 +6,8 @@ approvals.json once somebody approved. comparisons.json where a simulation wrote
 metrics.jsonl and events.jsonl for people; sites/<name>/ledger.db for the sites.
 
 The adapter lies in adapter/ only when it is released; until then it lies in withheld/adapter/.
+
+One file of a release by name, hash and size.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from fedethics.fairness.layout import Tables
 from fedethics.release import durable, evidence
 from fedethics.release.evidence import Evidence
 from fedethics.tasks import FAIRNESS, layout_of
+from fedethics.terms import KEY, term
 
 CHARTER = "charter.json"
 EVIDENCE = "evidence.json"
@@ -156,3 +159,32 @@ def _tables(charter: Charter, found: Evidence) -> Tables:
 def _declared_absent(member: Member) -> frozenset[tuple[str, str]]:
     pairs = (group.split("=", 1) for group in member.absent_groups)
     return frozenset((feature, group) for feature, group in pairs)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileHash:
+    """One file of the release, by its path inside the run directory."""
+
+    path: str = term(nonempty=True)
+    sha256: str = term(pattern=KEY)
+    size: int = term(at_least=0)
+
+
+def hash_file(run_dir: Path, name: str) -> FileHash:
+    """Return the hash of a file of the release, wherever it lies now.
+
+    Raises:
+        ReleaseError: missing or unreadable.
+    """
+    path = located(run_dir, name)
+    digest = durable.file_sha256(path)
+    try:
+        size = path.lstat().st_size
+    except OSError as error:
+        raise ReleaseError(f"{path} cannot be read: {error.strerror}") from error
+    return FileHash(path=name, sha256=digest, size=size)
+
+
+def hash_bytes(name: str, data: bytes) -> FileHash:
+    """Return the hash of what a file will hold."""
+    return FileHash(path=name, sha256=canonical.sha256_hex(data), size=len(data))

@@ -9,8 +9,7 @@ from fedethics.errors import ReleaseError
 from fedethics.identity import Identity
 from fedethics.release import durable, folder, gate, manifest, readers
 from fedethics.release.decision import decide, decided, place
-from fedethics.release.file_hash import hash_bytes
-from fedethics.release.folder import APPROVALS, MANIFEST, PAGES, located
+from fedethics.release.folder import APPROVALS, MANIFEST, PAGES, hash_bytes, located
 from fedethics.release.gate import GateReport
 
 

@@ -15,10 +15,10 @@ from fedethics.release.decision import Decision, decided, placement_fault
 from fedethics.release.folder import GATE, MANIFEST, Folder, located
 from fedethics.release.gate import GateReport
 from fedethics.release.pages import renderer_sha256
+from fedethics.release.receipts import Heads, countersignature_faults
 from fedethics.release.rules.integrity import SUM_RULES
 from fedethics.release.rules.privacy import receipt_faults
 from fedethics.release.rules.signatures import SIMULATED, UNWATCHED
-from fedethics.release.witness import Heads, countersignature_faults
 
 # 10 years of daily runs have some 200 MB.
 _LEDGER_LIMIT = 4 * 1024 * 1024 * 1024

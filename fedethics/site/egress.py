@@ -16,8 +16,7 @@ from typing import Final, Protocol
 from fedethics import plain_file
 from fedethics.errors import EgressError, FedethicsError, ReleaseError, SecaggReject
 from fedethics.protocol import Action
-from fedethics.release.receipts import from_envelope, genuine
-from fedethics.release.witness import read_countersignature
+from fedethics.release.receipts import from_envelope, genuine, read_countersignature
 from fedethics.secagg import SiteSecagg, framing
 from fedethics.secagg.framing import Frame, Kind
 from fedethics.secagg.messages import LISTED_MESSAGE_BYTES, joined_bytes, receive

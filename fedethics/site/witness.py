@@ -13,7 +13,7 @@ from fedethics.canonical import sha256_hex
 from fedethics.errors import LedgerTampered
 from fedethics.privacy.ledger import Receipt
 from fedethics.release import durable
-from fedethics.release.witness import Heads, countersign, parse, read_receipts
+from fedethics.release.receipts import Heads, countersign, parse_heads, read_receipts
 from fedethics.site.session import Session
 
 FOLDER = "witnessed"
@@ -31,7 +31,7 @@ def witness(session: Session, run: str, data: bytes) -> bytes:
         LedgerTampered: a receipt is not genuine, this site's own is not of its ledger, or a
             member's ledger does not continue what it was: rolled back. Nothing was countersigned.
     """
-    heads = parse(data)
+    heads = parse_heads(data)
     roster = {member.site: member.public_key for member in session.charter.roster}
     receipts = read_receipts(heads, roster)
     if (heads.run, heads.charter_hash) != (run, session.charter_hash):
@@ -100,7 +100,7 @@ def _require_later(now: Receipt, before: Receipt, *, run: str) -> None:
 def _kept(folder: Path) -> list[Heads]:
     # Under a name of our own making; a link or pipe there is another's doing.
     return [
-        parse(plain_file.read(path, LedgerTampered, limit=durable.FILE_LIMIT))
+        parse_heads(plain_file.read(path, LedgerTampered, limit=durable.FILE_LIMIT))
         for path in sorted(folder.glob("*.json"))
     ]
 

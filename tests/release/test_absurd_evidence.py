@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fedethics import canonical, terms
 from fedethics.errors import FedethicsError, LedgerTampered, ReleaseError
 from fedethics.privacy.ledger.receipt import Receipt, sign_receipt
-from fedethics.release import approvals, evidence, folder, gate, manifest, readers, receipts
+from fedethics.release import decision, evidence, folder, gate, manifest, readers, receipts
 from fedethics.release.decision import decided
 from fedethics.release.publish import publish
 from fedethics.release.verification import verify
@@ -159,23 +159,23 @@ def test_other_documents_that_nobody_writes_are_refused_in_one_error(release, na
 
 def test_approvals_that_nobody_gave_free_nothing(stage, good):
     opened = folder.load(good)
-    made = approvals.Approval(
+    made = decision.Approval(
         role="coordinator", name="coordinator", public_key=stage.coordinator.public_key,
         approved="2026-01-03T00:00:00+00:00", verdict="pass", despite_uncertainty=False,
         reason="x", manifest_sha256=folder.durable.file_sha256(good / "manifest.json"),
     )  # fmt: skip
-    file = approvals.ApprovalFile(approvals=(approvals.signed(made, stage.coordinator),))
+    file = decision.ApprovalFile(approvals=(decision.signed(made, stage.coordinator),))
     document = terms.document(file)
     try:
         for path, changed in _changes(document):
             (good / "approvals.json").write_bytes(canonical.encode(changed))
             try:
-                decision, _ = decided(opened, "pass")
+                taken, _ = decided(opened, "pass")
             except ReleaseError:
                 continue
             # The same approval twice is one approval.
             same = changed.get("approvals", [])[:1] == document["approvals"]
-            assert same or not decision.released, path
+            assert same or not taken.released, path
     finally:
         (good / "approvals.json").unlink()
 

@@ -18,7 +18,7 @@ from fedethics.charter.training_terms import ModelTerms
 from fedethics.errors import ApprovalRefused
 from fedethics.release import evidence, folder, manifest
 from fedethics.release.approve import approve
-from fedethics.release.rules.adapter_config import adapter_config as adapter_rule
+from fedethics.release.rules.adapter import adapter_config as adapter_rule
 from fedethics.release.verification import verify
 from tests.release.conftest import adapter_bytes, adapter_config, config_text, lay_out, tensors
 

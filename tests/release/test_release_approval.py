@@ -19,12 +19,12 @@ from fedethics.charter.signing import sign
 from fedethics.cli.release import app
 from fedethics.errors import ApprovalRefused, ReleaseError
 from fedethics.identity import Identity
-from fedethics.release import approvals, durable, folder, gate, manifest
+from fedethics.release import decision, durable, folder, gate, manifest
 from fedethics.release.approve import approve
 from fedethics.release.decision import EXIT_CODES, decide, decided
+from fedethics.release.manifest import sign_file
 from fedethics.release.publish import publish, rewrite_reports
 from fedethics.release.rules.rule import Outcome, overall
-from fedethics.release.signed_file import sign_file
 from fedethics.release.verification import verify
 from tests.release.conftest import SITES, lay_out
 
@@ -110,7 +110,7 @@ def test_nobody_can_approve_a_failed_gate(stage, heart, lay):
 def test_an_approval_forged_around_the_command_does_not_count(stage, heart, lay):
     run = lay(stage, dataclasses.replace(heart, test_mode=True))
     publish(run, stage.coordinator)
-    made = approvals.Approval(
+    made = decision.Approval(
         role="coordinator",
         name="coordinator",
         public_key=stage.coordinator.public_key,
@@ -120,7 +120,7 @@ def test_an_approval_forged_around_the_command_does_not_count(stage, heart, lay)
         reason=REASON,
         manifest_sha256=folder.durable.file_sha256(run / "manifest.json"),
     )
-    approvals.write([approvals.signed(made, stage.coordinator)], run)
+    decision.write([decision.signed(made, stage.coordinator)], run)
     assert "cannot be approved" in _problems(run)["approvals hold"][0]
     assert _state(run) == "withheld"
 
@@ -272,7 +272,7 @@ def test_pages_that_were_not_checked_are_approved_only_by_name_and_on_record(sta
     decision = approve(
         passed, stage.coordinator, role="coordinator", reason=REASON, not_checked=["pages"]
     )
-    (made,) = approvals.load(passed)
+    (made,) = decision.load(passed)
     assert set(made.not_checked) == set(names)
     assert decision.released and f"{folder.PAGES[1]}" in decision.sentence
     # The approver's own version wrote the pages anew: they hold, and say what was not checked.
@@ -283,8 +283,8 @@ def test_pages_that_were_not_checked_are_approved_only_by_name_and_on_record(sta
 def test_what_was_not_checked_cannot_be_taken_out_of_an_approval(stage, passed):
     _by_another_renderer(passed, stage, p1="x")
     approve(passed, stage.coordinator, role="coordinator", reason=REASON, not_checked=["pages"])
-    (made,) = approvals.load(passed)
-    approvals.write([dataclasses.replace(made, not_checked=())], passed)
+    (made,) = decision.load(passed)
+    decision.write([dataclasses.replace(made, not_checked=())], passed)
     assert "does not bear that signature" in _problems(passed)["approvals hold"][0]
 
 
@@ -339,10 +339,10 @@ def test_each_verdict_with_each_standing_of_its_approvals_has_its_exit_code(
     judged = dataclasses.replace(gate.examine(run), verdict=verdict)
     monkeypatch.setattr(gate, "judge", lambda _opened: judged)
     roles = {"none": (), "of one role of two": ("legal",)}.get(given, ("ethicist", "legal"))
-    approvals.write(
+    decision.write(
         [
-            approvals.signed(
-                approvals.Approval(
+            decision.signed(
+                decision.Approval(
                     role=role, name=f"the {role}", public_key=keys[role].public_key,
                     approved="2026-01-03T00:00:00+00:00", verdict=verdict, reason=REASON,
                     despite_uncertainty=given != "without saying despite",

@@ -18,10 +18,10 @@ from fedethics.errors import FedethicsError, ReleaseError
 from fedethics.policy import signatures as policy_signatures
 from fedethics.release import durable, folder, manifest
 from fedethics.release.decision import decided
+from fedethics.release.manifest import strangers
 from fedethics.release.publish import rewrite_reports
 from fedethics.release.rules import integrity
 from fedethics.release.run_log import read_events
-from fedethics.release.strangers import strangers
 
 READ = (
     "charter.json", "evidence.json", "gate.json", "manifest.json", "manifest.signature.json",

@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from fedethics.cli.release import app
 from fedethics.errors import ApprovalRefused
-from fedethics.release import approvals, folder, manifest, readers, verification
+from fedethics.release import decision, folder, manifest, readers, verification
 from fedethics.release.approve import approve
 from fedethics.release.decision import decided
-from fedethics.release.file_hash import hash_bytes
+from fedethics.release.folder import hash_bytes
 from fedethics.release.gate import judge
 from fedethics.release.verification import verify
 
@@ -80,14 +80,14 @@ def test_pages_of_another_version_are_called_unchecked_and_approval_writes_them_
 
 def test_pages_that_an_approver_signed_with_other_words_are_found(release, stage):
     _approve(release, stage)
-    (given,) = approvals.load(release)
+    (given,) = decision.load(release)
     page = release / "report.html"
     page.write_text(page.read_text() + "<p>All gates passed.</p>\n")
     other = tuple(
         hash_bytes(name, folder.located(release, name).read_bytes()) for name in folder.PAGES
     )
     forged = dataclasses.replace(given, pages=other, signature="")
-    approvals.write([approvals.signed(forged, stage.coordinator)], release)
+    decision.write([decision.signed(forged, stage.coordinator)], release)
     assert {check.name for check in verify(release) if check.problems} == {CHECK}
 
 

@@ -15,8 +15,13 @@ from fedethics.privacy.ledger import Cap, DataSet, Ledger, read_receipt, verify_
 from fedethics.privacy.ledger.receipt import sign_receipt
 from fedethics.privacy.plan import make_plan
 from fedethics.release.evidence import Countersignature
-from fedethics.release.receipts import from_envelope
-from fedethics.release.witness import Heads, countersignature_faults, encode, parse
+from fedethics.release.receipts import (
+    Heads,
+    countersignature_faults,
+    encode_heads,
+    from_envelope,
+    parse_heads,
+)
 from fedethics.site.witness import FOLDER, witness
 from tests.privacy.charters import HEART
 
@@ -69,7 +74,7 @@ class Members:
             ledger=self.ledger(name),
             home=SimpleNamespace(path=self.folder / name),
         )
-        return witness(session, run, encode(heads))
+        return witness(session, run, encode_heads(heads))
 
 
 @pytest.fixture
@@ -89,7 +94,7 @@ def test_members_countersign_what_is_true_and_keep_it(members):
     signatures = [signed(members.ask(name, "run-1", heads)) for name in NAMES]
     assert countersignature_faults(heads, signatures, members.roster) == ()
     (kept,) = (members.folder / "b" / FOLDER).iterdir()
-    assert parse(kept.read_bytes()) == heads
+    assert parse_heads(kept.read_bytes()) == heads
     fewer = dataclasses.replace(heads, receipts=heads.receipts[1:])
     assert len(countersignature_faults(fewer, signatures, members.roster)) == 3
 
@@ -186,7 +191,7 @@ def test_what_was_witnessed_cannot_be_taken_back_by_a_shorter_list(members):
     with pytest.raises(LedgerTampered, match="held a receipt of c before and lacks it now"):
         members.ask("b", "run-1", without)
     (kept,) = (members.folder / "b" / FOLDER).iterdir()
-    assert parse(kept.read_bytes()) == heads
+    assert parse_heads(kept.read_bytes()) == heads
 
 
 def test_another_history_of_the_same_length_is_not_vouched_for(members):
@@ -204,4 +209,4 @@ def test_another_history_of_the_same_length_is_not_vouched_for(members):
 
 def test_a_run_named_like_a_path_writes_nothing(members):
     with pytest.raises(LedgerTampered, match="does not match"):
-        parse(encode(Heads(run="../charter", charter_hash="c" * 64, receipts=())))
+        parse_heads(encode_heads(Heads(run="../charter", charter_hash="c" * 64, receipts=())))

@@ -12,7 +12,7 @@ from peft import AutoPeftModelForCausalLM, AutoPeftModelForSequenceClassificatio
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from fedethics.release.rules.adapter_config import adapter_config
+from fedethics.release.rules.adapter import adapter_config
 from fedethics.training.learner import Learner
 from tests.training.tiny_models import CONFIGS, DECODERS, charter_for, save_tiny
 

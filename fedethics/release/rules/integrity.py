@@ -10,7 +10,7 @@ from fedethics.privacy.ledger.receipt import SumSeen
 from fedethics.release import durable
 from fedethics.release.evidence import OpenedSum, sum_sha256
 from fedethics.release.folder import ADAPTER, CHARTER, EVIDENCE, Folder, located
-from fedethics.release.rules.adapter_config import adapter_config
+from fedethics.release.rules.adapter import adapter_config
 from fedethics.release.rules.privacy import genuine_receipts
 from fedethics.release.rules.rule import Figure, Findings, Rule, Topic
 from fedethics.secagg.rules import sites_hash
