@@ -241,7 +241,7 @@ def diff(
             console.print(Text("the same charter, to the byte"))
             return
         for change in changes:
-            console.print(_told(change), soft_wrap=True)
+            console.print(_change_line(change), soft_wrap=True)
         count = len(changes)
         console.print(
             Text(
@@ -254,7 +254,7 @@ def diff(
     answer(document, render, as_json=as_json)
 
 
-def _told(change: Change) -> Text:
+def _change_line(change: Change) -> Text:
     text = Text.assemble((change.key, "bold"), f"\n  was  {change.old}\n  is   {change.new}")
     if change.meaning:
         text.append(f"\n  {change.meaning}", style="yellow")

@@ -203,18 +203,18 @@ def stop(home: Home) -> None:
 
 
 def _coordinate(coordinator: Coordinator, *, log_json: bool) -> None:
-    told = stop_signal()
+    stopping = stop_signal()
     events = Tail(coordinator.home.job_dir / "events.jsonl", from_end=True)
     job = coordinator.home.settings.job.id
     last, again = "", suggested("federation", "resume", "--home", coordinator.home.path)
     with coordinator.running():
-        while coordinator.exit_code is None and not told.wait(_LOOK_S):
+        while coordinator.exit_code is None and not stopping.wait(_LOOK_S):
             for entry in (*coordinator.tend(), *events.new()):
                 last = _say_event(entry, log_json) or last
         for entry in (*coordinator.tend(), *events.new()):
             last = _say_event(entry, log_json) or last
         code = coordinator.exit_code
-    if told.is_set():
+    if stopping.is_set():
         raise RunError(f"job {job} was stopped. To continue it: {again}")
     if code != 0:
         log = coordinator.home.state_dir / "serverapp.log"

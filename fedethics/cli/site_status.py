@@ -66,7 +66,7 @@ def run(
     No code that arrives over the network is run. Ends with an error when the coordinator refuses
     this node.
     """
-    told = stop_signal()
+    stopping = stop_signal()
     site = SiteHome.open(home.resolve())
     node = SiteNode(site, preload=preload)
     with node.running():
@@ -75,7 +75,7 @@ def run(
             if metrics_port is not None:
                 show.say({"event": "metrics", "address": f"http://127.0.0.1:{port}/metrics"})
             try:
-                while not told.wait(_LOOK_S):
+                while not stopping.wait(_LOOK_S):
                     node.tend()
                     for entry in (*watch.look(note=node.note), *certificates.look()):
                         show.say(entry)

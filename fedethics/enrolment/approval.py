@@ -64,7 +64,7 @@ def approve(home: Path, papers: Sequence[bytes], *, replace: bool = False) -> En
     draft, charter = _charter(home, members)
     for site in after.keys() - before.keys() | {s for s in before if before[s] != after[s]}:
         _write_member(home, after[site])
-    return _settle(home, members, draft, charter)
+    return _write_roster(home, members, draft, charter)
 
 
 def remove(home: Path, paper: bytes) -> Enrolment:
@@ -87,7 +87,7 @@ def remove(home: Path, paper: bytes) -> Enrolment:
     left = [request for site, request in members.items() if site != notice.site]
     draft, charter = _charter(home, left)
     homes.take_off(home, notice.site)
-    return _settle(home, left, draft, charter)
+    return _write_roster(home, left, draft, charter)
 
 
 def _finish_removal(home: Path, site: str, key: str, members: Sequence[SiteRequest]) -> Enrolment:
@@ -101,7 +101,7 @@ def _finish_removal(home: Path, site: str, key: str, members: Sequence[SiteReque
             f"present roster anew: {again}"
         )
     draft, charter = _charter(home, members)
-    return _settle(home, members, draft, charter)
+    return _write_roster(home, members, draft, charter)
 
 
 def _check_present(home: Path, notice: Notice, member: SiteRequest) -> None:
@@ -198,7 +198,7 @@ def _write_member(home: Path, data: bytes) -> None:
     files.replace(home / homes.NODES / f"{request.site}.pub", line)
 
 
-def _settle(
+def _write_roster(
     home: Path, members: Sequence[SiteRequest], draft: Charter, charter: Charter | None
 ) -> Enrolment:
     current = homes.current_charter(home)

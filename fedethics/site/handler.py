@@ -24,6 +24,7 @@ from fedethics.privacy.noise import NoiseSource
 from fedethics.protocol import Action, Reply, Request
 from fedethics.secagg import Opening, SiteStore
 from fedethics.site.audit import count_losses
+from fedethics.site.countersigning import countersign_heads
 from fedethics.site.derived_adapter import require_derived, step_after
 from fedethics.site.egress import require_listed
 from fedethics.site.home import SiteHome
@@ -33,7 +34,6 @@ from fedethics.site.openings import check_agreed
 from fedethics.site.records import reading_records
 from fedethics.site.session import Session
 from fedethics.site.steering import weights_of_round
-from fedethics.site.witness import witness
 from fedethics.training.accountants import cross_check
 from fedethics.training.self_test import self_test
 
@@ -68,7 +68,9 @@ class SiteHandler:
             Action.READY: self._ready,
             Action.RECEIPT: lambda session, request: {"receipt": session.receipt(request.run)},
             Action.WITNESS: lambda session, request: {
-                "countersignature": witness(session, request.run, _payload(request, "heads"))
+                "countersignature": countersign_heads(
+                    session, request.run, _payload(request, "heads")
+                )
             },
         }
 

@@ -214,7 +214,7 @@ def test_a_removal_that_was_cut_off_after_the_roster_is_finished_by_the_same_com
     remove = ("federation", "remove", "--home", home, notice, "--yes")
     with monkeypatch.context() as patched:
         patched.setattr(
-            "fedethics.enrolment.approval._settle",
+            "fedethics.enrolment.approval._write_roster",
             lambda *_: (_ for _ in ()).throw(EnrolmentError("no space left")),
         )
         assert fedethics(*remove).exit_code == 2

@@ -22,7 +22,7 @@ from fedethics.release.receipts import (
     from_envelope,
     parse_heads,
 )
-from fedethics.site.witness import FOLDER, witness
+from fedethics.site.countersigning import KEPT_HEADS, countersign_heads
 from tests.privacy.charters import HEART
 
 NAMES = ("a", "b", "c")
@@ -74,7 +74,7 @@ class Members:
             ledger=self.ledger(name),
             home=SimpleNamespace(path=self.folder / name),
         )
-        return witness(session, run, encode_heads(heads))
+        return countersign_heads(session, run, encode_heads(heads))
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_members_countersign_what_is_true_and_keep_it(members):
     heads = members.heads("run-1")
     signatures = [signed(members.ask(name, "run-1", heads)) for name in NAMES]
     assert countersignature_faults(heads, signatures, members.roster) == ()
-    (kept,) = (members.folder / "b" / FOLDER).iterdir()
+    (kept,) = (members.folder / "b" / KEPT_HEADS).iterdir()
     assert parse_heads(kept.read_bytes()) == heads
     fewer = dataclasses.replace(heads, receipts=heads.receipts[1:])
     assert len(countersignature_faults(fewer, signatures, members.roster)) == 3
@@ -115,7 +115,7 @@ def test_a_member_whose_ledger_was_rolled_back_is_not_vouched_for(members):
     heads = members.heads("run-3")  # every receipt genuine, and of the ledger as it now is
     with pytest.raises(LedgerTampered, match="has 4 entries now and had 5 after run 'run-2'"):
         members.ask("b", "run-3", heads)
-    assert len(list((members.folder / "b" / FOLDER).iterdir())) == 1
+    assert len(list((members.folder / "b" / KEPT_HEADS).iterdir())) == 1
 
 
 def test_a_ledger_that_was_rolled_back_is_found_however_far_it_has_grown_since(members):
@@ -179,7 +179,7 @@ def test_receipts_by_strangers_or_of_other_runs_or_not_ones_own_are_not_counters
     members.ledger("a", create=True)
     with pytest.raises(LedgerTampered, match="its ledger does not hold"):
         members.ask("a", "run-1", heads)
-    assert not (members.folder / "a" / FOLDER).exists()
+    assert not (members.folder / "a" / KEPT_HEADS).exists()
 
 
 def test_what_was_witnessed_cannot_be_taken_back_by_a_shorter_list(members):
@@ -190,7 +190,7 @@ def test_what_was_witnessed_cannot_be_taken_back_by_a_shorter_list(members):
     without = dataclasses.replace(heads, receipts=heads.receipts[:2])
     with pytest.raises(LedgerTampered, match="held a receipt of c before and lacks it now"):
         members.ask("b", "run-1", without)
-    (kept,) = (members.folder / "b" / FOLDER).iterdir()
+    (kept,) = (members.folder / "b" / KEPT_HEADS).iterdir()
     assert parse_heads(kept.read_bytes()) == heads
 
 

@@ -12,7 +12,7 @@ There is no moment at which an entry whose `append` returned can be missing, and
 older copy of the ledger passes for the current one: a ledger two or more entries short of its
 head, or ahead of it, is refused, and one that is one entry short gets the entry back. Only older
 copies of both files, put back together, are not seen here; the receipts that others hold show it
-(`verify_files`, `fedethics.site.witness`).
+(`verify_files`, `fedethics.site.countersigning`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A site as witness: it keeps the other members' receipts and countersigns the list of them.
+"""A site keeps the other members' receipts of a run and countersigns the list of them.
 
 Guarantee: what is countersigned names this site's own ledger as it is, and no member's ledger that
 does not continue the one this site has seen before.
@@ -16,10 +16,10 @@ from fedethics.release import durable
 from fedethics.release.receipts import Heads, countersign, parse_heads, read_receipts
 from fedethics.site.session import Session
 
-FOLDER = "witnessed"
+KEPT_HEADS = "witnessed"
 
 
-def witness(session: Session, run: str, data: bytes) -> bytes:
+def countersign_heads(session: Session, run: str, data: bytes) -> bytes:
     """Keep a run's receipts under `witnessed/` and return this site's countersignature.
 
     Args:
@@ -47,7 +47,7 @@ def witness(session: Session, run: str, data: bytes) -> bytes:
             "the list of ledger heads names a receipt of this site that its ledger does not hold; "
             "it was not countersigned"
         )
-    folder = session.home.path / FOLDER
+    folder = session.home.path / KEPT_HEADS
     _require_forward(folder, heads, receipts, roster)
     folder.mkdir(mode=0o700, exist_ok=True)
     # Named by content, never by what a message says: nothing kept is ever replaced.
