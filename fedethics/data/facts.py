@@ -18,9 +18,8 @@ from pathlib import Path
 
 from fedethics.charter.data_terms import Column, DataTerms
 from fedethics.data.agreement import Coincidences, coincidences
-from fedethics.data.cells import CellProblem, parse_cell
 from fedethics.data.reading import raw_rows, read_records
-from fedethics.data.records import Split, group_index, person_hash, split
+from fedethics.data.records import CellProblem, Split, group_index, parse_cell, person_hash, split
 from fedethics.errors import DataError
 
 

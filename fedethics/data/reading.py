@@ -19,8 +19,17 @@ import numpy as np
 
 from fedethics.charter.data_terms import MAX_CELL, DataTerms
 from fedethics.charter.spelling import composed, invisible
-from fedethics.data.cells import CellProblem, Value, parse_cell, unlike
-from fedethics.data.records import Records, fingerprint, group_index, person_hash, row_hash
+from fedethics.data.records import (
+    CellProblem,
+    Records,
+    Value,
+    fingerprint,
+    group_index,
+    parse_cell,
+    person_hash,
+    row_hash,
+    unlike,
+)
 from fedethics.data.rendering import tell, told_columns
 from fedethics.errors import DataError
 from fedethics.learning_tasks import LearningTask, find_task

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from fedethics.charter.data_terms import Column, DataTerms
 from fedethics.charter.ethics_terms import stand_ins
-from fedethics.data.cells import Value, wording
-from fedethics.data.records import Records
+from fedethics.data.records import Records, Value, wording
 
 Row = Mapping[str, Value]
 

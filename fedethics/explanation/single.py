@@ -23,7 +23,7 @@ import numpy as np
 from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.ethics_terms import ExplanationTerms as Terms
 from fedethics.charter.ethics_terms import explanation_problems
-from fedethics.data.cells import Value, wording
+from fedethics.data.records import Value, wording
 from fedethics.data.rendering import Scorer, swapped, told_columns, without
 from fedethics.errors import DataError
 

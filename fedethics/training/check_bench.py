@@ -16,8 +16,7 @@ from torch import Tensor
 
 from fedethics.charter.data_terms import Column, DataTerms
 from fedethics.charter.model import Charter
-from fedethics.data.cells import Value, wording
-from fedethics.data.records import Targets
+from fedethics.data.records import Targets, Value, wording
 from fedethics.privacy.noise import NoiseSource
 from fedethics.privacy.plan import PrivacyPlan, make_plan
 from fedethics.training.activations import Activations
