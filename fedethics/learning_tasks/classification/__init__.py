@@ -5,8 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, ClassVar
 
-from fedethics.learning_tasks.task import Architecture, Labels, Words
-from fedethics.learning_tasks.two_labels import TwoLabels
+from fedethics.learning_tasks.task import Architecture, Labels, TwoLabels, Words
 
 
 class Classification(TwoLabels):
