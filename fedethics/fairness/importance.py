@@ -14,8 +14,14 @@ from functools import partial
 import numpy as np
 
 from fedethics.errors import FairnessError
-from fedethics.fairness.bounded_mean import bounded_mean
-from fedethics.fairness.estimate import Bands, Estimate, checked_confidence, estimated, two_sided
+from fedethics.fairness.estimate import (
+    Bands,
+    Estimate,
+    bounded_mean,
+    checked_confidence,
+    estimated,
+    two_sided,
+)
 from fedethics.fairness.explained import Explanation
 from fedethics.fairness.gaps import largest_difference
 from fedethics.fairness.layout import Tables

@@ -26,9 +26,8 @@ import numpy as np
 
 from fedethics.errors import FairnessError
 from fedethics.fairness.auc import area_bands, crossed_area_bands
-from fedethics.fairness.bounded_mean import bounded_mean
 from fedethics.fairness.calibration import calibration_bands
-from fedethics.fairness.estimate import Bands, f1_of, halved_sum, rate_bands
+from fedethics.fairness.estimate import Bands, bounded_mean, f1_of, halved_sum, rate_bands
 from fedethics.fairness.explained import SwapSums
 from fedethics.fairness.inequality import INDICES, inequality_bands
 from fedethics.fairness.metrics import FRACTIONS, JACCARD, Fraction, find_metric
