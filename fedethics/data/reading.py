@@ -3,9 +3,8 @@
 Guarantee: every record that is returned passed every check of the schema; a message names the
 line, the column and what is allowed, and never a value of any record.
 
-A CSV file as rows of cells, or what kind of file it is instead: nothing is guessed.
-
-Guarantee: a message names line, column and what is allowed, and never holds a cell of any record.
+`table_rows` gives the file as rows of cells, or says what kind of file it is instead: nothing is
+guessed.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ when a column is left out; for each swapped feature `shifts[group, fell or rose]
 change when the group's word is swapped; for each swapped feature `flips[group, prediction]`, how
 many decisions change.
 
-A sensitive feature and its groups, as the charter declares them.
+`SensitiveFeature` is a feature and its groups, as the charter declares them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What every site tabulates, and where each entry lies: a pure function of the charter.
 
-What was opened: the noised sums over all sites, and how much noise they carry.
+`Tables` is what was opened: the noised sums over all sites, and how much noise they carry.
 """
 
 from __future__ import annotations

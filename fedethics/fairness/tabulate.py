@@ -3,10 +3,7 @@
 The tables hold one site's numbers. They leave the site masked, inside secure aggregation, and with
 their share of noise; this module adds neither and must not be used to send anything by itself.
 
-At the site: how held-out scores change, summed as integers, and only these go on.
-
-The sums hold one site's numbers. They leave the site masked and with their share of noise; this
-module adds neither.
+`tabulate_explanation` does the same with how held-out scores change.
 """
 
 from __future__ import annotations

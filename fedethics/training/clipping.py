@@ -1,7 +1,7 @@
 """Sums of clipped gradients: each unit adds a vector of bounded length, whatever the others are.
 
 A unit is a record, or a person with all of that person's rows: then the mean of the rows' gradients
-is clipped, once. Records' gradients are computed apart (batch_shapes.py), clipped in float64, and
+is clipped, once. Records' gradients are computed apart (activations.py), clipped in float64, and
 rounded to a grid of the clipping norm, so that sums are sums of integers: what one unit adds is the
 same, bit for bit, whatever the other units are and in whichever order they come. `clipped_sum` has
 a fine grid and answers in float64; `integer_sum` has a coarse one, on which exact discrete noise

@@ -11,7 +11,7 @@ Under `noise = "strict"` sum and noise are integers, and the noise is discrete G
 in the release.
 
 Where the clipping norm adapts, each release is the noised sum together with a noised count, and the
-two cost what the sum alone cost with `noise_multiplier` (adaptive_clipping.py).
+two cost what the sum alone cost with `noise_multiplier` (local_terms.py).
 
 Source: Abadi et al. 2016, algorithm 1 (arXiv 1607.00133).
 """

@@ -1,8 +1,7 @@
 """Which of the two engines computes gradients: as the site's policy says.
 
-Each record's gradient written where it arises: in the backward pass of linear layers.
-
-For a layer y = x W^T + b, record i's gradient of W is the sum over its tokens of (gradient of y)
+"tapped" writes each record's gradient where it arises, in the backward pass of linear layers: for
+a layer y = x W^T + b, record i's gradient of W is the sum over its tokens of (gradient of y)
 times x, transposed; it is computed in float32 from what backward has at hand anyway, so neither
 hooks nor a second pass are needed.
 Source: Goodfellow 2015 (arXiv 1510.01799), section 4; Lee and Kifer 2021 (arXiv 2009.03106).

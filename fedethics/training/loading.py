@@ -3,9 +3,9 @@
 Any Hugging Face encoder or decoder is loaded by its own configuration; code that comes with a model
 is never run, and nothing is downloaded. A folder that cannot be used ends in one clear error.
 
-The files of a model's folder, read without running any code and without a word on the screen.
+Files of the folder are read without a word of the libraries on the screen (`Quiet`).
 
-The frozen base in eight bits: each linear layer's weights as int8 with one scale a row.
+`quantise_base` keeps the frozen base in eight bits: each linear layer's weights as int8 with one scale a row.
 
 Weights only: what flows through stays as it is, so a record's output depends on that record alone
 and gradients are those of the quantised model, exactly. (Schemes that round what flows through have

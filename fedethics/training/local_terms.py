@@ -1,8 +1,7 @@
 """The terms of one round of training at one site, and what they refuse.
 
-A clipping norm that follows a quantile of the gradients' lengths, learnt from a noised count.
-
-In each step a site counts how many of the sampled units had a gradient within the norm, noises the
+Adaptive clipping: the norm follows a quantile of the gradients' lengths, learnt from a noised
+count. In each step a site counts how many of the sampled units had a gradient within the norm, noises the
 count, and moves the norm. Each unit counts +1/2 or -1/2, so one unit more or less moves the count
 by 1/2 (counting 0 or 1 would be twice as sensitive).
 

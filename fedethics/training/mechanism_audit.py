@@ -1,6 +1,6 @@
 """Attack a charter's training mechanism with canaries: is its noise what its epsilon rests on?
 
-Nothing real is read and nothing is charged: the canaries (canaries.py) are the only units.
+Nothing real is read and nothing is charged: the canaries are the only units.
 
 The tests of noise, shift and sampling find a mechanism that is not as agreed after a few steps; the
 bounds on epsilon find one that breaks its promise, and need more.

@@ -1,6 +1,6 @@
 """An adapter's folder in peft's own format: how it is configured, and its tensors read back.
 
-Hashes of all that a model's vector does not hold; they bind what sites must have in common.
+And the hashes of all that a model's vector does not hold; they bind what sites must have in common.
 """
 
 from __future__ import annotations
