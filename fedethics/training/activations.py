@@ -4,13 +4,14 @@ Where the layers below the first trained one can be split off, they never change
 so their output for a text is a constant: it is computed once, and gradients from it equal those
 through the whole network. Elsewhere a record is its token ids, and every step runs all layers.
 
-Shapes: records are computed so that nothing of one depends on the others. In a batch, the last bits of a record's numbers may follow from its batch mates: from how many there
-are, from the longest of them, from how many rows their answers add to a product. An adapter can be
-made to turn such bits into other decisions. Here a batch has a fixed number of rows, filled up with
-rows of zeros, and a padded length that follows from the record's own length; every product in it
-has the same shape whoever is beside. Whether that is enough on this machine is not assumed: a shape
-is used once it was proven (records_apart.py), else its records are computed one at a time. Either
-way it is the record's own length and the machine that decide.
+Shapes: records are computed so that nothing of one depends on the others. In a batch, the last bits
+of a record's numbers may follow from its batch mates: from how many there are, from the longest of
+them, from how many rows their answers add to a product. An adapter can be made to turn such bits
+into other decisions. Here a batch has a fixed number of rows, filled up with rows of zeros, and a
+padded length that follows from the record's own length; every product in it has the same shape
+whoever is beside. Whether that is enough on this machine is not assumed: a shape is used once it
+was proven (records_apart.py), else its records are computed one at a time. Either way it is the
+record's own length and the machine that decide.
 
 `states_on_disk` keeps the frozen layers' output in a file that has no name.
 Guarantee: the file is readable by its owner only, no other process can open it by a name, and the

@@ -5,7 +5,8 @@ is never run, and nothing is downloaded. A folder that cannot be used ends in on
 
 Files of the folder are read without a word of the libraries on the screen (`Quiet`).
 
-`quantise_base` keeps the frozen base in eight bits: each linear layer's weights as int8 with one scale a row.
+`quantise_base` keeps the frozen base in eight bits: each linear layer's weights as int8 with one
+scale a row.
 
 Weights only: what flows through stays as it is, so a record's output depends on that record alone
 and gradients are those of the quantised model, exactly. (Schemes that round what flows through have

@@ -1,9 +1,9 @@
 """The terms of one round of training at one site, and what they refuse.
 
 Adaptive clipping: the norm follows a quantile of the gradients' lengths, learnt from a noised
-count. In each step a site counts how many of the sampled units had a gradient within the norm, noises the
-count, and moves the norm. Each unit counts +1/2 or -1/2, so one unit more or less moves the count
-by 1/2 (counting 0 or 1 would be twice as sensitive).
+count. In each step a site counts how many of the sampled units had a gradient within the norm,
+noises the count, and moves the norm. Each unit counts +1/2 or -1/2, so one unit more or less moves
+the count by 1/2 (counting 0 or 1 would be twice as sensitive).
 
 Guarantee: with noise z / sqrt(1 - s) norms on the sum and z / (2 sqrt(s)) on the count, where s is
 the share, sum and count together are one Gaussian mechanism of noise multiplier z on one Poisson
