@@ -263,6 +263,6 @@ def _sentence(
     if verdict == "pass":
         return f"Awaiting approval: {open_}. Until then the adapter is withheld. {given}".strip()
     return (
-        f"Withheld: the gate cannot conclude, and nobody answers for a release despite that "
+        f"Withheld: the gate cannot conclude, and no one has approved a release despite this "
         f"({open_}). {given}"
     ).strip()
