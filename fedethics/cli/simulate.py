@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from fedethics.systems import require_home_system
+
 
 def simulate(
     scenario: Annotated[Path, typer.Argument(help="a scenario, such as configs/heart.toml")],
@@ -23,6 +25,7 @@ def simulate(
 
     Every site has its own keys, policy and ledger, in the run's directory. No network, no Flower.
     """
+    require_home_system("fedethics simulate")
     options = ["--out", str(out), "--run-id", run_id, "--data", str(data)]
     options += ["--resume", str(resume)] if resume is not None else []
     command = [sys.executable, "-P", "-m", "fedethics.simulation.command", *options, "--"]
