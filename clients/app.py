@@ -1,12 +1,12 @@
-"""The Flower ClientApp: a thin door to the fedethics that each site installed.
+"""The Flower ClientApp: a thin entry to the fedethics that each site installed.
 
-Every action is answered by `fedethics.flower.door`; this bundle carries no privacy decision.
+`fedethics.flower.client_entry` answers every action; this bundle carries no privacy decision.
 """
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from fedethics.flower.door import answer
+from fedethics.flower.client_entry import answer
 
 app = ClientApp()
 

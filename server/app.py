@@ -1,4 +1,4 @@
-"""The Flower ServerApp: a thin door to the coordinator of the installed fedethics."""
+"""The Flower ServerApp: a thin entry to the coordinator of the installed fedethics."""
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp

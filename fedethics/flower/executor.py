@@ -1,7 +1,7 @@
 """`python -m fedethics.flower.executor`: the one long-lived process in which a site computes.
 
 Guarantee: no byte that came over the network is imported, unpacked or run. A task's message goes
-to the *installed* `fedethics.flower.door`, its reply goes back, and the bundle that the run
+to the *installed* `fedethics.flower.client_entry`, its reply goes back, and the bundle that the run
 declared is only named, by its SHA-256, in the site's log. Libraries, records and base model are
 loaded once, before the first task is taken.
 
@@ -26,7 +26,7 @@ from flwr.app import Context, Message
 from fedethics import memory
 from fedethics.charter import document
 from fedethics.errors import FedethicsError, RunError
-from fedethics.flower.door import answer, refusal_message
+from fedethics.flower.client_entry import answer, refusal_message
 from fedethics.flower.patches import pulls
 from fedethics.flower.pin import end_with_parent, require_flower
 from fedethics.flower.polling import Polling

@@ -19,7 +19,7 @@ from fedethics.errors import (
     RecordsRefusal,
     SecaggReject,
 )
-from fedethics.flower.door import answer
+from fedethics.flower.client_entry import answer
 from fedethics.flower.wire import parse_reply, request_message
 from fedethics.identity import Identity
 from fedethics.privacy.accounting import epsilon

@@ -11,7 +11,7 @@ from flwr.app import Context, RecordDict
 
 from fedethics import canonical
 from fedethics.charter import document
-from fedethics.flower.door import answer, refusal_message
+from fedethics.flower.client_entry import answer, refusal_message
 from fedethics.flower.wire import parse_reply, request_message
 from fedethics.protocol import OF_RECORDS, Action, Refusal, Request, sayable
 from fedethics.secagg import SiteStore, framing
@@ -143,7 +143,7 @@ def test_a_refusal_leaves_as_a_code_with_our_own_sentence_or_tells_nothing():
         assert sayable(dataclasses.replace(OF_RECORDS, site=site)).site == told
 
 
-def test_a_refusal_that_no_handler_was_asked_for_leaves_by_the_same_door():
+def test_a_refusal_that_no_handler_was_asked_for_leaves_by_the_same_entry_point():
     enter_task(run_id=1, node_id=1)
     request = Request(action=Action.READY, charter_hash="ab" * 32, run="run")
     sent = request_message(request, node_id=2, ttl_s=9.0, group="x")
@@ -151,7 +151,7 @@ def test_a_refusal_that_no_handler_was_asked_for_leaves_by_the_same_door():
     assert parse_reply(left).refusal == OF_RECORDS
 
 
-def test_only_the_door_makes_replies_and_only_the_handler_puts_payloads_into_one():
+def test_only_the_entry_point_sends_replies_and_only_the_handler_puts_payloads_into_one():
     made, sent = set(), set()
     for path in (ROOT / "fedethics").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -162,4 +162,4 @@ def test_only_the_door_makes_replies_and_only_the_handler_puts_payloads_into_one
             if node.func.id == "reply_message":
                 sent.add(path.name)
     # wire.py reads replies at the coordinator; rehearsal_stage.py's stand-ins have no records.
-    assert (made, sent) == ({"handler.py", "rehearsal_stage.py", "wire.py"}, {"door.py"})
+    assert (made, sent) == ({"handler.py", "rehearsal_stage.py", "wire.py"}, {"client_entry.py"})

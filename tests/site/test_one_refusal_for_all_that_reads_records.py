@@ -21,7 +21,7 @@ import fedethics.site.handler as handler_module
 from fedethics import errors, tasks
 from fedethics.charter import document
 from fedethics.errors import FedethicsError, PolicyRefusal, RecordsRefusal
-from fedethics.flower.door import answer
+from fedethics.flower.client_entry import answer
 from fedethics.flower.wire import parse_reply, request_message
 from fedethics.identity import Identity
 from fedethics.policy.granted import DataFacts

@@ -1,4 +1,4 @@
-"""A site's door: a Flower message in, the site's answer out.
+"""A site's client entry point: a Flower message in, the site's answer out.
 
 Danger: Flower sends the text of an uncaught exception to the coordinator, and such a text may hold
 a record's value. So everything is caught, here and in `fedethics.site.answering`.
