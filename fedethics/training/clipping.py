@@ -21,12 +21,11 @@ from torch import Tensor
 
 from fedethics.data.records import Targets
 from fedethics.privacy.gaussian_shares import NORM_STEPS
-from fedethics.training.activations import Activations
+from fedethics.training.activations import Activations, one_thread
 from fedethics.training.factors import trained_coordinates
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
 from fedethics.training.per_sample import Gradients
-from fedethics.training.workers import one_thread
 
 # Keeps a clipped gradient below the norm whatever rounding adds: half a grid step a coordinate is
 # below it for any number of parameters that fits into memory.

@@ -27,12 +27,12 @@ from fedethics.data.records import Targets
 from fedethics.errors import ModelError
 from fedethics.learning_tasks import find_task
 from fedethics.policy.model import Compute
-from fedethics.training import workers
 from fedethics.training.activations import (
     ALONE,
     Activations,
     Batch,
     Shape,
+    over,
     rows_at_once,
     shape_for,
     states_on_disk,
@@ -233,7 +233,7 @@ class Learner:
         Hold `lock`. The number of copies changes no result.
         """
         copies = self.copies[: max(1, torch.get_num_threads())]
-        return workers.over(copies, batches, compute)
+        return over(copies, batches, compute)
 
     def tokens(self, texts: Sequence[str]) -> Activations:
         """Return the token ids of each text: what every step reads where nothing is cached."""

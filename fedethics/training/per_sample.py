@@ -35,8 +35,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from fedethics.data.records import Targets
 from fedethics.errors import TrainingError
-from fedethics.training import workers
-from fedethics.training.activations import Activations, Batch
+from fedethics.training.activations import Activations, Batch, over
 
 if TYPE_CHECKING:
     from fedethics.training.learner import Learner
@@ -99,7 +98,7 @@ class PerSampleGradients(ABC):
     ) -> Iterator[tuple[Batch, Sampled]]:
         """Yield `rows` in batches, each with what its records give; on this learner alone."""
         batches = self._learner.batches(activations, rows)
-        return workers.over((self,), batches, lambda engine, batch: engine(batch, labels))
+        return over((self,), batches, lambda engine, batch: engine(batch, labels))
 
     def __call__(self, batch: Batch, labels: Targets) -> Sampled:
         """Return gradients, float32, shape (m, p), and losses, shape (m,), of `batch`.

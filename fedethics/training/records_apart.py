@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedethics.data.records import Targets
-from fedethics.training.activations import Batch, Shape
+from fedethics.training.activations import Batch, Shape, one_thread
 from fedethics.training.engines import ENGINES, engine_for
-from fedethics.training.workers import one_thread
 
 if TYPE_CHECKING:
     from fedethics.training.learner import Learner
