@@ -20,7 +20,6 @@ from fedethics.errors import FairnessError, RunError
 from fedethics.fairness import Tables, tabulate
 from fedethics.fairness.explained import NOTHING_EXPLAINED
 from fedethics.fairness.mitigation import ThresholdPlan, group_thresholds
-from fedethics.privacy.count_noise import draw_share
 from fedethics.privacy.noise import NoiseSource
 from fedethics.steering import steered_groups
 from fedethics.tasks import layout_of
@@ -194,7 +193,7 @@ def _tables(
         lengths = (layout.counts_length, layout.histogram_length)
         total += np.concatenate(
             [
-                draw_share(plan.count_mechanism, source, variance=variance, size=length)
+                plan.count_mechanism.draw(source, variance=variance, size=length)
                 for variance, length in zip(variances, lengths, strict=True)
             ]
         )

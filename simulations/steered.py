@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from fedethics import tasks
 from fedethics.charter.model import Charter
 from fedethics.data.records import Records
-from fedethics.privacy.count_noise import draw_share
 from fedethics.privacy.noise import NoiseSource
 from fedethics.privacy.plan import PrivacyPlan
 from fedethics.steering import count_groups, group_weights, steered_groups
@@ -35,8 +34,7 @@ def counts_before(
     for site, part in parts.items():
         total += count_groups(charter, groups=part.groups, labels=part.labels, scores=scores[site])
         if plan.count_mechanism is not None and plan.steering_std:
-            total += draw_share(
-                plan.count_mechanism,
+            total += plan.count_mechanism.draw(
                 sources[site].derive(f"steering/{number}"),
                 variance=plan.steering_site_variance,
                 size=total.size,

@@ -26,7 +26,6 @@ from fedethics.cli.output import AsJson, LedgerPath, answer, figure, ledger_file
 from fedethics.identity import Identity, key_fault
 from fedethics.policy.model import Caps, load_policy
 from fedethics.privacy.accounting import epsilon
-from fedethics.privacy.events import document as event_document
 from fedethics.privacy.ledger import Ledger
 from fedethics.privacy.ledger.book import Book
 from fedethics.privacy.ledger.model import Charge, DataSet, epsilon_document
@@ -291,7 +290,7 @@ def _charge_row(charge: Charge) -> dict[str, Json]:
         "kind": charge.kind,
         "state": charge.state,
         "charter-hash": charge.charter_hash,
-        "events": [event_document(event) for event in charge.events],
+        "events": [event.document() for event in charge.events],
     }
 
 

@@ -18,13 +18,7 @@ from fedethics.errors import PolicyRefusal, RecordsRefusal
 from fedethics.policy.granted import DataFacts, Permit
 from fedethics.policy.model import ANY, Policy
 from fedethics.policy.signatures import signature_reasons
-from fedethics.privacy.events import (
-    DiscreteGaussianRelease,
-    Event,
-    NonPrivate,
-    SampledGaussian,
-    SkellamRelease,
-)
+from fedethics.privacy.events import Event
 from fedethics.privacy.ledger import Ledger
 from fedethics.privacy.plan import PrivacyPlan
 
@@ -190,7 +184,7 @@ def _mechanisms(request: _Request) -> Iterator[str]:
         )
     floor = request.policy.minimum.noise_multiplier
     for name, event in _single_mechanisms(request.plan):
-        multiplier = _multiplier(event)
+        multiplier = event.multiplier
         if multiplier is None:
             if not request.policy.allow.without_dp:
                 yield f"{name} has no differential privacy, and allow.without-dp is false"
@@ -331,16 +325,3 @@ def _single_mechanisms(plan: PrivacyPlan) -> Iterator[tuple[str, Event]]:
     names += ["a count of flips"] if plan.flips_std else []
     # Without noise, what is explained adds nothing that is not refused already.
     yield from zip(names, plan.fairness_events, strict=False)
-
-
-def _multiplier(event: Event) -> float | None:
-    match event:
-        case SampledGaussian(noise_multiplier=multiplier):
-            return multiplier
-        case (
-            SkellamRelease(std=std, sensitivity=sensitivity)
-            | DiscreteGaussianRelease(std=std, sensitivity=sensitivity)
-        ):
-            return std / sensitivity
-        case NonPrivate():
-            return None

@@ -18,15 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from fedethics.errors import AccountingError
-from fedethics.privacy import discrete_gaussian, skellam
-from fedethics.privacy.events import (
-    DiscreteGaussianRelease,
-    Event,
-    NonPrivate,
-    SampledGaussian,
-    SkellamRelease,
-    merge,
-)
+from fedethics.privacy.events import Event, merge
 
 GRID_INTERVAL = 1e-3
 _SPARSE_STEPS = 64
@@ -64,7 +56,7 @@ def attack_bound(epsilon: float, delta: float, false_positive_rate: float) -> fl
 def _epsilon(events: tuple[Event, ...], delta: float) -> float:
     if not events:
         return 0.0
-    if any(isinstance(event, NonPrivate) for event in events):
+    if any(event.multiplier is None for event in events):
         return math.inf
     interval = _interval(events, delta)
     composed: Any = None
@@ -76,20 +68,12 @@ def _epsilon(events: tuple[Event, ...], delta: float) -> float:
 
 @lru_cache(maxsize=512)
 def _loss(event: Event, interval: float) -> Any:  # noqa: ANN401  untyped library object
-    match event:
-        case SampledGaussian(noise_multiplier, sampling_rate, steps):
-            once, times = _one_step(noise_multiplier, sampling_rate, interval), steps
-        case SkellamRelease(std, releases, sensitivity):
-            once = skellam.privacy_loss(std, interval=interval, sensitivity=sensitivity)
-            times = releases
-        case DiscreteGaussianRelease(std, shares, releases, sensitivity):
-            once = discrete_gaussian.privacy_loss(
-                std, shares=shares, interval=interval, sensitivity=sensitivity
-            )
-            times = releases
-        case NonPrivate():
-            raise AccountingError("a release without noise has no privacy loss distribution")
-    return _composed(once, times)
+    return _composed(_once(event.once(), interval), event.times)
+
+
+@lru_cache(maxsize=512)
+def _once(event: Event, interval: float) -> Any:  # noqa: ANN401
+    return event.loss(interval)
 
 
 def _composed(once: Any, times: int) -> Any:  # noqa: ANN401
@@ -112,16 +96,6 @@ def _composed(once: Any, times: int) -> Any:  # noqa: ANN401
     return PrivacyLossDistribution(remove, add).self_compose(times)
 
 
-@lru_cache(maxsize=512)
-def _one_step(noise_multiplier: float, sampling_rate: float, interval: float) -> Any:  # noqa: ANN401
-    # Imported here so that reading a ledger or a policy does not wait for it.
-    from dp_accounting.pld import privacy_loss_distribution as pld
-
-    return pld.from_gaussian_mechanism(
-        noise_multiplier, value_discretization_interval=interval, sampling_prob=sampling_rate
-    )
-
-
 def _interval(events: tuple[Event, ...], delta: float) -> float:
     """Return the grid step: 1e-3, but coarser for little noise, and finer for a small epsilon.
 
@@ -129,33 +103,11 @@ def _interval(events: tuple[Event, ...], delta: float) -> float:
     Any step gives a valid bound; this choice only trades time against tightness, so a rough guess
     of the widest loss (zCDP with a subsampling factor; one step's ten-sigma range) is enough.
     """
-    rho = sum(_rough_rho(event) for event in events)
+    rho = sum(event.rough_rho() for event in events)
     composed = (rho + 2 * math.sqrt(rho * math.log(1 / delta))) / 200
-    one_step = max(_rough_range(event) for event in events) / 50
+    one_step = max(event.rough_range() for event in events) / 50
     if composed >= 1.0 or one_step >= 1.0:
         return float(GRID_INTERVAL * 2.0 ** math.ceil(math.log2(max(composed, one_step))))
     # `composed` is epsilon / 200, and `one_step` a fiftieth of the range: at most a million steps.
     finest = max(composed / GRID_INTERVAL, one_step / 20, 1e-4)
     return float(GRID_INTERVAL * min(1.0, 2.0 ** math.ceil(math.log2(finest))))
-
-
-def _rough_range(event: Event) -> float:
-    if isinstance(event, SampledGaussian):
-        inverse = 1 / event.noise_multiplier
-        return inverse * inverse / 2 + 10 * inverse
-    return 0.0
-
-
-def _rough_rho(event: Event) -> float:
-    match event:
-        case SampledGaussian(noise_multiplier, rate, steps):
-            inverse = noise_multiplier**-2
-            amplified = rate**2 * math.expm1(min(inverse, 700.0)) / 2
-            return steps * min(inverse / 2, amplified)
-        case (
-            SkellamRelease(std=std, releases=releases, sensitivity=sensitivity)
-            | DiscreteGaussianRelease(std=std, releases=releases, sensitivity=sensitivity)
-        ):
-            return releases * sensitivity**2 / (2 * std**2)
-        case NonPrivate():
-            return 0.0

@@ -11,8 +11,7 @@ from typing import Literal
 
 from fedethics.charter.model import Charter
 from fedethics.privacy.calibration import smallest_scale
-from fedethics.privacy.count_noise import release_event
-from fedethics.privacy.events import Event, NonPrivate
+from fedethics.privacy.events import Event, NonPrivate, count_mechanism
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,10 +89,10 @@ def _half(
         what = "evaluation" if with_dp else "training"
         event: Event = NonPrivate(f'privacy.{what}.mechanism = "none"')
         return HalfPlan(std=0.0, shares=shares, sites=sites, event=event)
-    chosen = mechanism
+    chosen = count_mechanism(mechanism)
 
     def table(std: float) -> Event:
-        return release_event(chosen, std=std, shares=shares)
+        return chosen.of(std=std, shares=shares)
 
     std = smallest_scale(
         lambda scale: (table(scale),),

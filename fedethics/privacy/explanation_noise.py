@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from fedethics.charter.ethics_terms import STEPS, ExplanationTerms
 from fedethics.charter.model import Charter
 from fedethics.privacy.calibration import LARGEST
-from fedethics.privacy.count_noise import release_event
-from fedethics.privacy.events import Event, NonPrivate
-from fedethics.privacy.skellam import MAXIMUM_STD
+from fedethics.privacy.events import CountMechanism, Event, NonPrivate, count_mechanism
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,17 +52,18 @@ def explanation_noise(charter: Charter, base: float, *, shares: int) -> Explanat
     return ExplanationNoise(effects_std=effects_std, flips_std=flips_std, events=events)
 
 
-def largest_base(terms: ExplanationTerms) -> float:
+def largest_base(terms: ExplanationTerms, mechanism: type[CountMechanism]) -> float:
     """Return the largest base whose noise the accountant knows, counted in fine steps."""
-    return 0.99 * MAXIMUM_STD / (terms.effect_ratio * STEPS) if terms.asked else LARGEST
+    if not terms.asked:
+        return LARGEST
+    return 0.99 * mechanism.largest_std / (terms.effect_ratio * STEPS)
 
 
 def _event(charter: Charter, *, std: float, entries: int, most: int, shares: int) -> Event:
     mechanism = charter.privacy.evaluation.mechanism
     if mechanism == "none":
         return NonPrivate('privacy.evaluation.mechanism = "none"')
-    return release_event(
-        mechanism,
+    return count_mechanism(mechanism).of(
         std=std,
         shares=shares,
         releases=entries,

@@ -16,8 +16,13 @@ from fedethics.charter.privacy_terms import EvaluationPrivacy
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.audit_plan import AuditPlan, audit_plan, held_out_events, trained_events
 from fedethics.privacy.calibration import noise_multiplier, smallest_scale
-from fedethics.privacy.count_noise import CountMechanism, release_event
-from fedethics.privacy.events import Event, NonPrivate, SampledGaussian
+from fedethics.privacy.events import (
+    CountMechanism,
+    Event,
+    NonPrivate,
+    SampledGaussian,
+    count_mechanism,
+)
 from fedethics.privacy.explanation_noise import explanation_noise, largest_base
 
 ReleaseKind = Literal["update", "progress", "fairness", "steering", "audit"]
@@ -83,7 +88,7 @@ class PrivacyPlan:
     sites: int
     noise_shares: int
     evaluation_trust_mode: Literal["local", "distributed"]
-    count_mechanism: CountMechanism | None
+    count_mechanism: type[CountMechanism] | None
     training_trust_mode: Literal["local", "distributed"]
     colluders: int
     training_shares: int
@@ -144,12 +149,13 @@ def make_plan(charter: Charter) -> PrivacyPlan:
     progress_rounds = _progress_rounds(charter)
     audited = held_out_events(audit)
     base = _base_std(charter, progress=len(progress_rounds), audited=audited)
-    mechanism = None if evaluation.mechanism == "none" else evaluation.mechanism
+    chosen = evaluation.mechanism
+    mechanism = None if chosen == "none" else count_mechanism(chosen)
     noise_shares, rows = _noise_shares(charter), charter.data.max_rows_per_person
     progress, counts, histogram = (
         NonPrivate('privacy.evaluation.mechanism = "none"')
         if mechanism is None
-        else release_event(mechanism, std=ratio * base, shares=noise_shares, sensitivity=rows)
+        else mechanism.of(std=ratio * base, shares=noise_shares, sensitivity=rows)
         for ratio in _ratios(evaluation)
     )
     training_events = (_training(charter, sigma, rounds=charter.training.rounds), *tables)
@@ -207,10 +213,10 @@ def _steering(charter: Charter) -> _Steering:
     if mechanism == "none" or without or not rounds:
         event: Event = NonPrivate('privacy.training.mechanism = "none"')
         return _Steering(rounds=rounds, std=0.0, event=event, shares=shares)
-    chosen = mechanism
+    chosen = count_mechanism(mechanism)
 
     def table(std: float, releases: int) -> Event:
-        return release_event(chosen, std=std, shares=shares, releases=releases, sensitivity=rows)
+        return chosen.of(std=std, shares=shares, releases=releases, sensitivity=rows)
 
     std = smallest_scale(
         lambda scale: (table(scale, len(rounds)),),
@@ -279,14 +285,13 @@ def _base_std(charter: Charter, *, progress: int, audited: tuple[Event, ...]) ->
     rows = charter.data.max_rows_per_person
     if mechanism == "none":
         return 0.0
+    chosen = count_mechanism(mechanism)
     progress_ratio, counts_ratio, histogram_ratio = _ratios(evaluation)
 
     def events_at(base: float) -> tuple[Event, ...]:
         releases = [(counts_ratio, 1), (histogram_ratio, 1), (progress_ratio, progress)]
         tables = tuple(
-            release_event(
-                mechanism, std=ratio * base, shares=shares, releases=count, sensitivity=rows
-            )
+            chosen.of(std=ratio * base, shares=shares, releases=count, sensitivity=rows)
             for ratio, count in releases
             if count
         )
@@ -296,5 +301,5 @@ def _base_std(charter: Charter, *, progress: int, audited: tuple[Event, ...]) ->
         events_at,
         epsilon=evaluation.epsilon,
         delta=charter.privacy.delta,
-        largest=largest_base(charter.ethics.explanation),
+        largest=largest_base(charter.ethics.explanation, chosen),
     )

@@ -15,7 +15,6 @@ from fedethics.data.records import Records
 from fedethics.errors import AccountingError
 from fedethics.privacy.audit.histogram import loss_histogram
 from fedethics.privacy.audit_plan import HalfPlan
-from fedethics.privacy.count_noise import draw_share
 from fedethics.privacy.noise import NoiseSource
 from fedethics.secagg import Opening
 from fedethics.site.session import Session
@@ -58,5 +57,5 @@ def _half(
     mechanism = session.plan.count_mechanism
     if mechanism is None or not plan.site_variance:
         return table
-    share = draw_share(mechanism, noise, variance=plan.site_variance, size=bins)
+    share = mechanism.draw(noise, variance=plan.site_variance, size=bins)
     return np.asarray(table + share, dtype=np.int64)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from fedethics import tasks
 from fedethics.fairness.layout import Layout
 from fedethics.fairness.tabulate import tabulate, tabulate_progress
-from fedethics.privacy.count_noise import draw_share
 from fedethics.privacy.noise import NoiseSource
 from fedethics.secagg import Opening, Quantiser
 from fedethics.site.explanation import explain
@@ -135,4 +134,4 @@ def _share(session: Session, variance: float, size: int, noise: NoiseSource) -> 
     mechanism = session.plan.count_mechanism
     if mechanism is None or not variance:
         return np.zeros(size, dtype=np.int64)
-    return draw_share(mechanism, noise, variance=variance, size=size)
+    return mechanism.draw(noise, variance=variance, size=size)

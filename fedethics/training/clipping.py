@@ -106,6 +106,12 @@ def clipped_sum(site: Site, sampled: NDArray[np.intp], *, terms: LocalTerms) -> 
     return result
 
 
+def unit_sum(site: Site, sampled: NDArray[np.intp], *, terms: LocalTerms) -> ClippedSum:
+    """Return the sum of the sampled units on the numbers that the terms' noise is drawn on."""
+    add = integer_sum if terms.mode.exact else clipped_sum
+    return add(site, sampled, terms=terms)
+
+
 def integer_sum(site: Site, sampled: NDArray[np.intp], *, terms: LocalTerms) -> ClippedSum:
     """Return the sum of the sampled units' clipped gradients in grid steps, int64.
 

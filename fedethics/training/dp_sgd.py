@@ -29,11 +29,9 @@ from torch import Tensor
 
 from fedethics.data.records import Targets
 from fedethics.errors import TrainingError
-from fedethics.privacy import wide_gaussian
-from fedethics.privacy.gaussian_shares import NORM_STEPS, share_std
 from fedethics.privacy.noise import NoiseSource
 from fedethics.training.activations import Activations
-from fedethics.training.clipping import ClippedSum, Site, clipped_sum, integer_sum
+from fedethics.training.clipping import ClippedSum, Site, unit_sum
 from fedethics.training.engines import gradients_of
 from fedethics.training.factors import trained_coordinates
 from fedethics.training.gaussian import gaussian
@@ -157,8 +155,7 @@ def site_of(
 def sampled_sum(site: Site, *, terms: LocalTerms, noise: NoiseSource) -> ClippedSum:
     """Return the sum over a fresh Poisson sample of the site's units, as `terms` clip it."""
     sampled = poisson_sample(noise, count=site.unit_count, rate=terms.sampling_rate)
-    add = integer_sum if terms.noise == "strict" else clipped_sum
-    return add(site, sampled, terms=terms)
+    return unit_sum(site, sampled, terms=terms)
 
 
 def poisson_sample(noise: NoiseSource, *, count: int, rate: float) -> NDArray[np.intp]:
@@ -175,14 +172,13 @@ def private_mean(total: Tensor, mask: Tensor, *, terms: LocalTerms, noise: Noise
         terms: the noise and the divisor.
         noise: the site's own source.
     """
-    draws = _draws(int(mask.sum()), terms, noise)
+    draws = terms.mode.draw(noise, size=int(mask.sum()), terms=terms)
     if bool(mask.all()):
         noisy = total + torch.from_numpy(draws)
     else:
         noisy = total.clone()
         noisy[mask] += torch.from_numpy(draws)
-    unit = terms.grid_scale if terms.noise == "strict" else 1.0
-    return (noisy.double() / (unit * terms.expected_batch)).float()
+    return (noisy.double() / (terms.mode.unit(terms) * terms.expected_batch)).float()
 
 
 def with_moved_norm(terms: LocalTerms, clipped: ClippedSum, *, noise: NoiseSource) -> LocalTerms:
@@ -199,17 +195,6 @@ def with_moved_norm(terms: LocalTerms, clipped: ClippedSum, *, noise: NoiseSourc
         ),
     )
     return dataclasses.replace(terms, clipping_norm=norm)
-
-
-def _draws(
-    size: int, terms: LocalTerms, noise: NoiseSource
-) -> NDArray[np.float64] | NDArray[np.int64]:
-    if terms.noise != "strict":
-        return gaussian(noise, size=size, std=terms.noise_std)
-    if not terms.noise_multiplier:
-        return np.zeros(size, dtype=np.int64)
-    std = share_std(terms.noise_multiplier * NORM_STEPS, shares=1)
-    return wide_gaussian.sample(noise, size=size, sigma=std)
 
 
 def _stats(sums: list[ClippedSum]) -> LocalStats:

@@ -28,6 +28,7 @@ from fedethics.charter.privacy_terms import LARGEST_NORM, SMALLEST_NORM, Trainin
 from fedethics.errors import TrainingError
 from fedethics.privacy.gaussian_shares import NORM_STEPS
 from fedethics.training.factors import Frozen, frozen_factor
+from fedethics.training.gradient_noise import GradientNoise, gradient_noise
 
 # How far the norm may wander from where it was, in one step.
 _MOST = 2.0
@@ -129,8 +130,8 @@ class LocalTerms:
             and 0.0 <= self.noise_multiplier < math.inf
             and self.expected_batch > 0.0
             and self.physical_batch >= 1
-            and (bounded or (self.noise_multiplier == 0.0 and self.noise == "fast"))
-            and (self.adaptive is None or (bounded and self.noise == "fast"))
+            and (bounded or (self.noise_multiplier == 0.0 and not self.mode.exact))
+            and (self.adaptive is None or (bounded and not self.mode.exact))
         )
         if not sound:
             raise TrainingError(f"no DP-SGD with {self}; nothing was computed")
@@ -173,6 +174,11 @@ class LocalTerms:
         )
 
     @property
+    def mode(self) -> GradientNoise:
+        """How the noise of a clipped sum is drawn."""
+        return gradient_noise(self.noise)
+
+    @property
     def noise_std(self) -> float:
         """Standard deviation of the noise on every trained coordinate of a clipped sum."""
         if not self.noise_multiplier:
@@ -183,7 +189,7 @@ class LocalTerms:
     @property
     def batch(self) -> int:
         """Records that are usually computed at once."""
-        if self.noise == "strict":
+        if self.mode.exact:
             return 1
         return min(self.physical_batch, math.ceil(self.expected_batch))
 

@@ -21,7 +21,7 @@ from fedethics.data.records import Targets
 from fedethics.errors import TrainingError
 from fedethics.privacy.noise import NoiseSource
 from fedethics.training.activations import ALONE, Activations
-from fedethics.training.clipping import clipped_sum, integer_sum
+from fedethics.training.clipping import unit_sum
 from fedethics.training.dp_sgd import private_mean, site_of, train_round
 from fedethics.training.engines import ENGINES, gradients_of
 from fedethics.training.factors import trained_coordinates
@@ -182,13 +182,13 @@ def _check_clipping(
 ) -> None:
     # A norm far below the gradients', so that every unit is really clipped.
     tight = dataclasses.replace(terms, clipping_norm=1e-3, unit="record")
-    add, unit = (integer_sum, tight.grid_scale) if terms.noise == "strict" else (clipped_sum, 1.0)
+    unit = tight.mode.unit(tight)
     everyone = np.arange(len(labels))
     with gradients_of(learner) as gradients:
         for units in (everyone, np.zeros_like(everyone)):
             site = site_of(learner, gradients, activations, labels, units=units, terms=tight)
             for sampled in {tuple(set(units)), *((one,) for one in set(units))}:
-                clipped = add(site, np.array(sampled), terms=tight)
+                clipped = unit_sum(site, np.array(sampled), terms=tight)
                 norm = float(clipped.total.double().norm()) / unit
                 if norm > len(sampled) * tight.clipping_norm:
                     raise TrainingError(
@@ -250,7 +250,7 @@ def _check_moved_as_told(
     )  # fmt: skip
     rounded = learner.compute.dtype == "bfloat16"
     # Integer gradients: each record is off by less than one grid step.
-    step = rate / (still.grid_scale * still.expected_batch) if still.noise == "strict" else 0.0
+    step = rate / (still.grid_scale * still.expected_batch) if still.mode.exact else 0.0
     require_moved_as_told(
         moved.update, rate * told, learner.parameters, vector=vector,
         tolerance=_STEP_ROUNDED if rounded else _GRADIENT_TOLERANCE,
@@ -263,7 +263,7 @@ def _check_noise(size: int, terms: LocalTerms) -> float:
     steps = math.ceil(_NOISE_DRAWS / size)
     nothing = torch.zeros(size, dtype=torch.float64)
     source = NoiseSource.from_os()
-    if terms.noise == "strict":
+    if terms.mode.exact:
         nothing = nothing.long()
     every = torch.ones(size, dtype=torch.bool)
     draws = torch.cat(

@@ -7,7 +7,7 @@ from dp_accounting.pld import privacy_loss_distribution as pld
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from fedethics.privacy.accounting import _composed, _interval, _one_step, epsilon
+from fedethics.privacy.accounting import _composed, _interval, _once, epsilon
 from fedethics.privacy.calibration import noise_multiplier
 from fedethics.privacy.events import SampledGaussian
 
@@ -35,7 +35,7 @@ def test_the_noise_found_is_the_least_there_is_but_for_one_percent(target, delta
 @pytest.mark.parametrize("steps", [65, 100, 1000])
 def test_many_steps_compose_to_the_same_bits_as_in_the_librarys_own_way(steps):
     event = SampledGaussian(2.0, 0.1, steps)
-    once = _one_step(2.0, 0.1, _interval((event,), 1e-5))
+    once = _once(event.once(), _interval((event,), 1e-5))
     ours, theirs = _composed(once, steps), once.self_compose(steps)
     for delta in (1e-4, 1e-9):
         assert ours.get_epsilon_for_delta(delta) == theirs.get_epsilon_for_delta(delta)

@@ -14,12 +14,11 @@ from fedethics.charter.document import load
 from fedethics.errors import AccountingError
 from fedethics.privacy import discrete_gaussian, wide_gaussian
 from fedethics.privacy.accounting import epsilon
-from fedethics.privacy.count_noise import draw_share
 from fedethics.privacy.events import (
+    COUNT_MECHANISMS,
     DiscreteGaussianRelease,
     NonPrivate,
     SkellamRelease,
-    document,
     from_document,
     merge,
 )
@@ -83,8 +82,8 @@ def test_probabilities_are_those_of_the_definition(variance):
 
 @pytest.mark.parametrize("variance", [0.1, 0.7, 4.0, 150.25])
 def test_draws_pass_chi_square_against_the_definition(variance):
-    draws = draw_share(
-        "discrete-gaussian", FIXED.derive(f"{variance}"), variance=variance, size=300_000
+    draws = DiscreteGaussianRelease.draw(
+        FIXED.derive(f"{variance}"), variance=variance, size=300_000
     )
     assert draws.dtype == np.int64
     exact = exact_probabilities(variance, discrete_gaussian.reach(variance))
@@ -94,7 +93,7 @@ def test_draws_pass_chi_square_against_the_definition(variance):
 def test_the_sum_of_coarse_shares_is_what_was_computed_and_is_no_discrete_gaussian():
     std, shares = 2.0, 25  # each share N_Z(0.16)
     total = sum(
-        draw_share("discrete-gaussian", FIXED.derive(f"s{k}"), variance=0.16, size=300_000)
+        DiscreteGaussianRelease.draw(FIXED.derive(f"s{k}"), variance=0.16, size=300_000)
         for k in range(shares)
     )
     computed = discrete_gaussian.sum_probabilities(std, shares)
@@ -215,7 +214,7 @@ def test_events_survive_being_written_and_shares_keep_them_apart():
         DiscreteGaussianRelease(3.0, 5),
         SkellamRelease(3.0),
     ]
-    assert [from_document(document(event)) for event in events] == events
+    assert [from_document(event.document()) for event in events] == events
     assert merge(events) == (
         DiscreteGaussianRelease(3.0, 4, 3),
         DiscreteGaussianRelease(3.0, 5),
@@ -235,7 +234,7 @@ def test_a_charter_can_choose_it_and_the_run_keeps_its_epsilon():
     plan, skellam = make_plan(charter), make_plan(load_heart())
     budget = charter.privacy.evaluation.epsilon
     assert 0.98 * budget < plan.evaluation_epsilon <= budget
-    assert plan.count_mechanism == "discrete-gaussian" and plan.noise_shares > 1
+    assert plan.count_mechanism is DiscreteGaussianRelease and plan.noise_shares > 1
     assert {event.shares for event in plan.evaluation_events} == {plan.noise_shares}
     # Somewhat more noise than Skellam, whose tails are heavier, for the same budget.
     assert skellam.counts_std < plan.counts_std < 1.2 * skellam.counts_std
@@ -250,7 +249,7 @@ def test_noise_of_the_honest_sites_alone_carries_the_guarantee():
     plan, size = make_plan(charter), 100_000
     variance = plan.site_variance(plan.counts_std)
     shares = [
-        draw_share("discrete-gaussian", FIXED.derive(f"site {k}"), variance=variance, size=size)
+        DiscreteGaussianRelease.draw(FIXED.derive(f"site {k}"), variance=variance, size=size)
         for k in range(plan.noise_shares)
     ]
     computed = discrete_gaussian.sum_probabilities(plan.counts_std, plan.noise_shares)
@@ -280,10 +279,10 @@ def proven(outputs, neighbour):
 def test_the_attack_on_the_last_bits_of_noise_works_on_floats_and_finds_nothing_here():
     floats = np.random.default_rng(0).normal(0, 10.0, 200_000).astype(np.float32)
     assert proven(floats, np.float32(1)) > 0.01
-    for mechanism in ("skellam", "discrete-gaussian"):
+    for name, mechanism in COUNT_MECHANISMS.items():
         for count in (0, 1):
-            source = FIXED.derive(f"{mechanism} {count}")
-            outputs = count + draw_share(mechanism, source, variance=100.0, size=200_000)
+            source = FIXED.derive(f"{name} {count}")
+            outputs = count + mechanism.draw(source, variance=100.0, size=200_000)
             assert proven(outputs.astype(np.float32), np.float32(1 - count)) == 0.0
             assert np.abs(outputs - (1 - count)).max() < discrete_gaussian.reach(100.0)
 

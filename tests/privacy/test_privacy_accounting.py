@@ -19,7 +19,6 @@ from fedethics.privacy.events import (
     NonPrivate,
     SampledGaussian,
     SkellamRelease,
-    document,
     from_document,
     merge,
 )
@@ -101,7 +100,7 @@ def test_events_survive_being_written_and_merging_changes_no_total():
         SkellamRelease(3.0, 2),
         SkellamRelease(4.0),
     ]
-    assert [from_document(document(event)) for event in events] == events
+    assert [from_document(event.document()) for event in events] == events
     assert merge(events) == (
         SampledGaussian(2.0, 0.5, 8),
         SkellamRelease(3.0, 3),

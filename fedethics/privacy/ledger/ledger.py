@@ -16,7 +16,7 @@ from fedethics.canonical import Json
 from fedethics.charter.model import Charter
 from fedethics.errors import BudgetExceeded, LedgerError
 from fedethics.identity import Identity, key_fault
-from fedethics.privacy.events import Event, document
+from fedethics.privacy.events import Event
 from fedethics.privacy.ledger.book import Book, clock_statement
 from fedethics.privacy.ledger.journal import Journal
 from fedethics.privacy.ledger.model import (
@@ -183,7 +183,7 @@ class Ledger:
                 "round": round_number,
                 "kind": kind,
                 "charter-hash": charter_hash,
-                "events": [document(event) for event in events],
+                "events": [event.document() for event in events],
                 "cap": _cap_document(cap),
             }
             append(body, now)
