@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from fedethics.charter.document import encode
 from fedethics.cli.main import app
 from fedethics.errors import EXIT_INTEGRITY
-from fedethics.training import dp_sgd
+from fedethics.training import gradient_noise
 from tests.training.tiny_models import charter_for, save_tiny
 
 
@@ -32,9 +32,9 @@ def test_a_sound_mechanism_is_shown_as_a_table_and_as_json(asked):
 
 
 def test_half_the_noise_ends_with_its_own_exit_code(asked, monkeypatch):
-    honest = dp_sgd.gaussian
+    honest = gradient_noise.gaussian
     monkeypatch.setattr(
-        dp_sgd, "gaussian", lambda noise, size, std: honest(noise, size=size, std=std / 2)
+        gradient_noise, "gaussian", lambda noise, size, std: honest(noise, size=size, std=std / 2)
     )
     done = CliRunner().invoke(app, [*asked, "--json"])
     found = json.loads(done.output)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from fedethics.charter.document import encode
 from fedethics.cli.main import app
 from fedethics.errors import EXIT_INTEGRITY
-from fedethics.training import check, check_bench, dp_sgd
+from fedethics.training import check, check_bench, dp_sgd, gradient_noise
 from fedethics.training.engines import TappedGradients
 from fedethics.training.learner import Learner
 from tests.training.tiny_models import charter_for, save_tiny
@@ -75,7 +75,7 @@ def test_noise_from_the_global_generator_is_named(tiny, monkeypatch):
     def shared(_noise, *, size, std):
         return std * torch.randn(size, dtype=torch.float64).numpy()
 
-    monkeypatch.setattr(dp_sgd, "gaussian", shared)
+    monkeypatch.setattr(gradient_noise, "gaussian", shared)
     assert {"4", "8"} <= set(failed(tiny))
 
 

@@ -13,7 +13,7 @@ from scipy.stats import binom
 from fedethics.charter.document import load
 from fedethics.errors import TrainingError
 from fedethics.privacy.noise import NoiseSource
-from fedethics.training import clipping, dp_sgd
+from fedethics.training import clipping, dp_sgd, gradient_noise
 from fedethics.training.mechanism_audit import audit_mechanism
 from tests.privacy.charters import UNAUDITED
 from tests.training.conftest import HEART
@@ -73,17 +73,17 @@ def test_bounds_exceed_the_promise_no_more_often_than_they_may(coordinates):
 
 
 def test_half_the_noise_is_caught(coordinates, monkeypatch):
-    honest = dp_sgd.gaussian
+    honest = gradient_noise.gaussian
     monkeypatch.setattr(
-        dp_sgd, "gaussian", lambda noise, size, std: honest(noise, size=size, std=std / 2)
+        gradient_noise, "gaussian", lambda noise, size, std: honest(noise, size=size, std=std / 2)
     )
     assert {NOISE, RUN_NOISE} <= failed(audit(coordinates))
 
 
 def test_noise_of_a_tenth_breaks_the_promise_by_the_bounds_alone(coordinates, monkeypatch):
-    honest = dp_sgd.gaussian
+    honest = gradient_noise.gaussian
     monkeypatch.setattr(
-        dp_sgd, "gaussian", lambda noise, size, std: honest(noise, size=size, std=std / 10)
+        gradient_noise, "gaussian", lambda noise, size, std: honest(noise, size=size, std=std / 10)
     )
     found = audit(coordinates, canaries=2000)
     assert {TRIALS, ONE_RUN} <= failed(found)
@@ -91,9 +91,9 @@ def test_noise_of_a_tenth_breaks_the_promise_by_the_bounds_alone(coordinates, mo
 
 
 def test_noise_drawn_for_the_mean_and_added_to_the_sum_is_caught(coordinates, monkeypatch):
-    honest = dp_sgd.gaussian
+    honest = gradient_noise.gaussian
     monkeypatch.setattr(
-        dp_sgd, "gaussian", lambda noise, size, std: honest(noise, size=size, std=std / 50)
+        gradient_noise, "gaussian", lambda noise, size, std: honest(noise, size=size, std=std / 50)
     )
     assert {NOISE, RUN_NOISE, TRIALS} <= failed(audit(coordinates))
 
@@ -124,9 +124,9 @@ def test_batches_of_a_fixed_size_are_not_poisson_sampling(coordinates, monkeypat
 
 
 def test_the_same_noise_in_every_step_is_caught(coordinates, monkeypatch):
-    honest = dp_sgd.gaussian
+    honest = gradient_noise.gaussian
     monkeypatch.setattr(
-        dp_sgd,
+        gradient_noise,
         "gaussian",
         lambda noise, size, std: honest(NoiseSource.fixed(b"again"), size=size, std=std),
     )

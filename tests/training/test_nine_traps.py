@@ -12,7 +12,7 @@ from torch import nn
 from fedethics.errors import TrainingError
 from fedethics.policy.model import Compute
 from fedethics.privacy.noise import NoiseSource
-from fedethics.training import dp_sgd
+from fedethics.training import dp_sgd, gradient_noise
 from fedethics.training.activations import Activations
 from fedethics.training.dp_sgd import train_round
 from fedethics.training.engines import ENGINES, gradients_of
@@ -122,13 +122,13 @@ def test_4_an_empty_sample_is_not_filled_with_a_random_record(train, learner, te
 
 def test_5_noise_is_added_once_a_step_however_the_batch_is_split(train, monkeypatch):
     drawn = []
-    honest = dp_sgd.gaussian
+    honest = gradient_noise.gaussian
 
     def counted(noise, *, size, std):
         drawn.append(size)
         return honest(noise, size=size, std=std)
 
-    monkeypatch.setattr(dp_sgd, "gaussian", counted)
+    monkeypatch.setattr(gradient_noise, "gaussian", counted)
     # Rate 0.05 of 12 records: most samples are empty, and stand between samples that are not.
     private = {"steps": 12, "sampling_rate": 0.05, "noise_multiplier": 1.0}
     updates = [

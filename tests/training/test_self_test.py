@@ -9,7 +9,7 @@ from torch import nn
 
 from fedethics.errors import TrainingError
 from fedethics.policy.model import Compute
-from fedethics.training import clipping, dp_sgd, optimizers, per_sample
+from fedethics.training import clipping, dp_sgd, gradient_noise, optimizers, per_sample
 from fedethics.training.engines import ENGINES, TappedGradients
 from fedethics.training.learner import Learner
 from fedethics.training.self_test import self_test
@@ -45,16 +45,18 @@ def test_it_passes_with_few_records_and_without_noise(tiny, texts, labels, terms
 
 @pytest.mark.parametrize("factor", [0.5, 0.9, 1.1])
 def test_noise_of_another_size_is_caught(check, monkeypatch, factor):
-    honest = dp_sgd.gaussian
+    honest = gradient_noise.gaussian
     monkeypatch.setattr(
-        dp_sgd, "gaussian", lambda noise, *, size, std: honest(noise, size=size, std=factor * std)
+        gradient_noise,
+        "gaussian",
+        lambda noise, *, size, std: honest(noise, size=size, std=factor * std),
     )
     with pytest.raises(TrainingError, match="times the promised standard deviation"):
         check()
 
 
 def test_noise_where_none_is_promised_is_caught(check, monkeypatch):
-    monkeypatch.setattr(dp_sgd, "gaussian", lambda noise, *, size, std: noise.uniform(size))
+    monkeypatch.setattr(gradient_noise, "gaussian", lambda noise, *, size, std: noise.uniform(size))
     with pytest.raises(TrainingError, match="promise none"):
         check(noise_multiplier=0.0)
 
