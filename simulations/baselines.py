@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics import tasks
+from fedethics.aggregates.update import sum_limit
 from fedethics.charter.model import Charter
 from fedethics.data.records import Split
 from fedethics.privacy.gaussian_shares import NORM_STEPS, share_std
@@ -76,7 +76,7 @@ class Bench:
             rule: how sites count, where it is not by their declared records (local trust only).
         """
         plan = self.plan(epsilon)
-        sigma = plan.noise_multiplier or 0.0
+        sigma = plan.update.noise_multiplier or 0.0
         distributed = self.charter.privacy.training.trust_mode == "distributed"
         # Without noise, one step a round is the same step whoever divides.
         one_round = self._shared_round if distributed and sigma else self._local_round
@@ -94,7 +94,7 @@ class Bench:
             }
 
         for number in range(1, self.charter.training.rounds + 1):
-            if number in plan.steering_rounds:
+            if number in plan.steering.rounds:
                 counted.append(counts_before(self.charter, parts, sources, plan, number, scored()))
             weights = weights_of(self.charter, parts, plan, counted)
             shares: Mapping[str, float] = self._shares(sites)
@@ -176,7 +176,7 @@ class Bench:
                 terms=self._terms(sigma, self._declared(site), number),
                 noise=source.derive(str(number)),
                 share_std=std,
-                limit=tasks.sum_limit(self.charter),
+                limit=sum_limit(self.charter),
                 units=part.units,
                 weights=weights[site],
             )
@@ -210,7 +210,9 @@ class Bench:
                 vector=vector,
                 activations=activations,
                 labels=labels,
-                terms=self._terms(self.plan(epsilon).noise_multiplier or 0.0, len(labels), number),
+                terms=self._terms(
+                    self.plan(epsilon).update.noise_multiplier or 0.0, len(labels), number
+                ),
                 noise=source.derive(str(number)),
                 units=_side_by_side([part.units for part in parts]),
             )

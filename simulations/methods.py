@@ -185,7 +185,7 @@ def _tables(
             labels=part.labels[mask],
             scores=fit.scores[site][mask],
         )
-    variances = [plan.sum_variance(std) for std in (plan.counts_std, plan.histogram_std)]
+    variances = [plan.fairness.counts.sum_variance, plan.fairness.histogram.sum_variance]
     if not private or plan.count_mechanism is None:
         variances = [0.0, 0.0]
     else:

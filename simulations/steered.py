@@ -33,10 +33,10 @@ def counts_before(
     total = np.zeros(4 * tasks.steering_groups(charter), dtype=np.int64)
     for site, part in parts.items():
         total += count_groups(charter, groups=part.groups, labels=part.labels, scores=scores[site])
-        if plan.count_mechanism is not None and plan.steering_std:
+        if plan.count_mechanism is not None and plan.steering.noise.std:
             total += plan.count_mechanism.draw(
                 sources[site].derive(f"steering/{number}"),
-                variance=plan.steering_site_variance,
+                variance=plan.steering.noise.site_variance,
                 size=total.size,
             )
     return total
@@ -51,7 +51,7 @@ def weights_of(
     """Return each site's record weights after the sums so far; None where nothing steers."""
     if not counted:
         return dict.fromkeys(parts)
-    table = group_weights(charter, counted, variance=plan.steering_sum_variance)
+    table = group_weights(charter, counted, variance=plan.steering.noise.sum_variance)
     return {
         site: table.of(steered_groups(charter, part.groups), part.labels)
         for site, part in parts.items()

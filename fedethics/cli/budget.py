@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from fedethics.aggregates.noise import Account
+from fedethics.aggregates.registry import charged_to
 from fedethics.canonical import Json
 from fedethics.charter.document import load
 from fedethics.charter.model import Charter
@@ -29,7 +31,7 @@ from fedethics.privacy.outlook import TrainingQuestion
 from fedethics.privacy.plan import PrivacyPlan, make_plan
 
 MOST_RUNS = 64
-_OF_TRAINING = frozenset({"update", "steering"})
+_OF_TRAINING = charged_to(Account.TRAINING)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,7 +137,7 @@ def what_if_forecast(charter: Charter, *, book: Book, caps: Caps | None) -> Fore
 
 
 def _run_events(plan: PrivacyPlan, *, training: bool) -> tuple[Event, ...]:
-    return plan.training_events if training else plan.evaluation_events
+    return plan.training.events if training else plan.evaluation.events
 
 
 def _runs_that_fit(past: list[Event], run: tuple[Event, ...], *, cap: float, delta: float) -> int:

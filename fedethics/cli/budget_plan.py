@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
+from fedethics.aggregates.noise import Noise
 from fedethics.canonical import Json
 from fedethics.charter.model import Charter
 from fedethics.cli.output import figure, table
@@ -52,7 +53,7 @@ class Plan:
             ("a training record", attack_sentence(self.training_epsilon, delta, unit=self.unit))
         ]
         if plan is not None:
-            sentence = attack_sentence(plan.evaluation_epsilon, delta, unit=self.unit)
+            sentence = attack_sentence(plan.evaluation.epsilon, delta, unit=self.unit)
             said.append(("a held-out record", sentence))
         said.append(("for whom", unit_sentence(self.unit)))
         if plan is None:
@@ -60,17 +61,17 @@ class Plan:
             said.append(("against whom", local))
         else:
             training = trust_sentence(
-                plan.training_trust_mode,
+                plan.training.trust_mode,
                 what="Training",
                 colluders=plan.colluders,
-                noise_shares=plan.training_shares,
+                noise_shares=plan.update.shares,
             )
             said.append(("against whom", training))
             tables = trust_sentence(
-                plan.evaluation_trust_mode,
+                plan.evaluation.trust_mode,
                 what="Evaluation",
                 colluders=plan.colluders,
-                noise_shares=plan.noise_shares,
+                noise_shares=plan.fairness.counts.shares,
             )
             said.append(("against whom", tables))
         return said
@@ -86,7 +87,7 @@ class Plan:
             return ""
         named = [
             ("the audit's histogram", self.privacy.audit is not None),
-            ("the counts by which training is steered", bool(self.privacy.steering_rounds)),
+            ("the counts by which training is steered", bool(self.privacy.steering.rounds)),
         ]
         return " and ".join(name for name, asked in named if asked)
 
@@ -189,13 +190,13 @@ class Plan:
         if plan is None:
             rows.append(("fairness tables", "charged to held-out records: plan with a charter"))
             return rows
-        rows.append(("epsilon of evaluation", f"{figure(plan.evaluation_epsilon)} (held-out)"))
+        rows.append(("epsilon of evaluation", f"{figure(plan.evaluation.epsilon)} (held-out)"))
         rows += [
-            (name, f"std {std:.4g} guarantees, {math.sqrt(plan.sum_variance(std)):.4g} in the sum")
-            for name, std in _stds(plan)
+            (name, f"std {noise.std:.4g} guarantees, {noise.sum_std:.4g} in the sum")
+            for name, noise in _noises(plan)
         ]
         rows += [(f"audit, {name}", words) for name, words in _audit(plan)]
-        rounds = ", ".join(map(str, plan.progress_rounds)) or "none"
+        rounds = ", ".join(map(str, plan.progress.rounds)) or "none"
         rows.append(("progress after rounds", rounds))
         return rows
 
@@ -218,7 +219,7 @@ def plan_of_charter(charter: Charter, *, sites: Mapping[str, int]) -> Plan:
         epsilon=charter.privacy.training.epsilon,
         delta=charter.privacy.delta,
     )
-    outlooks = _outlooks({**declared, **sites}, question, privacy.noise_multiplier)
+    outlooks = _outlooks({**declared, **sites}, question, privacy.update.noise_multiplier)
     able = sum(not site.obstacles for site in outlooks)
     needed = charter.secagg.minimum_cohort
     unable = [site.site for site in outlooks if site.obstacles and site.site in declared]
@@ -233,8 +234,8 @@ def plan_of_charter(charter: Charter, *, sites: Mapping[str, int]) -> Plan:
     return Plan(
         title=f"{charter.name} version {charter.charter.version} ({privacy.charter_hash[:16]})",
         question=question,
-        sigma=privacy.noise_multiplier,
-        training_epsilon=privacy.training_epsilon,
+        sigma=privacy.update.noise_multiplier,
+        training_epsilon=privacy.training.epsilon,
         unit=charter.privacy.unit,
         sites=outlooks,
         privacy=privacy,
@@ -268,11 +269,12 @@ def _outlooks(
     )
 
 
-def _stds(plan: PrivacyPlan) -> list[tuple[str, float]]:
-    named = [("counts", plan.counts_std), ("histogram", plan.histogram_std)]
-    explained = [("score changes (in steps)", plan.effects_std), ("flips", plan.flips_std)]
-    named += [(name, std) for name, std in explained if std]
-    return [("progress", plan.progress_std), *named] if plan.progress_rounds else named
+def _noises(plan: PrivacyPlan) -> list[tuple[str, Noise]]:
+    fairness = plan.fairness
+    named = [("counts", fairness.counts), ("histogram", fairness.histogram)]
+    explained = [("score changes (in steps)", fairness.effects), ("flips", fairness.flips)]
+    named += [(name, noise) for name, noise in explained if noise.std]
+    return [("progress", plan.progress.noise), *named] if plan.progress.rounds else named
 
 
 def _audit(plan: PrivacyPlan) -> list[tuple[str, str]]:
@@ -280,7 +282,7 @@ def _audit(plan: PrivacyPlan) -> list[tuple[str, str]]:
         return []
     halves = (("trained", plan.audit.members), ("held-out", plan.audit.non_members))
     return [
-        (name, f"std {half.std:.4g} guarantees, {math.sqrt(half.sum_variance):.4g} in the sum")
+        (name, f"std {half.std:.4g} guarantees, {half.sum_std:.4g} in the sum")
         for name, half in halves
     ]
 
@@ -297,11 +299,14 @@ def _evaluation_document(plan: PrivacyPlan | None) -> Json:
     if plan is None:
         return None
     return {
-        "epsilon": epsilon_document(plan.evaluation_epsilon),
-        "trust-mode": plan.evaluation_trust_mode,
+        "epsilon": epsilon_document(plan.evaluation.epsilon),
+        "trust-mode": plan.evaluation.trust_mode,
         "sites": plan.sites,
-        "noise-shares": plan.noise_shares,
-        "progress-rounds": list(plan.progress_rounds),
-        "std": {"progress": plan.progress_std, **dict(_stds(plan))},
-        "std-in-sum": {name: math.sqrt(plan.sum_variance(std)) for name, std in _stds(plan)},
+        "noise-shares": plan.fairness.counts.shares,
+        "progress-rounds": list(plan.progress.rounds),
+        "std": {
+            "progress": plan.progress.noise.std,
+            **{name: noise.std for name, noise in _noises(plan)},
+        },
+        "std-in-sum": {name: noise.sum_std for name, noise in _noises(plan)},
     }

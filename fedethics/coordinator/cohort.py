@@ -1,4 +1,4 @@
-"""Which sums a job opens, and whom to ask for each, so that no honest site must refuse.
+"""Whom to ask for each sum, so that no honest site must refuse.
 
 Sites refuse a cohort that differs from one opened before in the same run and task by fewer than the
 minimum cohort: the difference of two sums would single those sites out (`docs/secagg.md`). And
@@ -7,16 +7,13 @@ counts are summed over the whole roster or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 
-from fedethics import tasks
+from fedethics.aggregates.registry import aggregate
 from fedethics.charter.model import Charter
 from fedethics.errors import RunError, SecaggAbort
-from fedethics.privacy.plan import PrivacyPlan
 from fedethics.release.evidence import OpenedSum
 from fedethics.secagg.rules import check_cohort_change
-
-Sum = tuple[tasks.Kind, int]
 
 
 class MissingSitesError(RunError):
@@ -33,22 +30,8 @@ class MissingSitesError(RunError):
         super().__init__(f"{why}{lacks}. Nothing was asked")
 
 
-def sums_of(charter: Charter, plan: PrivacyPlan) -> Iterator[Sum]:
-    """Yield task and round of every sum that a job of `charter` opens, in the order it does."""
-    last = charter.training.rounds
-    for number in range(1, last + 1):
-        if number in plan.steering_rounds:
-            yield tasks.STEERING, number
-        yield tasks.UPDATE, number
-        if number in plan.progress_rounds:
-            yield tasks.PROGRESS, number
-    if plan.audit is not None:
-        yield tasks.AUDIT, last
-    yield tasks.FAIRNESS, last
-
-
 def cohort_of(
-    task: tasks.Kind,
+    task: str,
     number: int,
     *,
     charter: Charter,
@@ -68,7 +51,7 @@ def cohort_of(
         MissingSitesError: no cohort of the enrolled sites is one that sites may answer.
     """
     here, asked = set(enrolled), f"the {task} sum of round {number} cannot be opened"
-    if task != tasks.UPDATE:
+    if aggregate(task).whole_roster:
         _require(set(charter.site_names), here, f"{asked}: it is over the whole roster")
         return tuple(sorted(here))
     minimum = charter.secagg.minimum_cohort

@@ -15,16 +15,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
+from fedethics.aggregates.registry import AGGREGATES
 from fedethics.errors import ReleaseError, RunError, SecaggReject
 from fedethics.release import durable
 from fedethics.secagg import CheckedSum, framing
-from fedethics.tasks import AUDIT, FAIRNESS, PROGRESS, STEERING, UPDATE, Kind
+from fedethics.tasks import UPDATE
 
 FOLDER = "protocol"
 SUMS = "sums"
-_TASKS = (UPDATE, PROGRESS, FAIRNESS, STEERING, AUDIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +36,19 @@ class ProtocolFiles:
         """Return the file of an epoch."""
         return self._folder / f"epoch-{number:04d}.log"
 
-    def session(self, task: Kind, number: int) -> Path:
+    def session(self, task: str, number: int) -> Path:
         """Return the file of the sum of `task` in round `number`."""
         return self._folder / f"{task}-{number:04d}.log"
 
-    def sessions(self) -> Iterator[tuple[Kind, int, Path]]:
+    def sessions(self) -> Iterator[tuple[str, int, Path]]:
         """Yield task, round and file of each sum that is not settled, by round."""
         found: list[tuple[int, str, Path]] = []
         for path in self._folder.glob("*.log"):
             name, _, digits = path.stem.rpartition("-")
-            if name in _TASKS and digits.isdigit():
+            if name in AGGREGATES and digits.isdigit():
                 found.append((int(digits), name, path))
         for number, task, path in sorted(found):
-            yield cast(Kind, task), number, path
+            yield task, number, path
 
     def forget(self, path: Path) -> None:
         """Delete a file that nobody needs any more.
@@ -74,7 +73,7 @@ class CheckedSums:
     job_path: Path
     _signers: dict[Path, frozenset[str]] = field(default_factory=dict)
 
-    def signers(self, task: Kind, number: int) -> frozenset[str]:
+    def signers(self, task: str, number: int) -> frozenset[str]:
         """Return the sites that vouched for the sum of `task` in round `number`."""
         path = self._path(task, number)
         if path not in self._signers:
@@ -84,7 +83,7 @@ class CheckedSums:
 
     def add(
         self,
-        task: Kind,
+        task: str,
         number: int,
         *,
         opened: bytes,
@@ -119,7 +118,7 @@ class CheckedSums:
             ) from error
         self._signers[path] = frozenset(kept)
 
-    def load(self, task: Kind, number: int) -> CheckedSum | None:
+    def load(self, task: str, number: int) -> CheckedSum | None:
         """Return a sum with its statements; None if nobody has vouched for it yet.
 
         Raises:
@@ -141,7 +140,7 @@ class CheckedSums:
                 return number
         return 0
 
-    def _path(self, task: Kind, number: int) -> Path:
+    def _path(self, task: str, number: int) -> Path:
         return self.job_path / SUMS / f"{task}-{number:04d}.sum"
 
 

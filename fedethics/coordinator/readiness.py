@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fedethics.coordinator.cohort import MissingSitesError, Sum, cohort_of, sums_of
+from fedethics.aggregates.schedule import Sum, sums_of
+from fedethics.coordinator.cohort import MissingSitesError, cohort_of
 from fedethics.coordinator.enrolment import Enrolment
 from fedethics.coordinator.federation import Federation, untaken
 from fedethics.coordinator.job import Job

@@ -7,24 +7,27 @@ in the session that it belongs to; then nothing is computed twice that was commi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics import tasks
+from fedethics.aggregates.aggregate import Aggregate, Moment
+from fedethics.aggregates.at_coordinator import COMMITTED, SENT_ALONG
+from fedethics.aggregates.committing import Done
+from fedethics.aggregates.registry import aggregate
+from fedethics.aggregates.schedule import sums_of
 from fedethics.canonical import sha256_hex
-from fedethics.coordinator.events import EventLog, announce_metrics, write_metrics
+from fedethics.coordinator.events import EventLog, write_metrics
 from fedethics.coordinator.federation import Federation
 from fedethics.coordinator.job import Job
 from fedethics.coordinator.readiness import Readiness
 from fedethics.coordinator.sums import Sums, UnfinishedOpeningError
 from fedethics.errors import RunError
 from fedethics.privacy.plan import PrivacyPlan
-from fedethics.release.evidence import SUM, Dropout, OpenedSum, Progress, Steering
+from fedethics.release.evidence import Dropout, OpenedSum
 from fedethics.secagg import CoordinatorRound
 from fedethics.training.learner import Learner
-from fedethics.training.server_step import server_step
 
 
 @dataclass
@@ -38,6 +41,7 @@ class Rounds:
     learner: Learner
     plan: PrivacyPlan
     events: EventLog
+    _begun: int = 0
 
     def finish_interrupted(self) -> None:
         """Finish and commit the sum that the coordinator died in, before any site is enrolled.
@@ -59,115 +63,67 @@ class Rounds:
         self.events.write("run", rounds=rounds, sites=list(self.federation.sites))
         write_metrics(self.job)
         self.sums.settle_all()
-        for number in range(1, rounds + 1):
-            if number > job.state.committed_round:
-                self.train(number)
-            if number in self.plan.progress_rounds and not job.is_committed(tasks.PROGRESS, number):
-                self._progress(number)
-        if self.plan.audit is not None and not job.is_committed(tasks.AUDIT, rounds):
-            self.measure(tasks.AUDIT, rounds)
-        if not job.state.fairness:
-            self.measure(tasks.FAIRNESS, rounds)
+        for task, number in sums_of(job.charter, self.plan):
+            if not job.is_committed(task, number):
+                self.open(task, number)
         return self._adapter(after=rounds)
 
-    def train(self, number: int) -> None:
-        """Run one round: steer where the plan says so, train, sum, step and commit.
-
-        Raises:
-            RunError: a sum could not be opened; what was committed stays.
-        """
-        self.readiness.require()
-        self.events.write("round-started", round=number)
-        adapter = self._adapter(after=number - 1)
-        if number in self.plan.steering_rounds and not self.job.is_committed(
-            tasks.STEERING, number
-        ):
-            counted = self.sums.open(tasks.STEERING, number, adapter)
-            self._commit(counted)
-            self.sums.settle(counted)
-            self.readiness.require()
-        session = self.sums.open(tasks.UPDATE, number, adapter, steering=self._steering())
-        self._commit(session)
-        self.sums.settle(session)
-
-    def _progress(self, number: int) -> None:
-        self.readiness.require()
-        try:
-            session = self.sums.open(tasks.PROGRESS, number, self._adapter(after=number))
-        except UnfinishedOpeningError:
-            raise
-        except RunError as error:
-            # A count sum needs every site; without one the run goes on and shows the gap, which a
-            # resumed run fills.
-            self.events.write("progress-skipped", round=number, why=str(error))
-            return
-        self._commit(session)
-        self.sums.settle(session)
-
-    def measure(self, task: tasks.Kind, number: int) -> None:
-        """Open one sum over what sites measure of the adapter after round `number`, and commit it.
+    def open(self, task: str, number: int) -> None:
+        """Open one sum, commit it and settle it.
 
         Raises:
             RunError: it could not be opened; what was committed stays.
         """
+        kind = aggregate(task)
         self.readiness.require()
-        self.events.write(f"{task}-started", round=number)
-        session = self.sums.open(task, number, self._adapter(after=number))
+        self._announce(kind, number)
+        sent = SENT_ALONG[kind.name](self.job) if kind.name in SENT_ALONG else {}
+        adapter = self._adapter(after=kind.adapter_round(number))
+        try:
+            session = self.sums.open(kind.name, number, adapter, sent=sent)
+        except UnfinishedOpeningError:
+            raise
+        except RunError as error:
+            if not kind.skippable:
+                raise
+            # A count sum needs every site; without one the run goes on and shows the gap, which a
+            # resumed run fills.
+            self.events.write(f"{kind.name}-skipped", round=number, why=str(error))
+            return
         self._commit(session)
         self.sums.settle(session)
 
-    def _steering(self) -> bytes:
-        """Return the opened counts of training records so far; each site has been told them."""
-        sums = self.job.state.steering
-        return b"".join(np.array(one.counts, dtype="<i8").tobytes() for one in sums)
+    def _announce(self, kind: Aggregate[Any], number: int) -> None:
+        """Write that a round begins, with whichever of its sums is first, or a later sum of it."""
+        if kind.moment is Moment.AFTER_STEP:
+            if not kind.skippable:
+                self.events.write(f"{kind.name}-started", round=number)
+        elif self._begun != number:
+            self._begun = number
+            self.events.write("round-started", round=number)
 
     def _adapter(self, *, after: int) -> NDArray[np.float32]:
         return self.job.adapter(self.learner.initial_vector(), after=after)
 
     def _commit(self, session: CoordinatorRound) -> None:
         """Make an opened sum, and what follows from it, part of the job's state."""
-        opened, number = session.result(), session.round_number
-        counts = tuple(int(value) for value in opened.total)
-        sums = (*self.job.state.sums, _record(session))
-        if session.task == tasks.UPDATE:
-            stepped = server_step(
-                self.learner,
-                self._adapter(after=number - 1),
-                charter=self.job.charter,
-                total=opened.total,
-                survivors=opened.survivors,
-            )
-            self.job.commit_round(number, stepped, sums)
-            self.events.write(
-                "round-committed",
-                round=number,
-                survivors=list(opened.survivors),
-                dropped=dict(opened.dropped),
-            )
-        elif session.task == tasks.PROGRESS:
-            variance = self.plan.sum_variance(self.plan.progress_std)
-            record = Progress(round=number, counts=counts, variance=variance)
-            self.job.commit(sums=sums, progress=(*self.job.state.progress, record))
-            write_metrics(self.job)
-            announce_metrics(self.job, self.events, record)
-        elif session.task == tasks.STEERING:
-            variance = self.plan.steering_sum_variance
-            counted = Steering(round=number, counts=counts, variance=variance)
-            self.job.commit(sums=sums, steering=(*self.job.state.steering, counted))
-            self.events.write("training-steered", round=number)
-        elif session.task == tasks.AUDIT:
-            self.job.commit(sums=sums, audit=counts)
-            self.events.write("audit-committed", round=number)
-        else:
-            self.job.commit(sums=sums, fairness=counts)
-            self.events.write("fairness-committed", round=number)
+        done = Done(
+            job=self.job,
+            learner=self.learner,
+            plan=self.plan,
+            events=self.events,
+            number=session.round_number,
+            opened=session.result(),
+            sums=(*self.job.state.sums, _record(session)),
+        )
+        COMMITTED[session.task](done)
 
 
 def _record(session: CoordinatorRound) -> OpenedSum:
     opened = session.result()
     return OpenedSum(
         round=session.round_number,
-        kind=cast(SUM, session.task),
+        kind=session.task,
         session=session.session_id,
         cohort=session.cohort,
         survivors=opened.survivors,

@@ -16,12 +16,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedethics import tasks
+from fedethics.aggregates.registry import aggregate
+from fedethics.aggregates.schedule import task_specs
 from fedethics.canonical import Json
 from fedethics.coordinator.cohort import cohort_of
 from fedethics.coordinator.enrolment import Enrolment
@@ -65,15 +66,15 @@ class Sums:
     def specs(self) -> dict[str, TaskSpec]:
         """The sums that the charter allows."""
         length = self.learner.initial_vector().size
-        return tasks.task_specs(self.job.charter, vector_length=length)
+        return task_specs(self.job.charter, vector_length=length)
 
     def open(
         self,
-        task: tasks.Kind,
+        task: str,
         number: int,
         adapter: NDArray[np.float32],
         *,
-        steering: bytes = b"",
+        sent: Mapping[str, bytes] | None = None,
     ) -> CoordinatorRound:
         """Open the sum of `task` in round `number` over answers to `adapter`, shape (p,).
 
@@ -81,7 +82,7 @@ class Sums:
             task: which sum.
             number: the round, from 1.
             adapter: what sites answer to.
-            steering: earlier sums that the round's weights follow from; sites know them already.
+            sent: what is sent along, by name, such as earlier sums that sites know already.
 
         Raises:
             RunError: too few sites, or, for counts, fewer than all; nothing was opened, or (an
@@ -95,7 +96,7 @@ class Sums:
             self.settle_all()
             self.federation.refusals.clear()
             try:
-                session = self._masked(task, number, adapter, steering)
+                session = self._masked(task, number, adapter, sent or {})
             except SecaggAbort as error:
                 reason = str(error)
                 self.events.write("sum-abandoned", kind=task, round=number, why=reason)
@@ -139,7 +140,7 @@ class Sums:
         it is told again before the next opening, before the run is closed, and when the job is
         resumed.
         """
-        opened, about, task = session.result(), _about(session), _task(session)
+        opened, about, task = session.result(), _about(session), session.task
         untold = set(opened.survivors) - self.checked.signers(task, session.round_number)
         told = {
             site: {"result": opened.message}
@@ -169,22 +170,24 @@ class Sums:
                     self.settle(session)
 
     def _masked(
-        self, task: tasks.Kind, number: int, adapter: NDArray[np.float32], steering: bytes
+        self, task: str, number: int, adapter: NDArray[np.float32], sent: Mapping[str, bytes]
     ) -> CoordinatorRound:
         """Begin a session and bring it to where shares can be revealed; none is revealed yet."""
         session = self._begin(task, number, self.learner.model_hash(adapter))
         about = _about(session)
         leg = self.federation.leg
-        action = Action.TRAIN if task == tasks.UPDATE else Action.EVALUATE
-        work = {"open": session.open_message, "adapter": adapter.astype("<f4").tobytes()}
-        if steering:
-            work["steering"] = steering
-        after = number - 1 if task in {tasks.UPDATE, tasks.STEERING} else number
+        kind = aggregate(task)
+        work = {
+            "open": session.open_message,
+            "adapter": adapter.astype("<f4").tobytes(),
+            **{name: data for name, data in sent.items() if data},
+        }
+        after = kind.adapter_round(number)
         asked = {}
         for site in session.cohort:
             missed = self._missed(site, after=after)
             asked[site] = work | ({"missed": missed} if missed else {})
-        leg(action, asked, "share", session.add_share, about)
+        leg(kind.action, asked, "share", session.add_share, about)
         forward = _each("forward", session.forward())
         leg(Action.FORWARD, forward, "masked", session.add_masked, about)
         survivors = _each("survivors", session.survivors())
@@ -193,16 +196,16 @@ class Sums:
             session.proof()
         return session
 
-    def _await_sites(self, task: tasks.Kind) -> None:
+    def _await_sites(self, task: str) -> None:
         """Let sites that lost their connection come back, where the job could not go on without."""
-        everyone = len(self.federation.sites)
-        if task == tasks.UPDATE:
+        everyone, kind = len(self.federation.sites), aggregate(task)
+        if not kind.whole_roster:
             terms = tasks.secagg_terms(self.job.charter, charter_hash=self.job.charter_hash)
             self.federation.await_connected(enough=terms.smallest_sum(everyone))
-        elif task != tasks.PROGRESS:
+        elif not kind.skippable:
             self.federation.await_connected(enough=everyone)
 
-    def _begin(self, task: tasks.Kind, number: int, model_hash: str) -> CoordinatorRound:
+    def _begin(self, task: str, number: int, model_hash: str) -> CoordinatorRound:
         job, epoch = self.job, self.federation.epoch
         if epoch is None:
             raise RunError("no site is enrolled; nothing was asked")
@@ -275,7 +278,7 @@ class Sums:
 
         self.federation.leg(action, asked, "checked", take, _about(session))
         self.checked.add(
-            _task(session),
+            session.task,
             session.round_number,
             opened=session.open_message,
             result=session.result().message,
@@ -311,10 +314,6 @@ class Sums:
 
 def _about(session: CoordinatorRound) -> dict[str, Json]:
     return {"task": session.task, "round": session.round_number}
-
-
-def _task(session: CoordinatorRound) -> tasks.Kind:
-    return cast(tasks.Kind, session.task)
 
 
 def _each(name: str, messages: Mapping[str, bytes]) -> dict[str, dict[str, bytes]]:

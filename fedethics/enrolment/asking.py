@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from fedethics.aggregates.registry import AGGREGATES
 from fedethics.charter.model import Charter
 from fedethics.policy.model import ANY, Policy
 from fedethics.privacy.plan import PrivacyPlan
@@ -42,11 +43,13 @@ def asks(charter: Charter, *, policy: Policy, plan: PrivacyPlan) -> tuple[Ask, .
 def _of_privacy(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator[Row]:
     allow, privacy = policy.allow, charter.privacy
     at = f"at delta {privacy.delta:g}"
-    noise = "none" if plan.noise_multiplier is None else f"{plan.noise_multiplier:.3g}"
-    yield "epsilon of training, whole run", f"{_figure(plan.training_epsilon)} {at}", _caps(policy)
+    noise = (
+        "none" if plan.update.noise_multiplier is None else f"{plan.update.noise_multiplier:.3g}"
+    )
+    yield "epsilon of training, whole run", f"{_figure(plan.training.epsilon)} {at}", _caps(policy)
     yield (
         "epsilon of held-out records, whole run",
-        f"{_figure(plan.evaluation_epsilon)} {at}",
+        f"{_figure(plan.evaluation.epsilon)} {at}",
         _caps(policy),
     )
     yield "delta", f"{privacy.delta:g}", f"at most {policy.caps.delta:g}"
@@ -67,10 +70,7 @@ def _of_privacy(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator
 
 def _of_work(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator[Row]:
     training, minimum = charter.training, policy.minimum
-    optional = (("progress", plan.progress_rounds), ("steering", plan.steering_rounds))
-    audit = ["audit"] if plan.audit is not None else []
-    told = ["explanation"] if charter.ethics.explanation.asked else []
-    sums = ["update", *(kind for kind, rounds in optional if rounds), *audit, "fairness", *told]
+    sums = [word for each in AGGREGATES.values() for word in each.permissions(charter)]
     cohort = f"at least {charter.secagg.minimum_cohort} of {len(charter.roster)}"
     steps = f"{training.rounds}, of {training.local_steps} steps each"
     listed = "any charter" if ANY in policy.allow.charters else "those listed by hash"

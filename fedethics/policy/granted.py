@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fedethics.aggregates.noise import Account
 from fedethics.privacy.ledger import Cap, DataSet
-from fedethics.privacy.plan import ReleaseKind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,8 +38,8 @@ class Permit:
     train_cap: Cap
     held_out_cap: Cap
 
-    def account(self, kind: ReleaseKind) -> tuple[DataSet, Cap]:
-        """Return the account that a kind of release is charged to, and its cap."""
-        if kind in ("update", "steering"):
+    def account(self, account: Account) -> tuple[DataSet, Cap]:
+        """Return the data set that an account is of, and its cap."""
+        if account is Account.TRAINING:
             return self.data.train, self.train_cap
         return self.data.held_out, self.held_out_cap

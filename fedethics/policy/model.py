@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Literal
 
 from fedethics import ownership, terms
+from fedethics.aggregates.registry import unknown_permission
 from fedethics.errors import PolicyError
 from fedethics.identity import public_key_term
 from fedethics.policy.signatures import missing_signatures
@@ -122,9 +123,7 @@ class Allowed:
     units: tuple[Literal["record", "person"], ...] = term(nonempty=True)
     training_trust_modes: tuple[Literal["local", "distributed"], ...] = term(nonempty=True)
     evaluation_trust_modes: tuple[Literal["local", "distributed"], ...] = term(nonempty=True)
-    releases: tuple[
-        Literal["update", "progress", "fairness", "explanation", "steering", "audit"], ...
-    ] = term(nonempty=True)
+    releases: tuple[str, ...] = term(nonempty=True, check=unknown_permission)
     without_dp: bool = term(default=False)
     fixed_noise: bool = term(default=False)
     changed_data: Literal["link", "refuse", "other-people"] = term(default="link")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from fedethics.aggregates.registry import AGGREGATES
 from fedethics.charter.document import hash_of
 from fedethics.charter.model import Charter
 from fedethics.charter.signing import CharterSignature
@@ -18,7 +19,6 @@ from fedethics.errors import PolicyRefusal, RecordsRefusal
 from fedethics.policy.granted import DataFacts, Permit
 from fedethics.policy.model import ANY, Policy
 from fedethics.policy.signatures import signature_reasons
-from fedethics.privacy.events import Event
 from fedethics.privacy.ledger import Ledger
 from fedethics.privacy.plan import PrivacyPlan
 
@@ -92,8 +92,8 @@ def permit(
         charter_hash=plan.charter_hash,
         site=site,
         data=data,
-        train_cap=policy.cap(with_dp=plan.noise_multiplier is not None),
-        held_out_cap=policy.cap(with_dp=plan.counts_std > 0),
+        train_cap=policy.cap(with_dp=plan.update.noise_multiplier is not None),
+        held_out_cap=policy.cap(with_dp=plan.fairness.counts.std > 0),
     )
 
 
@@ -164,13 +164,7 @@ def _terms(request: _Request) -> Iterator[str]:
 
 
 def _releases(request: _Request) -> Iterator[str]:
-    plan = request.plan
-    optional = (("progress", plan.progress_rounds), ("steering", plan.steering_rounds))
-    asked = ["update", "fairness", *(kind for kind, rounds in optional if rounds)]
-    if plan.audit is not None:
-        asked.append("audit")
-    if request.charter.ethics.explanation.asked:
-        asked.append("explanation")
+    asked = [word for each in AGGREGATES.values() for word in each.permissions(request.charter)]
     for kind in asked:
         if kind not in request.policy.allow.releases:
             yield f"the charter asks for {kind!r} releases, which allow.releases does not list"
@@ -183,7 +177,8 @@ def _mechanisms(request: _Request) -> Iterator[str]:
             "Remove test-noise-seed from site.toml"
         )
     floor = request.policy.minimum.noise_multiplier
-    for name, event in _single_mechanisms(request.plan):
+    single = (one for plan in request.plan.sums.values() for one in plan.mechanisms())
+    for name, event in single:
         multiplier = event.multiplier
         if multiplier is None:
             if not request.policy.allow.without_dp:
@@ -285,8 +280,8 @@ def _budget(request: _Request) -> Iterator[str]:
     if isinstance(data, RecordsRefusal):
         return
     for name, account, events, private in (
-        ("training", data.train, plan.training_events, plan.noise_multiplier is not None),
-        ("evaluation", data.held_out, plan.evaluation_events, plan.counts_std > 0),
+        ("training", data.train, plan.training.events, plan.update.noise_multiplier is not None),
+        ("evaluation", data.held_out, plan.evaluation.events, plan.fairness.counts.std > 0),
     ):
         if not private and not policy.allow.without_dp:
             continue  # refused for that; its infinite epsilon would only repeat it
@@ -309,19 +304,3 @@ PUBLIC_RULES: tuple[Rule, ...] = (
 )
 # The budget is among them: which account it is asked of follows from the records.
 RECORD_RULES: tuple[Rule, ...] = (_readable, _began, _people, _budget)
-
-
-def _single_mechanisms(plan: PrivacyPlan) -> Iterator[tuple[str, Event]]:
-    yield "a training step", plan.round_event
-    if plan.progress_rounds:
-        yield "a progress table", plan.progress_event
-    if plan.steering_rounds:
-        yield "a count of training records", plan.steering_event
-    if plan.audit is not None:
-        yield "a histogram of trained units", plan.audit.members.event
-        yield "a histogram of held-out units", plan.audit.non_members.event
-    names = ["the counts", "the histogram"]
-    names += ["a sum of score changes"] if plan.effects_std else []
-    names += ["a count of flips"] if plan.flips_std else []
-    # Without noise, what is explained adds nothing that is not refused already.
-    yield from zip(names, plan.fairness_events, strict=False)

@@ -8,12 +8,11 @@ sentence of the coordinator: what pages say in words comes from the charter, or 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from fedethics import canonical, terms
+from fedethics.aggregates.registry import unknown_kind
 from fedethics.charter.signing import CharterSignature
 from fedethics.errors import ReleaseError
 from fedethics.identity import public_key_term
@@ -26,7 +25,6 @@ _WORD = r"[a-z][a-z -]{0,39}"
 _LARGEST = 2**53
 # Products of a few of them stay finite.
 _MOST_NOISE = 1e30
-SUM = Literal["update", "progress", "fairness", "steering", "audit"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +117,7 @@ class OpenedSum:
     """
 
     round: int = term(at_least=0)
-    kind: SUM = term()
+    kind: str = term(nonempty=True, check=unknown_kind)
     session: str = term(pattern=KEY)
     cohort: tuple[str, ...] = term(nonempty=True, pattern=NAME)
     survivors: tuple[str, ...] = term(pattern=NAME)
@@ -191,13 +189,6 @@ class Evidence:
     receipts: tuple[SignedReceipt, ...] = term(default=())
     countersignatures: tuple[Countersignature, ...] = term(default=())
     charter_signatures: tuple[CharterSignature, ...] = term(default=())
-
-
-def sum_sha256(opened: Sequence[int]) -> str:
-    """Return the SHA-256 of an opened sum, as 64-bit little-endian integers."""
-    return canonical.sha256_hex(
-        b"".join(value.to_bytes(8, "little", signed=True) for value in opened)
-    )
 
 
 def encode(evidence: Evidence) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from fedethics.charter.model import Charter
-from fedethics.privacy.plan import PrivacyPlan, make_plan
+from fedethics.privacy.plan import make_plan
 from fedethics.release.evidence import Plan
 
 
@@ -25,23 +25,19 @@ def plan_facts(charter: Charter) -> Plan:
         unit=privacy.unit,
         neighbouring=privacy.neighbouring,
         delta=privacy.delta,
-        noise_multiplier=plan.noise_multiplier,
+        noise_multiplier=plan.update.noise_multiplier,
         sampling_rate=privacy.training.sampling_rate,
         steps=charter.training.rounds * charter.training.local_steps,
-        training_epsilon=_finite(plan.training_epsilon),
-        evaluation_epsilon=_finite(plan.evaluation_epsilon),
-        counts_std=_sum_std(plan, plan.counts_std),
-        histogram_std=_sum_std(plan, plan.histogram_std),
-        progress_std=_sum_std(plan, plan.progress_std),
-        effects_std=_sum_std(plan, plan.effects_std),
-        flips_std=_sum_std(plan, plan.flips_std),
+        training_epsilon=_finite(plan.training.epsilon),
+        evaluation_epsilon=_finite(plan.evaluation.epsilon),
+        counts_std=plan.fairness.counts.sum_std,
+        histogram_std=plan.fairness.histogram.sum_std,
+        progress_std=plan.progress.noise.sum_std,
+        effects_std=plan.fairness.effects.sum_std,
+        flips_std=plan.fairness.flips.sum_std,
         training_trust_mode=privacy.training.trust_mode,
         evaluation_trust_mode=privacy.evaluation.trust_mode,
     )
-
-
-def _sum_std(plan: PrivacyPlan, std: float) -> float:
-    return math.sqrt(plan.sum_variance(std))
 
 
 def _finite(epsilon: float) -> float | None:

@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedethics import tasks
+from fedethics.aggregates.registry import aggregate
 from fedethics.canonical import sha256_hex
 from fedethics.errors import AdapterRefused, SecaggReject
 from fedethics.secagg import CheckedSum, Opening, Result, unpack_missed
 from fedethics.site.journal import Derived
 from fedethics.site.session import Session
+from fedethics.training.factors import check_form
 from fedethics.training.server_step import follows, plain_step
 
 Vector = NDArray[np.float32]
@@ -40,8 +42,7 @@ def require_derived(session: Session, opening: Opening, adapter: Vector, missed:
         AdapterRefused: it does not follow, or what it follows from is not known here and was not
             sent with enough members' statements. Nothing was computed or charged.
     """
-    before = opening.task in {tasks.UPDATE, tasks.STEERING}
-    needed = opening.round_number - before
+    needed = aggregate(opening.task).adapter_round(opening.round_number)
     if needed == 0:
         if adapter.tobytes() != session.learner.initial_vector().tobytes():
             raise AdapterRefused(_refusal(opening, needed, "it is not the agreed start"))
@@ -75,13 +76,27 @@ def require_derived(session: Session, opening: Opening, adapter: Vector, missed:
     session.journal.derive(session.question(opening), held_now)
 
 
+def require_form(session: Session, adapter: Vector, opening: Opening) -> None:
+    """Refuse an adapter that the charter's form could not have come to by the opening's round.
+
+    Raises:
+        ModelError: it is not of that form; nothing was computed with it.
+    """
+    check_form(
+        session.learner,
+        adapter,
+        session.charter.adapter,
+        rounds_done=aggregate(opening.task).adapter_round(opening.round_number),
+    )
+
+
 def step_after(session: Session, result: Result) -> Vector | None:
     """Return the plain step that a told sum of updates leads to, shape (p,).
 
     None for other sums, and where this site is not in the sum or does not hold what it is added to:
     then it takes the sum later, with the statements of those who checked it.
     """
-    if result.task != tasks.UPDATE or session.site not in result.survivors:
+    if not aggregate(result.task).trains or session.site not in result.survivors:
         return None
     start = session.journal.derived(charter_hash=session.charter_hash, run=result.run)
     if start is None or start.round_number != result.round_number - 1 or not start.held:

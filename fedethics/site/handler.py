@@ -9,35 +9,31 @@ its run counts for nothing unless the signed opening says the same.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedethics import tasks
+from fedethics.aggregates.at_site import COMPUTED
+from fedethics.aggregates.measuring import Mechanism
+from fedethics.aggregates.registry import aggregate
 from fedethics.canonical import sha256_hex
 from fedethics.data.facts import reading_notes
 from fedethics.errors import FedethicsError, SecaggAbort, SecaggReject
 from fedethics.policy.permit import Permit
-from fedethics.privacy.noise import NoiseSource
 from fedethics.protocol import Action, Reply, Request
 from fedethics.secagg import Opening, SiteStore
-from fedethics.site.audit import count_losses
 from fedethics.site.countersigning import countersign_heads
-from fedethics.site.derived_adapter import require_derived, step_after
+from fedethics.site.derived_adapter import require_derived, require_form, step_after
 from fedethics.site.egress import require_listed
 from fedethics.site.home import SiteHome
 from fedethics.site.log import SiteLog
-from fedethics.site.mechanisms import measure, require_form, train
 from fedethics.site.openings import check_agreed
 from fedethics.site.records import reading_records
 from fedethics.site.session import Session
-from fedethics.site.steering import weights_of_round
 from fedethics.training.accountants import cross_check
 from fedethics.training.self_test import self_test
-
-Mechanism = Callable[[Session, NDArray[np.float32], Opening, NoiseSource], NDArray[np.int64]]
 
 
 class SiteHandler:
@@ -130,20 +126,11 @@ class SiteHandler:
             question, model_hash=opening.model_hash, audience=session.audience(opening)
         )
         if vector is None:
-            vector = self._draw(
-                session, granted, opening, self._mechanism(session, request, opening), adapter
-            )
+            # All that can refuse the work itself comes first, before it costs.
+            mechanism = COMPUTED[opening.task](session, opening, request.payloads)
+            vector = self._draw(session, granted, opening, mechanism, adapter)
         spec = session.specs[opening.task]
         return {"share": session.secagg.share(open_message, vector, spec=spec)}
-
-    def _mechanism(self, session: Session, request: Request, opening: Opening) -> Mechanism:
-        """Return what the opening asks for, with all that can refuse it done before it costs."""
-        if opening.task == tasks.AUDIT:
-            return count_losses
-        if opening.task != tasks.UPDATE:
-            return measure
-        sums = request.payloads.get("steering", b"")
-        return partial(train, weights=weights_of_round(session, opening, sums))
 
     def _draw(
         self,
@@ -154,7 +141,7 @@ class SiteHandler:
         adapter: NDArray[np.float32],
     ) -> NDArray[np.int64]:
         """Reserve the budget, compute with noise, and keep the answer. Sensitive until masked."""
-        if opening.task == tasks.UPDATE:
+        if aggregate(opening.task).trains:
             self._self_test(session, opening)
         reserved = session.reserve(granted, opening)
         with reading_records():
@@ -176,7 +163,7 @@ class SiteHandler:
             return
         part = session.workbench.records.train
         terms = session.local_terms(opening.round_number)
-        cross_check(session.plan.training_events, delta=session.plan.delta)
+        cross_check(session.plan.training.events, delta=session.plan.delta)
         with reading_records():
             activations = session.workbench.activations(part)
             self_test(session.workbench.learner, activations, part.labels, terms)

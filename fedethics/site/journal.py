@@ -24,6 +24,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fedethics.aggregates.registry import aggregate
 from fedethics.canonical import sha256_hex
 from fedethics.errors import LedgerError, SecaggReject
 from fedethics.privacy.ledger.receipt import Slices
@@ -367,10 +368,10 @@ def _believe(
     """Let the adapter that a sum led to count, and shed those before it."""
     taken = connection.execute(
         "UPDATE derived SET state = 'plain' WHERE charter = ? AND run = ? AND round = ? "
-        "AND state = 'told' AND ? = 'update'",
-        (charter, run, number, task),
+        "AND state = 'told' AND ?",
+        (charter, run, number, aggregate(task).trains),
     )
     if taken.rowcount:
         connection.execute(_SHED, (charter, run, number))
-    if task == "fairness":  # the last sum of a run: its adapter is not needed again
+    if aggregate(task).ends_run:  # the last sum of a run: its adapter is not needed again
         connection.execute(_SHED, (charter, run, number + 1))

@@ -6,11 +6,11 @@ the sites agreed to compute, so that no coordinator gets one round or one table 
 
 from __future__ import annotations
 
-from fedethics import tasks
+from fedethics.aggregates.registry import aggregate
 from fedethics.charter.model import Charter
 from fedethics.errors import SecaggReject
 from fedethics.privacy.plan import PrivacyPlan
-from fedethics.protocol import Action, Request
+from fedethics.protocol import Request
 from fedethics.secagg import Opening
 
 
@@ -29,29 +29,22 @@ def check_agreed(
             f"the opening is of run {opening.run!r}, the request says {request.run!r}; budget is "
             "booked by run, so nothing was computed"
         )
-    if (opening.task == tasks.UPDATE) != (request.action is Action.TRAIN):
+    kind = aggregate(opening.task)
+    if request.action is not kind.action:
         raise SecaggReject(
             f"task {opening.task!r} does not belong to {request.action}; nothing was computed"
         )
-    if opening.round_number not in _rounds(opening.task, charter, plan):
+    due = plan.sums.get(kind.name)
+    if due is None or opening.round_number not in due.rounds:
         raise SecaggReject(
             f"the charter has no {opening.task} in round {opening.round_number}; nothing was "
             "computed"
         )
     missing = sorted(set(charter.site_names) - set(opening.cohort))
-    if opening.task != tasks.UPDATE and missing:
+    if kind.whole_roster and missing:
         # Noise shares are planned for the whole roster, and records behind counts do not change:
         # two sums that differ by one site would show that site's table.
         raise SecaggReject(
             f"task {opening.task!r} was opened without {', '.join(missing)}; counts are summed "
             "over the whole roster or not at all. Nothing was computed"
         )
-
-
-def _rounds(task: str, charter: Charter, plan: PrivacyPlan) -> range | tuple[int, ...]:
-    last = charter.training.rounds
-    if task == tasks.UPDATE:
-        return range(1, last + 1)
-    if task == tasks.STEERING:
-        return plan.steering_rounds
-    return plan.progress_rounds if task == tasks.PROGRESS else (last,)

@@ -20,6 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fedethics import tasks
+from fedethics.aggregates.aggregate import Moment
+from fedethics.aggregates.registry import aggregate
+from fedethics.aggregates.schedule import sums_of
 from fedethics.charter.document import hash_of
 from fedethics.coordinator.job import RunSettings
 from fedethics.coordinator.run import Coordinator
@@ -121,7 +124,10 @@ def _steps(coordinator: Coordinator, session: Session, own: OwnSite, took: Tell)
     coordinator.enrolment.begin()
     took("keys", sum(own.lap()))
     started = datetime.now(UTC)
-    rounds.train(1)
+    due = list(sums_of(session.charter, session.plan))
+    for task, number in due:
+        if number == 1 and aggregate(task).moment is not Moment.AFTER_STEP:
+            rounds.open(task, number)
     _require_own_sums(coordinator, own)
     work_s, relay_s = own.lap()
     took("training", work_s)
@@ -129,8 +135,10 @@ def _steps(coordinator: Coordinator, session: Session, own: OwnSite, took: Tell)
     self_test_s = _until_self_test(own.home, started)
     if last > 1:
         _skip_to(last, coordinator, session)
-    for task in (tasks.AUDIT, tasks.FAIRNESS) if session.plan.audit else (tasks.FAIRNESS,):
-        rounds.measure(task, last)
+    for task, number in due:
+        kind = aggregate(task)
+        if number == last and kind.moment is Moment.AFTER_STEP and not kind.skippable:
+            rounds.open(task, number)
     _require_own_sums(coordinator, own)
     work_s, relay_s = own.lap()
     took("tables", work_s)
@@ -173,7 +181,7 @@ def _until_self_test(home: Path, started: datetime) -> float:
 
 def _whole_run(stage: Stage, seconds: dict[str, float], self_test_s: float) -> float:
     rounds = stage.charter.training.rounds
-    tables = len(make_plan(stage.charter).progress_rounds) + 1
+    tables = len(make_plan(stage.charter).progress.rounds) + 1
     once = seconds["records and model"] + seconds["keys"] + self_test_s
     each_round = seconds["training"] - self_test_s + seconds["sum of updates"]
     return once + rounds * each_round + tables * (seconds["tables"] + seconds["sum of tables"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from fedethics import tasks
+from fedethics.aggregates.registry import AGGREGATES
 from fedethics.charter import document
 from fedethics.errors import LedgerError, RecordsRefusal
 from fedethics.policy.granted import DataFacts
@@ -75,7 +75,8 @@ def _ended(home: SiteHome, charter_hash: str, run: str) -> bool:
     if not journal.exists():  # looking makes no file
         return False
     seen = Journal(journal).sums(charter_hash=charter_hash, run=run)
-    return any(task == tasks.FAIRNESS for task, _ in seen)
+    last = {each.name for each in AGGREGATES.values() if each.ends_run}
+    return any(task in last for task, _ in seen)
 
 
 def _same(files: frozenset[str], facts: DataFacts | RecordsRefusal) -> bool:

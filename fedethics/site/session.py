@@ -7,12 +7,14 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedethics import canonical, tasks, terms
+from fedethics.aggregates.noise import Account
+from fedethics.aggregates.registry import aggregate
+from fedethics.aggregates.schedule import task_specs
 from fedethics.canonical import Json, sha256_hex
 from fedethics.charter.model import Charter
 from fedethics.errors import RecordsRefusal, SecaggAbort, SumRefuted, SumUntold
@@ -20,9 +22,8 @@ from fedethics.identity import Identity
 from fedethics.installation import packages
 from fedethics.policy.model import Policy, read_policy, require_pinned_officers
 from fedethics.policy.permit import DataFacts, Permit, permit
-from fedethics.privacy.audit_plan import trained_events
-from fedethics.privacy.events import Event, NonPrivate
-from fedethics.privacy.ledger import Cap, DataSet, Ledger, Reservation
+from fedethics.privacy.events import NonPrivate
+from fedethics.privacy.ledger import Ledger, Reservation
 from fedethics.privacy.noise import NoiseSource
 from fedethics.privacy.plan import PrivacyPlan, make_plan
 from fedethics.secagg import Opening, Result, SiteSecagg, SiteStore, TaskSpec
@@ -100,7 +101,7 @@ class Session:
     def specs(self) -> dict[str, TaskSpec]:
         """The sums that the charter allows."""
         length = self.learner.initial_vector().size
-        return tasks.task_specs(self.charter, vector_length=length)
+        return task_specs(self.charter, vector_length=length)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -137,7 +138,7 @@ class Session:
         Count sums are over the whole roster or nothing, so they have one audience anyway.
         """
         shared = self.charter.privacy.training.trust_mode == "distributed"
-        if opening.task != tasks.UPDATE or not shared:
+        if aggregate(opening.task).whole_roster or not shared:
             return ""
         return sha256_hex("\x00".join(sorted(opening.cohort)).encode("utf-8"))
 
@@ -236,52 +237,34 @@ class Session:
 
     def adapter_sha256(self, opening: Opening, adapter: NDArray[np.float32]) -> str:
         """Name the file that counts are about, for the gate; empty where updates are asked for."""
-        if opening.task == tasks.UPDATE:
+        if aggregate(opening.task).trains:
             return ""
         return sha256_hex(self.learner.adapter_bytes(adapter))
 
     def reserve(self, granted: Permit, opening: Opening) -> tuple[Reservation, ...]:
         """Charge the ledger for the work that `opening` asks for, durably, before it is done.
 
-        An audit is charged to both accounts: trained units first, then held-out ones. If the second
-        is refused, the first stays charged: nothing that may have been used is given back.
+        A kind may be charged to both accounts: trained units first, then held-out ones. If the
+        second is refused, the first stays charged: nothing that may have been used is given back.
         """
-        kind = cast(tasks.Kind, opening.task)
-        account, cap = granted.account(kind)
-        charges = [(account, cap, self.plan.demand(kind))]
-        if kind == tasks.AUDIT:
-            events = trained_events(self.plan.audit)
-            charges.insert(0, (granted.data.train, granted.train_cap, events))
-        return tuple(
-            self._charge(opening, *charge, whole_run=self._whole_run(granted, charge[0]))
-            for charge in charges
-        )
+        accounts = aggregate(opening.task).accounts
+        return tuple(self._charge(granted, opening, account) for account in accounts)
 
-    def _whole_run(self, granted: Permit, account: DataSet) -> tuple[Event, ...]:
-        """Return all that a run asks of an account: a run begins only where it can end."""
-        plan = self.plan
-        trained = account == granted.data.train
-        return plan.training_events if trained else plan.evaluation_events
-
-    def _charge(
-        self,
-        opening: Opening,
-        account: DataSet,
-        cap: Cap,
-        events: tuple[Event, ...],
-        *,
-        whole_run: tuple[Event, ...],
-    ) -> Reservation:
+    def _charge(self, granted: Permit, opening: Opening, account: Account) -> Reservation:
+        events = self.plan.charge(opening.task, account)
+        # All that a run asks of an account: a run begins only where it can end.
+        whole_run = self.plan.account(account).events
+        data_set, cap = granted.account(account)
         if self.fixed_noise:
             whole_run = ()
             # Whoever knows the seed can subtract the noise, so the books must not call it private.
             events = (NonPrivate("noise fixed by test-noise-seed"),)
             cap = dataclasses.replace(cap, epsilon=math.inf, per_run=None, per_year=None)
         return self.ledger.reserve(
-            data_set=account,
+            data_set=data_set,
             run=opening.run,
             round_number=opening.round_number,
-            kind=cast(tasks.Kind, opening.task),
+            kind=opening.task,
             events=events,
             charter_hash=self.charter_hash,
             cap=cap,
@@ -301,7 +284,7 @@ class Session:
         member = self.charter.member(self.site)
         return LocalTerms.of(
             self.charter,
-            noise_multiplier=self.plan.noise_multiplier or 0.0,
+            noise_multiplier=self.plan.update.noise_multiplier or 0.0,
             declared_records=member.declared_records if member else 0,
             round_number=round_number,
         )

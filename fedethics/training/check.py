@@ -118,7 +118,7 @@ def _self_test(bench: Bench) -> str:
 
 
 def _accountants(bench: Bench) -> str:
-    found = cross_check(bench.plan.training_events, delta=bench.plan.delta)
+    found = cross_check(bench.plan.training.events, delta=bench.plan.delta)
     if found is None:
         return "no private training step, so nothing to account for"
     low = "none" if found.prv_lower is None else f"{found.prv_lower:.3f}"

@@ -78,7 +78,7 @@ class Bench:
         """Make records up from the charter's columns, and take its first round's terms."""
         texts, labels = sample_records(charter.data, RECORDS, classes=learner.classes)
         plan = make_plan(charter)
-        sigma = plan.noise_multiplier or 0.0
+        sigma = plan.update.noise_multiplier or 0.0
         terms = LocalTerms.of(
             charter, noise_multiplier=sigma, declared_records=_DECLARED, round_number=1
         )

@@ -207,25 +207,28 @@ def audit_mechanism(
             adds all of the noise and this audit is not built.
     """
     training, plan = charter.privacy.training, make_plan(charter)
-    if plan.noise_multiplier is None or training.trust_mode != "local":
+    if plan.update.noise_multiplier is None or training.trust_mode != "local":
         raise TrainingError(
             f"mechanism {training.mechanism!r} under {training.trust_mode!r} trust has no noise of "
             "one site that an epsilon rests on; this audit is for dp-sgd under local trust"
         )
     terms = LocalTerms.of(
-        charter, noise_multiplier=plan.noise_multiplier, declared_records=_DECLARED, round_number=1
+        charter,
+        noise_multiplier=plan.update.noise_multiplier,
+        declared_records=_DECLARED,
+        round_number=1,
     )
     steps = min(_MOST_STEPS, charter.training.rounds * charter.training.local_steps)
-    event = SampledGaussian(plan.noise_multiplier, training.sampling_rate, steps)
+    event = SampledGaussian(plan.update.noise_multiplier, training.sampling_rate, steps)
     seen = CanaryRun.of(learner, terms, noise=noise, canaries=canaries, steps=steps)
     promised = epsilon((event,), delta=plan.delta)
     # What adaptive clipping takes for its count, the gradients' noise must make up for.
     share = terms.adaptive.share if terms.adaptive else 0.0
-    sigma = plan.noise_multiplier / math.sqrt(1.0 - share)
+    sigma = plan.update.noise_multiplier / math.sqrt(1.0 - share)
     return MechanismAudit(
         steps=steps,
         canaries=len(seen.inside),
-        noise_multiplier=plan.noise_multiplier,
+        noise_multiplier=plan.update.noise_multiplier,
         sampling_rate=training.sampling_rate,
         delta=plan.delta,
         promised=promised,

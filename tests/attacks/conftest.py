@@ -10,6 +10,7 @@ import pytest
 
 import fedethics.site.handler as handler_module
 from fedethics import tasks
+from fedethics.aggregates.schedule import task_specs
 from fedethics.charter import document
 from fedethics.errors import FedethicsError
 from fedethics.identity import Identity
@@ -57,7 +58,7 @@ class Liar:
 
     def open(self, task: str, number: int, *, adapter=None, cohort=None, keep=False):
         vector = self.adapter if adapter is None else adapter
-        specs = tasks.task_specs(self.stage.charter, vector_length=vector.size)
+        specs = task_specs(self.stage.charter, vector_length=vector.size)
         return self.secagg.open(
             spec=specs[task],
             round_number=number,

@@ -74,8 +74,8 @@ def test_noise_is_planned_for_the_fewest_honest_sites_of_each_kind_of_sum(
     numbers = {"colluders": colluders, "minimum": minimum, "mode": mode}
     updates = fewest_in_any_sum(sites, whole_roster=False, **numbers)
     counts = fewest_in_any_sum(sites, whole_roster=True, **numbers)
-    assert plan.training_shares == updates
-    assert plan.noise_shares == plan.steering_shares == counts == sites - colluders
+    assert plan.update.shares == updates
+    assert plan.fairness.counts.shares == plan.steering.noise.shares == counts == sites - colluders
 
 
 @pytest.mark.parametrize(("sites", "delta", "valid"), [(500, 1e-9, True), (501, 1e-6, True)])

@@ -147,6 +147,6 @@ def test_an_extreme_number_is_refused_by_name_or_keeps_the_promise(key, value):
         plan = make_plan(read)
     except AccountingError:
         return  # no noise is enough, and it says so
-    assert plan.training_epsilon <= read.privacy.training.epsilon
-    assert plan.evaluation_epsilon <= read.privacy.evaluation.epsilon
-    assert 0 < plan.noise_multiplier < math.inf
+    assert plan.training.epsilon <= read.privacy.training.epsilon
+    assert plan.evaluation.epsilon <= read.privacy.evaluation.epsilon
+    assert 0 < plan.update.noise_multiplier < math.inf

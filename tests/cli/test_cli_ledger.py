@@ -32,14 +32,14 @@ def site(tmp_path):
     common = {"run": "run-1", "charter_hash": hash_of(charter), "cap": CAP}
     for number in range(1, 4):
         kept = ledger.reserve(
-            data_set=TRAIN, round_number=number, kind="update", events=[plan.round_event], **common
+            data_set=TRAIN, round_number=number, kind="update", events=[plan.update.event], **common
         )
         ledger.confirm(kept, note="sent")
     ledger.reserve(
         data_set=HELD_OUT,
         round_number=3,
         kind="fairness",
-        events=plan.fairness_events,
+        events=plan.fairness.events,
         **common,
     )
     (tmp_path / "receipt.json").write_bytes(ledger.receipt(site="a", run="run-1", charter=charter))
@@ -51,8 +51,8 @@ def test_show_gives_the_composed_epsilon_by_data_set_run_and_kind(fedethics, sit
     plan = make_plan(load(HEART))
     said = fedethics("ledger", "show", site, "--json").json
     train, held_out = said["data-sets"]
-    assert train["epsilon"] == epsilon([plan.round_event] * 3, delta=1e-4)
-    assert held_out["epsilon"] == epsilon(plan.fairness_events, delta=1e-4)
+    assert train["epsilon"] == epsilon([plan.update.event] * 3, delta=1e-4)
+    assert held_out["epsilon"] == epsilon(plan.fairness.events, delta=1e-4)
     assert train["runs"] == [{"run": "run-1", "charges": 3, "epsilon": train["epsilon"]}]
     assert [kind["kind"] for kind in held_out["kinds"]] == ["fairness"]
     assert (train["cap"], train["cap-from"]) == (6.0, "last charge")
@@ -72,12 +72,12 @@ def test_what_if_says_what_another_run_would_leave(fedethics, site):
     plan = make_plan(load(HEART))
     said = fedethics("budget", "what-if", HEART, "--ledger", site, "--json").json
     train = said["data-sets"][0]
-    past = [plan.round_event] * 3
-    assert train["epsilon-after"] == epsilon([*past, *plan.training_events], delta=1e-4)
+    past = [plan.update.event] * 3
+    assert train["epsilon-after"] == epsilon([*past, *plan.training.events], delta=1e-4)
     assert train["within-cap"]
     fits = train["runs-that-fit"]
-    assert epsilon([*past, *(plan.training_events * fits)], delta=1e-4) <= 6.0
-    assert epsilon([*past, *(plan.training_events * (fits + 1))], delta=1e-4) > 6.0
+    assert epsilon([*past, *(plan.training.events * fits)], delta=1e-4) <= 6.0
+    assert epsilon([*past, *(plan.training.events * (fits + 1))], delta=1e-4) > 6.0
 
 
 def _audited(site) -> None:
@@ -88,10 +88,10 @@ def _audited(site) -> None:
     ledger = Ledger.open(site / "ledger.db", identity=identity, create=True)
     plan = make_plan(load(HEART))
     for data_set, kind, event in (
-        (TRAIN, "update", plan.round_event),
-        (HELD_OUT, "fairness", plan.fairness_events[0]),
-        (TRAIN, "audit", plan.fairness_events[0]),
-        (HELD_OUT, "audit", plan.fairness_events[0]),
+        (TRAIN, "update", plan.update.event),
+        (HELD_OUT, "fairness", plan.fairness.events[0]),
+        (TRAIN, "audit", plan.fairness.events[0]),
+        (HELD_OUT, "audit", plan.fairness.events[0]),
     ):
         ledger.reserve(
             data_set=data_set,
@@ -109,12 +109,12 @@ def test_what_if_forecasts_training_also_when_an_audit_was_charged_last(fedethic
     plan = make_plan(load(HEART))
     said = fedethics("budget", "what-if", HEART, "--ledger", site, "--json").json
     train, held_out = said["data-sets"]
-    counted = plan.fairness_events[0]
-    trained = [plan.round_event, counted, *plan.training_events]
+    counted = plan.fairness.events[0]
+    trained = [plan.update.event, counted, *plan.training.events]
     assert train["epsilon-after"] == epsilon(trained, delta=1e-4)
-    evaluated = [counted, counted, *plan.evaluation_events]
+    evaluated = [counted, counted, *plan.evaluation.events]
     assert held_out["epsilon-after"] == epsilon(evaluated, delta=1e-4)
-    assert train["epsilon-after"] != epsilon([plan.round_event, *evaluated], delta=1e-4)
+    assert train["epsilon-after"] != epsilon([plan.update.event, *evaluated], delta=1e-4)
 
 
 def test_figures_name_the_unit_of_their_charges_and_say_unit_where_charges_differ(
@@ -132,7 +132,7 @@ def test_figures_name_the_unit_of_their_charges_and_say_unit_where_charges_diffe
             round_number=1,
             kind="update",
             charter_hash=hash_of(charter),
-            events=[make_plan(charter).round_event],
+            events=[make_plan(charter).update.event],
             cap=CAP,
         )
         shown = fedethics("ledger", "show", tmp_path, "--json").json["data-sets"]

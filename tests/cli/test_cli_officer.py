@@ -19,15 +19,15 @@ from tests.privacy.charters import HEART
 def test_a_plan_gives_the_noise_the_run_will_use_and_says_what_epsilon_means(fedethics):
     plan = make_plan(load(HEART))
     said = fedethics("budget", "plan", HEART, "--json").json
-    assert said["training"]["noise-multiplier"] == plan.noise_multiplier
-    assert said["training"]["epsilon"] == plan.training_epsilon
-    assert said["evaluation"]["std"]["counts"] == plan.counts_std
+    assert said["training"]["noise-multiplier"] == plan.update.noise_multiplier
+    assert said["training"]["epsilon"] == plan.training.epsilon
+    assert said["evaluation"]["std"]["counts"] == plan.fairness.counts.std
     assert said["evaluation"]["std-in-sum"]["counts"] == math.sqrt(
-        plan.sum_variance(plan.counts_std)
+        plan.fairness.counts.sum_variance
     )
     assert (said["unit"], said["neighbouring"]) == ("record", "add-or-remove-one")
     words = dict(reversed(said["meaning"]))
-    strict = 100 * attack_bound(plan.training_epsilon, plan.delta, 0.01)
+    strict = 100 * attack_bound(plan.training.epsilon, plan.delta, 0.01)
     assert f"finds at most {strict:.3g} %" in words["a training record"]
     assert "1 false accusation in 100" in words["a training record"]
     assert "up to 1 of the sites. At least 2 honest sites" in str(said["meaning"])

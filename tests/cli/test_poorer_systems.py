@@ -91,7 +91,7 @@ def papers(tmp_path_factory):
         data_set=DataSet(fingerprint="aa" * 32, label="train"),
         round_number=1,
         kind="update",
-        events=[plan.round_event],
+        events=[plan.update.event],
         run="run-1",
         charter_hash=hash_of(charter),
         cap=Cap(epsilon=6.0, delta=1e-4),

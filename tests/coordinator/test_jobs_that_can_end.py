@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedethics import tasks
+from fedethics.aggregates.schedule import sums_of
 from fedethics.charter.document import load
 from fedethics.charter.model import Member
-from fedethics.coordinator.cohort import MissingSitesError, cohort_of, sums_of
+from fedethics.coordinator.cohort import MissingSitesError, cohort_of
 from fedethics.coordinator.federation import Federation
 from fedethics.coordinator.readiness import Readiness
 from fedethics.errors import RunError, SecaggReject

@@ -54,7 +54,7 @@ def _limit_to_one_run(home: Path) -> None:
     settings = tomllib.loads((home / "policy.toml").read_text())
     plan, delta = make_plan(_charter(home)), load_policy(home / "policy.toml").caps.delta
     once = max(
-        epsilon(events, delta=delta) for events in (plan.training_events, plan.evaluation_events)
+        epsilon(events, delta=delta) for events in (plan.training.events, plan.evaluation.events)
     )
     names = ("epsilon-per-data-set", "epsilon-per-run", "epsilon-per-year")
     settings["caps"] |= dict.fromkeys(names, once * 1.05)

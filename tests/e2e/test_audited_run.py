@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fedethics import tasks
+from fedethics.aggregates.schedule import task_specs
 from fedethics.charter import document
 from fedethics.charter.privacy_terms import AuditTerms
 from fedethics.errors import PolicyRefusal, RunError, SecaggReject
@@ -46,15 +47,15 @@ def test_the_audit_is_charged_to_both_accounts_within_their_epsilons_and_judged(
     run = lab.run(stage)
     plan = make_plan(stage.charter)
     unaudited = make_plan(audited_off(stage.charter))
-    assert plan.noise_multiplier > unaudited.noise_multiplier
-    assert plan.counts_std > unaudited.counts_std
+    assert plan.update.noise_multiplier > unaudited.noise_multiplier
+    assert plan.fairness.counts.std > unaudited.fairness.counts.std
     book = read_book(stage.homes[SITE] / "ledger.db")
     charges = list(book.charges.values())
     kinds = [charge.kind for charge in charges]
     assert kinds == ["update", "progress", "update", "audit", "audit", "fairness"]
     train, held_out = charges[0].data_set, charges[-1].data_set
     assert [charge.data_set for charge in charges if charge.kind == "audit"] == [train, held_out]
-    for account, events in ((train, plan.training_events), (held_out, plan.evaluation_events)):
+    for account, events in ((train, plan.training.events), (held_out, plan.evaluation.events)):
         spent = book.spent(account, delta=plan.delta)
         assert spent == pytest.approx(epsilon(events, delta=plan.delta))
         assert spent <= 3.0
@@ -63,8 +64,8 @@ def test_the_audit_is_charged_to_both_accounts_within_their_epsilons_and_judged(
     (opened,) = [one for one in found.rounds if one.kind == tasks.AUDIT]
     assert opened.round == 2 and set(opened.survivors) == set(stage.homes)
     receipt = genuine(found.receipts[0], roster_key=found.receipts[0].public_key)
-    assert receipt.training_epsilon == pytest.approx(plan.training_epsilon)
-    assert receipt.evaluation_epsilon == pytest.approx(plan.evaluation_epsilon)
+    assert receipt.training_epsilon == pytest.approx(plan.training.epsilon)
+    assert receipt.evaluation_epsilon == pytest.approx(plan.evaluation.epsilon)
     assert receipt.evaluation_rounds == (1, 2) and receipt.training_rounds == (1, 2)
     rule = next(one for one in gate.examine(run).rules if one.name == NAME)
     # So few units cannot show that a promise of 3 is broken.
@@ -142,5 +143,5 @@ def test_an_audit_that_a_site_missed_is_opened_once_when_the_job_is_resumed(lab)
 
 def test_a_charter_without_an_audit_has_no_such_sum(lab):
     stage = lab.stage(change=audited_off)
-    assert tasks.AUDIT not in tasks.task_specs(stage.charter, vector_length=10)
+    assert tasks.AUDIT not in task_specs(stage.charter, vector_length=10)
     assert document.hash_of(stage.charter) != document.hash_of(audited()(stage.charter))

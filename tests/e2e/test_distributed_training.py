@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedethics import tasks
+from fedethics.aggregates.update import sum_limit
 from fedethics.charter import document
 from fedethics.data.reading import read_records
 from fedethics.data.records import split
@@ -83,15 +83,15 @@ def test_the_federations_adapter_is_central_dp_sgd_over_the_sites_own_noise(lab,
                 labels=part.labels,
                 terms=LocalTerms.of(
                     charter,
-                    noise_multiplier=plan.noise_multiplier,
+                    noise_multiplier=plan.update.noise_multiplier,
                     declared_records=charter.member(site).declared_records,
                     round_number=number,
                 ),
                 noise=NoiseSource.fixed(f"7/{site}".encode()).derive(
                     f"{opened.run_id}/update/{number}"
                 ),
-                share_std=tasks.gradient_share_std(plan),
-                limit=tasks.sum_limit(charter),
+                share_std=plan.update.gradient_share_std,
+                limit=sum_limit(charter),
                 units=part.units,
             )
         vector = server_step(
@@ -102,4 +102,4 @@ def test_the_federations_adapter_is_central_dp_sgd_over_the_sites_own_noise(lab,
         )
         np.testing.assert_array_equal(committed, vector)
         check_form(learner, vector, charter.adapter, rounds_done=number)
-    assert (opened.plan.unit, opened.plan.training_trust_mode) == ("person", "distributed")
+    assert (opened.plan.unit, opened.plan.training.trust_mode) == ("person", "distributed")

@@ -46,9 +46,9 @@ def test_what_is_explained_is_charged_within_the_epsilon_judged_and_shown(lab):
         held_out = list(book.charges.values())[-1]
         assert held_out.kind == "fairness" and len(held_out.events) == 4
         spent = book.spent(held_out.data_set, delta=plan.delta)
-        assert spent == pytest.approx(epsilon(plan.evaluation_events, delta=plan.delta))
+        assert spent == pytest.approx(epsilon(plan.evaluation.events, delta=plan.delta))
         assert spent <= 3.0
-    assert opened.evidence.effects_variance == pytest.approx(plan.sum_variance(plan.effects_std))
+    assert opened.evidence.effects_variance == pytest.approx(plan.fairness.effects.sum_variance)
     assert tuple(importance(opened.tables)) == ("cp", "chol")
     rules = {rule.name: rule for rule in gate.examine(run).rules}
     # After two rounds the model may give everyone one answer; then nobody flips, and nothing holds.

@@ -236,7 +236,7 @@ def test_a_second_run_in_the_same_directory_is_refused_and_overwrites_nothing(la
 def _noise_std_after_round_1(charter) -> float:
     """Spread of the federated step's noise per coordinate, by the textbook formula."""
     training, privacy = charter.training, charter.privacy.training
-    sigma = make_plan(charter).noise_multiplier
+    sigma = make_plan(charter).update.noise_multiplier
     total = sum(member.declared_records for member in charter.roster)
     # Weight w_i = d_i / total times noise sigma C / (q d_i): every site's share is the same.
     one_site = (

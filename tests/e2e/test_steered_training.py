@@ -42,22 +42,24 @@ def test_the_counts_are_charged_to_the_training_records_within_their_one_epsilon
     allow(stage)
     run = lab.run(stage)
     plan = make_plan(stage.charter)
-    assert plan.steering_rounds == (1, 2)
-    assert plan.training_epsilon <= stage.charter.privacy.training.epsilon
+    assert plan.steering.rounds == (1, 2)
+    assert plan.training.epsilon <= stage.charter.privacy.training.epsilon
     without = make_plan(dataclasses.replace(stage.charter, mitigation=MitigationTerms()))
-    assert plan.noise_multiplier > without.noise_multiplier  # the counts leave less for gradients
+    assert (
+        plan.update.noise_multiplier > without.noise_multiplier
+    )  # the counts leave less for gradients
     book = read_book(stage.homes[SITE] / "ledger.db")
     kinds = [charge.kind for charge in book.charges.values()]
     assert kinds == ["steering", "update", "progress", "steering", "update", "fairness"]
     train = next(c.data_set for c in book.charges.values() if c.kind == "update")
     spent = book.spent(train, delta=stage.charter.privacy.delta)
-    assert spent == pytest.approx(epsilon(plan.training_events, delta=plan.delta))
+    assert spent == pytest.approx(epsilon(plan.training.events, delta=plan.delta))
     found = evidence.load(run / folder.EVIDENCE)
     assert [(one.kind, one.round) for one in found.rounds if one.kind == tasks.STEERING] == [
         (tasks.STEERING, 1),
         (tasks.STEERING, 2),
     ]
-    assert [one.variance for one in found.steering] == [plan.steering_sum_variance] * 2
+    assert [one.variance for one in found.steering] == [plan.steering.noise.sum_variance] * 2
     page = (run / "report.html").read_text()
     assert "Gaps by sex over the rounds" in page and "Weights of the last round" in page
 

@@ -70,7 +70,7 @@ class Site:
                 run=run,
                 round_number=number + 1,
                 kind="update",
-                events=[event or make_plan(self.charter).round_event],
+                events=[event or make_plan(self.charter).update.event],
                 charter_hash=hash_of(self.charter),
                 cap=self.policy.cap(with_dp=True),
             )
@@ -134,7 +134,7 @@ def test_what_was_spent_before_counts_composed(site):
     site.ask()  # 3 and 3 compose to less than 8
     policy = site.policy_of(epsilon_per_data_set=4.0)
     (reason,) = site.reasons(policy=policy)
-    both = epsilon([make_plan(site.charter).round_event] * 10, delta=1e-4)
+    both = epsilon([make_plan(site.charter).update.event] * 10, delta=1e-4)
     assert f"from 3 to {both:.4g}, past the cap of 4" in reason
     assert both < 6  # composed, never added up
 
@@ -222,7 +222,7 @@ def test_nothing_in_a_charter_can_raise_a_cap(site, target, rate, ratio, evaluat
         return
     assert granted.train_cap == granted.held_out_cap == site.policy.cap(with_dp=True)
     plan = make_plan(charter)
-    for events in (plan.training_events, plan.evaluation_events):
+    for events in (plan.training.events, plan.evaluation.events):
         assert epsilon(events, delta=granted.train_cap.delta) <= 3.0
 
 
@@ -259,7 +259,7 @@ def changed(site, how):
 
 def test_a_grown_file_is_linked_so_that_what_its_people_spent_still_counts(site):
     site.charge(5)  # the charter's whole training budget, epsilon 3
-    event = make_plan(site.charter).round_event
+    event = make_plan(site.charter).update.event
     both = epsilon([event] * 10, delta=1e-4)
     (reason,) = (r for r in site.reasons(policy=changed(site, "link"), data=GROWN) if "train" in r)
     assert f"would go from 3 to {both:.4g}, past the cap of 4" in reason
@@ -268,7 +268,7 @@ def test_a_grown_file_is_linked_so_that_what_its_people_spent_still_counts(site)
 def test_the_held_out_side_of_a_grown_file_counts_what_training_spent_before(site):
     site.charge(5)
     plan = make_plan(site.charter)
-    both = epsilon([*[plan.round_event] * 5, *plan.evaluation_events], delta=1e-4)
+    both = epsilon([*[plan.update.event] * 5, *plan.evaluation.events], delta=1e-4)
     reasons = site.reasons(policy=changed(site, "link"), data=GROWN)
     assert any(
         f"held-out': epsilon over the life of the data set would go from 3 to {both:.4g}" in r

@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 
 from fedethics import tasks
+from fedethics.aggregates.noise import Account
+from fedethics.aggregates.schedule import sums_of
 from fedethics.charter.document import load
-from fedethics.coordinator.cohort import sums_of
 from fedethics.privacy.accounting import epsilon
-from fedethics.privacy.audit_plan import trained_events
 from fedethics.privacy.plan import make_plan
 from tests.policy.test_permit import DATA, Site
 from tests.privacy.charters import HEART
@@ -49,12 +49,11 @@ def test_the_plan_of_a_run_is_the_sum_of_what_each_of_its_sums_is_charged(site):
     plan = make_plan(site.charter)
     trained, held_out = [], []
     for task, _ in sums_of(site.charter, plan):
-        (trained if task in TRAINED else held_out).extend(plan.demand(task))
-        if task == tasks.AUDIT:
-            trained.extend(trained_events(plan.audit))
+        trained.extend(plan.charge(task, Account.TRAINING))
+        held_out.extend(plan.charge(task, Account.EVALUATION))
     delta = plan.delta
-    assert epsilon(trained, delta=delta) == pytest.approx(plan.training_epsilon, rel=1e-6)
-    assert epsilon(held_out, delta=delta) == pytest.approx(plan.evaluation_epsilon, rel=1e-6)
+    assert epsilon(trained, delta=delta) == pytest.approx(plan.training.epsilon, rel=1e-6)
+    assert epsilon(held_out, delta=delta) == pytest.approx(plan.evaluation.epsilon, rel=1e-6)
 
 
 def test_a_run_is_refused_at_its_first_charge_where_the_policy_forbids_any_sum_of_it(site):
@@ -73,14 +72,14 @@ def test_a_run_is_refused_at_its_first_charge_where_the_policy_forbids_any_sum_o
 @pytest.mark.parametrize("part", ["train", "held_out"])
 def test_a_run_is_refused_at_its_first_charge_where_the_budget_lacks_any_part_of_it(site, part):
     plan = make_plan(site.charter)
-    needed = plan.training_epsilon if part == "train" else plan.evaluation_epsilon
-    other = plan.evaluation_epsilon if part == "train" else plan.training_epsilon
+    needed = plan.training.epsilon if part == "train" else plan.evaluation.epsilon
+    other = plan.evaluation.epsilon if part == "train" else plan.training.epsilon
     if needed < other:
         site.charge(2, data_set=getattr(DATA, part))  # so that this account lacks it, not the other
         needed = epsilon(
             [
-                *[make_plan(site.charter).round_event] * 2,
-                *(plan.training_events if part == "train" else plan.evaluation_events),
+                *[make_plan(site.charter).update.event] * 2,
+                *(plan.training.events if part == "train" else plan.evaluation.events),
             ],
             delta=plan.delta,
         )

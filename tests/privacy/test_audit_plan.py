@@ -27,13 +27,13 @@ def audited(audit=None, **privacy):
 def test_both_budgets_hold_with_the_audit_in_them():
     charter = audited()
     plan = make_plan(charter)
-    assert plan.audit.members.event in plan.training_events
-    assert plan.audit.non_members.event in plan.evaluation_events
-    assert plan.training_epsilon <= charter.privacy.training.epsilon
-    assert plan.evaluation_epsilon <= charter.privacy.evaluation.epsilon
+    assert plan.audit.members.event in plan.training.events
+    assert plan.audit.non_members.event in plan.evaluation.events
+    assert plan.training.epsilon <= charter.privacy.training.epsilon
+    assert plan.evaluation.epsilon <= charter.privacy.evaluation.epsilon
     without = make_plan(audited(AuditTerms()))
-    assert without.audit is None and plan.noise_multiplier > without.noise_multiplier
-    assert plan.counts_std > without.counts_std
+    assert without.audit is None and plan.update.noise_multiplier > without.update.noise_multiplier
+    assert plan.fairness.counts.std > without.fairness.counts.std
 
 
 def test_each_half_costs_what_the_charter_says_at_most():

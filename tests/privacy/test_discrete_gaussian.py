@@ -233,36 +233,40 @@ def test_a_charter_can_choose_it_and_the_run_keeps_its_epsilon():
     charter = with_terms(load_heart(), evaluation={"mechanism": "discrete-gaussian"})
     plan, skellam = make_plan(charter), make_plan(load_heart())
     budget = charter.privacy.evaluation.epsilon
-    assert 0.98 * budget < plan.evaluation_epsilon <= budget
-    assert plan.count_mechanism is DiscreteGaussianRelease and plan.noise_shares > 1
-    assert {event.shares for event in plan.evaluation_events} == {plan.noise_shares}
+    assert 0.98 * budget < plan.evaluation.epsilon <= budget
+    assert plan.count_mechanism is DiscreteGaussianRelease and plan.fairness.counts.shares > 1
+    assert {event.shares for event in plan.evaluation.events} == {plan.fairness.counts.shares}
     # Somewhat more noise than Skellam, whose tails are heavier, for the same budget.
-    assert skellam.counts_std < plan.counts_std < 1.2 * skellam.counts_std
+    assert (
+        skellam.fairness.counts.std < plan.fairness.counts.std < 1.2 * skellam.fairness.counts.std
+    )
     local = with_terms(
         charter, evaluation={"mechanism": "discrete-gaussian", "trust_mode": "local"}
     )
-    assert {event.shares for event in make_plan(local).evaluation_events} == {1}
+    assert {event.shares for event in make_plan(local).evaluation.events} == {1}
 
 
 def test_noise_of_the_honest_sites_alone_carries_the_guarantee():
     charter = with_terms(load_heart(), evaluation={"mechanism": "discrete-gaussian"})
     plan, size = make_plan(charter), 100_000
-    variance = plan.site_variance(plan.counts_std)
+    variance = plan.fairness.counts.site_variance
     shares = [
         DiscreteGaussianRelease.draw(FIXED.derive(f"site {k}"), variance=variance, size=size)
-        for k in range(plan.noise_shares)
+        for k in range(plan.fairness.counts.shares)
     ]
-    computed = discrete_gaussian.sum_probabilities(plan.counts_std, plan.noise_shares)
+    computed = discrete_gaussian.sum_probabilities(
+        plan.fairness.counts.std, plan.fairness.counts.shares
+    )
     middle = len(computed) // 2
     assert chi_square(sum(shares), lambda k: computed[middle + k]) > 1e-4
-    assert epsilon(plan.evaluation_events, delta=plan.delta) <= charter.privacy.evaluation.epsilon
+    assert epsilon(plan.evaluation.events, delta=plan.delta) <= charter.privacy.evaluation.epsilon
 
 
 def test_without_noise_it_still_costs_infinity():
     terms = {"evaluation": {"mechanism": "none"}, "audit": UNAUDITED}
     plan = make_plan(with_terms(load_heart(), **terms))
     assert plan.count_mechanism is None
-    assert all(isinstance(event, NonPrivate) for event in plan.evaluation_events)
+    assert all(isinstance(event, NonPrivate) for event in plan.evaluation.events)
 
 
 # The attack on the last bits

@@ -33,15 +33,19 @@ def explained(terms: ExplanationTerms = ASKED, **evaluation):
 def test_what_is_explained_is_within_the_evaluation_budget(mechanism):
     charter = explained(mechanism=mechanism)
     plan, layout = make_plan(charter), layout_of(charter)
-    assert 0.99 * 3.0 < plan.evaluation_epsilon <= 3.0
-    effects, flips = plan.fairness_events[2:]
+    assert 0.99 * 3.0 < plan.evaluation.epsilon <= 3.0
+    effects, flips = plan.fairness.events[2:]
     assert isinstance(effects, SkellamRelease | DiscreteGaussianRelease)
     assert (effects.releases, effects.sensitivity) == (layout.explained.changes, STEPS)
     assert (flips.releases, flips.sensitivity) == (len(layout.explained.swaps), 1)
-    assert effects.std == plan.effects_std == pytest.approx(4.0 * STEPS * plan.counts_std)
-    assert flips.std == plan.flips_std == pytest.approx(2.0 * plan.counts_std)
-    tables = [plan.progress_event] * len(plan.progress_rounds) + list(plan.fairness_events)
-    assert epsilon(tables, delta=plan.delta) == plan.evaluation_epsilon
+    assert (
+        effects.std
+        == plan.fairness.effects.std
+        == pytest.approx(4.0 * STEPS * plan.fairness.counts.std)
+    )
+    assert flips.std == plan.fairness.flips.std == pytest.approx(2.0 * plan.fairness.counts.std)
+    tables = [plan.progress.noise.event] * len(plan.progress.rounds) + list(plan.fairness.events)
+    assert epsilon(tables, delta=plan.delta) == plan.evaluation.epsilon
 
 
 def test_a_person_with_several_rows_is_paid_for_by_all_of_them():
@@ -49,20 +53,20 @@ def test_a_person_with_several_rows_is_paid_for_by_all_of_them():
     data = dataclasses.replace(charter.data, person="patient", max_rows_per_person=3)
     privacy = dataclasses.replace(charter.privacy, unit="person")
     plan = make_plan(dataclasses.replace(charter, data=data, privacy=privacy))
-    assert [event.sensitivity for event in plan.fairness_events] == [3, 3, 3 * STEPS, 3]
+    assert [event.sensitivity for event in plan.fairness.events] == [3, 3, 3 * STEPS, 3]
 
 
 def test_explanations_leave_less_budget_for_the_tables():
     plain, more = make_plan(explained(ExplanationTerms())), make_plan(explained())
-    assert plain.counts_std < more.counts_std < 1.5 * plain.counts_std
-    assert len(plain.fairness_events) == 2
-    assert (plain.effects_std, plain.flips_std) == (0.0, 0.0)
+    assert plain.fairness.counts.std < more.fairness.counts.std < 1.5 * plain.fairness.counts.std
+    assert len(plain.fairness.events) == 2
+    assert (plain.fairness.effects.std, plain.fairness.flips.std) == (0.0, 0.0)
 
 
 def test_without_noise_the_books_say_so():
     plan = make_plan(explained(mechanism="none"))
-    assert all(isinstance(event, NonPrivate) for event in plan.fairness_events)
-    assert math.isinf(plan.evaluation_epsilon) and plan.effects_std == 0.0
+    assert all(isinstance(event, NonPrivate) for event in plan.fairness.events)
+    assert math.isinf(plan.evaluation.epsilon) and plan.fairness.effects.std == 0.0
 
 
 def test_a_budget_too_small_for_fine_steps_is_refused():

@@ -73,11 +73,11 @@ def test_a_new_mechanism_is_one_class_and_one_entry(monkeypatch):
     charter = with_terms(load(HEART), evaluation={"mechanism": Doubled.kind})
     plan = make_plan(charter)
     assert plan.count_mechanism is Doubled
-    assert {type(event) for event in plan.evaluation_events} == {Doubled}
+    assert {type(event) for event in plan.evaluation.events} == {Doubled}
     budget = charter.privacy.evaluation.epsilon
-    assert 0.95 * budget < plan.evaluation_epsilon <= budget
-    assert [from_document(event.document()) for event in plan.evaluation_events] == list(
-        plan.evaluation_events
+    assert 0.95 * budget < plan.evaluation.epsilon <= budget
+    assert [from_document(event.document()) for event in plan.evaluation.events] == list(
+        plan.evaluation.events
     )
 
 

@@ -100,13 +100,17 @@ def test_one_person_more_changes_each_table_by_at_most_the_rows_that_are_used(ro
 
 def test_the_plan_adds_noise_for_every_row_that_a_person_may_have():
     one, four = make_plan(heart(1)), make_plan(heart(4))
-    assert four.evaluation_epsilon <= 3.0
-    for name in ("progress_std", "counts_std", "histogram_std"):
+    assert four.evaluation.epsilon <= 3.0
+    for of in (
+        lambda plan: plan.progress.noise,
+        lambda plan: plan.fairness.counts,
+        lambda plan: plan.fairness.histogram,
+    ):
         # Somewhat more than fourfold: at a std near 1, Skellam's own grid helps a shift of 1.
-        assert 4 < getattr(four, name) / getattr(one, name) < 5
-    assert all(event.sensitivity == 4 for event in four.evaluation_events)
+        assert 4 < of(four).std / of(one).std < 5
+    assert all(event.sensitivity == 4 for event in four.evaluation.events)
     # Training clips a person as one, so nothing changes there.
-    assert four.noise_multiplier == one.noise_multiplier
+    assert four.update == one.update
 
 
 def test_the_unit_and_the_id_column_go_together():

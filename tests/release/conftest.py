@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from fedethics.aggregates.aggregate import sum_sha256
 from fedethics.charter import document
 from fedethics.charter.model import Charter, Member
 from fedethics.charter.signing import CharterSignature, sign
@@ -35,7 +36,6 @@ from fedethics.release.evidence import (
     Package,
     Progress,
     SignedReceipt,
-    sum_sha256,
 )
 from fedethics.release.plan_facts import plan_facts
 from fedethics.release.publish import publish
@@ -102,7 +102,7 @@ class Stage:
             delta=plan.delta,
             training_rounds=rounds,
             training_epsilon=_finite(plan.training_epsilon),
-            evaluation_rounds=(*plan.progress_rounds, rounds[-1]),
+            evaluation_rounds=(*plan.progress.rounds, rounds[-1]),
             evaluation_epsilon=_finite(plan.evaluation_epsilon),
             self_test_passed=True,
             ledger_entries=21,
@@ -115,7 +115,7 @@ class Stage:
         """A receipt of a site that paid for training round `number` twice."""
         plan = make_plan(self.charter)
         rounds = tuple(sorted((*range(1, self.charter.training.rounds + 1), number)))
-        spent = epsilon([plan.round_event] * len(rounds), delta=plan.delta)
+        spent = epsilon([plan.update.event] * len(rounds), delta=plan.delta)
         return self.receipt(site, training_rounds=rounds, training_epsilon=spent)
 
     def evidence(
@@ -135,15 +135,15 @@ class Stage:
         rng = np.random.default_rng(20260102)
         table = _table(charter, rng, records=records, skill=skill, unfair=unfair)
         cut = layout_of(charter).counts_length
-        variances = [plan.sum_variance(std) for std in (plan.counts_std, plan.histogram_std)]
+        variances = [plan.fairness.counts.sum_variance, plan.fairness.histogram.sum_variance]
         if noise:
             table[:cut] += _skellam(rng, variances[0], cut)
             table[cut:] += _skellam(rng, variances[1], table.size - cut)
         counts, histogram = tuple(map(int, table[:cut])), tuple(map(int, table[cut:]))
         changes, changes_variances = _changes(charter, records=records, noise=noise)
         progress = tuple(
-            _progress(rng, number, records, plan.sum_variance(plan.progress_std) if noise else 0.0)
-            for number in plan.progress_rounds
+            _progress(rng, number, records, plan.progress.noise.sum_variance if noise else 0.0)
+            for number in plan.progress.rounds
         )
         audit = _audit(self.charter, records=records, memory=memory)
         rounds = _sums(charter, progress, counts + histogram + changes, audit)
@@ -222,7 +222,7 @@ def _changes(
     effects[:columns] = records * explained.steps * 0.5 / (1 + np.arange(columns))
     flips = np.zeros(explained.flips_length, dtype=np.int64)
     flips[:1] = records // 40
-    variances = [plan.sum_variance(std) for std in (plan.effects_std, plan.flips_std)]
+    variances = [plan.fairness.effects.sum_variance, plan.fairness.flips.sum_variance]
     if not noise or not explained.length:
         return (*map(int, effects), *map(int, flips)), (0.0, 0.0)
     for block, variance in zip((effects, flips), variances, strict=True):

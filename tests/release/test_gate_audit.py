@@ -7,10 +7,11 @@ import json
 
 import pytest
 
+from fedethics.aggregates.aggregate import sum_sha256
 from fedethics.charter.privacy_terms import AuditTerms
 from fedethics.privacy.ledger.receipt import SumSeen
 from fedethics.release import content, decision, folder, gate
-from fedethics.release.evidence import OpenedSum, sum_sha256
+from fedethics.release.evidence import OpenedSum
 from fedethics.release.publish import publish
 from fedethics.release.rules.audit import NAME
 from fedethics.release.verification import verify

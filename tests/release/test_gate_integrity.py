@@ -8,8 +8,9 @@ from json import loads as read
 
 import numpy as np
 
+from fedethics.aggregates.aggregate import sum_sha256
 from fedethics.release import gate, receipts
-from fedethics.release.evidence import OpenedSum, sum_sha256
+from fedethics.release.evidence import OpenedSum
 
 OBJECTIVES = 4
 

@@ -14,9 +14,10 @@ from collections.abc import Callable
 
 import pytest
 
+from fedethics.aggregates.aggregate import sum_sha256
 from fedethics.privacy.ledger.receipt import SumSeen
 from fedethics.release import folder
-from fedethics.release.evidence import Dropout, Evidence, OpenedSum, sum_sha256
+from fedethics.release.evidence import Dropout, Evidence, OpenedSum
 from fedethics.release.rules import integrity, privacy
 from fedethics.release.rules.rule import overall
 from fedethics.release.verification import _sums

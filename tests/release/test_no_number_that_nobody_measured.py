@@ -14,6 +14,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedethics.aggregates.aggregate import sum_sha256
 from fedethics.cli.output import Terminal
 from fedethics.cli.release import show
 from fedethics.coordinator.events import _row
@@ -23,7 +24,7 @@ from fedethics.fairness.measured import TWO_CLASSES
 from fedethics.fairness.metrics import find_metric
 from fedethics.release import card, content, folder, gate
 from fedethics.release.decision import decide
-from fedethics.release.evidence import Progress, sum_sha256
+from fedethics.release.evidence import Progress
 from fedethics.release.sections import rounds
 from fedethics.release.sections.block import NO_ESTIMATE, estimate_cells
 from fedethics.simulation.screen import _interval

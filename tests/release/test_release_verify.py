@@ -136,7 +136,7 @@ def test_a_real_ledgers_receipt_passes_through(stage, tmp_path):
         run="r1",
         round_number=1,
         kind="update",
-        events=[plan.round_event],
+        events=[plan.update.event],
         charter_hash=plan.charter_hash,
         cap=Cap(epsilon=8.0, delta=plan.delta),
     )
@@ -146,7 +146,9 @@ def test_a_real_ledgers_receipt_passes_through(stage, tmp_path):
     )
     receipt = receipts.genuine(signed, roster_key=site.public_key)
     assert receipt is not None
-    one_round = SampledGaussian(plan.noise_multiplier, 0.5, stage.charter.training.local_steps)
+    one_round = SampledGaussian(
+        plan.update.noise_multiplier, 0.5, stage.charter.training.local_steps
+    )
     assert receipt.training_epsilon == epsilon([one_round], delta=plan.delta)
     assert receipts.genuine(signed, roster_key=stage.identities["cleveland"].public_key) is None
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from fedethics.aggregates.noise import Account
 from fedethics.charter import document
 from fedethics.enrolment.approval import approve, remove
 from fedethics.enrolment.leaving import leave, prepare_leaving, read_notice
@@ -33,7 +34,7 @@ def charge(day, site="alpha", run="run-1", rounds=2, events=None):
             run=run,
             round_number=number,
             kind="update",
-            events=events or plan.demand("update"),
+            events=events or plan.charge("update", Account.TRAINING),
             charter_hash=plan.charter_hash,
             cap=cap if events is None else type(cap)(epsilon=float("inf"), delta=cap.delta),
         )
@@ -57,7 +58,10 @@ def test_a_receipt_says_what_the_accountant_says(joined):
     home = joined.home("alpha")
     read = read_receipt(receipt_of(home, "run-1"), public_key=home.identity().public_key)
     assert read.training_rounds == (1, 2)
-    two_rounds = epsilon([*plan.demand("update"), *plan.demand("update")], delta=plan.delta)
+    two_rounds = epsilon(
+        [*plan.charge("update", Account.TRAINING), *plan.charge("update", Account.TRAINING)],
+        delta=plan.delta,
+    )
     assert read.training_epsilon == pytest.approx(two_rounds)
     assert not read.fixed_noise
 
@@ -134,7 +138,10 @@ def test_leaving_says_what_stays_with_the_composed_epsilon(joined, tmp_path, fed
     outcome = fedethics("site", "leave", "--home", home.path, "-o", notice, "--yes", "--json")
     assert outcome.exit_code == 0
     (stays,) = outcome.json["stays"]
-    two_rounds = epsilon([*plan.demand("update"), *plan.demand("update")], delta=plan.delta)
+    two_rounds = epsilon(
+        [*plan.charge("update", Account.TRAINING), *plan.charge("update", Account.TRAINING)],
+        delta=plan.delta,
+    )
     assert stays["epsilon"] == pytest.approx(two_rounds)
     assert stays["training-rounds"] == 2
     words = " ".join(outcome.json["meaning"])
@@ -196,7 +203,10 @@ def test_status_shows_what_was_spent_and_touches_nothing(joined, fedethics):
     ledger = home.ledger_path.read_bytes()
     found = fedethics("site", "status", "--home", home.path, "--json").json
     (account,) = found["data-sets"]
-    two_rounds = epsilon([*plan.demand("update"), *plan.demand("update")], delta=plan.delta)
+    two_rounds = epsilon(
+        [*plan.charge("update", Account.TRAINING), *plan.charge("update", Account.TRAINING)],
+        delta=plan.delta,
+    )
     assert account["epsilon"] == pytest.approx(two_rounds)
     assert found["runs"] == [{"run": "run-1", "training-rounds-charged": 2}]
     assert found["node"] == "not running"

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import fedethics.site.handler as handler_module
 from fedethics import errors, tasks
+from fedethics.aggregates.schedule import task_specs
 from fedethics.charter import document
 from fedethics.errors import FedethicsError, PolicyRefusal, RecordsRefusal
 from fedethics.flower.client_entry import answer
@@ -335,7 +336,7 @@ def test_whatever_fails_in_training_on_the_records_is_the_one_refusal(
         reply = each.ask(Action.JOIN, roster=secagg.roster_message())
         secagg.add_acknowledgement(reply.payloads["acknowledgement"])
     adapter = learned.initial_vector()
-    specs = tasks.task_specs(door.stage.charter, vector_length=adapter.size)
+    specs = task_specs(door.stage.charter, vector_length=adapter.size)
     opened = secagg.open(
         spec=specs[tasks.UPDATE],
         round_number=1,

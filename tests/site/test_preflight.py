@@ -138,7 +138,7 @@ def test_a_spent_budget_is_found_before_the_run_and_not_in_it(joined):
             run=run,
             round_number=1,
             kind="update",
-            events=plan.training_events,
+            events=plan.training.events,
             charter_hash=plan.charter_hash,
             cap=type(cap)(epsilon=100.0, delta=cap.delta),
         )

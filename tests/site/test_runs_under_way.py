@@ -11,6 +11,7 @@ import pytest
 
 import fedethics.site.handler as handler_module
 import fedethics.site.session as session_module
+from fedethics.aggregates.registry import aggregate
 from fedethics.charter import document
 from fedethics.installation import Package
 from fedethics.privacy.ledger import Cap, Ledger
@@ -41,7 +42,7 @@ class Charged:
             run="heart-1",
             round_number=1,
             kind=kind,
-            events=plan.demand(kind),
+            events=plan.charge(kind, aggregate(kind).accounts[0]),
             charter_hash=self.hash,
             cap=Cap(epsilon=8.0, delta=1e-4),
         )
@@ -151,7 +152,7 @@ def test_a_self_test_counts_for_what_it_was_made_of_and_nothing_else(joined, mon
             learner=SimpleNamespace(prove=proven.append),
         ),
         local_terms=lambda _number: None,
-        plan=SimpleNamespace(training_events=(), delta=1e-4),
+        plan=SimpleNamespace(training=SimpleNamespace(events=()), delta=1e-4),
     )
     for basis in ("cpu", "cpu", "cuda", "cpu", "cuda"):
         session.basis = basis

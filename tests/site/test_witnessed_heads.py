@@ -53,7 +53,7 @@ class Members:
             run=run,
             round_number=1,
             kind="update",
-            events=[make_plan(self.charter).round_event],
+            events=[make_plan(self.charter).update.event],
             charter_hash=hash_of(self.charter),
             cap=Cap(epsilon=30.0, delta=1e-4),
         )

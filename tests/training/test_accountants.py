@@ -41,10 +41,10 @@ def asked(monkeypatch):
 
 def test_a_second_site_with_the_same_plan_asks_no_accountant_again(asked):
     charter = load(HEART)
-    first = cross_check(make_plan(charter).training_events, delta=charter.privacy.delta)
+    first = cross_check(make_plan(charter).training.events, delta=charter.privacy.delta)
     assert len(asked) == 1
     own = make_plan(document.parse(document.encode(charter)))
-    assert cross_check(own.training_events, delta=own.delta) == first
+    assert cross_check(own.training.events, delta=own.delta) == first
     assert len(asked) == 1
 
 
@@ -111,11 +111,11 @@ def test_where_prv_computes_nothing_renyi_still_bounds(monkeypatch):
 def test_the_demos_plan_passes_and_a_plan_without_noise_has_nothing_to_check():
     charter = load(HEART)
     plan = make_plan(charter)
-    found = cross_check(plan.training_events, delta=plan.delta)
+    found = cross_check(plan.training.events, delta=plan.delta)
     assert found is not None
-    assert 0 < found.pld <= plan.training_epsilon  # with what else training records answer
+    assert 0 < found.pld <= plan.training.epsilon  # with what else training records answer
     local = dataclasses.replace(charter.privacy.training, mechanism="none")
     privacy = dataclasses.replace(charter.privacy, training=local)
     bare = make_plan(dataclasses.replace(charter, privacy=privacy))
-    assert math.isinf(bare.training_epsilon)
-    assert cross_check(bare.training_events, delta=plan.delta) is None
+    assert math.isinf(bare.training.epsilon)
+    assert cross_check(bare.training.events, delta=plan.delta) is None

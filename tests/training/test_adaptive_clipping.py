@@ -89,7 +89,7 @@ def test_the_plan_and_its_charge_are_those_of_a_fixed_norm(tiny_charter):
     adaptive = dataclasses.replace(
         charter, privacy=dataclasses.replace(charter.privacy, training=training)
     )
-    assert make_plan(adaptive).training_events == make_plan(charter).training_events
+    assert make_plan(adaptive).training == make_plan(charter).training
     local = LocalTerms.of(adaptive, noise_multiplier=2.0, declared_records=10, round_number=1)
     assert local.noise_std == pytest.approx(2.0 / math.sqrt(0.95))
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedethics import tasks
+from fedethics.aggregates.schedule import task_specs
 from fedethics.charter.document import encode, parse
 from fedethics.errors import CharterError, TrainingError
 from fedethics.privacy.gaussian_shares import NORM_STEPS, share_std
@@ -169,9 +170,9 @@ def test_the_smallest_sum_without_its_colluders_carries_the_noise_of_central_dp_
     # minimum-cohort 3, colluders 1: two honest shares must do.
     charter = charter_for(tiny_charter)
     plan = make_plan(charter)
-    assert (plan.training_trust_mode, plan.training_shares) == ("distributed", 2)
-    assert plan.training_epsilon <= charter.privacy.training.epsilon
-    std = tasks.gradient_share_std(plan)
+    assert (plan.training.trust_mode, plan.update.shares) == ("distributed", 2)
+    assert plan.training.epsilon <= charter.privacy.training.epsilon
+    std = plan.update.gradient_share_std
     nobody = terms(sampling_rate=1e-12, clipping_norm=0.5)
     honest = np.stack(
         [
@@ -180,7 +181,7 @@ def test_the_smallest_sum_without_its_colluders_carries_the_noise_of_central_dp_
             for _ in range(40)
         ]
     ).astype(float)
-    promised = plan.noise_multiplier * NORM_STEPS
+    promised = plan.update.noise_multiplier * NORM_STEPS
     assert abs(honest.std() / promised - 1) < 6 / math.sqrt(2 * honest.size)
     # And one share alone does not: it must never leave unmasked.
     assert std < 0.75 * promised
@@ -211,8 +212,8 @@ def test_a_frozen_factor_gets_no_noise_and_no_gradient(site, terms, noise):
 
 def test_the_task_has_room_for_every_share_of_a_run(tiny_charter):
     charter = charter_for(tiny_charter)
-    spec = tasks.task_specs(charter, vector_length=10)[tasks.UPDATE]
-    std = tasks.gradient_share_std(make_plan(charter))
+    spec = task_specs(charter, vector_length=10)[tasks.UPDATE]
+    std = make_plan(charter).update.gradient_share_std
     assert spec.bound >= 50.0 / 0.5 * NORM_STEPS + 14 * std
     assert spec.fits(4)
 

@@ -44,9 +44,9 @@ def run(tiny, texts, labels, noise):
 def test_the_epsilon_of_a_run_is_over_all_rounds_and_not_over_the_last_one():
     plan, terms = make_plan(CHARTER), CHARTER.privacy.training
     delta, rounds = CHARTER.privacy.delta, CHARTER.training.rounds
-    each = epsilon([plan.round_event], delta=delta)
-    charged = epsilon([plan.round_event] * rounds, delta=delta)
-    assert charged == plan.training_epsilon <= terms.epsilon
+    each = epsilon([plan.update.event], delta=delta)
+    charged = epsilon([plan.update.event] * rounds, delta=delta)
+    assert charged == plan.training.epsilon <= terms.epsilon
     # What an engine that is rebuilt every round would report, and the noise it would choose.
     assert each < 0.6 * charged
     reset = noise_multiplier(
@@ -56,7 +56,7 @@ def test_the_epsilon_of_a_run_is_over_all_rounds_and_not_over_the_last_one():
     steps = rounds * CHARTER.training.local_steps
     true = epsilon([SampledGaussian(reset, terms.sampling_rate, steps)], delta=delta)
     assert true > 1.8 * terms.epsilon
-    assert plan.noise_multiplier > 1.5 * reset
+    assert plan.update.noise_multiplier > 1.5 * reset
 
 
 def test_steps_are_sampled_anew_and_no_pass_over_shuffled_records(run, terms):
@@ -88,7 +88,7 @@ def test_steps_are_sampled_anew_and_no_pass_over_shuffled_records(run, terms):
 def test_a_site_cannot_come_back_without_the_noise_that_its_charter_asks_for(run):
     with pytest.raises(TrainingError, match="the charter's mechanism is 'dp-sgd'"):
         LocalTerms.of(CHARTER, noise_multiplier=0.0, declared_records=12, round_number=1)
-    sigma = make_plan(CHARTER).noise_multiplier
+    sigma = make_plan(CHARTER).update.noise_multiplier
     # Two lives of one site, as a restart makes them: equal terms, fresh noise of the same size.
     lives = [
         LocalTerms.of(CHARTER, noise_multiplier=sigma, declared_records=12, round_number=3)
@@ -124,7 +124,7 @@ def test_as_many_noised_sums_are_released_as_the_ledger_is_charged_for(
     monkeypatch.setattr(
         dp_sgd, "private_mean", lambda *a, **k: released.append(1) or honest(*a, **k)
     )
-    charged = make_plan(CHARTER).round_event
+    charged = make_plan(CHARTER).update.event
     local = LocalTerms.of(CHARTER, noise_multiplier=2.0, declared_records=12, round_number=1)
     result = run(dataclasses.replace(local, sampling_rate=rate, physical_batch=1))
     assert len(released) == result.stats.steps == charged.steps

@@ -30,7 +30,6 @@ from fedethics.privacy.ledger.model import (
     Sealed,
     read_epsilon,
 )
-from fedethics.privacy.plan import ReleaseKind
 
 YEAR = timedelta(days=365)
 # More than this between two entries counts as this much for caps on a year, until an officer says
@@ -132,7 +131,7 @@ class Book:
             if wanted and charge.state != "released" and run in (None, charge.run):
                 yield charge
 
-    def kinds_of(self, data_set: DataSet) -> set[ReleaseKind]:
+    def kinds_of(self, data_set: DataSet) -> set[str]:
         """Return what an account itself was ever charged for, released or not."""
         return {
             charge.kind

@@ -30,7 +30,6 @@ from fedethics.privacy.ledger.model import (
     epsilon_document,
 )
 from fedethics.privacy.ledger.receipt import SumSeen, charges_of, make_receipt, sign_receipt
-from fedethics.privacy.plan import ReleaseKind
 
 # A clock that time synchronisation nudges back is not one that was turned back.
 CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -142,7 +141,7 @@ class Ledger:
         data_set: DataSet,
         run: str,
         round_number: int,
-        kind: ReleaseKind,
+        kind: str,
         events: Sequence[Event],
         charter_hash: str,
         cap: Cap,

@@ -10,7 +10,6 @@ from typing import Any, Literal, cast
 from fedethics import canonical
 from fedethics.canonical import Json
 from fedethics.privacy.events import Event
-from fedethics.privacy.plan import ReleaseKind
 
 ENTRY_PURPOSE = "ledger-entry"
 RECEIPT_PURPOSE = "receipt"
@@ -88,7 +87,7 @@ class Reservation:
     data_set: DataSet
     run: str
     round_number: int
-    kind: ReleaseKind
+    kind: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +103,7 @@ class Charge:
     data_set: DataSet
     run: str
     round_number: int
-    kind: ReleaseKind
+    kind: str
     charter_hash: str
     events: tuple[Event, ...]
     cap_epsilon: float

@@ -15,13 +15,14 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from fedethics import canonical, terms
+from fedethics.aggregates.noise import Account
+from fedethics.aggregates.registry import charged_to, trained_kinds
 from fedethics.charter.document import hash_of
 from fedethics.charter.model import Charter
 from fedethics.errors import LedgerError, LedgerTampered
 from fedethics.identity import Identity, verify
 from fedethics.privacy.ledger.book import Book
 from fedethics.privacy.ledger.model import RECEIPT_PURPOSE, Charge
-from fedethics.privacy.plan import ReleaseKind
 from fedethics.terms import KEY, NAME, TIME, term
 
 Slices = Literal["unchecked", "passed", "failed"]
@@ -136,9 +137,9 @@ def make_receipt(
         unit=charter.privacy.unit,
         neighbouring=charter.privacy.neighbouring,
         delta=delta,
-        training_rounds=_rounds(training, "update"),
+        training_rounds=_rounds(training, trained_kinds()),
         training_epsilon=_worst(book, training, delta),
-        evaluation_rounds=_rounds(evaluation, "progress", "fairness"),
+        evaluation_rounds=_rounds(evaluation, charged_to(Account.EVALUATION)),
         evaluation_epsilon=_worst(book, evaluation, delta),
         self_test_passed=self_test_passed,
         fixed_noise=fixed_noise,
@@ -152,16 +153,16 @@ def make_receipt(
 def _accounts(charges: Sequence[Charge]) -> tuple[list[Charge], list[Charge]]:
     """Return the charges of records trained on and those of records counted.
 
-    An audit is charged to one account of each kind. An account that nothing else was charged to is
-    of the kind that is missing; where that does not tell, it stands in both, since a receipt must
-    not leave out what was spent.
+    A kind such as the audit is charged to both accounts. An account that nothing else was charged
+    to is of the kind that is missing; where that does not tell, it stands in both, since a receipt
+    must not leave out what was spent.
     """
 
-    def of(*kinds: ReleaseKind) -> set[str]:
+    def of(kinds: frozenset[str]) -> set[str]:
         return {charge.data_set.fingerprint for charge in charges if charge.kind in kinds}
 
-    trained, counted = of("update", "steering"), of("progress", "fairness")
-    unclear = of("audit") - trained - counted
+    trained, counted = of(charged_to(Account.TRAINING)), of(charged_to(Account.EVALUATION))
+    unclear = of(charged_to(Account.TRAINING, Account.EVALUATION)) - trained - counted
     if trained and not counted:
         counted = unclear
     elif counted and not trained:
@@ -209,7 +210,7 @@ def read_receipt(data: bytes, *, public_key: str) -> Receipt:
     return receipt
 
 
-def _rounds(charges: Iterable[Charge], *kinds: ReleaseKind) -> tuple[int, ...]:
+def _rounds(charges: Iterable[Charge], kinds: frozenset[str]) -> tuple[int, ...]:
     return tuple(charge.round_number for charge in charges if charge.kind in kinds)
 
 

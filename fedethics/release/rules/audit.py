@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 
+from fedethics.aggregates.aggregate import sum_sha256
 from fedethics.errors import AccountingError
 from fedethics.privacy.audit.membership import Audit
-from fedethics.release.evidence import OpenedSum, sum_sha256
+from fedethics.release.evidence import OpenedSum
 from fedethics.release.folder import EVIDENCE, Folder
 from fedethics.release.membership import audit_of, promised
 from fedethics.release.rules.privacy import genuine_receipts

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fedethics.aggregates.registry import AGGREGATES, aggregate
 from fedethics.charter import document
 from fedethics.errors import ReleaseError
 from fedethics.privacy.ledger.receipt import SumSeen
 from fedethics.release import durable
-from fedethics.release.evidence import OpenedSum, sum_sha256
+from fedethics.release.evidence import OpenedSum
 from fedethics.release.folder import ADAPTER, CHARTER, EVIDENCE, Folder, located
 from fedethics.release.rules.adapter import adapter_config
 from fedethics.release.rules.privacy import genuine_receipts
 from fedethics.release.rules.rule import Figure, Findings, Rule, Topic
 from fedethics.secagg.rules import sites_hash
-from fedethics.tasks import FAIRNESS, PROGRESS, STEERING, UPDATE
+from fedethics.tasks import FAIRNESS, UPDATE
 
 _TOPIC: Topic = "integrity"
 _OPENED, _TOLD = "figures from the opened sums", "sums as the sites were told"
@@ -161,7 +162,7 @@ def _self_tests(folder: Folder) -> Rule:
 def _cohort(folder: Folder) -> Rule:
     opened = folder.evidence.rounds
     faults = [fault for entry in opened for fault in _sum_faults(folder, entry)]
-    counted = {frozenset(entry.survivors) for entry in opened if entry.kind != UPDATE}
+    counted = {frozenset(entry.survivors) for entry in opened if aggregate(entry.kind).whole_roster}
     if len(counted) > 1:
         # Data stand still between count sums, so two of them differ by one site's own table.
         faults.append("Count sums were opened over different sets of sites.")
@@ -184,28 +185,10 @@ def _cohort(folder: Folder) -> Rule:
 
 
 def _sums(folder: Folder) -> Rule:
-    found = folder.evidence
-    opened: dict[tuple[str, int], str] = {
-        (entry.kind, entry.round): entry.sum_sha256 for entry in found.rounds
-    }
-    faults = [
-        f"The progress counts of round {entry.round} are not the sum that was opened."
-        for entry in found.progress
-        if opened.get((PROGRESS, entry.round)) != sum_sha256(entry.counts)
-    ]
-    faults += [
-        f"The counts that steered round {entry.round} are not the sum that was opened."
-        for entry in found.steering
-        if opened.get((STEERING, entry.round)) != sum_sha256(entry.counts)
-    ]
+    found, kinds = folder.evidence, AGGREGATES.values()
+    faults = [fault for each in kinds for fault in each.faults(found)]
     faults += _listed(folder)
-    tables = [entry for entry in found.rounds if entry.kind == FAIRNESS]
-    if len(tables) > 1:
-        faults.append("Fairness tables were opened more than once; the plan pays for one.")
-    whole = found.counts + found.histogram + found.explanation
-    if tables and tables[-1].sum_sha256 != sum_sha256(whole):
-        faults.append("The group tables are not the sum that was opened.")
-    gaps = () if tables else ("No opened sum of group tables is on record.",)
+    gaps = tuple(gap for each in kinds for gap in each.gaps(found))
     findings = Findings(faults=tuple(faults), gaps=gaps)
     return findings.rule(
         _OPENED,
@@ -357,6 +340,8 @@ def _sum_faults(folder: Folder, entry: OpenedSum) -> list[str]:
     for what, listed in (("asked", entry.cohort), ("in it", entry.survivors)):
         if len(set(listed)) != len(listed):
             faults.append(f"{where} lists a site twice as {what}.")
-    if entry.kind != UPDATE and not survivors == cohort == set(folder.charter.site_names):
+    if aggregate(entry.kind).whole_roster and not survivors == cohort == set(
+        folder.charter.site_names
+    ):
         faults.append(f"{where} was opened without the whole cohort.")
     return faults

@@ -8,7 +8,6 @@ from fedethics.charter.ethics_terms import STEPS
 from fedethics.charter.model import Charter
 from fedethics.errors import AccountingError
 from fedethics.privacy.accounting import epsilon
-from fedethics.privacy.audit_plan import AuditPlan
 from fedethics.privacy.events import Event
 from fedethics.privacy.ledger.receipt import Receipt
 from fedethics.privacy.meaning import attack_sentence
@@ -65,7 +64,7 @@ def over_time(folder: Folder) -> Block | None:
     charter, found = folder.charter, genuine_receipts(folder)
     try:
         plan = make_plan(charter)
-        lines = _lines(charter, plan, found, plan.audit if folder.evidence.audit else None)
+        lines = _lines(charter, plan, found, audited=bool(folder.evidence.audit))
     except AccountingError:
         return None
     if not lines or not all(math.isfinite(value) for line in lines for value in line.y):
@@ -98,12 +97,16 @@ def over_time(folder: Folder) -> Block | None:
 
 
 def _lines(
-    charter: Charter, plan: PrivacyPlan, found: dict[str, Receipt], audit: AuditPlan | None
+    charter: Charter, plan: PrivacyPlan, found: dict[str, Receipt], *, audited: bool
 ) -> list[Line]:
     def cost(kind: str, after: int) -> tuple[Event, ...]:
         if kind == TRAINED:
-            return (plan.round_event,)
-        return plan.fairness_events if after == charter.training.rounds else (plan.progress_event,)
+            return (plan.update.event,)
+        return (
+            plan.fairness.events
+            if after == charter.training.rounds
+            else (plan.progress.noise.event,)
+        )
 
     charged: dict[tuple[str, tuple[int, ...]], list[str]] = {}
     for site, receipt in found.items():
@@ -113,8 +116,8 @@ def _lines(
     for (kind, rounds), sites in sorted(charged.items(), reverse=True):
         who = listed(tuple(sites)) if len(sites) < len(charter.roster) else "every site"
         steps = [(after, cost(kind, after)) for after in rounds]
-        if steps and audit is not None and rounds[-1] == charter.training.rounds:
-            half = audit.members if kind == TRAINED else audit.non_members
+        if steps and plan.audit is not None and audited and rounds[-1] == charter.training.rounds:
+            half = plan.audit.members if kind == TRAINED else plan.audit.non_members
             steps[-1] = (rounds[-1], (*steps[-1][1], half.event))
         if steps:
             lines.append(_cumulative(steps, f"{kind}: {who}", charter.privacy.delta))

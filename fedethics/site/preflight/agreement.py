@@ -97,8 +97,8 @@ def permission(home: SiteHome) -> Iterator[Finding]:
         )
         return
     for what, account, events, cap in (
-        ("training", granted.data.train, plan.training_events, granted.train_cap),
-        ("held-out", granted.data.held_out, plan.evaluation_events, granted.held_out_cap),
+        ("training", granted.data.train, plan.training.events, granted.train_cap),
+        ("held-out", granted.data.held_out, plan.evaluation.events, granted.held_out_cap),
     ):
         yield ok(f"budget, {what}", _outlook(home, account, events, cap, unit))
 

@@ -31,7 +31,7 @@ def weights_of_round(session: Session, opening: Opening, sent: bytes) -> NDArray
         SecaggReject: they are not the sums that this site was told. Nothing was computed.
     """
     charter, plan = session.charter, session.plan
-    rounds = [number for number in plan.steering_rounds if number <= opening.round_number]
+    rounds = [number for number in plan.steering.rounds if number <= opening.round_number]
     sums = _split(sent, len(rounds), 4 * tasks.steering_groups(charter)) if rounds else []
     seen = session.journal.sums(charter_hash=session.charter_hash, run=opening.run)
     told = {
@@ -45,7 +45,7 @@ def weights_of_round(session: Session, opening: Opening, sent: bytes) -> NDArray
             )
     if not rounds:
         return None
-    weights = group_weights(charter, sums, variance=plan.steering_sum_variance)
+    weights = group_weights(charter, sums, variance=plan.steering.noise.sum_variance)
     with reading_records():
         part = session.workbench.records.train
         return weights.of(steered_groups(charter, part.groups), part.labels)

@@ -1,0 +1,24 @@
+"""What the coordinator commits of each kind of sum, by its name, and what it sends along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from fedethics.aggregates.audit import coordinator as audit
+from fedethics.aggregates.committing import Done
+from fedethics.aggregates.fairness import coordinator as fairness
+from fedethics.aggregates.progress import coordinator as progress
+from fedethics.aggregates.steering import coordinator as steering
+from fedethics.aggregates.update import coordinator as update
+from fedethics.coordinator.job import Job
+
+COMMITTED: Final[Mapping[str, Callable[[Done], None]]] = {
+    "update": update.commit,
+    "progress": progress.commit,
+    "steering": steering.commit,
+    "audit": audit.commit,
+    "fairness": fairness.commit,
+}
+# Only what sites know already; a kind that is not here sends nothing but the opening.
+SENT_ALONG: Final[Mapping[str, Callable[[Job], Mapping[str, bytes]]]] = {"update": update.sent}

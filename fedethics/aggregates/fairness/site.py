@@ -1,0 +1,52 @@
+"""A site's part in the final release: its held-out records in the group tables, with noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedethics import tasks
+from fedethics.aggregates.measuring import Mechanism, Vector, scores_of, share_of
+from fedethics.fairness.layout import Layout
+from fedethics.fairness.tabulate import tabulate
+from fedethics.privacy.noise import NoiseSource
+from fedethics.secagg import Opening
+from fedethics.site.explanation import explain
+from fedethics.site.session import Session
+
+
+def prepare(_session: Session, _opening: Opening, _sent: Mapping[str, bytes]) -> Mechanism:
+    """Return the measuring; nothing else can refuse it."""
+    return measure
+
+
+def measure(
+    session: Session, adapter: Vector, _opening: Opening, noise: NoiseSource
+) -> NDArray[np.int64]:
+    """Return counts, histograms and what is explained, with this site's share of the noise."""
+    part = session.workbench.records.held_out
+    scores = scores_of(session, adapter, part)
+    layout = tasks.layout_of(session.charter)
+    table = np.concatenate(
+        [
+            tabulate(layout, groups=part.groups, labels=part.labels, scores=scores),
+            explain(session, adapter, scores),
+        ]
+    )
+    return np.asarray(table + _share(session, layout, noise), dtype=np.int64)
+
+
+def _share(session: Session, layout: Layout, noise: NoiseSource) -> NDArray[np.int64]:
+    """Return this site's noise on the whole vector."""
+    plan, explained = session.plan.fairness, layout.explained
+    blocks = (
+        ("counts", plan.counts, layout.counts_length),
+        ("histogram", plan.histogram, layout.histogram_length),
+        ("effects", plan.effects, explained.effects_length),
+        ("flips", plan.flips, explained.flips_length),
+    )
+    return np.concatenate(
+        [share_of(session, planned, length, noise.derive(name)) for name, planned, length in blocks]
+    )

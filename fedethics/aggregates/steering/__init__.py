@@ -1,0 +1,111 @@
+"""Counts of training records by group, label and prediction, before a round: they steer it.
+
+They are trusted as the training is, and paid from its account with an epsilon of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedethics.aggregates.aggregate import (
+    Aggregate,
+    Moment,
+    Number,
+    SumPlan,
+    count_spec,
+    opened_sums,
+    sum_sha256,
+)
+from fedethics.aggregates.noise import Account, Noise, count_noise
+from fedethics.charter.model import Charter
+from fedethics.privacy.calibration import smallest_scale
+from fedethics.privacy.events import Event, NonPrivate
+from fedethics.secagg import TaskSpec
+from fedethics.tasks import steering_groups
+
+if TYPE_CHECKING:
+    from fedethics.release.evidence import Evidence
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SteeringPlan(SumPlan):
+    """The tables of a run."""
+
+    noise: Noise
+
+    def charge(self, account: Account) -> tuple[Event, ...]:
+        """Return one table."""
+        return (self.noise.event,) if account is Account.TRAINING else ()
+
+    def mechanisms(self) -> Iterator[tuple[str, Event]]:
+        """Yield a table, where any is due."""
+        if self.rounds:
+            yield "a count of training records", self.noise.event
+
+
+class Steering(Aggregate[SteeringPlan]):
+    """Opened before the round's updates, of the adapter that those start from."""
+
+    name = "steering"
+    moment = Moment.BEFORE_STEP
+    accounts = (Account.TRAINING,)
+    plan_type = SteeringPlan
+
+    def plan(self, charter: Charter, scale: float) -> SteeringPlan:
+        """Return the plan: of no rounds where the charter steers nothing."""
+        rounds = charter.mitigation.rounds(charter.training.rounds)
+        rows = charter.data.max_rows_per_person
+
+        def table(std: float, releases: int) -> Noise:
+            return count_noise(
+                charter, Account.TRAINING, std=std, releases=releases, sensitivity=rows
+            )
+
+        std, privacy = 0.0, charter.privacy
+        if rounds and "none" not in (privacy.training.mechanism, privacy.evaluation.mechanism):
+            std = smallest_scale(
+                lambda scale: (table(scale, len(rounds)).event,),
+                epsilon=charter.mitigation.epsilon,
+                delta=privacy.delta,
+            )
+        noise = table(std, 1) if std else _none(table(1.0, 1))
+        return SteeringPlan(rounds=rounds, noise=noise)
+
+    def spec(self, charter: Charter, plan: SteeringPlan, *, vector_length: int) -> TaskSpec | None:
+        """Return the task, where the charter steers."""
+        if charter.mitigation.method == "none":
+            return None
+        return count_spec(self.name, 4 * steering_groups(charter))
+
+    def permissions(self, charter: Charter) -> tuple[str, ...]:
+        """Return the name, where any is due."""
+        return (self.name,) if charter.mitigation.rounds(charter.training.rounds) else ()
+
+    def left(self, charter: Charter, plan: SteeringPlan, number: Number) -> tuple[str, str, str]:
+        """Return the row of a table."""
+        std = number(plan.noise.sum_std, 2)
+        return (
+            f"counts by {charter.mitigation.feature}, label and prediction, before the round",
+            "trained",
+            f"{charter.privacy.evaluation.mechanism}: std {std} on each count of the sum",
+        )
+
+    def faults(self, evidence: Evidence) -> Iterable[str]:
+        """Hold the counts to the sums that were opened."""
+        opened = opened_sums(evidence, self.name)
+        for entry in evidence.steering:
+            if opened.get(entry.round) != sum_sha256(entry.counts):
+                yield (
+                    f"The counts that steered round {entry.round} are not the sum that was opened."
+                )
+
+
+def _none(noise: Noise) -> Noise:
+    """Return no noise, of no round or of a run without differential privacy."""
+    event = NonPrivate('privacy.training.mechanism = "none"')
+    return Noise(std=0.0, shares=noise.shares, sites=noise.sites, event=event)
+
+
+STEERING = Steering()

@@ -1,0 +1,30 @@
+"""A site's part in the counts that steer training: its training records by group, with noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedethics.aggregates.measuring import Mechanism, Vector, scores_of, share_of
+from fedethics.privacy.noise import NoiseSource
+from fedethics.secagg import Opening
+from fedethics.site.session import Session
+from fedethics.steering import count_groups
+
+
+def prepare(_session: Session, _opening: Opening, _sent: Mapping[str, bytes]) -> Mechanism:
+    """Return the count; nothing else can refuse it."""
+    return count
+
+
+def count(
+    session: Session, adapter: Vector, _opening: Opening, noise: NoiseSource
+) -> NDArray[np.int64]:
+    """Return the counts by group, label and prediction with this site's share of the noise."""
+    part = session.workbench.records.train
+    scores = scores_of(session, adapter, part)
+    table = count_groups(session.charter, groups=part.groups, labels=part.labels, scores=scores)
+    share = share_of(session, session.plan.steering.noise, table.size, noise)
+    return np.asarray(table + share, dtype=np.int64)
