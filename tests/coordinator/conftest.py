@@ -14,7 +14,6 @@ import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,7 +25,10 @@ import fedethics.coordinator.closing as closing_module
 import fedethics.coordinator.run as run_module
 import fedethics.site.handler as handler_module
 from clients.app import app as client_app
-from fedethics.charter import document
+from fedethics.aggregates.fairness import site as fairness_site
+from fedethics.aggregates.progress import site as progress_site
+from fedethics.aggregates.steering import site as steering_site
+from fedethics.aggregates.update import site as update_site
 from fedethics.flower.wire import parse_reply, parse_request
 from fedethics.identity import Identity
 from fedethics.privacy.ledger import Ledger
@@ -194,10 +196,13 @@ def quick(staged, learned, memory, monkeypatch) -> Quick:
     def compute(session, _adapter, opening, _noise, **_):
         return numbers(session.site, opening, session.specs[opening.task].length)
 
-    # Reading the same charter again for each message is most of what is left.
-    monkeypatch.setattr(document, "parse", lru_cache(document.parse))
-    monkeypatch.setattr(handler_module, "train", compute)
-    monkeypatch.setattr(handler_module, "measure", compute)
+    for kind, mechanism in (
+        (update_site, "train"),
+        (progress_site, "count"),
+        (steering_site, "count"),
+        (fairness_site, "measure"),
+    ):
+        monkeypatch.setattr(kind, mechanism, compute)
     monkeypatch.setattr(handler_module, "self_test", lambda *_: None)
     monkeypatch.setattr(run_module, "Learner", lambda *_, **__: learned)
     monkeypatch.setattr(closing_module, "code_hash", lambda: "00" * 32)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fedethics.aggregates.noise import Account
 from fedethics.charter.document import hash_of, load
 from fedethics.charter.model import Member
 from fedethics.errors import AccountingError, PolicyRefusal
@@ -86,8 +87,8 @@ def test_a_charter_within_the_policy_gets_a_permit_with_the_policys_caps(site):
     assert granted.charter_hash == hash_of(site.charter)
     assert granted.train_cap == granted.held_out_cap == site.policy.cap(with_dp=True)
     assert granted.train_cap.epsilon == 8.0 and granted.train_cap.per_run == 3.0
-    assert granted.account("update")[0] == DATA.train
-    assert granted.account("fairness")[0] == granted.account("progress")[0] == DATA.held_out
+    assert granted.account(Account.TRAINING)[0] == DATA.train
+    assert granted.account(Account.EVALUATION)[0] == DATA.held_out
 
 
 def test_a_refusal_lists_every_reason_at_once(site):
