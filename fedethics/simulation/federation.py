@@ -90,7 +90,7 @@ def simulate(
             "own keys and ledger.",
         )
     )
-    steps = charter.training.rounds + len(make_plan(charter).progress_rounds) + 1
+    steps = charter.training.rounds + len(make_plan(charter).progress.rounds) + 1
     screen = Screen(console)
     found = None
     with screen.follow(stage.run_dir, steps=steps + (baselines.steps if baselines else 0)):

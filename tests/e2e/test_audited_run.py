@@ -47,7 +47,7 @@ def test_the_audit_is_charged_to_both_accounts_within_their_epsilons_and_judged(
     run = lab.run(stage)
     plan = make_plan(stage.charter)
     unaudited = make_plan(audited_off(stage.charter))
-    assert plan.update.noise_multiplier > unaudited.noise_multiplier
+    assert plan.update.noise_multiplier > unaudited.update.noise_multiplier
     assert plan.fairness.counts.std > unaudited.fairness.counts.std
     book = read_book(stage.homes[SITE] / "ledger.db")
     charges = list(book.charges.values())
