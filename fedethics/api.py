@@ -103,11 +103,11 @@ def epsilon(charter: Charter) -> Spend:
 
     plan = make_plan(charter)
     return Spend(
-        training=plan.training_epsilon,
-        evaluation=plan.evaluation_epsilon,
+        training=plan.training.epsilon,
+        evaluation=plan.evaluation.epsilon,
         delta=plan.delta,
         unit=charter.privacy.unit,
-        noise_multiplier=plan.noise_multiplier,
+        noise_multiplier=plan.update.noise_multiplier,
     )
 
 
