@@ -3,50 +3,118 @@
 from __future__ import annotations
 
 import errno
+import importlib
 from pathlib import Path
+from typing import Final, NamedTuple
 
+import click
 import typer
+from typer.core import TyperGroup
 
 from fedethics import memory, texts
-from fedethics.cli import (
-    budget,
-    charter,
-    checks,
-    data,
-    explain,
-    federation,
-    key,
-    ledger,
-    output,
-    policy,
-    release,
-    simulate,
-    site,
-)
+from fedethics.cli import output
 from fedethics.cli.output import say
 from fedethics.errors import EXIT_OK, EXIT_UNEXPECTED, FedethicsError, RunError
 from fedethics.ownership import cannot_read
 
+
+class Command(NamedTuple):
+    """A command, or a group of commands, that is imported when it is run.
+
+    Attributes:
+        module: under `fedethics.cli`.
+        name: of the Typer or the function in that module.
+        summary: what `fedethics --help` says of it; a test holds it to the command's own help.
+    """
+
+    module: str
+    name: str
+    summary: str
+
+
+COMMANDS: Final[dict[str, Command]] = {
+    "budget": Command("budget", "app", "Plan a privacy budget; try a charter against it."),
+    "policy": Command("policy", "app", "Write, check and sign a site's policy."),
+    "ledger": Command("ledger", "app", "Spent and left, verification, export."),
+    "charter": Command("charter", "app", "Write, read, compare and sign a charter."),
+    "data": Command("data", "app", "Check this site's own records."),
+    "key": Command("key", "app", "Make and show a person's signing key."),
+    "release": Command(
+        "release", "app", "Judge a run, approve it, write its reports again, verify a release."
+    ),
+    "audit": Command("checks", "audit_app", "Attack what was promised: no data, no budget."),
+    "site": Command("site", "app", "Run one site: enrol, check, rehearse, run, leave."),
+    "federation": Command(
+        "federation", "app", "Coordinate a federation: enrol, start, watch, stop."
+    ),
+    "doctor": Command("checks", "doctor", "Check versions and offline flags."),
+    "dp-check": Command(
+        "checks", "dp_check", "Set the ten traps of DP training and run the mechanism self-test."
+    ),
+    "explain": Command(
+        "explain", "explain", "Explain predictions for a few of this site's own records."
+    ),
+    "simulate": Command(
+        "simulate", "simulate", "Run the real coordinator and sites in one process."
+    ),
+}
+
+
+def load(name: str) -> click.Command:
+    """Import a command and return it as click runs it."""
+    command = COMMANDS[name]
+    found = getattr(importlib.import_module(f"fedethics.cli.{command.module}"), command.name)
+    if not isinstance(found, typer.Typer):
+        alone = typer.Typer(add_completion=False)
+        alone.command(name)(found)
+        found = alone
+    loaded: click.Command = typer.main.get_command(found)
+    loaded.name = name
+    return loaded
+
+
+class Commands(TyperGroup):
+    """The commands by name: only the one that is run is imported, so that each starts fast."""
+
+    @property
+    def commands(self) -> dict[str, click.Command]:
+        """All of them, imported: for the suggestion after a typing error, and for tests."""
+        return {name: load(name) for name in COMMANDS}
+
+    @commands.setter
+    def commands(self, _given: object) -> None:
+        """Take no command but the table's."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, in the table's order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return what the list of commands shows of one."""
+        known = COMMANDS.get(cmd_name)
+        return known and click.Command(cmd_name, help=known.summary)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Import the command that `args` begin with."""
+        if args and args[0] in COMMANDS:
+            return args[0], load(args[0]), args[1:]
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
     help="Federated, private and fair fine-tuning across institutions: the tools of its officers.",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(budget.app, name="budget")
-app.add_typer(policy.app, name="policy")
-app.add_typer(ledger.app, name="ledger")
-app.add_typer(charter.app, name="charter")
-app.add_typer(data.app, name="data")
-app.add_typer(key.app, name="key")
-app.add_typer(release.app, name="release")
-app.add_typer(checks.audit_app, name="audit")
-app.add_typer(site.app, name="site")
-app.add_typer(federation.app, name="federation")
-app.command("doctor")(checks.doctor)
-app.command("dp-check")(checks.dp_check)
-app.command("explain")(explain.explain)
-app.command("simulate")(simulate.simulate)
+
+
+@app.callback()
+def _root() -> None:
+    pass
 
 
 def main() -> None:
