@@ -49,7 +49,9 @@ COMMANDS: Final[dict[str, Command]] = {
     ),
     "doctor": Command("checks", "doctor", "Check versions and offline flags."),
     "dp-check": Command(
-        "checks", "dp_check", "Set the ten traps of DP training and run the mechanism self-test."
+        "checks",
+        "dp_check",
+        "Set the ten traps of DP training and run the mechanism self-test, on made-up records.",
     ),
     "explain": Command(
         "explain", "explain", "Explain predictions for a few of this site's own records."

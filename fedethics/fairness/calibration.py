@@ -14,10 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
 
 from fedethics.errors import FairnessError
-from fedethics.fairness.estimate import Bands, checked_confidence, each_of, rate_bands
+from fedethics.fairness.estimate import Bands, checked_confidence, each_of, rate_bands, two_sided
 from fedethics.fairness.layout import Tables
 from fedethics.fairness.partition import (
     MINIMUM_CELL,
@@ -103,7 +102,7 @@ def reliability(
         if suppressed_groups(partition, minimum_cell=minimum_cell)[chosen][0]:
             return None
         partition = partition.kept(chosen)
-    score, rates, people = _coarse(partition, float(norm.ppf(0.5 + confidence / 2)))
+    score, rates, people = _coarse(partition, two_sided(confidence))
     there = people[0] > 0
     return Reliability(
         score=score[0][there],
@@ -117,6 +116,8 @@ def reliability(
 
 def _coarse(partition: Partition, z: float) -> tuple[FloatArray, Bands, FloatArray]:
     """Return mean score, rate of positives and people of each coarse bin, shape (G, coarse)."""
+    from scipy.special import ndtr  # here: it takes half a second to import
+
     groups, _, bins = partition.scores.shape
     count = coarse_bins(bins)
     fine = bins // count
@@ -131,7 +132,7 @@ def _coarse(partition: Partition, z: float) -> tuple[FloatArray, Bands, FloatArr
     ).clip(middles[:, 0], middles[:, -1])
     blocks = partition.scores.reshape(groups, 2, count, fine).sum(axis=3)
     noise = partition.histogram_variance * fine
-    at_once = each_of(count, float(2.0 * norm.cdf(z) - 1.0))
+    at_once = each_of(count, float(2.0 * ndtr(z) - 1.0))
     flat = rate_bands(
         blocks[:, 1].ravel(),
         blocks[:, 0].ravel(),

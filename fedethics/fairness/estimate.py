@@ -32,7 +32,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm, studentized_range
 
 from fedethics.errors import FairnessError
 from fedethics.fairness.explained import FloatArray
@@ -133,12 +132,16 @@ class Bands(NamedTuple):
 
 def two_sided(confidence: float) -> float:
     """Return z such that a standard normal lies in [-z, z] with probability `confidence`."""
-    return float(norm.ppf(0.5 + confidence / 2.0))
+    from scipy.special import ndtri  # here: it takes half a second to import
+
+    return float(ndtri(0.5 + confidence / 2.0))
 
 
 def each_of(groups: int, confidence: float) -> float:
     """Return z for one side of `groups` limits that shall all hold (Sidak 1967)."""
-    return float(norm.ppf((0.5 + confidence / 2.0) ** (1.0 / groups)))
+    from scipy.special import ndtri
+
+    return float(ndtri((0.5 + confidence / 2.0) ** (1.0 / groups)))
 
 
 @lru_cache(maxsize=256)
@@ -149,6 +152,8 @@ def all_pairs(groups: int, confidence: float) -> float:
     """
     if groups <= 2:
         return two_sided(confidence)
+    from scipy.stats import studentized_range  # here: it takes a second to import
+
     return float(studentized_range.ppf(confidence, groups, np.inf) / np.sqrt(2.0))
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
 from fedethics.errors import FairnessError
 from fedethics.fairness.auc import binned_areas
@@ -96,6 +95,8 @@ def _one_group(
 
 def _cumulative(histogram: FloatArray) -> FloatArray:
     """Return the share at or above each edge, from the top; empty if nobody is there."""
+    from scipy.optimize import isotonic_regression  # here: it takes half a second to import
+
     total = histogram.sum()
     if total <= 0:
         return np.empty(0)

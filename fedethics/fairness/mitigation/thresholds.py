@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.optimize import isotonic_regression, linprog
 
 from fedethics.errors import FairnessError
 from fedethics.fairness.layout import Tables
@@ -103,6 +102,8 @@ def group_thresholds(
 
 def _rates(histogram: FloatArray) -> FloatArray:
     """Return P(score >= edge | g, y), shape (G, 2, bins + 1), falling from 1 to 0."""
+    from scipy.optimize import isotonic_regression  # here: it takes half a second to import
+
     groups, _, bins = histogram.shape
     result = np.empty((groups, 2, bins + 1))
     for group, label in np.ndindex(groups, 2):
@@ -121,6 +122,8 @@ def _program(
     rates: FloatArray, people: FloatArray, labels: tuple[int, ...], slack: float
 ) -> FloatArray:
     """Return for each group a mixture over edges, shape (G, bins + 1)."""
+    from scipy.optimize import linprog  # here: it takes half a second to import
+
     groups, _, edges = rates.shape
     # Right decisions: positives above the threshold, negatives below it.
     gain = people[:, 1, None] * rates[:, 1] - people[:, 0, None] * rates[:, 0]

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,14 +53,14 @@ def least_rate(successes: float, trials: float, error: float) -> float:
     """Return the lower limit of a rate, too high with probability at most `error`."""
     if successes <= 0:
         return 0.0
-    return float(beta.ppf(error, successes, trials - successes + 1))
+    return float(betaincinv(successes, trials - successes + 1, error))
 
 
 def greatest_rate(successes: float, trials: float, error: float) -> float:
     """Return the upper limit of a rate, too low with probability at most `error`."""
     if successes >= trials:
         return 1.0
-    return float(beta.ppf(1.0 - error, successes + 1, trials - successes))
+    return float(betaincinv(successes + 1, trials - successes, 1.0 - error))
 
 
 def _of_one(one: Outcomes, delta: float, error: float) -> float:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from fedethics.fairness.auc import area_bands
 from fedethics.fairness.estimate import Estimate, estimated
@@ -140,6 +139,8 @@ def _curve(opened: Opened) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def _share_above(histogram: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the share at or above each edge, from the top; noise is smoothed to be monotone."""
+    from scipy.optimize import isotonic_regression  # here: it takes half a second to import
+
     total = histogram.sum()
     if total <= 0:
         return np.empty(0)
@@ -161,7 +162,7 @@ def _area(opened: Opened, confidence: float) -> Estimate:
         # One number for both: the larger, so that the interval is never too narrow.
         histogram_variance=max(opened.member_variance, opened.non_member_variance),
     )
-    bands = area_bands(partition, z=float(norm.ppf(0.5 + confidence / 2)))
+    bands = area_bands(partition, z=float(ndtri(0.5 + confidence / 2)))
     return estimated(
         float(bands.value[0]),
         max(0.0, float(bands.low[0])),
@@ -213,7 +214,7 @@ def _slack(variance: float, bins: int, error: float) -> float:
     By the normal distribution: sums of integer noise of such variance differ from it by a few per
     cent of the error at most.
     """
-    return float(norm.isf(error)) * math.sqrt(bins * variance)
+    return float(-ndtri(error)) * math.sqrt(bins * variance)
 
 
 def _epsilon(opened: Opened, *, prior: float, delta: float, confidence: float) -> float:

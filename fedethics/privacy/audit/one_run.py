@@ -24,7 +24,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit, logit
-from scipy.stats import binom
 
 # An epsilon that no count of this size could refute.
 _LARGEST = 60.0
@@ -83,6 +82,8 @@ def p_value(correct: int, guesses: int, *, accuracy: float, extra: float) -> flo
     N = i helps where the binomial falls short by i, at a cost of i times that probability; the
     cheapest shortfalls are made up first.
     """
+    from scipy.stats import binom  # here: it takes half a second to import
+
     reached = float(binom.sf(correct - 1, guesses, accuracy))
     short = np.arange(1, min(correct, _TERMS) + 1)
     chance = binom.pmf(correct - short, guesses, accuracy)
