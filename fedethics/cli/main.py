@@ -54,10 +54,14 @@ COMMANDS: Final[dict[str, Command]] = {
         "Set the ten traps of DP training and run the mechanism self-test, on made-up records.",
     ),
     "explain": Command(
-        "explain", "explain", "Explain predictions for a few of this site's own records."
+        "explain",
+        "explain",
+        "Explain predictions for a few of this site's own records; nothing leaves the machine.",
     ),
     "simulate": Command(
-        "simulate", "simulate", "Run the real coordinator and sites in one process."
+        "simulate",
+        "simulate",
+        "Run the real coordinator and sites in one process and show what came out.",
     ),
 }
 
