@@ -19,7 +19,7 @@ from fedethics.canonical import Json
 from fedethics.charter.document import load
 from fedethics.charter.model import Charter
 from fedethics.cli.budget_plan import Plan, plan_of_charter, plan_of_terms
-from fedethics.cli.output import AsJson, answer, figure, ledger_file, say, table
+from fedethics.cli.output import AsJson, answer, ledger_file, readable, say, table
 from fedethics.errors import EXIT_REFUSED, AccountingError
 from fedethics.policy.model import Caps, load_policy
 from fedethics.privacy.accounting import epsilon
@@ -88,9 +88,9 @@ class Forecast:
         rows = [
             (
                 f"{account.label} ({account.fingerprint[:12]})",
-                figure(account.before),
-                figure(account.after),
-                f"{figure(account.cap)} (delta={account.delta:g}, from {account.cap_from})",
+                readable(account.before),
+                readable(account.after),
+                f"{readable(account.cap)} (delta={account.delta:g}, from {account.cap_from})",
                 f"{account.fits}{'+' if account.fits == MOST_RUNS else ''}",
             )
             for account in self.accounts

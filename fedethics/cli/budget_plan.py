@@ -12,7 +12,7 @@ from rich.text import Text
 from fedethics.aggregates.noise import Noise
 from fedethics.canonical import Json
 from fedethics.charter.model import Charter
-from fedethics.cli.output import figure, table
+from fedethics.cli.output import readable, table
 from fedethics.privacy import outlook
 from fedethics.privacy.ledger.model import epsilon_document
 from fedethics.privacy.meaning import (
@@ -164,10 +164,10 @@ class Plan:
             ("noise", ("noise multiplier", "epsilon of the run")),
         ):
             if curves[name]:
-                rows = [(figure(x), figure(y)) for x, y in curves[name]]
+                rows = [(readable(x), readable(y)) for x, y in curves[name]]
                 console.print(table("", heads, rows))
         if self.signals():
-            rows = [(str(n), figure(ratio, 3)) for n, ratio in self.signals()]
+            rows = [(str(n), readable(ratio, 3)) for n, ratio in self.signals()]
             console.print(table("", ("training records", "signal/noise of a step"), rows))
         console.print(Text("What it means", style="bold"))
         for heading, sentence in self.sentences():
@@ -180,7 +180,10 @@ class Plan:
         """Return (term, value) rows."""
         question = self.question
         rows = [
-            ("epsilon of training", f"{figure(self.training_epsilon)} at delta={question.delta:g}"),
+            (
+                "epsilon of training",
+                f"{readable(self.training_epsilon)} at delta={question.delta:g}",
+            ),
             *self._gradients(),
             ("noise multiplier", "none" if self.sigma is None else f"{self.sigma:g}"),
             ("sampling rate", f"{question.sampling_rate:g}"),
@@ -190,7 +193,7 @@ class Plan:
         if plan is None:
             rows.append(("fairness tables", "charged to held-out records: plan with a charter"))
             return rows
-        rows.append(("epsilon of evaluation", f"{figure(plan.evaluation.epsilon)} (held-out)"))
+        rows.append(("epsilon of evaluation", f"{readable(plan.evaluation.epsilon)} (held-out)"))
         rows += [
             (name, f"std {noise.std:.4g} guarantees, {noise.sum_std:.4g} in the sum")
             for name, noise in _noises(plan)
@@ -204,7 +207,7 @@ class Plan:
         others = self.besides_gradients()
         if not others:
             return []
-        spent = f"{figure(self.gradients_epsilon)}; the rest is for {others}"
+        spent = f"{readable(self.gradients_epsilon)}; the rest is for {others}"
         return [("of it, for gradients alone (as in the tables below)", spent)]
 
 
@@ -291,8 +294,8 @@ def _site_row(site: SiteOutlook) -> tuple[str, str, str, str, str]:
     verdict = "no: " + "; ".join(site.obstacles) if site.obstacles else "yes"
     if site.cautions:
         verdict += "; but " + "; ".join(site.cautions)
-    ratio = "-" if math.isinf(site.signal_to_noise) else figure(site.signal_to_noise, 3)
-    return site.site, str(site.records), figure(site.expected_batch, 3), ratio, verdict
+    ratio = "-" if math.isinf(site.signal_to_noise) else readable(site.signal_to_noise, 3)
+    return site.site, str(site.records), readable(site.expected_batch, 3), ratio, verdict
 
 
 def _evaluation_document(plan: PrivacyPlan | None) -> Json:

@@ -8,7 +8,7 @@ from html import escape
 from matplotlib.axes import Axes
 
 from fedethics.cli.budget_plan import Plan
-from fedethics.cli.output import figure as shown
+from fedethics.cli.output import readable as shown
 from fedethics.privacy.meaning import NOT_COVERED
 from fedethics.release.figures import MUTED, SERIES, canvas, inline
 from fedethics.release.pages import stylesheet

@@ -22,7 +22,7 @@ from rich.text import Text
 
 from fedethics import canonical, plain_file, texts
 from fedethics.canonical import Json
-from fedethics.cli.output import AsJson, LedgerPath, answer, figure, ledger_file, say, table
+from fedethics.cli.output import AsJson, LedgerPath, answer, ledger_file, readable, say, table
 from fedethics.identity import Identity, key_fault
 from fedethics.policy.model import Caps, load_policy
 from fedethics.privacy.accounting import epsilon
@@ -276,7 +276,7 @@ def _render_account(console: Console, account: dict[str, Any]) -> None:
 
 
 def _shown(value: float | str) -> str:
-    return value if isinstance(value, str) else figure(value)
+    return value if isinstance(value, str) else readable(value)
 
 
 def _charge_row(charge: Charge) -> dict[str, Json]:

@@ -144,7 +144,7 @@ def in_words(value: object) -> str:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return figure(value) if isinstance(value, float) else texts.in_line(str(value))
+    return readable(value) if isinstance(value, float) else texts.in_line(str(value))
 
 
 def answer(
@@ -184,7 +184,7 @@ def write_new(path: Path, text: str, error: type[FedethicsError]) -> None:
         raise error(f"{path} cannot be written: {problem.strerror}") from problem
 
 
-def figure(value: float, digits: int = 4) -> str:
+def readable(value: float, digits: int = 4) -> str:
     """Return a number as people read it; an infinite epsilon is spelled out."""
     return "infinite" if math.isinf(value) else f"{value:.{digits}g}"
 
@@ -203,7 +203,7 @@ def ledger_file(path: Path) -> Path:
 
 def _cell(value: object) -> Text:
     # Spelled before the table measures it, so that its columns stay straight.
-    return Text(texts.printed(figure(value) if isinstance(value, float) else str(value)))
+    return Text(texts.printed(readable(value) if isinstance(value, float) else str(value)))
 
 
 def _is_number(text: str) -> bool:

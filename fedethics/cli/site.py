@@ -21,7 +21,7 @@ from rich.text import Text
 from fedethics import tasks, texts
 from fedethics.charter import document
 from fedethics.cli import site_check, site_status
-from fedethics.cli.output import AsJson, Home, Terminal, Yes, agreed, answer, figure, table
+from fedethics.cli.output import AsJson, Home, Terminal, Yes, agreed, answer, readable, table
 from fedethics.commands import suggested
 from fedethics.enrolment import files
 from fedethics.enrolment.homes import NODE_KEY, found_site
@@ -189,7 +189,7 @@ def _what_stays(leaving: Leaving) -> list[str]:
     ]
     lines += [
         f"- {each.label} records: what was released about any one of them stays bounded by "
-        f"epsilon {figure(each.epsilon)} at delta {each.delta:g}"
+        f"epsilon {readable(each.epsilon)} at delta {each.delta:g}"
         + (f" ({each.rounds} training rounds)." if each.rounds else ".")
         for each in leaving.stays
     ]

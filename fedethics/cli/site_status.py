@@ -21,7 +21,7 @@ from rich.live import Live
 from rich.text import Text
 
 from fedethics.charter import document
-from fedethics.cli.output import AsJson, Home, Terminal, answer, event_line, figure, say, table
+from fedethics.cli.output import AsJson, Home, Terminal, answer, event_line, readable, say, table
 from fedethics.commands import suggested
 from fedethics.deployment.chain import ending
 from fedethics.deployment.locking import holder, stop_signal
@@ -95,8 +95,8 @@ def line(status: SiteStatus) -> str:
         parts.append(f"run {status.run}, round {status.round_number} of {status.rounds}")
     if status.account:
         parts.append(
-            f"epsilon spent {figure(status.spent)} of {figure(status.cap)}, left at least "
-            f"{figure(status.left)} (delta={status.delta:g}, {status.account})"
+            f"epsilon spent {readable(status.spent)} of {readable(status.cap)}, left at least "
+            f"{readable(status.left)} (delta={status.delta:g}, {status.account})"
         )
     parts.append(f"last contact {contact}")
     if status.refusal:
@@ -262,9 +262,9 @@ def _show(
     rows = [
         (
             account.name,
-            figure(account.spent),
-            figure(account.cap),
-            figure(max(0.0, account.cap - account.spent)),
+            readable(account.spent),
+            readable(account.cap),
+            readable(max(0.0, account.cap - account.spent)),
             f"{account.delta:g}",
         )
         for account in accounts

@@ -102,7 +102,7 @@ WORKPLACES = frozenset({"coordinator", "protocol", "rounds", "sites", "stakehold
 _MOST_LISTED = 1000
 
 
-def strangers(run_dir: Path) -> tuple[str, ...]:
+def foreign_files(run_dir: Path) -> tuple[str, ...]:
     """Return one sentence for each thing in a release's folder that no release has there."""
     try:
         top = _names(run_dir)
@@ -291,7 +291,7 @@ def verify_manifest(
     adapter = listed.get(ADAPTER)
     if adapter is not None and adapter.sha256 != manifest.adapter_sha256:
         problems.append("The manifest names two hashes for the adapter.")
-    return (*problems, *strangers(run_dir))
+    return (*problems, *foreign_files(run_dir))
 
 
 def _changed(run_dir: Path, file: FileHash) -> str:

@@ -18,7 +18,7 @@ from fedethics.errors import FedethicsError, ReleaseError
 from fedethics.policy import signatures as policy_signatures
 from fedethics.release import durable, folder, manifest
 from fedethics.release.decision import decided
-from fedethics.release.manifest import strangers
+from fedethics.release.manifest import foreign_files
 from fedethics.release.publish import rewrite_reports
 from fedethics.release.rules import integrity
 from fedethics.release.run_log import read_events
@@ -133,7 +133,7 @@ def test_everything_that_reads_a_release_reads_it_by_the_reader_that_never_waits
 def test_a_thing_of_another_kind_is_named_wherever_it_lies(release, tmp_path, kind):
     for name in ("approvals.json", "events.jsonl", "notes", "withheld/notes"):
         _put(release / name, kind, tmp_path)
-        assert [text for text in strangers(release) if name in text], name
+        assert [text for text in foreign_files(release) if name in text], name
 
 
 @pytest.mark.parametrize("kind", [_fifo, _dangling, _folder])
@@ -149,7 +149,7 @@ def test_approvals_that_cannot_be_read_are_not_taken_for_none(release, tmp_path,
 )
 def test_another_file_and_another_spelling_of_a_name_are_told(release, name):
     (release / name).write_text("x")
-    (told,) = strangers(release)
+    (told,) = foreign_files(release)
     assert "remove it" in told
 
 
@@ -158,7 +158,7 @@ def test_a_folder_that_is_a_link_is_refused(release, tmp_path, part):
     path = release / part
     path.mkdir(exist_ok=True)
     path.symlink_to(path.rename(tmp_path / "moved"))
-    assert [text for text in strangers(release) if part in text]
+    assert [text for text in foreign_files(release) if part in text]
     if "withheld" in part:
         with pytest.raises(ReleaseError, match="a link"):
             folder.load(release)
@@ -167,13 +167,13 @@ def test_a_folder_that_is_a_link_is_refused(release, tmp_path, part):
 def test_a_folder_with_more_than_any_release_holds_is_not_listed_to_its_end(release):
     for number in range(1100):
         (release / "withheld" / f"{number}").touch()
-    (told,) = strangers(release)
+    (told,) = foreign_files(release)
     assert "holds more than" in told
 
 
 def test_a_name_that_moves_the_cursor_is_told_without_moving_it(release):
     (release / "\x1b]0;owned\x07\u202e").touch()
-    (told,) = strangers(release)
+    (told,) = foreign_files(release)
     assert "owned" in told and "\x1b" not in told and "\u202e" not in told
 
 
@@ -261,4 +261,4 @@ def test_whatever_a_coordinator_keeps_beside_a_release_belongs_there(release):
         (release / name).mkdir()
     for name in files:
         (release / name).touch()
-    assert strangers(release) == ()
+    assert foreign_files(release) == ()
