@@ -21,7 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = ("fedethics", "server", "clients", "simulations")
 
-# A step is NAME, or WHERE:NAME with a part of the path where several files hold the name.
+# A step is NAME, or WHERE:NAME with a part of the path where several files hold the name, or
+# NOW|ONCE for one that had another name in an older checkout.
 JOURNEYS: Mapping[str, tuple[str, ...]] = {
     "a record, from file to clipped gradient": (
         "table_rows",
@@ -73,7 +74,8 @@ JOURNEYS: Mapping[str, tuple[str, ...]] = {
         "tabulate",
         "Layout",
         "site:measure",
-        "draw_share",
+        "share_of|draw_share",
+        "CountMechanism",
         "OpenedSum",
         "Folder",
         "Tables",
@@ -142,11 +144,12 @@ def importers_of(root: Path = ROOT) -> dict[str, set[str]]:
 
 def files_of(step: str, *, root: Path = ROOT) -> tuple[str, ...]:
     """Return the files of the library and the apps that define a step of a journey at their top."""
-    where, _, name = step.rpartition(":")
+    where, _, spelled = step.rpartition(":")
+    spellings = set(spelled.split("|"))
     return tuple(
         path
         for path, names in _defined(root).items()
-        if name in names and where in path.removeprefix("fedethics/")
+        if spellings & names and where in path.removeprefix("fedethics/")
     )
 
 
