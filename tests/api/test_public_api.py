@@ -57,7 +57,7 @@ def test_importing_loads_no_other_package_and_planning_loads_no_torch():
 def test_epsilon_is_the_plans():
     charter = fedethics.load_charter(str(CHARTER))
     spend, plan = fedethics.epsilon(charter), make_plan(charter)
-    assert spend.training == plan.training_epsilon <= charter.privacy.training.epsilon
+    assert spend.training == plan.training.epsilon <= charter.privacy.training.epsilon
     assert spend.delta == charter.privacy.delta and spend.unit == "record"
 
 
