@@ -1,7 +1,7 @@
-"""The sums that a charter opens: their names, lengths, word sizes and bounds.
+"""What a charter says of its sums: the layout of tables, the terms of secure aggregation, weights.
 
-Coordinator and sites compute this from the charter by themselves; each OPEN message binds its task
-by hash, so a coordinator that would widen a bound or open another vector is refused.
+Coordinator and sites compute this from the charter by themselves. The kinds of sums are the objects
+of `fedethics.aggregates`; their names, as stored, stand here.
 """
 
 from __future__ import annotations
