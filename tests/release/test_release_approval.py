@@ -269,12 +269,12 @@ def test_pages_that_were_not_checked_are_approved_only_by_name_and_on_record(sta
     names = [folder.PAGES[1], folder.PAGES[2], *(f"the ledger of {site}" for site in SITES)]
     assert all(name in str(refusal.value) for name in names)
     assert not (passed / "approvals.json").exists() and _state(passed) == "awaiting approval"
-    decision = approve(
+    taken = approve(
         passed, stage.coordinator, role="coordinator", reason=REASON, not_checked=["pages"]
     )
     (made,) = decision.load(passed)
     assert set(made.not_checked) == set(names)
-    assert decision.released and f"{folder.PAGES[1]}" in decision.sentence
+    assert taken.released and f"{folder.PAGES[1]}" in taken.sentence
     # The approver's own version wrote the pages anew: they hold, and say what was not checked.
     assert _problems(passed) == {} and "<script>" not in (passed / "report.html").read_text()
     assert "not checked" in (passed / "report.html").read_text()

@@ -17,6 +17,7 @@ from flwr.app import Context, RecordDict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import fedethics.aggregates.update.site as update_module
 import fedethics.site.handler as handler_module
 from fedethics import errors, tasks
 from fedethics.aggregates.schedule import task_specs
@@ -315,10 +316,14 @@ FAILURES = [
 ]
 
 
-@pytest.mark.parametrize("where", ["self_test", "train"])
+@pytest.mark.parametrize(
+    ("module", "where"), [(handler_module, "self_test"), (update_module, "train")],
+    ids=["self_test", "train"],
+)  # fmt: skip
 def test_whatever_fails_in_training_on_the_records_is_the_one_refusal(
     door,
     learned,  # noqa: F811
+    module,
     where,
     monkeypatch,
 ):
@@ -349,7 +354,7 @@ def test_whatever_fails_in_training_on_the_records_is_the_one_refusal(
         def fail(*_args, _kind=kind, **_more):
             raise made(_kind)
 
-        monkeypatch.setattr(handler_module, where, fail)
+        monkeypatch.setattr(module, where, fail)
         reply = door.ask(
             Action.TRAIN, open=opened.open_message, adapter=adapter.astype("<f4").tobytes()
         )
