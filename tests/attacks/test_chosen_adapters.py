@@ -77,11 +77,11 @@ def integers(monkeypatch):
     def compute(session, _adapter, opening, _noise, **_):
         return numbers(session.site, opening, session.specs[opening.task].length)
 
-    for mechanism in ("train", "measure", "count_losses"):
-        monkeypatch.setattr(handler_module, mechanism, compute)
+    monkeypatch.setattr(
+        handler_module, "COMPUTED", dict.fromkeys(handler_module.COMPUTED, lambda *_: compute)
+    )
     monkeypatch.setattr(handler_module, "self_test", lambda *_: None)
     monkeypatch.setattr(handler_module, "cross_check", lambda *_, **__: None)
-    monkeypatch.setattr(handler_module, "weights_of_round", lambda *_: None)
 
 
 def _charges(liar, site: str = SITE) -> int:

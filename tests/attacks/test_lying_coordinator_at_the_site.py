@@ -11,6 +11,7 @@ import pytest
 from flwr.app import Context, RecordDict
 
 from fedethics import tasks
+from fedethics.aggregates.aggregate import sum_sha256
 from fedethics.canonical import sha256_hex
 from fedethics.errors import (
     AdapterRefused,
@@ -165,7 +166,7 @@ def test_figures_that_the_sites_were_not_told_fail_the_gate(lab):
     honest = evidence.load(run / folder.EVIDENCE)
     flattered = tuple(count + (index % 4 == 3) for index, count in enumerate(honest.counts))
     rounds = tuple(
-        dataclasses.replace(entry, sum_sha256=evidence.sum_sha256(flattered + honest.histogram))
+        dataclasses.replace(entry, sum_sha256=sum_sha256(flattered + honest.histogram))
         if entry.kind == tasks.FAIRNESS
         else entry
         for entry in honest.rounds
