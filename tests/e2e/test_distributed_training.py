@@ -102,4 +102,4 @@ def test_the_federations_adapter_is_central_dp_sgd_over_the_sites_own_noise(lab,
         )
         np.testing.assert_array_equal(committed, vector)
         check_form(learner, vector, charter.adapter, rounds_done=number)
-    assert (opened.plan.unit, opened.plan.training.trust_mode) == ("person", "distributed")
+    assert (opened.plan.unit, opened.plan.training_trust_mode) == ("person", "distributed")

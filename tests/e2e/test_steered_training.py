@@ -45,9 +45,8 @@ def test_the_counts_are_charged_to_the_training_records_within_their_one_epsilon
     assert plan.steering.rounds == (1, 2)
     assert plan.training.epsilon <= stage.charter.privacy.training.epsilon
     without = make_plan(dataclasses.replace(stage.charter, mitigation=MitigationTerms()))
-    assert (
-        plan.update.noise_multiplier > without.noise_multiplier
-    )  # the counts leave less for gradients
+    # The counts leave less for gradients.
+    assert plan.update.noise_multiplier > without.update.noise_multiplier
     book = read_book(stage.homes[SITE] / "ledger.db")
     kinds = [charge.kind for charge in book.charges.values()]
     assert kinds == ["steering", "update", "progress", "steering", "update", "fairness"]

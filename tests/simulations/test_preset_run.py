@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from fedethics.errors import EXIT_CANNOT_CONCLUDE, EXIT_GATE_FAILED
-from fedethics.release import evidence, folder, gate
+from fedethics.release import folder, gate
 from fedethics.simulation import staging
 from fedethics.simulation.federation import simulate
 from fedethics.simulation.scenario import data_folder, load
@@ -44,7 +44,7 @@ def test_a_preset_runs_to_its_report_and_says_that_its_sites_are_simulated(tmp_p
     assert gate.examine(run).exit_code in {EXIT_CANNOT_CONCLUDE, EXIT_GATE_FAILED}
     said = "simulated partition into four alike offices by hash"
     assert said in " ".join(shown.getvalue().split())
-    assert said in evidence.load(run / folder.EVIDENCE).partition
+    assert said in folder.load(run).charter.data.source
     assert said in (run / folder.REPORT).read_text(encoding="utf-8")
     outputs = [path for path in run.glob("*.md") if "COMPAS" in path.read_text(encoding="utf-8")]
     assert outputs
