@@ -21,7 +21,7 @@ setup: ## .venv with pinned packages, the embedded models, the demo's data
 demo: setup ## four real hospitals, end to end, under 4 minutes
 	@$(PY) -m simulations configs/heart.toml
 
-test: setup ## the fast tests, some 37 minutes of CPU time
+test: setup ## the fast tests, some 20 minutes on 2 cores
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -q $(SPREAD)
 
 test-slow: setup ## the slow tests: real processes, Flower's own runtime
