@@ -152,8 +152,14 @@ def test_ctrl_c_in_a_round_says_how_to_go_on_and_going_on_ends_the_run(bench, ct
     assert (bench / "runs" / "r" / "report.html").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("delay_s", [0.0, 0.3, 0.8])
+@pytest.mark.parametrize(
+    "delay_s",
+    [
+        pytest.param(0.0, marks=pytest.mark.exhaustive),
+        pytest.param(0.3, marks=pytest.mark.slow),
+        pytest.param(0.8, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_killed_in_round_2_the_ledgers_verify_and_charge_at_least_what_was_released(bench, delay_s):
     process = _start(bench)
     _wait_for(bench, "round-started", 2)

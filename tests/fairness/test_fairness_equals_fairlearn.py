@@ -115,7 +115,7 @@ def test_rates_and_aggregates_are_fairlearns_over_the_groups_that_have_a_value(
     same_aggregates(tables, oracle, feature)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @settings(PAIRS, max_examples=400)
 @given(data=records(), feature=st.sampled_from(["sex", "age", "sex*age", "age*sex"]))
 def test_rates_and_aggregates_are_fairlearns_on_many_more_tables(
