@@ -280,8 +280,8 @@ def test_behind_the_rule_a_site_connects_and_flowers_control_path_cannot_be_reac
             what="the site connects through the proxy",
         )
         ca = tls / "ca.crt"
-        # Without the proxy, Flower answers whoever asks: this is what the rule is for.
-        assert _status(federation.port, "POST", "/v1/control/list-nodes", ca) != 404
+        # The SuperLink's own gate closes that path too; the rule is a second fence before it.
+        assert _status(federation.port, "POST", "/v1/control/list-nodes", ca) == 404
         # Python's own client sends no control characters; real proxies are sent them elsewhere.
         for path in filter(str.isprintable, CLOSED):
             assert _status(listen, "POST", path, ca) == 404, path
