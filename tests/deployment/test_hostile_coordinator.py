@@ -137,7 +137,7 @@ def _tell(story: Story, mode: str, app: Path) -> None:
     before = {name: len(federation.log_of(name)) for name in federation.stage.homes}
     begun = (federation.job / "state.json").exists()
     coordinator = federation.coordinate("resume" if begun else "start")
-    story.codes[mode] = coordinator.wait(timeout=280)
+    story.codes[mode] = coordinator.wait(timeout=420)
     report = home / f"{mode}.json"
     story.told[mode] = json.loads(report.read_text()) if report.exists() else {}
     story.kept[mode] = _kept(federation)
