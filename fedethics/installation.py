@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Final
 
-PINNED = {"flwr": "1.41.", "opacus": "1.6.", "peft": "0.21.", "dp-accounting": "0.6."}
+# The release lines that each pinned package may be of, as in pyproject.toml.
+PINNED: Final[Mapping[str, tuple[str, ...]]] = {
+    "flwr": ("1.41", "1.42"),
+    "opacus": ("1.6",),
+    "peft": ("0.21",),
+    "dp-accounting": ("0.6",),
+}
 _NEEDED = ("torch", "transformers", "numpy", "scipy", "cryptography", "safetensors", "matplotlib")
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -42,11 +49,17 @@ def packages() -> Iterator[Package]:
     supported = sys.version_info >= (3, 11)
     yield Package("python", platform.python_version(), supported, "" if supported else "3.11+")
     for name in (*PINNED, *_NEEDED):
-        wanted = PINNED.get(name, "")
         try:
             found = version(name)
         except PackageNotFoundError:
             yield Package(name, "missing", False, f"install fedethics again; it needs {name}")
             continue
-        right = found.startswith(wanted)
-        yield Package(name, found, right, "" if right else f"needs {wanted}*")
+        right = fits(name, found)
+        lines = " or ".join(f"{line}.*" for line in PINNED.get(name, ()))
+        yield Package(name, found, right, "" if right else f"needs {lines}")
+
+
+def fits(name: str, found: str) -> bool:
+    """Return whether this version of a package is one that fedethics runs with."""
+    lines = PINNED.get(name)
+    return lines is None or f"{found}.".startswith(tuple(f"{line}." for line in lines))

@@ -41,7 +41,7 @@ _WHEEL = re.compile(
 )
 _PART = re.compile(r"[A-Za-z0-9_+!=,@()\[\] -][A-Za-z0-9_.+!=,@()\[\] -]*")
 # What the executor was written for; a bundle with another one would be refused at the site.
-NEEDED = ("fedethics-", "flwr-1.41.")
+NEEDED = (("fedethics-",), ("flwr-1.41.", "flwr-1.42."))
 
 
 class BundleError(Exception):
@@ -88,7 +88,8 @@ def make(bundle: Path, *, wheels: Path, model: Path, data: Iterable[Path] = ()) 
 def _require_parts(wheels: Path, found: list[Path], model: Path, listed: Iterable[Path]) -> None:
     for needed in NEEDED:
         if not any(wheel.name.startswith(needed) for wheel in found):
-            raise BundleError(f"{wheels} has no wheel {needed}*; nothing was written")
+            names = " or ".join(f"{one}*" for one in needed)
+            raise BundleError(f"{wheels} has no wheel {names}; nothing was written")
     if not (model / "config.json").is_file() and not list(model.glob("*.gguf")):
         raise BundleError(f"{model} holds no base model; nothing was written")
     unnamed = [wheel.name for wheel in found if not _WHEEL.fullmatch(wheel.name)]

@@ -8,7 +8,6 @@ passes with that version.
 from __future__ import annotations
 
 import os
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -16,8 +15,9 @@ from importlib.metadata import version
 
 from fedethics.deployment import processes
 from fedethics.errors import SetupError
+from fedethics.installation import fits
 
-OLDEST, BELOW = (1, 41), (1, 43)  # as in pyproject.toml
+_ALLOWED = "flwr>=1.41,<1.43"  # as in pyproject.toml; the lines stand in `installation.PINNED`
 STARTED_BY = "FEDETHICS_STARTED_BY"
 _CHECK_S = 1.0
 
@@ -29,17 +29,11 @@ def require_flower() -> None:
         SetupError: another version is installed; nothing was started.
     """
     found = version("flwr")
-    numbers = re.match(r"(\d+)\.(\d+)(?!\d)", found)
-    if numbers is None or not OLDEST <= (int(numbers[1]), int(numbers[2])) < BELOW:
-        pin = f"flwr>={_spelled(OLDEST)},<{_spelled(BELOW)}"
+    if not fits("flwr", found):
         raise SetupError(
-            f"flwr {found} is installed; this fedethics uses private parts of {pin} and was tested "
-            f"with no other. Nothing was started. Run: pip install '{pin}'"
+            f"flwr {found} is installed; this fedethics uses private parts of {_ALLOWED} and was "
+            f"tested with no other. Nothing was started. Run: pip install '{_ALLOWED}'"
         )
-
-
-def _spelled(numbers: tuple[int, int]) -> str:
-    return ".".join(map(str, numbers))
 
 
 def end_with_parent() -> None:

@@ -11,18 +11,24 @@ import re
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
 from flwr.app import Message, RecordDict
 from flwr.supercore.inflatable import inflatable_utils
 from flwr.supernode import start_client_internal
+from packaging.requirements import Requirement
 
+from fedethics import installation
 from fedethics.deployment.site_node import answer_is_out
 from fedethics.errors import SetupError
 from fedethics.flower import control_api, pin, runtime_api, submission, superlink, supernode
 from fedethics.flower.patches import node_loop, pulls
 from fedethics.flower.polling import Polling
+from tools import offline_bundle
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("other", ["1.40.9", "1.43.0", "1.4.1", "1.430.0", "2.0rc1", "0.41", "?"])
@@ -32,10 +38,26 @@ def test_another_version_of_flower_is_refused_by_name(other, monkeypatch):
         pin.require_flower()
 
 
-@pytest.mark.parametrize("tested", ["1.41.0", "1.41.7", "1.42.0", "1.42.0.post1"])
-def test_the_versions_that_were_tested_are_accepted(tested, monkeypatch):
-    monkeypatch.setattr(pin, "version", lambda _: tested)
-    pin.require_flower()
+VERSIONS = ("1.4.1", "1.40.9", "1.41.0", "1.41.7", "1.42.0", "1.42.0.post1", "1.43.0", "1.410.0")
+
+
+@pytest.mark.parametrize("found", VERSIONS)
+def test_a_version_is_allowed_everywhere_or_nowhere(found, monkeypatch):
+    """Whether pip, the processes, doctor, the site's check and the offline bundle take it."""
+    monkeypatch.setattr(pin, "version", lambda _: found)
+    monkeypatch.setattr(installation, "version", lambda _: found)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (asked,) = [one for one in map(Requirement, project["dependencies"]) if one.name == "flwr"]
+    allowed = asked.specifier.contains(found)
+    try:
+        pin.require_flower()
+    except SetupError:
+        started = False
+    else:
+        started = True
+    (seen,) = [one for one in installation.packages() if one.name == "flwr"]
+    bundled = f"flwr-{found}-py3-none-any.whl".startswith(offline_bundle.NEEDED[1])
+    assert (started, seen.ok, bundled) == (allowed, allowed, allowed)
 
 
 def test_the_version_installed_here_is_accepted():

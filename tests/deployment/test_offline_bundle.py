@@ -93,7 +93,7 @@ def test_records_are_listed_and_never_copied(bundle, parts):
 
 def test_wheels_of_another_flower_make_no_bundle(parts, tmp_path):
     wheels, model, _ = parts
-    (wheels / "flwr-1.41.0-py3-none-any.whl").rename(wheels / "flwr-1.42.0-py3-none-any.whl")
+    (wheels / "flwr-1.41.0-py3-none-any.whl").rename(wheels / "flwr-1.43.0-py3-none-any.whl")
     with pytest.raises(offline_bundle.BundleError, match=r"no wheel flwr-1\.41"):
         offline_bundle.make(tmp_path / "bundle", wheels=wheels, model=model)
     assert not (tmp_path / "bundle").exists()
