@@ -17,7 +17,7 @@ from fedethics.deployment import processes
 from fedethics.errors import SetupError
 from fedethics.installation import fits
 
-_ALLOWED = "flwr>=1.41,<1.43"  # as in pyproject.toml; the lines stand in `installation.PINNED`
+ALLOWED = "flwr>=1.41,<1.43"  # as in pyproject.toml; the lines stand in `installation.PINNED`
 STARTED_BY = "FEDETHICS_STARTED_BY"
 _CHECK_S = 1.0
 
@@ -31,8 +31,8 @@ def require_flower() -> None:
     found = version("flwr")
     if not fits("flwr", found):
         raise SetupError(
-            f"flwr {found} is installed; this fedethics uses private parts of {_ALLOWED} and was "
-            f"tested with no other. Nothing was started. Run: pip install '{_ALLOWED}'"
+            f"flwr {found} is installed; this fedethics uses private parts of {ALLOWED} and was "
+            f"tested with no other. Nothing was started. Run: pip install '{ALLOWED}'"
         )
 
 
