@@ -52,8 +52,10 @@ def test_what_is_explained_is_charged_within_the_epsilon_judged_and_shown(lab):
     assert tuple(importance(opened.tables)) == ("cp", "chol")
     rules = {rule.name: rule for rule in gate.examine(run).rules}
     # After two rounds the model may give everyone one answer; then nobody flips, and nothing holds.
+    # Noise may then carry the rate below zero: there is no estimate, and the interval stands.
     flips = rules["counterfactual_flip_rate by sex"]
-    assert flips.verdict != "fail" and flips.figure.low <= flips.figure.value <= flips.figure.high
+    assert flips.verdict != "fail" and 0 <= flips.figure.low <= flips.figure.high <= 1
+    assert flips.figure.value is None or flips.figure.low <= flips.figure.value <= flips.figure.high
     assert rules["noise as planned"].verdict == "pass"
     assert all(not check.problems for check in verify(run))
     page = (run / "report.html").read_text()
