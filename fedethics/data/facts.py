@@ -9,7 +9,6 @@ Records that say the same: equal rows, equal texts, and texts on both sides of t
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from fedethics.charter.data_terms import Column, DataTerms
 from fedethics.data.agreement import Coincidences, coincidences
+from fedethics.data.content import loose_hash
 from fedethics.data.reading import raw_rows, read_records
 from fedethics.data.records import CellProblem, Split, group_index, parse_cell, person_hash, split
 from fedethics.errors import DataError
@@ -45,7 +45,7 @@ def find_repeats(parts: Split) -> Repeats:
     labels: defaultdict[bytes, set[int]] = defaultdict(set)
     seen: list[Counter[bytes]] = []
     for part in (parts.train, parts.held_out):
-        digests = [text_hash(text) for text in part.texts]
+        digests = [loose_hash(text) for text in part.texts]
         seen.append(Counter(digests))
         for digest, label in zip(digests, part.labels, strict=True):
             labels[digest].add(int(label))
@@ -69,11 +69,6 @@ def reading_notes(parts: Split) -> dict[str, int]:
         "repeated_rows": repeats.rows,
         "held_out_texts_in_training": repeats.leaked,
     }
-
-
-def text_hash(text: str) -> bytes:
-    """Return the SHA-256 of a text without regard to case and spaces."""
-    return hashlib.sha256(" ".join(text.casefold().split()).encode("utf-8")).digest()
 
 
 EVERYONE = "everyone"

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from fedethics import canonical
 from fedethics.charter.data_terms import NOT_RECORDED, Column, DataTerms, SensitiveColumn
 from fedethics.charter.spelling import comma_in_number, exact_number, invisible, why_unlike
+from fedethics.data.content import Content
 from fedethics.errors import DataError
 
 Value: TypeAlias = float | str | None
@@ -118,7 +119,7 @@ class Records:
     """Records in file order; row i of every field is the same record.
 
     Attributes:
-        texts: each record as the text that the model reads.
+        texts: what each record says to the model.
         labels: the number of each record's target, shape (n,), as the charter's task counts them.
         groups: int64, shape (n, sensitive features); index into each feature's groups.
         values: parsed columns by name, for local baselines that use no text.
@@ -131,7 +132,7 @@ class Records:
         dropped: how many rows were left out, by reason.
     """
 
-    texts: tuple[str, ...]
+    texts: tuple[Content, ...]
     labels: Targets
     groups: NDArray[np.int64]
     values: tuple[Mapping[str, Value], ...]

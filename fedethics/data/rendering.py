@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fedethics.charter.data_terms import Column, DataTerms
 from fedethics.charter.ethics_terms import stand_ins
+from fedethics.data.content import Content
 from fedethics.data.records import Records, Value, wording
 
 Row = Mapping[str, Value]
@@ -82,7 +83,7 @@ def swapped_scores(
 
 def _changed(
     score: Scorer,
-    texts: Sequence[str],
+    texts: Sequence[Content],
     scores: NDArray[np.float64],
     changed: Sequence[str],
 ) -> NDArray[np.float64]:

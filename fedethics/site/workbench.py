@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from fedethics.canonical import sha256_hex
 from fedethics.charter.model import Charter
+from fedethics.data.content import digest
 from fedethics.data.records import Records, Split
 from fedethics.policy.model import Compute
 from fedethics.policy.permit import DataFacts
@@ -43,7 +43,7 @@ class Workbench:
     def activations(self, part: Records) -> Activations:
         """Return the frozen prefix's activations of `part`, computed once per process."""
         # The texts in their order, not the records' fingerprint: order and wording both matter.
-        texts = sha256_hex("\x00".join(part.texts).encode("utf-8"))
+        texts = digest(part.texts)
         # How they are computed too: precision and batches decide the last bits.
         key = (self.learner.prefix_hash, self.learner.compute, texts)
         if key not in _ACTIVATIONS:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from fedethics import canonical
 from fedethics.charter.model import Charter
+from fedethics.data.content import Content
 from fedethics.data.records import Targets
 from fedethics.errors import ModelError
 from fedethics.learning_tasks import find_task
@@ -59,7 +60,7 @@ class Reader(Protocol):
 
     tokenizer: Any
 
-    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+    def ids(self, texts: Sequence[Content]) -> list[list[int]]:
         """Return the token ids of each record's entry."""
 
     def views(self, entry: Tensor) -> tuple[Tensor, ...]:
@@ -235,12 +236,12 @@ class Learner:
         copies = self.copies[: max(1, torch.get_num_threads())]
         return over(copies, batches, compute)
 
-    def tokens(self, texts: Sequence[str]) -> Activations:
+    def tokens(self, texts: Sequence[Content]) -> Activations:
         """Return the token ids of each text: what every step reads where nothing is cached."""
         device = self._network.device
         return Activations(tuple(torch.tensor(i, device=device) for i in self._reader.ids(texts)))
 
-    def activations(self, texts: Sequence[str], *, records: int | None = None) -> Activations:
+    def activations(self, texts: Sequence[Content], *, records: int | None = None) -> Activations:
         """Return what the frozen layers make of each text, float32, longer texts cut.
 
         In memory or on disk, as `compute` says. Token ids, where the model is not cut or the
