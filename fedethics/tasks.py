@@ -42,7 +42,7 @@ def layout_of(charter: Charter) -> Layout:
             largest_change=explanation.largest_change,
             steps=STEPS,
         ),
-        measured=find_task(charter.model.task).measured(charter.data.label),
+        measured=find_task(charter.model.task).measured(charter.data.labels),
     )
 
 

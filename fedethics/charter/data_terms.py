@@ -188,6 +188,64 @@ class LabelColumn:
         return found
 
 
+# What a charter says of labels where it has none: no cell means anything.
+NO_LABEL = LabelColumn(column="", positive=(), negative=(), positive_name="", negative_name="")
+ContentForm = Literal["text", "messages", "prompt-completion", "instruction", "preference"]
+# The fields of a file that each form is read from, as `ContentTerms` names them.
+FORM_FIELDS: Mapping[ContentForm, tuple[str, ...]] = {
+    "text": ("text",),
+    "messages": ("messages",),
+    "prompt-completion": ("prompt", "completion"),
+    "instruction": ("instruction", "input", "output"),
+    "preference": ("prompt", "chosen", "rejected"),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContentTerms:
+    """Where a record's free text stands in the file, and in what form; one form for all records.
+
+    Attributes:
+        form: "text"; "messages": a list of turns, each a role and what is said;
+            "prompt-completion"; "instruction": Alpaca's instruction, input (may be empty) and
+            output; "preference": a prompt with an answer that is preferred and one that is not.
+        text, messages, prompt, completion, instruction, input, output, chosen, rejected: the
+            file's name for each field; those that the form does not have are not read.
+        role, content: the names in a turn.
+        max_characters: of all that a record says; a longer record is an error, never cut.
+        max_turns: of one conversation.
+    """
+
+    form: ContentForm = term()
+    max_characters: int = term(at_least=1, at_most=MAX_CELL)
+    max_turns: int = term(default=64, at_least=1, at_most=1000)
+    text: str = term(default="text", nonempty=True)
+    messages: str = term(default="messages", nonempty=True)
+    prompt: str = term(default="prompt", nonempty=True)
+    completion: str = term(default="completion", nonempty=True)
+    instruction: str = term(default="instruction", nonempty=True)
+    input: str = term(default="input", nonempty=True)
+    output: str = term(default="output", nonempty=True)
+    chosen: str = term(default="chosen", nonempty=True)
+    rejected: str = term(default="rejected", nonempty=True)
+    role: str = term(default="role", nonempty=True)
+    content: str = term(default="content", nonempty=True)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The file's names of the fields that the form is read from."""
+        return tuple(str(getattr(self, name)) for name in FORM_FIELDS[self.form])
+
+    def problems(self) -> list[str]:
+        """Refuse names that no field could have, or that two have."""
+        found = list(_blank_ends(self.form, self.fields))
+        if len(set(self.fields)) < len(self.fields):
+            found.append(f"{self.form}: two of its fields have one name")
+        if self.role == self.content:
+            found.append("role and content: a turn's two names are one")
+        return found
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataTerms:
     """The schema that every site's file must have.
@@ -201,6 +259,9 @@ class DataTerms:
             person. It is read to tell persons apart and never enters a text or leaves the site.
         max_rows_per_person: rows of one person that are used; which, a keyed hash of each row
             decides. Noise on counts grows with it.
+        label: which cells mean which answer; absent for a task that learns from the text alone.
+        content: where a record's free text stands; absent where the columns' phrases tell it.
+        columns: of a record, besides its content: what is told, and what groups are read from.
     """
 
     source: str = term(nonempty=True, prose=True)
@@ -208,7 +269,8 @@ class DataTerms:
     split_salt: str = term(nonempty=True)
     person: str = term(default="")
     max_rows_per_person: int = term(default=1, at_least=1, at_most=1000)
-    label: LabelColumn = term()
+    label: LabelColumn | None = term(default=None)
+    content: ContentTerms | None = term(default=None)
     columns: tuple[Column, ...] = term(nonempty=True)
     sensitive: tuple[SensitiveColumn, ...] = term(nonempty=True)
 
@@ -218,21 +280,43 @@ class DataTerms:
         names = [column.name for column in self.columns]
         if len(set(names)) < len(names):
             found.append("columns: a name stands twice")
-        if self.label.column in names:
+        if self.label and self.label.column in names:
             found.append(f"columns: the label {self.label.column!r} must not be an input")
-        if self.person and self.person in {*names, self.label.column}:
+        if self.person and self.person in {*names, self.labels.column}:
             found.append(
                 f"person: {self.person!r} tells persons apart; it is no input and no label"
             )
         if not self.person and self.max_rows_per_person > 1:
             found.append("max-rows-per-person: needs the column `person`")
-        if set(self.label.positive) & set(self.label.negative):
+        if set(self.labels.positive) & set(self.labels.negative):
             found.append("label: a value is both positive and negative")
-        if not any(column.phrase for column in self.columns):
+        told = [column.name for column in self.columns if column.phrase]
+        if not told and self.content is None:
             found.append("columns: none has a phrase, so the model would read nothing of a record")
         found.extend(_blank_ends("person", [self.person]))
+        found.extend(self._content_problems(names, told))
         found.extend(self._sensitive_problems())
         return found
+
+    @property
+    def labels(self) -> LabelColumn:
+        """The label, or `NO_LABEL` where there is none: what tasks are asked with."""
+        return self.label or NO_LABEL
+
+    def _content_problems(self, names: list[str], told: list[str]) -> Iterator[str]:
+        if self.content is None:
+            return
+        if told:
+            yield (
+                f"columns: {', '.join(told)} have a phrase, but data.content says what is read of "
+                "a record; nobody would read the phrases"
+            )
+        others = {*names, self.labels.column, self.person}
+        if twice := sorted(others & set(self.content.fields)):
+            yield (
+                f"content: {', '.join(twice)} is a column, label or person too; a field is one "
+                "thing"
+            )
 
     def _sensitive_problems(self) -> Iterator[str]:
         columns = {column.name: column for column in self.columns}

@@ -26,6 +26,7 @@ from fedethics.charter.privacy_terms import AggregationTerms, PrivacyTerms
 from fedethics.charter.training_terms import AdapterTerms, ModelTerms, TrainingTerms
 from fedethics.identity import key_fault, public_key_term
 from fedethics.learning_tasks import find_task
+from fedethics.learning_tasks.task import COLUMNS
 from fedethics.secagg.honest_sites import COMPLETE_UP_TO, RING_FAILURE, SMALLEST_HONEST
 from fedethics.terms import KEY, NAME, term
 
@@ -258,10 +259,24 @@ def _binned_rule(ethics: EthicsTerms, privacy: PrivacyTerms) -> Iterator[str]:
             )
 
 
+def _form_rule(model: ModelTerms, data: DataTerms) -> Iterator[str]:
+    task, form = find_task(model.task), data.content.form if data.content else COLUMNS
+    if form not in task.forms:
+        needed = " or ".join(map(repr, task.forms))
+        yield (
+            f"data.content.form: a record has the form {form!r}, and model.task {model.task!r} "
+            f'reads {needed} ("{COLUMNS}": told by data.columns, without data.content)'
+        )
+    if task.labelled and data.label is None:
+        yield f"data.label: missing; model.task {model.task!r} learns it"
+    if data.label is not None and not task.labelled:
+        yield f"data.label: model.task {model.task!r} learns from the text alone and reads no label"
+
+
 def _task_rule(model: ModelTerms, data: DataTerms, ethics: EthicsTerms) -> Iterator[str]:
     from fedethics.fairness.metrics import find_metric  # here: officers' commands start without it
 
-    measured = find_task(model.task).measured(data.label)
+    measured = find_task(model.task).measured(data.labels)
     for index, objective in enumerate(ethics.objectives):
         if not measured.answers(find_metric(objective.metric)):
             yield (
@@ -277,7 +292,7 @@ def _steered_task_rule(
     model: ModelTerms, data: DataTerms, mitigation: MitigationTerms
 ) -> Iterator[str]:
     steered = mitigation.method != "none"
-    if steered and not find_task(model.task).measured(data.label).thresholded:
+    if steered and not find_task(model.task).measured(data.labels).thresholded:
         yield f"mitigation.method {mitigation.method!r}: {_NOT_DECIDED.format(model.task)}"
 
 
@@ -372,6 +387,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[str]]], ...] = (
     (("ethics", "data"), _objective_rule),
     (("ethics", "privacy"), _binned_rule),
     (("ethics", "data"), _explanation_rule),
+    (("model", "data"), _form_rule),
     (("model", "data", "ethics"), _task_rule),
     (("model", "data", "mitigation"), _steered_task_rule),
     (("roster", "data"), _absent_rule),

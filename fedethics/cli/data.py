@@ -30,7 +30,9 @@ def data() -> None:
 
 @app.command()
 def check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The site's CSV file.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The site's file: CSV or JSON lines.")
+    ],
     charter: Annotated[Path, typer.Option("--charter", "-c", help="The charter to read it by.")],
     annotators: Annotated[
         str, typer.Option(help="Columns with one annotator's label each, separated by commas.")

@@ -57,7 +57,7 @@ def explain(
     asked = _question(home, charter=charter, data=data, model_dir=model_dir)
     asked |= {"adapter": str(adapter), "lines": record}
     agreed = load(Path(asked["charter"]))
-    threshold, label = agreed.privacy.evaluation.threshold, agreed.data.label
+    threshold, label = agreed.privacy.evaluation.threshold, agreed.data.labels
     found = [
         one | {"decision": label.positive_name if one["positive"] else label.negative_name}
         for one in _answers(asked)

@@ -137,7 +137,7 @@ def gather(
     """Count everything in a site's file.
 
     Args:
-        path: the CSV file.
+        path: the file.
         terms: the charter's data schema.
         task: the charter's `model.task`.
         annotators: columns that hold one annotator's label each, if there are any.

@@ -41,8 +41,8 @@ def findings(facts: Facts, terms: DataTerms) -> tuple[Finding, ...]:
         *(Finding(weight="error", topic="schema", sentence=said) for said in facts.errors),
         *_missing(facts, terms),
         *_persons(facts, terms),
-        *_groups(facts),
-        *_labels(facts),
+        *_groups(facts, terms),
+        *_labels(facts, terms),
         *_repeats(facts, terms),
         *_annotation(facts),
     ]
@@ -111,7 +111,7 @@ def _persons(facts: Facts, terms: DataTerms) -> Iterator[Finding]:
         )
 
 
-def _groups(facts: Facts) -> Iterator[Finding]:
+def _groups(facts: Facts, terms: DataTerms) -> Iterator[Finding]:
     for feature, group_counts in groupby(facts.groups, key=lambda count: count.feature):
         counts = list(group_counts)
         present = [count for count in counts if count.train + count.held_out]
@@ -125,10 +125,10 @@ def _groups(facts: Facts) -> Iterator[Finding]:
                 "at least three sites have",
             )
         for count in counts:
-            yield from _one_group(count)
+            yield from _one_group(count, labelled=terms.label is not None)
 
 
-def _one_group(count: GroupCount) -> Iterator[Finding]:
+def _one_group(count: GroupCount, *, labelled: bool) -> Iterator[Finding]:
     name = f"{count.feature}: {count.group}"
     if not count.train + count.held_out:
         yield Finding(
@@ -141,7 +141,7 @@ def _one_group(count: GroupCount) -> Iterator[Finding]:
             sentence=f"{name}: {count.held_out} held-out records, too few to be shown unless "
             "other sites add theirs",
         )
-    elif count.held_out_positive in (0, count.held_out):
+    elif labelled and count.held_out_positive in (0, count.held_out):
         which = "no" if count.held_out_positive == 0 else "only"
         yield Finding(
             weight="note",
@@ -150,8 +150,8 @@ def _one_group(count: GroupCount) -> Iterator[Finding]:
         )
 
 
-def _labels(facts: Facts) -> Iterator[Finding]:
-    if not facts.records:
+def _labels(facts: Facts, terms: DataTerms) -> Iterator[Finding]:
+    if not facts.records or terms.label is None:
         return
     feature = facts.groups[0].feature
     one = [count for count in facts.groups if count.feature == feature]
@@ -178,7 +178,8 @@ def _repeats(facts: Facts, terms: DataTerms) -> Iterator[Finding]:
             "person's, the guarantee for one record does not cover that person: remove them",
         )
     # Where a text is made of a few columns, people may share it; free text hardly by chance.
-    free = any(column.kind == "text" and column.phrase for column in terms.columns)
+    told = any(column.kind == "text" and column.phrase for column in terms.columns)
+    free = told or terms.content is not None
     weight: Literal["warning", "note"] = "warning" if free else "note"
     if repeats.leaked:
         yield Finding(

@@ -1,4 +1,4 @@
-"""Read a site's CSV file by the charter's schema, or say everything that is wrong with it.
+"""Read a site's file by the charter's schema, or say everything that is wrong with it.
 
 Guarantee: every record that is returned passed every check of the schema; a message names the
 line, the column and what is allowed, and never a value of any record.
@@ -18,6 +18,10 @@ import numpy as np
 
 from fedethics.charter.data_terms import MAX_CELL, DataTerms
 from fedethics.charter.spelling import composed, invisible
+from fedethics.data.content import Content
+from fedethics.data.files import FileKind, kind_of, needed_fields, register
+from fedethics.data.forms import read_content
+from fedethics.data.json_lines import JSON_LINES
 from fedethics.data.records import (
     CellProblem,
     Records,
@@ -142,8 +146,7 @@ def _column_reached(text: str) -> int:
 def _check_header(names: Sequence[str], terms: DataTerms) -> None:
     if not any(names):
         raise CellProblem("the file is empty" if not names else "line 1: no column has a name")
-    needed = [column.name for column in terms.columns] + [terms.label.column]
-    needed += [terms.person] if terms.person else []
+    needed = needed_fields(terms)
     missing = [name for name in needed if name not in names]
     if missing:
         raise CellProblem(f"line 1: no column {', '.join(missing)}{_instead(names, missing)}")
@@ -194,13 +197,17 @@ def _by_name(names: Sequence[str], row: Sequence[str], line: int) -> dict[str, s
     return cells
 
 
+register(FileKind(name="CSV", endings=(), rows=table_rows))
+register(JSON_LINES)
+
+
 MAX_PROBLEMS = 10
 # A group column that is emptier than this says nothing of the groups, whatever is left over.
 MAX_EMPTY_GROUPS = 0.5
 
 
 def read_records(path: Path, terms: DataTerms, *, task: str = "classification") -> Records:
-    """Read, check and word the records of a CSV file (UTF-8, one header line).
+    """Read, check and word the records of a file: CSV with a header line, or JSON lines; UTF-8.
 
     Args:
         path: the file.
@@ -234,7 +241,7 @@ def raw_rows(path: Path, terms: DataTerms) -> Iterator[tuple[int, dict[str, str]
     if path.exists() and not path.is_file():
         raise DataError(f"data file {path} cannot be read: it is no ordinary file")
     try:
-        yield from table_rows(path, terms)
+        yield from kind_of(path).rows(path, terms)
     except OSError as error:
         raise DataError(f"data file {cannot_read(path, error)}") from error
     except UnicodeDecodeError as error:
@@ -252,6 +259,7 @@ class _Reading:
         self.dropped: Counter[str] = Counter()
         self.empty: Counter[str] = Counter()
         self.labels: list[int] = []
+        self.contents: list[Content | None] = []
         self.groups: list[list[int]] = []
         self.values: list[dict[str, Value]] = []
         self.hashes: list[bytes] = []
@@ -274,12 +282,13 @@ class _Reading:
                 values[column.name] = parse_cell(raw, column)
             except CellProblem as problem:
                 self._problem(line, column.name, problem)
-        label = self._label(line, row[self.terms.label.column])
+        label = self._label(line, row)
+        content = self._content(line, row)
         person = self._person(line, row)
         if empty:
             self.dropped[f"{empty[0]} is empty"] += 1
         elif len(self.problems) == before:
-            self._keep(line, digest, person, values, label)
+            self._keep(line, digest, person, values, label, content)
 
     def finish(self, path: Path) -> Records:
         self.problems += self._empty_groups()
@@ -295,7 +304,10 @@ class _Reading:
             raise DataError(f"data file {path} holds no usable record ({reasons or 'no rows'})")
         told = told_columns(self.terms)
         return Records(
-            texts=tuple(tell(values, told) for values in self.values),
+            texts=tuple(
+                tell(values, told) if content is None else content
+                for values, content in zip(self.values, self.contents, strict=True)
+            ),
             labels=np.array(self.labels, dtype=np.int16),
             groups=np.array(self.groups, dtype=np.int64),
             values=tuple(self.values),
@@ -316,8 +328,11 @@ class _Reading:
             if self.empty[column] > MAX_EMPTY_GROUPS * rows
         ]
 
-    def _label(self, line: int, raw: str) -> int:
+    def _label(self, line: int, row: Mapping[str, str]) -> int:
         label = self.terms.label
+        if label is None:
+            return 0
+        raw = row[label.column]
         target = self.task.target(raw, label)
         if target is not None:
             return target
@@ -325,6 +340,17 @@ class _Reading:
         said = f"unknown label; allowed: {', '.join(allowed)}"
         self._problem(line, label.column, unlike(said, raw, allowed))
         return 0
+
+    def _content(self, line: int, row: Mapping[str, str]) -> Content | None:
+        """Return what the record says; None where its columns' phrases tell it."""
+        terms = self.terms.content
+        if terms is None:
+            return None
+        try:
+            return read_content(row, terms)
+        except CellProblem as problem:
+            self.problems.append(f"line {line}: {problem}")
+            return None
 
     def _person(self, line: int, row: Mapping[str, str]) -> bytes:
         """Return a hash of whose row it is; empty where the unit is the record."""
@@ -338,7 +364,13 @@ class _Reading:
         return person_hash(row[column]) if column else b""
 
     def _keep(
-        self, line: int, digest: bytes, person: bytes, values: dict[str, Value], label: int
+        self,
+        line: int,
+        digest: bytes,
+        person: bytes,
+        values: dict[str, Value],
+        label: int,
+        content: Content | None,
     ) -> None:
         groups: list[int] = []
         for feature in self.terms.sensitive:
@@ -348,6 +380,7 @@ class _Reading:
                 self._problem(line, feature.column, problem)
         if len(groups) == len(self.terms.sensitive):
             self.labels.append(label)
+            self.contents.append(content)
             self.groups.append(groups)
             self.values.append(values)
             self.hashes.append(digest)

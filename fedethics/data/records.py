@@ -120,7 +120,8 @@ class Records:
 
     Attributes:
         texts: what each record says to the model.
-        labels: the number of each record's target, shape (n,), as the charter's task counts them.
+        labels: the number of each record's target, shape (n,), as the charter's task counts them;
+            all 0 where the charter has no label.
         groups: int64, shape (n, sensitive features); index into each feature's groups.
         values: parsed columns by name, for local baselines that use no text.
         row_hashes: SHA-256 of each record's canonical row bytes.

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from fedethics.fairness.measured import Measured
 
 
+# The form of a record that its columns' phrases tell.
+COLUMNS = "columns"
 # How Hugging Face builds the model: with a head over classes, or with its output vocabulary.
 Architecture = Literal["sequence-classification", "causal-lm"]
 # What peft calls the same in an adapter's configuration.
@@ -85,11 +87,15 @@ class LearningTask(ABC):
         name: as a charter writes it, in `model.task`.
         architecture: how the base model is built; with a head, the head is trained whole.
         rates: metrics that no other task has, by name.
+        forms: in which forms it reads a record: `COLUMNS`, or those of `data.content.form`.
+        labelled: whether a record has a label that is learnt.
     """
 
     name: ClassVar[str]
     architecture: ClassVar[Architecture]
     rates: ClassVar[Mapping[str, Rate]] = {}
+    forms: ClassVar[tuple[str, ...]] = (COLUMNS,)
+    labelled: ClassVar[bool] = True
 
     @abstractmethod
     def problems(self, words: Words) -> list[str]:

@@ -126,7 +126,7 @@ class Learner:
         if compute.device == "cuda":
             _reproducibly()
         base = locate_model(charter.model, model_dir=model_dir)
-        task, label = find_task(charter.model.task), charter.data.label
+        task, label = find_task(charter.model.task), charter.data.labels
         self.classes = len(task.classes(label))
         loaded = load_base(base, task, classes=self.classes, max_tokens=charter.model.max_tokens)
         tokenizer = load_tokenizer(base, loaded.model)

@@ -36,7 +36,7 @@ def prefix_hash(charter: Charter, digests: Mapping[str, str], first_layer: int) 
         digests: of tokenizer and configuration.
         first_layer: number of layers whose output is cached.
     """
-    classes = find_task(charter.model.task).classes(charter.data.label)
+    classes = find_task(charter.model.task).classes(charter.data.labels)
     model = terms.document(charter.model)
     return canonical.sha256_hex(
         canonical.encode(

@@ -69,7 +69,7 @@ def rates(folder: Folder) -> tuple[Block, ...]:
 
 
 def _forest(folder: Folder, feature: str) -> Block:
-    label = folder.charter.data.label
+    label = folder.charter.data.labels
     questions = {
         "true_positive_rate": f"Found, of those with {label.positive_name}",
         "false_positive_rate": f"Flagged, of those with {label.negative_name}",

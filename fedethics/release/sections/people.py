@@ -80,7 +80,7 @@ class People:
 
 def build(folder: Folder, gate: GateReport) -> People:
     """Return the first screen's words and numbers."""
-    ethics, label = folder.charter.ethics, folder.charter.data.label
+    ethics, label = folder.charter.ethics, folder.charter.data.labels
     all_ = _group(everyone(folder.tables), 0, "Everyone")
     return People(
         verdict=gate.verdict,

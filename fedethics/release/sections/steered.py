@@ -74,7 +74,7 @@ def weights(folder: Folder) -> Table | None:
         return None
     sums = [np.array(entry.counts, dtype=np.int64) for entry in counted]
     table = group_weights(charter, sums, variance=counted[-1].variance).table
-    label = charter.data.label
+    label = charter.data.labels
     return Table(
         head=("Group", f"Weight, {label.negative_name}", f"Weight, {label.positive_name}"),
         rows=tuple(

@@ -1,0 +1,181 @@
+"""A file of JSON lines: one record a line, each a table of fields.
+
+Guarantee: a message names the line and the field and never a value. Numbers keep every digit, and
+text keeps its blanks; what is a column, label or person is stripped, as a cell of a CSV file is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fedethics.charter.data_terms import FORM_FIELDS, MAX_CELL, ContentTerms, DataTerms
+from fedethics.charter.spelling import composed, exact_number
+from fedethics.data.files import FileKind, Rows, needed_fields
+from fedethics.data.records import CellProblem
+
+# One spelling: row identity rests on it.
+_CANONICAL: dict[str, Any] = {
+    "sort_keys": True, "separators": (",", ":"), "ensure_ascii": False, "allow_nan": False
+}  # fmt: skip
+# One line; bounds memory.
+_MOST_READ = 16 * 2**20
+
+
+def json_rows(path: Path, terms: DataTerms) -> Rows:
+    """Yield each record's line and its cells by field; see `reading.raw_rows`.
+
+    Raises:
+        OSError: unreadable.
+        UnicodeDecodeError: not UTF-8.
+        CellProblem: a line is no JSON table, or lacks a field that the charter names.
+    """
+    needed = needed_fields(terms)
+    content, found = terms.content, False
+    fields = set(content.fields) if content else set[str]()
+    turns = fields if content and content.form == "messages" else set[str]()
+    written = fields - turns
+    with path.open(encoding="utf-8-sig", newline="\n") as file:
+        for number, line in _lines(file):
+            if not line.strip():
+                continue
+            found = True
+            record = _table(line, number)
+            missing = [name for name in needed if name not in record]
+            if missing:
+                hint = _other_form(record, terms.content)
+                raise CellProblem(f"line {number}: no field {', '.join(missing)}{hint}")
+            yield (
+                number,
+                {
+                    name: _written(value, f"line {number}, field {name}")
+                    if name in written
+                    else _cell(value, f"line {number}, field {name}", turns=name in turns)
+                    for name, value in record.items()
+                },
+            )
+    if not found:
+        raise CellProblem("the file is empty")
+
+
+def _lines(file: Any) -> Iterator[tuple[int, str]]:  # noqa: ANN401  a text file
+    number = 0
+    while line := file.readline(_MOST_READ + 1):
+        number += 1
+        if len(line) > _MOST_READ:
+            raise CellProblem(f"line {number}: longer than {_MOST_READ} characters")
+        yield number, line
+
+
+def _table(line: str, number: int) -> dict[str, Any]:
+    try:
+        record = json.loads(
+            line,
+            object_pairs_hook=_unique,
+            # Numbers as they are written: ids are longer than a float is exact.
+            parse_int=_Number,
+            parse_float=_Number,
+            parse_constant=_no_number,
+        )
+    except _Twice as problem:
+        raise CellProblem(f"line {number}: a field stands twice") from problem
+    except json.JSONDecodeError as problem:
+        raise CellProblem(
+            f"line {number}: no JSON (at character {problem.pos + 1}); each line must be one record"
+        ) from problem
+    except RecursionError as problem:
+        raise CellProblem(f"line {number}: nested too deeply") from problem
+    except _NoNumber as problem:
+        raise CellProblem(f"line {number}: holds NaN or Infinity, which is no JSON") from problem
+    if not isinstance(record, dict):
+        raise CellProblem(f"line {number}: a list or a value, where a record's fields must stand")
+    record = {composed(name.strip()): value for name, value in record.items()}
+    if not all(record):
+        raise CellProblem(f"line {number}: a field has no name")
+    return record
+
+
+class _Number(str):
+    """A number as the file spells it."""
+
+    __slots__ = ()
+
+
+class _Twice(ValueError):
+    pass
+
+
+class _NoNumber(ValueError):
+    pass
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise _Twice
+    return table
+
+
+def _no_number(_word: str) -> Any:  # noqa: ANN401
+    raise _NoNumber
+
+
+def _written(value: Any, where: str) -> str:  # noqa: ANN401  JSON
+    """Return free text as it was written."""
+    if value is not None and (not isinstance(value, str) or isinstance(value, _Number)):
+        raise CellProblem(f"{where}: no text")
+    return _bounded(value or "", where)
+
+
+def _cell(value: Any, where: str, *, turns: bool) -> str:  # noqa: ANN401  JSON
+    """Return a value as a cell of a CSV file would hold it."""
+    if turns and not isinstance(value, list | None):
+        raise CellProblem(f"{where}: no list of turns")
+    if isinstance(value, str):
+        return _bounded(value.strip(), where)
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    # Canonical, so that one record has one hash however its JSON is laid out.
+    return _bounded(json.dumps(_plain(value), **_CANONICAL), where)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  JSON
+    if isinstance(value, dict):
+        return {_plain(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, _Number):
+        # No text: a turn that says a number is refused. Every digit counts.
+        return {"number": exact_number(value)}
+    return composed(value) if isinstance(value, str) else value
+
+
+def _bounded(text: str, where: str) -> str:
+    if len(text) > MAX_CELL:
+        raise CellProblem(f"{where}: longer than {MAX_CELL} characters")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise CellProblem(f"{where}: holds half of a character (a lone surrogate)") from error
+    return composed(text)
+
+
+def _other_form(record: dict[str, Any], content: ContentTerms | None) -> str:
+    """Say that a line has another form than the charter's, where it can be told."""
+    if content is None:
+        return ""
+    for form, fields in FORM_FIELDS.items():
+        names = [str(getattr(content, field)) for field in fields if field != "input"]
+        if form != content.form and all(name in record for name in names):
+            return (
+                f"; the line has the form {form!r}, and the charter's data.content.form is "
+                f"{content.form!r}. One file has one form"
+            )
+    return ""
+
+
+JSON_LINES = FileKind(name="JSON lines", endings=(".jsonl", ".ndjson"), rows=json_rows)
