@@ -155,8 +155,8 @@ def document(value: object) -> Json:
 
 
 def kebab(name: str) -> str:
-    """Return the TOML spelling of a Python field name."""
-    return name.replace("_", "-")
+    """Return the TOML spelling of a Python field name; "from_" is "from", a word of Python."""
+    return name.rstrip("_").replace("_", "-")
 
 
 def _value(

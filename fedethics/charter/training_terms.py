@@ -56,6 +56,9 @@ class AdapterTerms:
             "both": A and B;
             "alternating": B in odd rounds, A in even ones (RoLoRA, arXiv 2502.01755).
         seed: all starting values follow from it.
+        from_: SHA-256 of the adapter_model.safetensors of a release that training starts from, on
+            the same base and with the same factors; absent for a fresh start. What that release
+            spent stands in its own evidence; at a site, one ledger holds both.
     """
 
     rank: int = term(at_least=1, at_most=256)
@@ -64,6 +67,7 @@ class AdapterTerms:
     layers: tuple[int, ...] = term(nonempty=True, at_least=0)
     form: Literal["ffa", "fedsvd", "both", "alternating", "fed-sb"] = term()
     seed: int = term(at_least=0)
+    from_: str | None = term(default=None, pattern=KEY)
 
     def problems(self) -> list[str]:
         """Refuse by name what is not private."""

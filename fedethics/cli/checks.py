@@ -79,6 +79,9 @@ def dp_check(
     model_dir: Annotated[
         Path | None, typer.Option(help="The site's model folder or .gguf; else the embedded one.")
     ] = None,
+    start_dir: Annotated[
+        Path | None, typer.Option(help="The release that the charter starts from, if it does.")
+    ] = None,
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to try it.")] = "cpu",
     dtype: Annotated[
         Literal["float32", "bfloat16"], typer.Option(help="Precision of matrix products.")
@@ -91,7 +94,9 @@ def dp_check(
     """
     # By name at run time: the officer's commands must start without torch, and this one needs it.
     engine: Any = importlib.import_module("fedethics.training.check")
-    found = engine.check_charter(load(charter), model_dir=model_dir, device=device, dtype=dtype)
+    found = engine.check_charter(
+        load(charter), model_dir=model_dir, start_dir=start_dir, device=device, dtype=dtype
+    )
     sound = all(check.passed for check in found)
     document = {
         "charter": str(charter),
@@ -124,6 +129,9 @@ def mechanism(
     model_dir: Annotated[
         Path | None, typer.Option(help="The site's model folder or .gguf; else the embedded one.")
     ] = None,
+    start_dir: Annotated[
+        Path | None, typer.Option(help="The release that the charter starts from, if it does.")
+    ] = None,
     canaries: Annotated[
         int, typer.Option(min=100, max=100_000, help="Made-up units; more show more.")
     ] = 1000,
@@ -138,7 +146,7 @@ def mechanism(
     engine: Any = importlib.import_module("fedethics.training.mechanism_audit")
     learning: Any = importlib.import_module("fedethics.training.learner")
     terms = load(charter)
-    learner = learning.Learner(terms, model_dir=model_dir)
+    learner = learning.Learner(terms, model_dir=model_dir, start_dir=start_dir)
     found = engine.audit_mechanism(terms, learner, noise=NoiseSource.from_os(), canaries=canaries)
     document = {
         "charter": str(charter),

@@ -46,6 +46,7 @@ class RunSettings:
         job_id: name of the run in every message and ledger; the same when it is resumed.
         coordinator_home: directory with charter.json and the coordinator's identity.key.
         model_dir: directory of the base model; empty for the embedded one.
+        start_dir: directory of the release whose adapter the charter starts from; empty for none.
         leg_timeout_s: how long to wait for the slowest site to train or measure.
         relay_timeout_s: how long to wait in every other exchange; 0 for as long as `leg_timeout_s`.
         resume: continue the job in `job_dir` after its last committed round.
@@ -57,6 +58,7 @@ class RunSettings:
     job_id: str = term(pattern=r"[a-z0-9][a-z0-9-]{0,62}")
     coordinator_home: str = term(nonempty=True)
     model_dir: str = term(default="")
+    start_dir: str = term(default="")
     leg_timeout_s: float = term(default=600.0, above=0)
     relay_timeout_s: float = term(default=0.0, at_least=0)
     resume: bool = term(default=False)
@@ -91,6 +93,11 @@ class RunSettings:
     def model_path(self) -> Path | None:
         """Directory of the base model, or None for the embedded one."""
         return Path(self.model_dir) if self.model_dir else None
+
+    @property
+    def start_path(self) -> Path | None:
+        """Directory of the release that the charter starts from, or None."""
+        return Path(self.start_dir) if self.start_dir else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

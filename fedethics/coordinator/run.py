@@ -68,7 +68,9 @@ class Coordinator:
         )
         enrolment = Enrolment(job, federation, files, events)
         events.write("enrolling", expected=len(job.charter.roster))
-        model = learner or Learner(job.charter, model_dir=settings.model_path)
+        model = learner or Learner(
+            job.charter, model_dir=settings.model_path, start_dir=settings.start_path
+        )
         plan = make_plan(job.charter)
         sums = Sums(job, federation, enrolment, model, files, events)
         readiness = Readiness(job, federation, enrolment, plan)

@@ -65,7 +65,7 @@ class Sums:
     @cached_property
     def specs(self) -> dict[str, TaskSpec]:
         """The sums that the charter allows."""
-        length = self.learner.initial_vector().size
+        length = self.learner.size
         return task_specs(self.job.charter, vector_length=length)
 
     def open(

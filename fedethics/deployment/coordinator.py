@@ -223,6 +223,7 @@ class Coordinator:
     def _config(self) -> dict[str, bool | float | str]:
         job = self.home.settings.job
         model = str(self.home.path / job.model_dir) if job.model_dir else ""
+        start = str(self.home.path / job.start_dir) if job.start_dir else ""
         return {
             "coordinator-home": str(self.home.path),
             "job-dir": str(self.home.job_dir),
@@ -230,6 +231,7 @@ class Coordinator:
             "leg-timeout-s": job.leg_timeout_s,
             "model-dir": model,
             "resume": self.resume,
+            "start-dir": start,
         }
 
 

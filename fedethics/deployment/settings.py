@@ -98,6 +98,7 @@ class JobTable:
     Attributes:
         id: name of the run in every message and ledger; kept when it is resumed.
         model_dir: directory of the base model; empty for the embedded one.
+        start_dir: directory of the release whose adapter the charter starts from; empty for none.
         leg_timeout_s: how long to wait for the slowest site in one exchange.
         wait_s: how long to wait for the whole roster to connect before starting with fewer.
         app: folder of the Flower app (pyproject.toml, server, clients); empty for the one that came
@@ -106,6 +107,7 @@ class JobTable:
 
     id: str = term(pattern=terms.NAME)
     model_dir: str = term(default="")
+    start_dir: str = term(default="")
     leg_timeout_s: float = term(default=600.0, above=0)
     wait_s: float = term(default=600.0, at_least=0)
     app: str = term(default="")

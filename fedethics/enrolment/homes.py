@@ -50,6 +50,9 @@ data = {data}    # the records: a CSV file with the charter's columns; it stays 
 # the model comes with an installed package.
 # model-dir = "/srv/models/name"
 
+# Directory of the release that the charter starts from, where its [adapter] says `from`.
+# start-dir = "/srv/releases/name"
+
 # `fedethics site join` writes here how to reach the coordinator.
 """
 
@@ -115,6 +118,7 @@ ca = "tls/ca.crt"
 id = "{job}"
 leg-timeout-s = 600.0
 # model-dir = "/srv/models/name"    # left out: the model that comes with an installed package
+# start-dir = "/srv/releases/name"  # the release that the charter starts from, if it says so
 """
 
 

@@ -23,6 +23,7 @@ from fedethics.release.publish import publish
 from fedethics.simulation.screen import Screen, show
 from fedethics.simulation.staging import Stage
 from fedethics.site import answering
+from fedethics.site.home import SiteHome
 
 Tick = Callable[[str], None]
 
@@ -47,10 +48,14 @@ def run_federation(stage: Stage, *, resume: bool = False, lost: Fault = no_fault
         FedethicsError: the job cannot start or finish; what was committed stays.
     """
     sites = {site: partial(_answer, home) for site, home in stage.homes.items()}
+    # The coordinator's model is the sites' own: they were made with the same folders.
+    home = SiteHome.open(next(iter(stage.homes.values())))
     settings = RunSettings(
         coordinator_home=str(stage.coordinator),
         job_dir=str(stage.run_dir),
         job_id=stage.run_dir.name,
+        model_dir=str(home.model_dir or ""),
+        start_dir=str(home.start_dir or ""),
         resume=resume,
     )
     run_job(InProcess(sites, lost=lost), settings)

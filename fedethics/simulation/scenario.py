@@ -55,6 +55,10 @@ class Scenario:
         dataset: name in `python -m simulations.datasets`.
         partition: how the pooled records are dealt out to the sites; none where the data set has
             a file for each site already.
+        model_dir: directory of the base model, relative to the scenario; empty for the embedded
+            one.
+        start_dir: directory of the release whose adapter the charter starts from, relative to the
+            scenario; empty for none.
         test_noise_seed: fixes all noise at all sites, for tests only; empty in earnest.
     """
 
@@ -64,6 +68,8 @@ class Scenario:
     sites: tuple[SiteSetup, ...] = term(nonempty=True)
     comparisons: ComparisonSetup = term()
     partition: Partition | None = term(default=None)
+    model_dir: str = term(default="")
+    start_dir: str = term(default="")
     test_noise_seed: str = term(default="")
 
     def problems(self) -> list[str]:

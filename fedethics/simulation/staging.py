@@ -88,7 +88,7 @@ def build(
         Ledger.open(home / "ledger.db", identity=keys[site.name], create=True)
         SiteStore(home / "secagg.db")
         files.create(home / "policy.toml", files.read(base / site.policy))
-        _write_site_file(home, site, data_dir, scenario.test_noise_seed)
+        _write_site_file(home, site, data_dir, _settings(scenario, base))
     return stage
 
 
@@ -137,8 +137,17 @@ def _write_home(
     add_signatures(signatures_path(home / "charter.json"), charter, signatures)
 
 
-def _write_site_file(home: Path, site: SiteSetup, data_dir: Path, noise_seed: str) -> None:
-    settings: dict[str, Json] = {"site": site.name, "data": str((data_dir / site.data).resolve())}
-    if noise_seed:
-        settings["test-noise-seed"] = noise_seed
+def _settings(scenario: Scenario, base: Path) -> dict[str, Json]:
+    """Return what every site's file says alike; what is empty is left out."""
+    folders = {"model-dir": scenario.model_dir, "start-dir": scenario.start_dir}
+    found = {key: str((base / folder).resolve()) for key, folder in folders.items() if folder}
+    if scenario.test_noise_seed:
+        found["test-noise-seed"] = scenario.test_noise_seed
+    return {**found}
+
+
+def _write_site_file(
+    home: Path, site: SiteSetup, data_dir: Path, shared: Mapping[str, Json]
+) -> None:
+    settings = {"site": site.name, "data": str((data_dir / site.data).resolve()), **shared}
     files.create(home / "site.toml", terms.toml_text(settings).encode("utf-8"))

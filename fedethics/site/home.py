@@ -70,6 +70,7 @@ class SiteFile:
         site: the site's name on the roster.
         data: the records, a CSV file with the charter's columns.
         model_dir: directory of the base model; empty for the embedded one.
+        start_dir: directory of the release whose adapter the charter starts from; empty for none.
         test_noise_seed: fixes all noise, for tests. Anyone who knows it can subtract the noise, so
             nothing is private then: the policy must allow it, and no gate passes such a run.
         node: how to reach the coordinator; absent where the site is only simulated.
@@ -80,6 +81,7 @@ class SiteFile:
     charter: str = term(default="charter.json")
     policy: str = term(default="policy.toml")
     model_dir: str = term(default="")
+    start_dir: str = term(default="")
     test_noise_seed: str = term(default="")
     node: NodeTable | None = term(default=None)
 
@@ -169,6 +171,11 @@ class SiteHome:
     def model_dir(self) -> Path | None:
         """Directory of the base model, or None for the embedded one."""
         return self.path / self.settings.model_dir if self.settings.model_dir else None
+
+    @property
+    def start_dir(self) -> Path | None:
+        """Directory of the release that the charter starts from, or None."""
+        return self.path / self.settings.start_dir if self.settings.start_dir else None
 
     @property
     def opened_sums(self) -> Path:

@@ -88,6 +88,8 @@ def build_stage(real: SiteHome, folder: Path) -> Stage:
     settings: dict[str, Json] = {"site": site, "data": str(real.data_path.resolve())}
     if real.model_dir is not None:
         settings["model-dir"] = str(real.model_dir.resolve())
+    if real.start_dir is not None:
+        settings["start-dir"] = str(real.start_dir.resolve())
     files.create(home / "site.toml", terms.toml_text(settings).encode())
     return Stage(folder=folder, home=home, charter=played, site=site, peers=peers)
 

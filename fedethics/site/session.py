@@ -79,7 +79,12 @@ class Session:
     @cached_property
     def learner(self) -> Learner:
         """The charter's model; whether it is here says nothing of the records."""
-        return learner_for(self.charter, self.home.model_dir, self.policy.compute)
+        return learner_for(
+            self.charter,
+            self.home.model_dir,
+            self.policy.compute,
+            start_dir=self.home.start_dir,
+        )
 
     @cached_property
     def workbench(self) -> Workbench:
@@ -93,6 +98,7 @@ class Session:
                 self.charter,
                 data=self.home.data_path,
                 model_dir=self.home.model_dir,
+                start_dir=self.home.start_dir,
                 compute=model.compute,
                 declared=member.declared_records if member else 0,
             )
@@ -100,7 +106,7 @@ class Session:
     @cached_property
     def specs(self) -> dict[str, TaskSpec]:
         """The sums that the charter allows."""
-        length = self.learner.initial_vector().size
+        length = self.learner.size
         return task_specs(self.charter, vector_length=length)
 
     @cached_property

@@ -62,6 +62,7 @@ def open_workbench(
     *,
     data: Path,
     model_dir: Path | None,
+    start_dir: Path | None = None,
     compute: Compute = _ON_CPU,
     declared: int | None = None,
 ) -> Workbench:
@@ -71,6 +72,7 @@ def open_workbench(
         charter: names the model and the schema.
         data: the site's file.
         model_dir: folder of the model; None for an embedded one.
+        start_dir: folder of the release that the charter starts from; None where there is none.
         compute: where and how it runs.
         declared: units that the site declared; it bounds what the frozen layers' output takes.
 
@@ -79,17 +81,22 @@ def open_workbench(
         ModelError: the model is missing or has another hash.
     """
     # The model first: whether it is here must not be told apart by what the records hold.
-    learner = learner_for(charter, model_dir, compute)
+    learner = learner_for(charter, model_dir, compute, start_dir=start_dir)
     public = None if declared is None else declared * charter.data.max_rows_per_person
     return Workbench(site_records(data, charter), learner, public)
 
 
-def learner_for(charter: Charter, model_dir: Path | None, compute: Compute) -> Learner:
+def learner_for(
+    charter: Charter, model_dir: Path | None, compute: Compute, *, start_dir: Path | None = None
+) -> Learner:
     """Return this process's learner for `charter`; it holds no state between calls."""
     # Who takes part does not change the model, so federations of other rosters share it.
-    return _learner(dataclasses.replace(charter, roster=(), coordinator_key=""), model_dir, compute)
+    shared = dataclasses.replace(charter, roster=(), coordinator_key="")
+    return _learner(shared, model_dir, compute, start_dir)
 
 
 @lru_cache(maxsize=4)
-def _learner(charter: Charter, model_dir: Path | None, compute: Compute) -> Learner:
-    return Learner(charter, model_dir=model_dir, compute=compute)
+def _learner(
+    charter: Charter, model_dir: Path | None, compute: Compute, start_dir: Path | None
+) -> Learner:
+    return Learner(charter, model_dir=model_dir, start_dir=start_dir, compute=compute)

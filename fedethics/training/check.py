@@ -60,6 +60,7 @@ def check_charter(
     charter: Charter,
     *,
     model_dir: Path | None = None,
+    start_dir: Path | None = None,
     device: Literal["cpu", "cuda"] = "cpu",
     dtype: Literal["float32", "bfloat16"] = "float32",
 ) -> tuple[Check, ...]:
@@ -69,7 +70,7 @@ def check_charter(
     """
     compute = Compute(device=device, dtype=dtype)
     try:
-        learner = Learner(charter, model_dir=model_dir, compute=compute)
+        learner = Learner(charter, model_dir=model_dir, start_dir=start_dir, compute=compute)
     except FedethicsError as error:
         return (Check(name="model and adapter", passed=False, detail=f"[{error.code}] {error}"),)
     try:

@@ -42,7 +42,12 @@ from fedethics.training.loading import config_digest, load_base
 from fedethics.training.locate import locate_model
 from fedethics.training.network import Network
 from fedethics.training.records_apart import is_apart
-from fedethics.training.saved_adapter import basis_hash, configuration, prefix_hash
+from fedethics.training.saved_adapter import (
+    basis_hash,
+    configuration,
+    prefix_hash,
+    read_start,
+)
 from fedethics.training.tokenizer import load_tokenizer, tokenizer_digest
 
 _Result = TypeVar("_Result")
@@ -109,13 +114,21 @@ class Learner:
         charter: Charter,
         *,
         model_dir: Path | None = None,
+        start_dir: Path | None = None,
         compute: Compute = _ON_CPU,
     ) -> None:
         """Load the model that `charter` names.
 
+        Args:
+            charter: the model, the adapter and the task.
+            model_dir: folder of the base model; None for one that comes with a package.
+            start_dir: folder of the release that `charter.adapter.from` names; None where there is
+                none, or where nothing is trained.
+            compute: where and how it runs.
+
         Raises:
-            ModelError: missing, another hash, not a supported kind, the adapter does not fit, or
-                there is no such device.
+            ModelError: missing, another hash, not a supported kind, the adapter does not fit, the
+                release is not the agreed one, or there is no such device.
             TrainingError: the model cannot be trained record by record.
         """
         if compute.device != "cpu" and not torch.cuda.is_available():
@@ -147,6 +160,7 @@ class Learner:
         self._network.bfloat16 = compute.dtype == "bfloat16"
         self._network.checkpointing = compute.checkpointing
         self.compute = compute
+        self._start: NDArray[np.float32] | None = None
         self._reader: Reader = task.reader(self._network, tokenizer, charter.model, label)
         self.model = self._network.model
         self.cached = self._network.prefix is not None
@@ -156,6 +170,8 @@ class Learner:
         self.prefix_hash = prefix_hash(charter, digests, self._network.first_layer)
         self.basis_hash = basis_hash(self.prefix_hash, self.model, self.parameters)
         self.lock = threading.RLock()
+        if charter.adapter.from_ and start_dir is not None:
+            self._start = read_start(self, charter, start_dir)
         self.rows = rows_at_once(charter.training.physical_batch, device=compute.device)
         if compute.batches == "alone" or self._network.mixes_experts:
             self.rows = 1
@@ -185,7 +201,18 @@ class Learner:
         return self._initial.size
 
     def initial_vector(self) -> NDArray[np.float32]:
-        """Return the vector that training starts from, shape (p,); the same on every machine."""
+        """Return the vector that training starts from, shape (p,); the same on every machine.
+
+        Raises:
+            ModelError: the charter starts from a released adapter, and none was named here.
+        """
+        if self._charter.adapter.from_:
+            start = read_start(self, self._charter, None) if self._start is None else self._start
+            return start.copy()
+        return self.seeded_vector()
+
+    def seeded_vector(self) -> NDArray[np.float32]:
+        """Return the vector that follows from the charter's seed alone, shape (p,)."""
         return self._initial.copy()
 
     def model_hash(self, vector: NDArray[np.float32]) -> str:
@@ -375,7 +402,7 @@ class Learner:
         """
         flat = self.flat if shared else self.flat.clone()
         parts: list[Any] = [self.model, self._network.prefix]
-        kept: list[Any] = [self._charter, self.compute, self.lock, self._initial]
+        kept: list[Any] = [self._charter, self.compute, self.lock, self._initial, self._start]
         kept += [self._reader.tokenizer, *(b for m in parts if m for b in m.buffers())]
         memo: dict[int, Any] = {id(one): one for one in kept} | {id(self.flat): flat}
         # Parameters of its own on the same memory: engines write each record's gradients to them.

@@ -13,12 +13,16 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from fedethics.charter import document
+from fedethics.charter.model import Charter
 from fedethics.charter.training_terms import ModelTerms
 from fedethics.errors import ModelError
+from fedethics.ownership import cannot_read
 
 WEIGHTS = "model.safetensors"
 _PARTS = "model-*-of-*.safetensors"
 _ADAPTER = "adapter_config.json"
+ADAPTER_FILE = "adapter_model.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,59 @@ def locate_model(terms: ModelTerms, *, model_dir: Path | None) -> BaseModel:
             f"charter agreed on {terms.sha256}; it was not loaded. Install the agreed model"
         )
     return base
+
+
+def locate_start(charter: Charter, release: Path | None) -> Path:
+    """Return the folder of the released adapter that the charter starts from.
+
+    Guarantee: its file has the agreed SHA-256, and the release's own charter names the same base.
+
+    Args:
+        charter: whose `adapter.from` is the SHA-256 of the adapter's file.
+        release: folder of the release on this machine; None where nobody named it.
+
+    Raises:
+        ModelError: no folder, not released, another file or another base. Nothing was computed.
+    """
+    agreed = charter.adapter.from_
+    if release is None:
+        raise ModelError(
+            f"the charter starts from the released adapter {agreed}, and no folder of that release "
+            "was named on this machine; set start-dir to it. Nothing was computed"
+        )
+    path = release / "adapter" / ADAPTER_FILE
+    if not path.exists() and (release / "withheld").exists():
+        raise ModelError(
+            f"start-dir: {release} holds an adapter that is withheld, not released; nobody may "
+            "start from it. Have it approved first, or agree on another"
+        )
+    try:
+        digest = _sha256(path)
+    except OSError as error:
+        raise ModelError(f"start-dir: {cannot_read(path, error)}; nothing was computed") from error
+    if digest != agreed:
+        raise ModelError(
+            f"start-dir: {path} has SHA-256 {digest}, but the charter agreed on {agreed}; it was "
+            "not loaded"
+        )
+    _require_same_base(charter, document.load(release / "charter.json"), release)
+    return path.parent
+
+
+def _require_same_base(charter: Charter, before: Charter, release: Path) -> None:
+    for key in ("sha256", "quantisation"):
+        found, agreed = getattr(before.model, key), getattr(charter.model, key)
+        if found != agreed:
+            raise ModelError(
+                f"start-dir: the adapter in {release} is for a base with model.{key} {found}, but "
+                f"this charter's is {agreed}; an adapter works on its own base only"
+            )
+    if charter.adapter.alpha != before.adapter.alpha:
+        raise ModelError(
+            f"start-dir: the adapter in {release} was trained with adapter.alpha "
+            f"{before.adapter.alpha:g}, but this charter says {charter.adapter.alpha:g}; the same "
+            "numbers would be another model"
+        )
 
 
 def _own(model_dir: Path) -> BaseModel:

@@ -156,5 +156,5 @@ def _hostile(states: Sequence[Tensor]) -> list[Tensor]:
 def away_from_zero(learner: Learner) -> NDArray[np.float32]:
     """Return a vector at which no tensor's gradient vanishes: B = 0 would hide A's."""
     ripple = np.sin(np.arange(learner.size, dtype=np.float64))
-    vector: NDArray[np.float32] = learner.initial_vector() + (0.02 * ripple).astype(np.float32)
+    vector: NDArray[np.float32] = learner.seeded_vector() + (0.02 * ripple).astype(np.float32)
     return vector

@@ -23,6 +23,7 @@ from fedethics.errors import ModelError
 from fedethics.learning_tasks import find_task
 from fedethics.ownership import cannot_read
 from fedethics.training.loading import one_line
+from fedethics.training.locate import ADAPTER_FILE, locate_start
 
 if TYPE_CHECKING:
     from fedethics.training.learner import Learner
@@ -77,7 +78,6 @@ def saved_name(name: str) -> str:
     return name.replace(".modules_to_save.default", "").replace(".default", "")
 
 
-FILE = "adapter_model.safetensors"
 _HEAD = ".modules_to_save."
 
 
@@ -111,7 +111,7 @@ def read_adapter(learner: Learner, directory: Path) -> NDArray[np.float32]:
     Raises:
         ModelError: missing, not a safetensors file, or not an adapter of the charter's form.
     """
-    path = directory / FILE
+    path = directory / ADAPTER_FILE
     try:
         data = path.read_bytes()
         tensors = load(data)
@@ -125,13 +125,35 @@ def read_adapter(learner: Learner, directory: Path) -> NDArray[np.float32]:
         saved in tensors and tensors[saved].shape == tuple(learner.parameters[name].shape)
         for name, saved in names.items()
     )
-    vector = learner.initial_vector()
     if fitting:
         parts = [tensors[saved].astype(np.float32).reshape(-1) for saved in names.values()]
         vector = np.concatenate(parts)
-    if not fitting or learner.adapter_bytes(vector) != data:
+        if learner.adapter_bytes(vector) == data:
+            return vector
+    raise ModelError(
+        f"{path} is not an adapter of this charter: its tensors, or those that training keeps, "
+        "are others. Nothing was scored. Give the charter that the run followed"
+    )
+
+
+def read_start(learner: Learner, charter: Charter, release: Path | None) -> NDArray[np.float32]:
+    """Return the vector of the released adapter that the charter starts from, shape (p,).
+
+    Args:
+        learner: of the charter's model, to which the adapter must fit to the byte.
+        charter: whose `adapter.from` is the SHA-256 of the adapter's file.
+        release: folder of the release on this machine; None where nobody named it.
+
+    Raises:
+        ModelError: no folder, not released, another file, another base or other factors. Nothing
+            was computed or charged.
+    """
+    folder = locate_start(charter, release)
+    try:
+        return read_adapter(learner, folder)
+    except ModelError as error:
         raise ModelError(
-            f"{path} is not an adapter of this charter: its tensors, or those that training keeps, "
-            "are others. Nothing was scored. Give the charter that the run followed"
-        )
-    return vector
+            f"start-dir: the adapter in {folder} does not fit this charter; rank, targets, layers, "
+            "form and seed of [adapter] must be those of the release, and the task must train the "
+            "same parts. Nothing was computed"
+        ) from error

@@ -67,6 +67,11 @@ def facts(folder: Folder) -> Table:
         ("Sites", ", ".join(charter.site_names)),
         ("Rounds", str(charter.training.rounds)),
         ("Public seed of the adapter (noise has none)", str(charter.adapter.seed)),
+        *(
+            [("Released adapter that training started from, SHA-256", charter.adapter.from_)]
+            if charter.adapter.from_
+            else []
+        ),
     )
     return Table(head=("Fact", "Value"), rows=rows)
 

@@ -24,7 +24,7 @@ from fedethics.site.home import SiteHome
 from fedethics.site.preflight.finding import Finding, fail, ok, warn
 from fedethics.site.records import facts_or_refusal, site_records
 from fedethics.site.runs import refused_since, runs_under_way
-from fedethics.training.locate import locate_model
+from fedethics.training.locate import locate_model, locate_start
 
 
 def policy(home: SiteHome) -> Iterator[Finding]:
@@ -209,7 +209,8 @@ def model(home: SiteHome) -> Iterator[Finding]:
     if not home.charter_path.exists():
         yield warn("model", "not checked: no charter yet", fix="join first")
         return
-    terms = document.load(home.charter_path).model
+    charter = document.load(home.charter_path)
+    terms = charter.model
     try:
         locate_model(terms, model_dir=home.model_dir)
     except ModelError as error:
@@ -218,6 +219,21 @@ def model(home: SiteHome) -> Iterator[Finding]:
         )
     else:
         yield ok("model", f"{terms.name} is here, with the agreed hash {terms.sha256[:16]}")
+    if charter.adapter.from_:
+        yield from _start(home, charter)
+
+
+def _start(home: SiteHome, charter: Charter) -> Iterator[Finding]:
+    try:
+        folder = locate_start(charter, home.start_dir)
+    except FedethicsError as error:
+        yield fail(
+            "start",
+            str(error),
+            fix=f"put the release on this machine, and set start-dir in {home.path}/site.toml",
+        )
+    else:
+        yield ok("start", f"the released adapter that training starts from is in {folder}")
 
 
 def _groups(found: Split, terms: DataTerms) -> Finding:
