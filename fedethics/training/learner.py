@@ -131,22 +131,14 @@ class Learner:
                 release is not the agreed one, or there is no such device.
             TrainingError: the model cannot be trained record by record.
         """
-        if compute.device != "cpu" and not torch.cuda.is_available():
-            raise ModelError(
-                f"device {compute.device!r} was asked for, but PyTorch sees no CUDA device here; "
-                'set compute.device = "cpu" in policy.toml or mend the driver'
-            )
-        if compute.device == "cuda":
-            _reproducibly()
+        _prepare_device(compute)
         base = locate_model(charter.model, model_dir=model_dir)
         task, label = find_task(charter.model.task), charter.data.labels
         self.classes = len(task.classes(label))
         loaded = load_base(base, task, classes=self.classes, max_tokens=charter.model.max_tokens)
         tokenizer = load_tokenizer(base, loaded.model)
-        digests = {
-            "tokenizer": tokenizer_digest(base, tokenizer),
-            "config": config_digest(base, loaded.model.config),
-        }
+        tokens, config = tokenizer_digest(base, tokenizer), config_digest(base, loaded.model.config)
+        digests = {"tokenizer": tokens, "config": config}
         self._charter = charter
         self._network = Network(
             loaded,
@@ -172,9 +164,7 @@ class Learner:
         self.lock = threading.RLock()
         if charter.adapter.from_ and start_dir is not None:
             self._start = read_start(self, charter, start_dir)
-        self.rows = rows_at_once(charter.training.physical_batch, device=compute.device)
-        if compute.batches == "alone" or self._network.mixes_experts:
-            self.rows = 1
+        self.rows = _rows_of_a_batch(charter, compute, self._network)
         self._proven: dict[Shape, bool] = {}
         # What shapes are proven on: nothing that is done to this learner's own layers is on it.
         self._pristine = self._copy(shared=False)
@@ -424,13 +414,29 @@ class Learner:
         return twin
 
 
-def _reproducibly() -> None:
+def _prepare_device(compute: Compute) -> None:
     """Let a GPU add in the same order each time, where its libraries can be asked to.
 
     Atomic additions come in any order, so that a record's last bits would follow from chance.
+
+    Raises:
+        ModelError: there is no such device.
     """
+    if compute.device == "cpu":
+        return
+    if not torch.cuda.is_available():
+        raise ModelError(
+            f"device {compute.device!r} was asked for, but PyTorch sees no CUDA device here; "
+            'set compute.device = "cpu" in policy.toml or mend the driver'
+        )
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def _rows_of_a_batch(charter: Charter, compute: Compute, network: Network) -> int:
+    if compute.batches == "alone" or network.mixes_experts:
+        return 1
+    return rows_at_once(charter.training.physical_batch, device=compute.device)
 
 
 def _more_copies(compute: Compute) -> int:

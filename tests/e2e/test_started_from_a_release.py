@@ -24,7 +24,7 @@ from tests.training.conftest import tiny_charter, tiny_folder  # noqa: F401  fix
 def test_training_goes_on_where_the_release_ended(
     heart_data,
     tmp_path,
-    tiny_charter,
+    tiny_charter,  # noqa: F811
     tiny_folder,  # noqa: F811
 ):
     scenario, heart = load(ROOT / "configs" / "heart.toml")
