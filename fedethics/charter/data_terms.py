@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -165,27 +166,108 @@ def _by_number(groups: tuple[str, ...], merge: tuple[str, ...]) -> Mapping[str, 
     return {name: groups.index(group) for name, group in exact if name and group in groups}
 
 
+MOST_CLASSES = 1000
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelColumn:
-    """The binary label: which raw values mean yes and which mean no; any other is an error."""
+    r"""What is learned of a record, by the raw value in a column; any other value is an error.
+
+    Either a yes or no, with `positive` and `negative`; or one of several classes, with `classes`.
+
+    Attributes:
+        column: header in the file.
+        positive, negative: raw values that mean yes, and those that mean no.
+        positive_name, negative_name: what the two are called.
+        classes: from 2 to 1,000 classes, none of which is "positive". Each is its name, which is
+            also its raw value; or `name=value`, or `name=value|value`. An "=" or "|" that belongs
+            to a name or value is written "\=" or "\|".
+    """
 
     column: str = term(nonempty=True)
-    positive: tuple[str, ...] = term(nonempty=True)
-    negative: tuple[str, ...] = term(nonempty=True)
-    positive_name: str = term(nonempty=True)
-    negative_name: str = term(nonempty=True)
+    positive: tuple[str, ...] = term(default=())
+    negative: tuple[str, ...] = term(default=())
+    positive_name: str = term(default="")
+    negative_name: str = term(default="")
+    # Without it, a charter is the same bytes as before there were classes.
+    classes: tuple[str, ...] | None = term(default=None)
 
     def problems(self) -> list[str]:
-        """Refuse what no cell could be, and two classes that nobody could tell apart."""
+        """Refuse what no cell could be, and classes that nobody could tell apart."""
         found = list(_blank_ends("column", [self.column]))
-        found.extend(_blank_ends("positive", self.positive))
-        found.extend(_blank_ends("negative", self.negative))
-        if self.positive_name == self.negative_name:
+        if self.classes is None:
+            return found + list(self._two_label_problems())
+        if self.positive or self.negative or self.positive_name or self.negative_name:
             found.append(
+                "classes: stand beside positive and negative; a label has the one form or the other"
+            )
+        return found + list(_class_problems(self.classes))
+
+    def _two_label_problems(self) -> Iterator[str]:
+        for key, given in (
+            ("positive", self.positive), ("negative", self.negative),
+            ("positive-name", self.positive_name.strip()),
+            ("negative-name", self.negative_name.strip()),
+        ):  # fmt: skip
+            if not given:
+                yield f"{key}: missing; a yes or no needs it, and more classes need `classes`"
+        yield from _blank_ends("positive", self.positive)
+        yield from _blank_ends("negative", self.negative)
+        if self.positive_name and self.positive_name == self.negative_name:
+            yield (
                 f"positive-name and negative-name are both {self.positive_name!r}; the two answers "
                 "could not be told apart"
             )
-        return found
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each class is called, in the order of their numbers; no before yes."""
+        if self.classes is None:
+            return self.negative_name, self.positive_name
+        return tuple(name for name, _ in map(class_entry, self.classes))
+
+    @property
+    def by_cell(self) -> Mapping[str, int]:
+        """Number of the class that each raw value means."""
+        if self.classes is None:
+            return _by_cell((self.negative, self.positive))
+        return _by_cell(tuple(cells for _, cells in map(class_entry, self.classes)))
+
+
+@lru_cache(maxsize=4096)
+def class_entry(entry: str) -> tuple[str, tuple[str, ...]]:
+    """Return a class's name and its raw values, from an entry of `classes`."""
+    name, equals, values = entry.replace(r"\=", "\0").replace(r"\|", "\1").partition("=")
+    parts = [name, *values.split("|")] if equals else [name, name]
+    name, *cells = (one.replace("\0", "=").replace("\1", "|") for one in parts)
+    return name, tuple(cells)
+
+
+@lru_cache(maxsize=64)
+def _by_cell(classes: tuple[tuple[str, ...], ...]) -> Mapping[str, int]:
+    return {cell: number for number, cells in enumerate(classes) for cell in cells}
+
+
+def _class_problems(classes: tuple[str, ...]) -> Iterator[str]:
+    if not 2 <= len(classes) <= MOST_CLASSES:
+        yield f"classes: {len(classes)} of them; a charter has 2 to {MOST_CLASSES:,}"
+    entries = [class_entry(entry) for entry in classes]
+    for entry, (name, cells) in zip(classes, entries, strict=True):
+        if not name.strip():
+            yield f"classes: {entry!r} has no name"
+        if not all(cells):
+            yield f"classes: {entry!r} names an empty value; an empty cell is never a label"
+        elif "=" in entry.replace(r"\=", "").partition("=")[2]:
+            yield (
+                f"classes: {entry!r} has two =; if one belongs to the name or the value, write it "
+                "with a backslash"
+            )
+        yield from _blank_ends("classes", (name, *cells))
+    names = Counter(name for name, _ in entries)
+    cells_of = Counter(cell for _, cells in entries for cell in cells)
+    for what, counted in (("name", names), ("value", cells_of)):
+        if twice := [one for one, count in counted.items() if one and count > 1]:
+            yield f"classes: the {what} {', '.join(map(repr, twice))} stands twice"
 
 
 # What a charter says of labels where it has none: no cell means anything.

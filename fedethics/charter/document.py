@@ -49,10 +49,20 @@ _SECURE = (
     "operating system's generator through AES always"
 )
 _GDP = "Opacus's GDP accountant reports less than the true epsilon; PLD is the accountant here"
+_TARGETS = (
+    "a record has one class, from the charter's list, or its own answer as text. Offered: "
+    "classification of 2 to 1,000 classes and the other tasks that model.task names. "
+)
+_TASKS = {
+    "regression": f"{_TARGETS}A number can be cut into classes",
+    "token-classification": f"{_TARGETS}One label for each token is not built",
+    "multi-label": f"{_TARGETS}Several labels at once are not built: one charter for each label",
+}
 
 # Key -> what it must not be -> why. "*" is any value but false.
 _REFUSED: Mapping[str, Mapping[str, str]] = {
     "method": _METHOD,
+    "task": _TASKS | {"multilabel": _TASKS["multi-label"], "ner": _TASKS["token-classification"]},
     "peft-type": _METHOD,
     "use-dora": {"*": _METHOD["dora"]},
     "load-in-4bit": {"*": _QUANTISED},

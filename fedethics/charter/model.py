@@ -271,17 +271,22 @@ def _form_rule(model: ModelTerms, data: DataTerms) -> Iterator[str]:
         yield f"data.label: missing; model.task {model.task!r} learns it"
     if data.label is not None and not task.labelled:
         yield f"data.label: model.task {model.task!r} learns from the text alone and reads no label"
+    if data.label is not None and task.labelled:
+        yield from (f"data.label.{problem}" for problem in task.label_problems(data.label))
 
 
 def _task_rule(model: ModelTerms, data: DataTerms, ethics: EthicsTerms) -> Iterator[str]:
     from fedethics.fairness.metrics import find_metric  # here: officers' commands start without it
 
-    measured = find_task(model.task).measured(data.labels)
+    task = find_task(model.task)
+    if data.label is not None and task.label_problems(data.label):
+        return
+    measured = task.measured(data.labels)
     for index, objective in enumerate(ethics.objectives):
         if not measured.answers(find_metric(objective.metric)):
             yield (
                 f"ethics.objectives[{index}].metric: {objective.metric} does not follow from what "
-                f"model.task {model.task!r} measures: {', '.join(sorted(measured.metrics))}"
+                f"model.task {model.task!r} measures: {', '.join(measured.listed)}"
             )
     explained = ethics.explanation.occluded(data) or ethics.explanation.swap
     if explained and not measured.thresholded:

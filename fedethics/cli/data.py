@@ -22,6 +22,8 @@ app = typer.Typer(help="Check this site's own records.", no_args_is_help=True)
 _STYLE = {"error": "bold red", "warning": "yellow", "note": ""}
 _LOCAL = "These counts are exact and of this site alone: for its own eyes, never to be sent."
 
+_BETWEEN = " / "
+
 
 @app.callback()
 def data() -> None:
@@ -66,14 +68,10 @@ def check(
 
 def _tables(facts: Facts) -> Iterator[object]:
     if facts.groups:
-        columns = (
-            "feature",
-            "group",
-            "training",
-            "of these positive",
-            "held-out",
-            "of these positive",
-        )
+        kinds = "of these positive"
+        if facts.groups[0].train_positive is None:
+            kinds = f"of these {_BETWEEN.join(facts.classes)}".strip()
+        columns = ("feature", "group", "training", kinds, "held-out", kinds)
         yield table("Groups at this site", columns, map(_group_row, facts.groups))
     gaps = [
         (one.column, one.empty, one.not_recorded)
@@ -88,10 +86,14 @@ def _tables(facts: Facts) -> Iterator[object]:
 
 
 def _group_row(count: GroupCount) -> tuple[str | int, ...]:
-    return (
-        count.feature, count.group, count.train, count.train_positive, count.held_out,
-        count.held_out_positive,
-    )  # fmt: skip
+    train, held_out = (
+        _BETWEEN.join(map(str, classes)) if positive is None else positive
+        for positive, classes in (
+            (count.train_positive, count.train_classes),
+            (count.held_out_positive, count.held_out_classes),
+        )
+    )
+    return count.feature, count.group, count.train, train, count.held_out, held_out
 
 
 def _verdict(facts: Facts) -> str:

@@ -15,12 +15,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from fedethics.charter.data_terms import Column, DataTerms
 from fedethics.data.agreement import Coincidences, coincidences
 from fedethics.data.content import loose_hash
 from fedethics.data.reading import raw_rows, read_records
 from fedethics.data.records import CellProblem, Split, group_index, parse_cell, person_hash, split
 from fedethics.errors import DataError
+from fedethics.learning_tasks import find_task
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +33,7 @@ class Repeats:
     Attributes:
         rows: records that equal one before them in every column.
         texts: records whose text, but for case and spaces, is that of one before them.
-        contradictions: texts that stand with both labels.
+        contradictions: texts that stand with more than one label.
         leaked: held-out records whose text stands among the training records too.
     """
 
@@ -79,14 +82,22 @@ _ROUNDED = re.compile(r"[0-9]\.[0-9]+[eE]\+[0-9]{2,3}", re.ASCII)
 # Sensitive: counts of one site's people, exact.
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GroupCount:
-    """Records of one group at this site, and those with the positive label."""
+    """Records of one group at this site, in all and of each class.
+
+    Attributes:
+        train_positive, held_out_positive: those with the positive label; None where no class is
+            "positive".
+        train_classes, held_out_classes: those of each class, in the order of `Facts.classes`.
+    """
 
     feature: str
     group: str
     train: int
-    train_positive: int
+    train_positive: int | None
     held_out: int
-    held_out_positive: int
+    held_out_positive: int | None
+    train_classes: tuple[int, ...]
+    held_out_classes: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,6 +123,7 @@ class Facts:
         rounded: ids spelled as a spreadsheet program spells long numbers, with digits lost.
         agreement: coincidences of the annotators, for everyone and for each "feature: group".
         errors: why a run would refuse the file, one sentence each.
+        classes: what a record can be labelled, in the order of their numbers.
     """
 
     rows: int = 0
@@ -125,6 +137,7 @@ class Facts:
     repeats: Repeats | None = None
     agreement: Mapping[str, Coincidences] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 def gather(
@@ -162,11 +175,13 @@ def gather(
         parts = split(read_records(path, terms, task=task), terms)
     except DataError as error:
         return dataclasses.replace(raw, errors=_sentences(error))
+    classes = find_task(task).classes(terms.labels)
     return dataclasses.replace(
         raw,
         records=len(parts.train) + len(parts.held_out),
         dropped=parts.train.dropped,
-        groups=tuple(_groups(parts, terms)),
+        groups=tuple(_groups(parts, terms, len(classes))),
+        classes=classes,
         repeats=find_repeats(parts),
     )
 
@@ -193,20 +208,25 @@ def _nothing(cell: str, column: Column) -> bool:
         return False
 
 
-def _groups(parts: Split, terms: DataTerms) -> Iterator[GroupCount]:
+def _groups(parts: Split, terms: DataTerms, classes: int) -> Iterator[GroupCount]:
+    decided = terms.label is not None and terms.label.classes is None and classes == 2
     for place, feature in enumerate(terms.sensitive):
         for index, group in enumerate(feature.groups):
             train, held_out = (
                 part.labels[part.groups[:, place] == index]
                 for part in (parts.train, parts.held_out)
             )
+            counted = [tuple(np.bincount(part, minlength=classes).tolist())
+                       for part in (train, held_out)]  # fmt: skip
             yield GroupCount(
                 feature=feature.name,
                 group=group,
                 train=len(train),
-                train_positive=int(train.sum()),
+                train_positive=counted[0][1] if decided else None,
                 held_out=len(held_out),
-                held_out_positive=int(held_out.sum()),
+                held_out_positive=counted[1][1] if decided else None,
+                train_classes=counted[0],
+                held_out_classes=counted[1],
             )
 
 

@@ -125,10 +125,10 @@ def _groups(facts: Facts, terms: DataTerms) -> Iterator[Finding]:
                 "at least three sites have",
             )
         for count in counts:
-            yield from _one_group(count, labelled=terms.label is not None)
+            yield from _one_group(count, facts.classes)
 
 
-def _one_group(count: GroupCount, *, labelled: bool) -> Iterator[Finding]:
+def _one_group(count: GroupCount, classes: tuple[str, ...]) -> Iterator[Finding]:
     name = f"{count.feature}: {count.group}"
     if not count.train + count.held_out:
         yield Finding(
@@ -141,7 +141,17 @@ def _one_group(count: GroupCount, *, labelled: bool) -> Iterator[Finding]:
             sentence=f"{name}: {count.held_out} held-out records, too few to be shown unless "
             "other sites add theirs",
         )
-    elif labelled and count.held_out_positive in (0, count.held_out):
+    elif count.held_out_positive is None:
+        lacking = [one for one, n in zip(classes, count.held_out_classes, strict=True) if n == 0]
+        if lacking:
+            more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
+            yield Finding(
+                weight="note",
+                topic="labels",
+                sentence=f"{name}: no record among the {count.held_out} held-out ones is of "
+                f"{', '.join(lacking[:5])}{more}",
+            )
+    elif count.held_out_positive in (0, count.held_out):
         which = "no" if count.held_out_positive == 0 else "only"
         yield Finding(
             weight="note",
@@ -155,14 +165,20 @@ def _labels(facts: Facts, terms: DataTerms) -> Iterator[Finding]:
         return
     feature = facts.groups[0].feature
     one = [count for count in facts.groups if count.feature == feature]
-    positive = sum(count.train_positive + count.held_out_positive for count in one)
-    rarer = min(positive, facts.records - positive) / facts.records
-    if rarer < RARE_LABEL:
+    of_class = [
+        sum(n) for n in zip(*(c.train_classes + c.held_out_classes for c in one), strict=True)
+    ]
+    count = len(facts.classes)
+    totals = [of_class[k] + of_class[k + count] for k in range(count)]
+    rest = 1 - max(totals) / facts.records
+    if count > 1 and rest < RARE_LABEL:
+        rarer = "the rarer label makes" if count == 2 else "all labels but one make"
+        never = "never says it" if count == 2 else "always says that one"
         yield Finding(
             weight="warning",
             topic="labels",
-            sentence=f"the rarer label makes up {rarer:.1%} of the records: a model that never "
-            "says it is right nearly always. Judge by areas and rates, not by accuracy",
+            sentence=f"{rarer} up {rest:.1%} of the records: a model that {never} is right nearly "
+            "always. Judge by areas and rates, not by accuracy",
         )
 
 
@@ -192,8 +208,8 @@ def _repeats(facts: Facts, terms: DataTerms) -> Iterator[Finding]:
         yield Finding(
             weight=weight,
             topic="labels",
-            sentence=f"{repeats.contradictions} texts stand with both labels: look at how they "
-            "were labelled",
+            sentence=f"{repeats.contradictions} texts stand with more than one label: look at how "
+            "they were labelled",
         )
 
 

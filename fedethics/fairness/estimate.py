@@ -27,6 +27,7 @@ before it was summed, the mean may be off by half of one, and the limits are tha
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -220,12 +221,20 @@ def ratios(first: Bands, second: Bands) -> Bands:
     return Bands(value, np.nan_to_num(low, nan=0.0), np.nan_to_num(high, nan=np.inf, posinf=np.inf))
 
 
-def halved_sum(first: Bands, second: Bands) -> Bands:
-    """Return (first + second) / 2, element by element, of independent estimates."""
-    value = (first.value + second.value) / 2.0
-    low = value - np.hypot(first.value - first.low, second.value - second.low) / 2.0
-    high = value + np.hypot(first.high - first.value, second.high - second.value) / 2.0
-    return Bands(value, np.nan_to_num(low, nan=-np.inf), np.nan_to_num(high, nan=np.inf))
+def averaged(parts: Sequence[Bands], *, independent: bool) -> Bands:
+    """Return the mean of several estimates, element by element.
+
+    Limits of independent ones are squared and added (see the module's text). Those of dependent
+    ones are averaged: a mean's standard deviation is at most the mean of standard deviations.
+    """
+    value, low, high = (np.stack(side) for side in zip(*parts, strict=True))
+    mean = value.sum(axis=0) / len(parts)
+    if independent:
+        lower = mean - np.hypot.reduce(value - low) / len(parts)
+        upper = mean + np.hypot.reduce(high - value) / len(parts)
+    else:
+        lower, upper = low.sum(axis=0) / len(parts), high.sum(axis=0) / len(parts)
+    return Bands(mean, np.nan_to_num(lower, nan=-np.inf), np.nan_to_num(upper, nan=np.inf))
 
 
 def f1_of(jaccard: Bands) -> Bands:

@@ -60,10 +60,8 @@ def gap(partition: Partition, metric: Metric, *, confidence: float) -> Gap:
     if metric.combine == "pooled":
         return _pooled(partition, metric, confidence)
     combine = metric.combine or "difference"
-    parts = [
-        _over_groups(partition, base, combine, confidence, share=len(metric.bases))
-        for base in metric.bases
-    ]
+    bases = partition.measured.bases(metric)
+    parts = [_over_groups(partition, base, combine, confidence, share=len(bases)) for base in bases]
     undefined = {group for part in parts for group in part.undefined}
     names = tuple(group for group in partition.groups if group in undefined)
     for part in parts:

@@ -19,12 +19,13 @@ from functools import partial
 from typing import Literal, TypeAlias
 
 from fedethics.errors import FairnessError
-from fedethics.fairness.estimate import CUT, Estimate, checked_confidence
+from fedethics.fairness.estimate import CUT, Estimate, checked_confidence, two_sided
 from fedethics.fairness.gaps import gap
 from fedethics.fairness.layout import Tables
 from fedethics.fairness.measure import compare, pooled
 from fedethics.fairness.metrics import Metric, find_metric
 from fedethics.fairness.partition import MINIMUM_CELL, Partition, everyone
+from fedethics.fairness.rates import fraction_bands
 
 Direction: TypeAlias = Literal["at-most", "at-least"]
 Outcome: TypeAlias = Literal["holds", "fails", "cannot conclude"]
@@ -195,13 +196,13 @@ def one_answer(everyone: Partition, metric: Metric, *, confidence: float) -> str
     """Return what makes a held `metric` empty, as a sentence, or "".
 
     It is empty where `metric` compares decisions between groups and the interval of the share of
-    people selected reaches below 1 in 100 or above 99 in 100.
+    people selected reaches below 1 in 100 or above 99 in 100; of several classes, where that of
+    the share who are given one of them may be above 99 in 100.
     """
     if metric.kind != "aggregate" or metric.binned or metric.combine not in _DISPARITIES:
         return ""
     if not everyone.measured.thresholded:
-        # There is no "selected": whether one answer is given to all is not asked.
-        return ""
+        return _one_class(everyone, confidence)
     share = pooled(everyone, find_metric("selection_rate"), confidence=confidence)
     # Written so that no value at all counts as one answer.
     if share.low >= _FEW and share.high <= 1.0 - _FEW:
@@ -210,6 +211,20 @@ def one_answer(everyone: Partition, metric: Metric, *, confidence: float) -> str
         f"The model may give all but everyone the same answer: it selects {share.value:.3f} of the "
         f"people (interval {share.low:.3f} to {share.high:.3f}), so that groups fare alike because "
         "nothing is decided. A model, or a threshold, that selects some and not others is needed."
+    )
+
+
+def _one_class(everyone: Partition, confidence: float) -> str:
+    fraction = everyone.measured.most_given(everyone.counts[0])
+    if fraction is None:
+        return ""
+    share = fraction_bands(everyone, fraction, z=two_sided(confidence))
+    # Written so that no value at all counts as one answer.
+    if share.high[0] <= 1.0 - _FEW:
+        return ""
+    return (
+        "The model may give all but everyone the same answer, so that groups fare alike because "
+        "nothing is decided. A model that decides for several classes is needed."
     )
 
 

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from fedethics.errors import FairnessError
 from fedethics.fairness.metrics import (
     FRACTIONS,
+    JACCARD,
     Fraction,
     Metric,
     metric_names,
@@ -51,24 +52,62 @@ class Targets(NamedTuple):
     decision: NDArray[np.int64]
 
 
-class Measured(ABC):
-    """What is counted of a record, and which rates follow from the counts. It holds no state.
+class Average(NamedTuple):
+    """The mean of several rates.
 
     Attributes:
-        decisions: shape of a cell's decisions: targets, then decisions; (1, 1) counts records.
+        parts: the rates' names, at least one.
+        independent: whether they are rates of different people.
+    """
+
+    parts: tuple[str, ...]
+    independent: bool
+
+
+class Measured(ABC):
+    """What is counted of a record, and which rates follow from the counts.
+
+    Attributes:
         rows: rows of a cell's histogram: one for each target, or 1 for all together.
         thresholded: whether each record has one score, and the decision is whether it reaches the
             charter's threshold. Swapped words, group thresholds and weights need that.
-        rates: fractions over entries of the decisions, by the metric's name.
         means: for means over the histogram, by the metric's name: from bin edges, shape
             (bins + 1,), to the value on each bin.
     """
 
-    decisions: ClassVar[tuple[int, int]]
     rows: ClassVar[int]
     thresholded: ClassVar[bool] = False
-    rates: ClassVar[Mapping[str, Fraction]]
     means: ClassVar[Mapping[str, Callable[[FloatArray], BinValues]]] = {}
+
+    @property
+    @abstractmethod
+    def decisions(self) -> tuple[int, int]:
+        """Shape of a cell's decisions: targets, then decisions; (1, 1) counts records."""
+
+    @property
+    @abstractmethod
+    def rates(self) -> Mapping[str, Fraction]:
+        """Fractions over entries of the decisions, by the metric's name."""
+
+    @property
+    def averages(self) -> Mapping[str, Average]:
+        """Means of rates, by the metric's name."""
+        return {}
+
+    @property
+    def jaccards(self) -> Mapping[str, Fraction]:
+        """Of F1 scores, by the metric's name: the Jaccard fraction, see `metrics.JACCARD`."""
+        return {}
+
+    def most_given(self, _counts: FloatArray) -> Fraction | None:
+        """Return the share of people who may have been given the answer that most were given.
+
+        None where that cannot be told. Where a threshold decides, `selection_rate` tells it.
+
+        Args:
+            _counts: of everyone, shape `decisions`.
+        """
+        return None
 
     @abstractmethod
     def read(self, targets: ArrayLike, scores: ArrayLike, *, threshold: float) -> Targets:
@@ -95,13 +134,23 @@ class Measured(ABC):
     @property
     def metrics(self) -> frozenset[str]:
         """The rates that the tables answer, without those of swapped words."""
-        return frozenset({"count", *self.rates, *self.means})
+        named = (self.rates, self.averages, self.jaccards, self.means)
+        return frozenset({"count", *(name for each in named for name in each)})
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """The names in `metrics` as a message lists them."""
+        return tuple(sorted(self.metrics))
+
+    def bases(self, metric: Metric) -> tuple[str, ...]:
+        """Return the rates that a comparison of groups is about: the worst of them counts."""
+        return metric.bases
 
     def answers(self, metric: Metric) -> bool:
         """Return whether a metric follows from these tables."""
         if metric.swapped:
             return self.thresholded
-        return set(metric.bases or (metric.name,)) <= self.metrics
+        return set(self.bases(metric) or (metric.name,)) <= self.metrics
 
     def require(self, name: str) -> None:
         """Refuse a rate that these tables hold no sums for.
@@ -112,7 +161,7 @@ class Measured(ABC):
         if name not in self.metrics:
             raise FairnessError(
                 f"{name!r} does not follow from what this task measures; it measures "
-                f"{', '.join(sorted(self.metrics))}"
+                f"{', '.join(self.listed)}"
             )
 
 
@@ -139,6 +188,11 @@ class TwoClasses(Measured):
     rows: ClassVar[int] = 2
     thresholded: ClassVar[bool] = True
     rates: ClassVar[Mapping[str, Fraction]] = FRACTIONS
+    # Positives and negatives are different people.
+    averages: ClassVar[Mapping[str, Average]] = {
+        "balanced_accuracy_score": Average(("true_positive_rate", "true_negative_rate"), True)
+    }
+    jaccards: ClassVar[Mapping[str, Fraction]] = {"f1_score": JACCARD}
     means: ClassVar[Mapping[str, Callable[[FloatArray], BinValues]]] = {
         "mean_prediction": _score,
         "mean_absolute_error": _error(1),

@@ -9,7 +9,7 @@ that nobody observed; and a gap needs two groups, where Fairlearn reports 0 for 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Literal, TypeAlias
 
@@ -78,6 +78,9 @@ FRACTIONS = {
 }
 # f1 = 2 q / (1 + q) for the Jaccard fraction q = TP / (TP + FP + FN), increasing in q.
 JACCARD = Fraction(hits=(_TP,), misses=(_FP, _FN))
+# What can be said of one class against all others. Accuracy is of all classes together.
+PER_CLASS = (*(name for name in FRACTIONS if name not in ("accuracy_score", "zero_one_loss")),
+             "f1_score")  # fmt: skip
 
 _RATES = {
     "count": "number of records",
@@ -183,7 +186,7 @@ def find_metric(name: str, *, kind: Kind | None = None) -> Metric:
         FairnessError: unknown, of another kind, or one that the tables hold no sums for; the
             message lists what is supported.
     """
-    metric = _REGISTRY.get(name)
+    metric = _REGISTRY.get(name) or _of_class(name)
     if metric is not None and kind in (None, metric.kind):
         return metric
     if metric is not None:
@@ -203,6 +206,28 @@ def find_metric(name: str, *, kind: Kind | None = None) -> Metric:
         f"{name!r} {why}. {'Nearest: ' + ', '.join(near) + '. ' if near else ''}"
         f"Rates: {', '.join(metric_names('rate'))}; over groups each with _difference, _ratio, "
         "_group_min or _group_max, and those that docs/fairness.md names"
+    )
+
+
+def of_class(rate: str, name: str) -> str:
+    """Return what `rate` of the class called `name` against all others is called."""
+    return f"{rate}[{name}]"
+
+
+def _of_class(name: str) -> Metric | None:
+    """Return the metric of one class that `name` spells, or None where it spells none."""
+    stem, bracket, rest = name.partition("[")
+    metric, label = _REGISTRY.get(stem), rest.removesuffix("]")
+    if metric is None or not bracket or not label or label == rest:
+        return None
+    if not {*metric.bases, *([] if metric.bases else [stem])} <= set(PER_CLASS):
+        return None
+    return replace(
+        metric,
+        name=name,
+        meaning=f"{metric.meaning} (the class {label!r} against all others)",
+        bases=tuple(of_class(base, label) for base in metric.bases),
+        brought=True,
     )
 
 

@@ -27,10 +27,10 @@ import numpy as np
 from fedethics.errors import FairnessError
 from fedethics.fairness.auc import area_bands, crossed_area_bands
 from fedethics.fairness.calibration import calibration_bands
-from fedethics.fairness.estimate import Bands, bounded_mean, f1_of, halved_sum, rate_bands
+from fedethics.fairness.estimate import Bands, averaged, bounded_mean, f1_of, rate_bands
 from fedethics.fairness.explained import SwapSums
 from fedethics.fairness.inequality import INDICES, inequality_bands
-from fedethics.fairness.metrics import FRACTIONS, JACCARD, Fraction, find_metric
+from fedethics.fairness.metrics import Fraction, find_metric
 from fedethics.fairness.partition import BoolArray, FloatArray, Partition
 
 
@@ -128,7 +128,13 @@ def group_bands(partition: Partition, metric: str, *, z: float) -> Bands:
     if metric not in SWAPS:
         measured.require(metric)
     if metric in measured.rates:
-        return _fraction(partition, measured.rates[metric], z)
+        return fraction_bands(partition, measured.rates[metric], z=z)
+    if metric in measured.averages:
+        average = measured.averages[metric]
+        parts = [group_bands(partition, part, z=z) for part in average.parts]
+        return averaged(parts, independent=average.independent)
+    if metric in measured.jaccards:
+        return f1_of(fraction_bands(partition, measured.jaccards[metric], z=z))
     if metric in measured.means:
         return mean_bands(partition, metric, z=z)
     if metric in INDICES:
@@ -151,10 +157,12 @@ def cut_values(partition: Partition, metric: str, values: FloatArray) -> BoolArr
     """
     if not (partition.counts_variance > 0 or partition.histogram_variance > 0):
         return np.zeros(len(values), dtype=bool)
-    if metric == "balanced_accuracy_score":
-        first, second = (cut_values(partition, part, values) for part in _RECALLS)
-        return first | second
-    fraction = JACCARD if metric == "f1_score" else partition.measured.rates.get(metric)
+    measured = partition.measured
+    if metric in measured.averages:
+        parts = measured.averages[metric].parts
+        found: BoolArray = np.any([cut_values(partition, one, values) for one in parts], axis=0)
+        return found
+    fraction = measured.jaccards.get(metric) or measured.rates.get(metric)
     if fraction is not None:
         return (_total(partition, fraction.hits) < 0) | (_total(partition, fraction.misses) < 0)
     if metric == "count":
@@ -164,29 +172,19 @@ def cut_values(partition: Partition, metric: str, values: FloatArray) -> BoolArr
     return cut
 
 
-_RECALLS = ("true_positive_rate", "true_negative_rate")
-
-
 def _total(partition: Partition, entries: tuple[tuple[int, int], ...]) -> FloatArray:
     summed: FloatArray = np.sum([partition.counts[:, y, yhat] for y, yhat in entries], axis=0)
     return summed
 
 
-def _fraction(partition: Partition, fraction: Fraction, z: float) -> Bands:
+def fraction_bands(partition: Partition, fraction: Fraction, *, z: float) -> Bands:
+    """Return a fraction over entries of the decisions for each group, arrays of shape (G,)."""
     return rate_bands(
         _total(partition, fraction.hits),
         _total(partition, fraction.misses),
         hits_noise=partition.counts_variance * len(fraction.hits),
         misses_noise=partition.counts_variance * len(fraction.misses),
         z=z,
-    )
-
-
-def _balanced_accuracy(partition: Partition, z: float) -> Bands:
-    # Positives and negatives are different people: two independent rates.
-    return halved_sum(
-        _fraction(partition, FRACTIONS["true_positive_rate"], z),
-        _fraction(partition, FRACTIONS["true_negative_rate"], z),
     )
 
 
@@ -199,8 +197,6 @@ def _sizes(partition: Partition, z: float) -> Bands:
 
 _OTHERS: dict[str, Callable[[Partition, float], Bands]] = {
     "count": _sizes,
-    "balanced_accuracy_score": _balanced_accuracy,
-    "f1_score": lambda partition, z: f1_of(_fraction(partition, JACCARD, z)),
     "roc_auc_score": lambda partition, z: area_bands(partition, z=z),
     "bpsn_auc": lambda partition, z: crossed_area_bands(partition, background="positives", z=z),
     "bnsp_auc": lambda partition, z: crossed_area_bands(partition, background="negatives", z=z),

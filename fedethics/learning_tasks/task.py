@@ -2,7 +2,7 @@
 
 What needs torch is the task's reader, in a module of the task's folder that `reader` loads.
 
-What tasks have in common whose target is yes or no: how it is read, and what is measured.
+What tasks have in common whose target is a class: how it is read, and what is measured.
 """
 
 from __future__ import annotations
@@ -51,20 +51,16 @@ class Labels(Protocol):
     """What a charter says of the label: `charter.data.label`."""
 
     @property
-    def positive(self) -> tuple[str, ...]:
-        """Cells that mean yes."""
+    def classes(self) -> tuple[str, ...] | None:
+        """Entries of several classes; None where the label is yes or no."""
 
     @property
-    def negative(self) -> tuple[str, ...]:
-        """Cells that mean no."""
+    def names(self) -> tuple[str, ...]:
+        """What each class is called, in the order of their numbers; no before yes."""
 
     @property
-    def positive_name(self) -> str:
-        """What yes is called."""
-
-    @property
-    def negative_name(self) -> str:
-        """What no is called."""
+    def by_cell(self) -> Mapping[str, int]:
+        """Number of the class that each cell means."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,6 +96,10 @@ class LearningTask(ABC):
     @abstractmethod
     def problems(self, words: Words) -> list[str]:
         """Return what is wrong with a charter's words for this task, one sentence each."""
+
+    def label_problems(self, _labels: Labels) -> list[str]:
+        """Return what is wrong with a charter's label for this task, one sentence each."""
+        return []
 
     @abstractmethod
     def classes(self, labels: Labels) -> tuple[str, ...]:
@@ -153,25 +153,30 @@ class LearningTask(ABC):
         return _PIPELINES[self.architecture]
 
 
-class TwoLabels(LearningTask, ABC):
-    """A task whose target is 1 for the charter's positive label and 0 for its negative one."""
+class Labelled(LearningTask, ABC):
+    """A task whose target is the class that the charter's label says: yes or no, or one of K."""
+
+    rates: ClassVar[Mapping[str, Rate]] = {
+        "mean_true_score": Rate(meaning="mean score of the true class", binned=True),
+        "precision_macro": Rate(meaning="mean over the classes of the precision"),
+        "f1_macro": Rate(meaning="mean over the classes of the F1 score"),
+    }
 
     def classes(self, labels: Labels) -> tuple[str, ...]:
-        """Return the negative name, then the positive one."""
-        return labels.negative_name, labels.positive_name
+        """Return the names in the charter's order; of a yes or no, the negative one first."""
+        return labels.names
 
     def target(self, cell: str, labels: Labels) -> int | None:
-        """Return 1 for a positive cell and 0 for a negative one."""
-        if cell in labels.positive:
-            return 1
-        return 0 if cell in labels.negative else None
+        """Return the number of the class that a cell means: 1 for yes, 0 for no."""
+        return labels.by_cell.get(cell)
 
     def cells(self, labels: Labels) -> tuple[str, ...]:
-        """Return the cells that mean no, then those that mean yes."""
-        return (*labels.negative, *labels.positive)
+        """Return the cells that mean each class, in their order."""
+        return tuple(labels.by_cell)
 
-    def measured(self, _labels: Labels) -> Measured:
-        """Return the table of label and decision, and scores by label."""
-        from fedethics.fairness.measured import TWO_CLASSES  # here: charters are read without scipy
+    def measured(self, labels: Labels) -> Measured:
+        """Return the table of class and decision, and scores."""
+        from fedethics.fairness.classes import Classes  # here: charters are read without scipy
+        from fedethics.fairness.measured import TWO_CLASSES
 
-        return TWO_CLASSES
+        return TWO_CLASSES if labels.classes is None else Classes(labels.names)

@@ -1,14 +1,14 @@
-"""Task "classification": a two-way head on the model's reading of a text."""
+"""Task "classification": a head over classes on the model's reading of a text."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any, ClassVar
 
-from fedethics.learning_tasks.task import Architecture, Labels, TwoLabels, Words
+from fedethics.learning_tasks.task import Architecture, Labelled, Labels, Words
 
 
-class Classification(TwoLabels):
+class Classification(Labelled):
     """A text in, a label out; the loss is the cross-entropy."""
 
     name: ClassVar[str] = "classification"
@@ -27,8 +27,9 @@ class Classification(TwoLabels):
         network: Any,  # noqa: ANN401
         tokenizer: Any,  # noqa: ANN401
         words: Words,
-        _labels: Labels,
+        labels: Labels,
     ) -> Any:  # noqa: ANN401
         """Return what reads a text with the head."""
         module = import_module("fedethics.learning_tasks.classification.reader")
-        return module.ClassReader(network, tokenizer, max_tokens=words.max_tokens)
+        kind = module.ClassReader if labels.classes is None else module.ManyClassReader
+        return kind(network, tokenizer, max_tokens=words.max_tokens)

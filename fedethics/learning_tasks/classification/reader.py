@@ -52,3 +52,11 @@ class ClassReader:
     def scores(self, outputs: Tensor) -> Tensor:
         """Return the second class's probability, float64, shape (b,)."""
         return outputs.double().softmax(dim=1)[:, 1]
+
+
+class ManyClassReader(ClassReader):
+    """The same for classes of which none is "positive"."""
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        """Return each class's probability, float64, shape (b, classes)."""
+        return outputs.double().softmax(dim=1)

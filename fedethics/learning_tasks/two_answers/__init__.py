@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any, ClassVar
 
-from fedethics.learning_tasks.task import Architecture, Labels, TwoLabels, Words
+from fedethics.learning_tasks.task import Architecture, Labelled, Labels, Words
 
 
-class TwoAnswers(TwoLabels):
+class TwoAnswers(Labelled):
     """A prompt in, one of two answers out; the loss is over the answer's tokens."""
 
     name: ClassVar[str] = "causal-lm"
@@ -18,6 +18,12 @@ class TwoAnswers(TwoLabels):
     def problems(self, words: Words) -> list[str]:
         """Require a prompt with the text's place, and an answer with the label's."""
         return list(_problems(words))
+
+    def label_problems(self, labels: Labels) -> list[str]:
+        """Refuse more than two answers: that is task "choice"."""
+        if labels.classes is None:
+            return []
+        return ["classes: task causal-lm has two answers, positive and negative"]
 
     def reader(
         self,
