@@ -134,7 +134,7 @@ class Classes(Measured):
         known = np.isin(target, np.arange(count))
         refuse_some(~known, f"labels are no whole number from 0 to {count - 1}")
         number = target.astype(np.int64)
-        refuse_some(np.isnan(score).any(axis=1), "records have a score that is not a number")
+        refuse_some(np.isnan(score), "scores are not a number")
         refuse_outside(score)
         chosen = score.argmax(axis=1).astype(np.int64)
         decision = chosen if self.full else (chosen == number).astype(np.int64)
@@ -199,7 +199,7 @@ def _hits(names: tuple[str, ...]) -> _Rates:
     return _Rates(rates | _accuracy(right, wrong), {}, averages)
 
 
-def _accuracy(right: _Entries, wrong: _Entries) -> Mapping[str, Fraction]:
+def _accuracy(right: _Entries, wrong: _Entries) -> dict[str, Fraction]:
     return {
         "accuracy_score": Fraction(hits=right, misses=wrong),
         "zero_one_loss": Fraction(hits=wrong, misses=right),

@@ -34,6 +34,8 @@ from fedethics.release.sections.block import (
 )
 
 _OVERALL = ("roc_auc_score", "accuracy_score", "true_positive_rate", "false_positive_rate")
+# Of classes of which none is positive.
+_OF_CLASSES = ("balanced_accuracy_score", "precision_macro", "f1_macro", "mean_true_score")
 _BY_GROUP = ("true_positive_rate", "false_positive_rate", "accuracy_score")
 
 
@@ -130,6 +132,9 @@ def _results(opened: Folder, gate: GateReport) -> list[dict[str, object]]:
 
 def _measured(opened: Folder, metrics: tuple[str, ...]) -> tuple[str, ...]:
     known = opened.tables.layout.measured.metrics
+    if opened.charter.data.labels.classes is not None:
+        more = _OF_CLASSES if metrics is _OVERALL else _OF_CLASSES[:1]
+        metrics = (*metrics, *more, *groups.of_each_class(opened, "recall_score"))
     return tuple(metric for metric in metrics if metric in known)
 
 

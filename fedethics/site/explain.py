@@ -26,6 +26,7 @@ from fedethics.errors import DataError, FedethicsError
 from fedethics.explanation.single import Explained, explain_record
 from fedethics.site.explanation import score_texts
 from fedethics.site.workbench import open_workbench
+from fedethics.tasks import layout_of
 from fedethics.training.saved_adapter import read_adapter
 
 
@@ -57,9 +58,16 @@ def explain_lines(
     Guarantee: reads files and computes; nothing is written, sent or charged.
 
     Raises:
-        DataError: the file is not as the schema says, or a line holds no record that is used.
+        DataError: the file is not as the schema says, a line holds no record that is used, or no
+            threshold on one score decides.
         ModelError: the model is missing, or the adapter is not one of this charter.
     """
+    if not layout_of(charter).measured.thresholded:
+        raise DataError(
+            "records are explained by what moves one score, and this charter decides between "
+            "classes by the highest of several; nothing was read. Explanations of several classes "
+            "are not built"
+        )
     bench = open_workbench(charter, data=data, model_dir=model_dir)
     wanted = {
         line: row_hash(row) for line, row in raw_rows(data, charter.data) if line in set(lines)

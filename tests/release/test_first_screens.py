@@ -128,7 +128,7 @@ def missed(**values: float | None) -> dict[str, GroupEstimate]:
     ],
 )
 def test_no_group_is_both_the_most_and_the_least_often_missed(values):
-    said = people._worst(missed(**values), positive="disease")
+    said = people._worst(missed(**values), does="misses disease")
     named = re.findall(r"most often in the group “(\w+)”|least often in “(\w+)”", said)
     groups = [one or other for one, other in named]
     assert len(groups) == len(set(groups)) and len(groups) in (0, 2)

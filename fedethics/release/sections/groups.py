@@ -20,7 +20,7 @@ from fedethics.fairness import (
     reliability,
     roc,
 )
-from fedethics.fairness.metrics import find_metric
+from fedethics.fairness.metrics import find_metric, of_class
 from fedethics.fairness.roc import RocCurve
 from fedethics.release.figures import FAIL, INK, PASS, UNSURE
 from fedethics.release.folder import Folder
@@ -69,18 +69,8 @@ def rates(folder: Folder) -> tuple[Block, ...]:
 
 
 def _forest(folder: Folder, feature: str) -> Block:
-    label = folder.charter.data.labels
-    questions = {
-        "true_positive_rate": f"Found, of those with {label.positive_name}",
-        "false_positive_rate": f"Flagged, of those with {label.negative_name}",
-        "accuracy_score": "Judged rightly, of all",
-        "selection_rate": "Flagged, of all",
-    }
     sections, rows = [], []
-    measured = folder.tables.layout.measured
-    for metric, question in questions.items():
-        if metric not in measured.metrics:
-            continue
+    for metric, question in _questions(folder).items():
         marks = []
         for name, estimate in _estimates(folder.tables, metric, feature):
             shape = 0 if name == "Everyone" else 1
@@ -103,6 +93,40 @@ def _forest(folder: Folder, feature: str) -> Block:
         ),
         table=Table(head=("Rate", "Group", "Value", "95 % interval"), rows=tuple(rows)),
     )
+
+
+# Figures of more classes than these, group by group, nobody reads; each can be asked for by name.
+_MOST_FOUND, _MOST_GIVEN = 10, 5
+
+
+def _questions(folder: Folder) -> dict[str, str]:
+    """Return what is shown by group: the metric, and what it says."""
+    label, measured = folder.charter.data.labels, folder.tables.layout.measured
+    questions = {"accuracy_score": "Judged rightly, of all"}
+    if label.classes is None:
+        questions = {
+            "true_positive_rate": f"Found, of those with {label.positive_name}",
+            "false_positive_rate": f"Flagged, of those with {label.negative_name}",
+            **questions,
+            "selection_rate": "Flagged, of all",
+        }
+    elif len(label.names) <= _MOST_FOUND:
+        questions |= {
+            of_class("recall_score", name): f"Found, of those with {name}" for name in label.names
+        }
+        if len(label.names) <= _MOST_GIVEN:
+            questions |= {
+                of_class("selection_rate", name): f"Given {name}, of all" for name in label.names
+            }
+    return {metric: said for metric, said in questions.items() if metric in measured.metrics}
+
+
+def of_each_class(folder: Folder, rate: str) -> tuple[str, ...]:
+    """Return a rate of each class, where there are so few that a table can show them."""
+    label = folder.charter.data.labels
+    if label.classes is None or len(label.names) > _MOST_FOUND:
+        return ()
+    return tuple(of_class(rate, name) for name in label.names)
 
 
 def withheld(folder: Folder) -> tuple[str, ...]:

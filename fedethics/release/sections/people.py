@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import NamedTuple
 
 from fedethics.charter.data_terms import LabelColumn
 from fedethics.fairness import GroupEstimate, Tables, by_group
+from fedethics.fairness.measured import Measured
+from fedethics.fairness.metrics import Fraction, of_class
 from fedethics.fairness.partition import Partition, by_feature, everyone
 from fedethics.release.folder import Folder
 from fedethics.release.gate import GateReport
@@ -32,23 +35,25 @@ class Count:
     high: int
 
 
+class Part(NamedTuple):
+    """How many people something happened to, of how many it could have happened to."""
+
+    number: Count
+    of: Count
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
     """One group's people. `withheld` is the reason where the numbers may not be shown.
 
     Attributes:
-        positives, negatives: people with the label, and without.
-        missed: positives that the model did not flag.
-        alarmed: negatives that it flagged.
+        parts: those whom the model did wrong by, for each of `People.columns`.
     """
 
     name: str
     withheld: str = ""
     people: Count | None = None
-    positives: Count | None = None
-    missed: Count | None = None
-    negatives: Count | None = None
-    alarmed: Count | None = None
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +67,13 @@ class Feature:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class People:
-    """The report's first screen."""
+    """The report's first screen.
+
+    Attributes:
+        labels: what a record can be labelled, in words; of a yes or no, the positive one first.
+        decides: how a decision is taken, in a sentence.
+        columns: what the model can do wrong, as the heading of a column.
+    """
 
     verdict: Outcome
     headline: str
@@ -71,8 +82,9 @@ class People:
     summary: str
     purpose: str
     population: str
-    positive: str
-    negative: str
+    labels: str
+    decides: str
+    columns: tuple[str, ...]
     everyone: Group
     features: tuple[Feature, ...]
     noisy: bool
@@ -81,24 +93,64 @@ class People:
 def build(folder: Folder, gate: GateReport) -> People:
     """Return the first screen's words and numbers."""
     ethics, label = folder.charter.ethics, folder.charter.data.labels
-    all_ = _group(everyone(folder.tables), 0, "Everyone")
+    measured = folder.tables.layout.measured
+    wrongs = _wrongs(measured, label)
+    all_ = _group(everyone(folder.tables), 0, "Everyone", tuple(wrongs.values()))
     return People(
         verdict=gate.verdict,
         headline=_headline(gate),
         meaning=_meaning(gate),
         harmed=ethics.harmed,
-        summary=_summary(all_, label),
+        summary=_summary(all_, measured, label),
         purpose=ethics.purpose,
         population=ethics.reference_population,
-        positive=label.positive_name,
-        negative=label.negative_name,
+        labels=_labels(label),
+        decides=(
+            "Predictions are positive at a score of "
+            f"{folder.charter.privacy.evaluation.threshold:g} and above."
+            if measured.thresholded
+            else "The class with the highest score is predicted."
+        ),
+        columns=tuple(wrongs),
         everyone=all_,
         features=tuple(
-            _feature(folder.tables, feature.name, label.positive_name)
+            _feature(folder.tables, feature.name, label, tuple(wrongs.values()))
             for feature in folder.tables.layout.features
         ),
         noisy=folder.tables.counts_variance > 0,
     )
+
+
+# More columns than these do not fit a page.
+_MOST_NAMED = 4
+
+
+def _wrongs(measured: Measured, label: LabelColumn) -> dict[str, str]:
+    """Return the rate of each thing that the model can do wrong, by the heading of its column."""
+    if measured.thresholded:
+        return {
+            f"Missed, of those with {label.positive_name}": "false_negative_rate",
+            f"Flagged for nothing, of those with {label.negative_name}": "false_positive_rate",
+        }
+    if label.classes is None or _WRONG not in measured.rates:
+        return {}
+    of_each = {
+        f"Missed, of those with {name}": of_class("false_negative_rate", name)
+        for name in label.names
+    }
+    named = of_each if len(of_each) <= _MOST_NAMED else {}
+    return {"Given a wrong class, of all": _WRONG} | named
+
+
+_WRONG = "zero_one_loss"
+_MOST_LISTED = 12
+
+
+def _labels(label: LabelColumn) -> str:
+    names = label.names if label.classes is not None else tuple(reversed(label.names))
+    if len(names) > _MOST_LISTED:
+        return f"one of {len(names)} classes, from {names[0]} to {names[-1]}"
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def _headline(gate: GateReport) -> str:
@@ -108,13 +160,17 @@ def _headline(gate: GateReport) -> str:
     return HEADLINES[gate.verdict]
 
 
-def _summary(all_: Group, label: LabelColumn) -> str:
-    if not (all_.people and all_.positives and all_.missed and all_.negatives and all_.alarmed):
+def _summary(all_: Group, measured: Measured, label: LabelColumn) -> str:
+    if not (all_.people and all_.parts):
         return ""
+    tested = f"The model was tested on the records of about {all_.people.value} people."
+    wrong = all_.parts[0].number
+    if not measured.thresholded:
+        return f"{tested} It gave {_told(wrong)} of them a wrong class."
+    missed, alarmed = all_.parts
     return (
-        f"The model was tested on the records of about {all_.people.value} people. Of "
-        f"{all_.positives.value} with {label.positive_name} it missed {_told(all_.missed)}; of "
-        f"{all_.negatives.value} with {label.negative_name} it flagged {_told(all_.alarmed)} for "
+        f"{tested} Of {missed.of.value} with {label.positive_name} it missed {_told(wrong)}; of "
+        f"{alarmed.of.value} with {label.negative_name} it flagged {_told(alarmed.number)} for "
         "nothing."
     )
 
@@ -155,22 +211,26 @@ def _meaning(gate: GateReport) -> str:
     }[gate.verdict]
 
 
-def _feature(tables: Tables, feature: str, positive: str) -> Feature:
+def _feature(tables: Tables, feature: str, label: LabelColumn, wrongs: tuple[str, ...]) -> Feature:
     partition = by_feature(tables, feature)
-    decided = tables.layout.measured.thresholded
-    asked = "false_negative_rate" if decided else "count"
+    asked = wrongs[0] if wrongs else "count"
     missed = by_group(tables, asked, feature=feature, confidence=CONFIDENCE)
     groups = tuple(
         Group(name=group_label(name), withheld=missed[name].reason)
         if missed[name].suppressed
-        else _group(partition, index, group_label(name))
+        else _group(partition, index, group_label(name), wrongs)
         for index, name in enumerate(partition.groups)
     )
-    worst = _worst(missed, positive=positive) if decided else ""
+    does = (
+        f"misses {label.positive_name}"
+        if tables.layout.measured.thresholded
+        else "gives a wrong class"
+    )
+    worst = _worst(missed, does=does) if wrongs else ""
     return Feature(name=feature_label(feature), groups=groups, worst=worst)
 
 
-def _group(partition: Partition, index: int, name: str) -> Group:
+def _group(partition: Partition, index: int, name: str, wrongs: tuple[str, ...]) -> Group:
     # As in the rates: a count that noise made negative is 0, so that no part exceeds its whole.
     cell = partition.counts[index].clip(min=0.0)
     noise = partition.counts_variance
@@ -183,20 +243,20 @@ def _group(partition: Partition, index: int, name: str) -> Group:
             high=math.ceil(total + margin) if noise else round(total),
         )
 
-    people = count(cell.sum(), partition.measured.entries)
-    if not partition.measured.thresholded:
-        return Group(name=name, people=people)
+    def part(fraction: Fraction) -> Part:
+        hits = sum(float(cell[entry]) for entry in fraction.hits)
+        misses = sum(float(cell[entry]) for entry in fraction.misses)
+        entries = len(fraction.hits) + len(fraction.misses)
+        return Part(count(hits, len(fraction.hits)), count(hits + misses, entries))
+
     return Group(
         name=name,
-        people=people,
-        positives=count(cell[1].sum(), 2),
-        missed=count(cell[1, 0], 1),
-        negatives=count(cell[0].sum(), 2),
-        alarmed=count(cell[0, 1], 1),
+        people=count(cell.sum(), partition.measured.entries),
+        parts=tuple(part(partition.measured.rates[wrong]) for wrong in wrongs),
     )
 
 
-def _worst(missed: dict[str, GroupEstimate], *, positive: str) -> str:
+def _worst(missed: dict[str, GroupEstimate], *, does: str) -> str:
     known = [
         (group.estimate, group_label(name))
         for name, group in missed.items()
@@ -211,12 +271,12 @@ def _worst(missed: dict[str, GroupEstimate], *, positive: str) -> str:
     if most.value == least.value:
         who = "every group" if len(known) == len(missed) else listed(tuple(n for _, n in known))
         return (
-            f"The model misses {positive} equally often in {who}: about "
+            f"The model {does} equally often in {who}: about "
             f"{round(100 * most.value)} in 100.{unknown}"
         )
     overlap = most.low <= least.high
     return (
-        f"The model misses {positive} most often in the group “{name}”: about "
+        f"The model {does} most often in the group “{name}”: about "
         f"{round(100 * most.value)} in 100 ({_in_100(most.low, most.high)}); least often in "
         f"“{other}”: about {round(100 * least.value)} in 100 ({_in_100(least.low, least.high)})."
         + (" These intervals overlap, so chance alone may give this order." if overlap else "")

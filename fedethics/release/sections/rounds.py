@@ -21,6 +21,12 @@ _METRICS: dict[str, Callable[[ProgressMetrics], Estimate]] = {
     "false positive rate": lambda metrics: metrics.fpr,
 }
 
+_OF = {
+    "accuracy": "accuracy_score",
+    "true positive rate": "true_positive_rate",
+    "false positive rate": "false_positive_rate",
+}
+
 
 def metrics(folder: Folder) -> Block | None:
     """Return the light evaluations over the rounds; None where there were none."""
@@ -36,16 +42,17 @@ def metrics(folder: Folder) -> Block | None:
     last = folder.charter.training.rounds
     if last not in found:
         found[last] = _final(folder.tables)
+    picked = {name: pick for name, pick in _METRICS.items() if _OF[name] in measured.metrics}
     rows = tuple(
         (f"round {after}", name, *estimate_cells(pick(metric)))
         for after, metric in found.items()
-        for name, pick in _METRICS.items()
+        for name, pick in picked.items()
     )
     title = "Metrics over the rounds"
     return Block(
         title=title,
         drawing=over_rounds(
-            [_line(name, found, pick) for name, pick in _METRICS.items()],
+            [_line(name, found, pick) for name, pick in picked.items()],
             name="progress",
             title=title,
             description="; ".join(", ".join(row) for row in rows),
