@@ -123,7 +123,8 @@ class Facts:
         rounded: ids spelled as a spreadsheet program spells long numbers, with digits lost.
         agreement: coincidences of the annotators, for everyone and for each "feature: group".
         errors: why a run would refuse the file, one sentence each.
-        classes: what a record can be labelled, in the order of their numbers.
+        classes: what a record can be labelled, in the order of their numbers; empty where there is no
+            label.
     """
 
     rows: int = 0
@@ -175,7 +176,7 @@ def gather(
         parts = split(read_records(path, terms, task=task), terms)
     except DataError as error:
         return dataclasses.replace(raw, errors=_sentences(error))
-    classes = find_task(task).classes(terms.labels)
+    classes = find_task(task).classes(terms.label) if terms.label else ()
     return dataclasses.replace(
         raw,
         records=len(parts.train) + len(parts.held_out),
@@ -216,7 +217,7 @@ def _groups(parts: Split, terms: DataTerms, classes: int) -> Iterator[GroupCount
                 part.labels[part.groups[:, place] == index]
                 for part in (parts.train, parts.held_out)
             )
-            counted = [tuple(np.bincount(part, minlength=classes).tolist())
+            counted = [tuple(np.bincount(part, minlength=classes)[:classes].tolist())
                        for part in (train, held_out)]  # fmt: skip
             yield GroupCount(
                 feature=feature.name,
