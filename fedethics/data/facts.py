@@ -123,8 +123,8 @@ class Facts:
         rounded: ids spelled as a spreadsheet program spells long numbers, with digits lost.
         agreement: coincidences of the annotators, for everyone and for each "feature: group".
         errors: why a run would refuse the file, one sentence each.
-        classes: what a record can be labelled, in the order of their numbers; empty where there is no
-            label.
+        classes: what a record can be labelled, in the order of their numbers; empty where
+            there is no label.
     """
 
     rows: int = 0
