@@ -212,6 +212,12 @@ class Charter:
         """The roster's sites in order."""
         return tuple(member.site for member in self.roster)
 
+    @property
+    def visits(self) -> float:
+        """How often a training record is expected to be sampled over the whole run."""
+        steps = self.training.rounds * self.training.local_steps
+        return self.privacy.training.sampling_rate * steps
+
     def member(self, site: str) -> Member | None:
         """Return the roster entry of `site`, or None when it is not a member."""
         return next((member for member in self.roster if member.site == site), None)

@@ -19,6 +19,7 @@ from fedethics.canonical import Json
 from fedethics.charter.document import load
 from fedethics.charter.model import Charter
 from fedethics.cli.budget_plan import Plan, plan_of_charter, plan_of_terms
+from fedethics.cli.model import ModelDir, WithModel, trained_parameters
 from fedethics.cli.output import AsJson, answer, ledger_file, readable, say, table
 from fedethics.errors import EXIT_REFUSED, AccountingError
 from fedethics.policy.model import Caps, load_policy
@@ -169,6 +170,11 @@ def plan(
     site: Annotated[
         list[str] | None, typer.Option(help="NAME=RECORDS of one site; repeat for more.")
     ] = None,
+    parameters: Annotated[
+        int | None, typer.Option(min=1, help="Trained parameters, where they are known.")
+    ] = None,
+    with_model: WithModel = False,
+    model_dir: ModelDir = None,
     report: Annotated[
         Path | None, typer.Option(help="Write a self-contained HTML page with plots.")
     ] = None,
@@ -180,10 +186,14 @@ def plan(
     take place.
     """
     sites = _sites(site or [])
+    if charter is None and (with_model or model_dir):
+        raise AccountingError("--with-model and --model-dir need a charter, which names the model")
     if charter is not None:
         agreed = load(charter)
+        if with_model or model_dir:
+            parameters = trained_parameters(agreed, model_dir)
         _say_if_long(agreed.training.rounds * agreed.training.local_steps)
-        answered = plan_of_charter(agreed, sites=sites)
+        answered = plan_of_charter(agreed, sites=sites, parameters=parameters)
     else:
         if records:
             sites = {**sites, "this site": records}
@@ -195,7 +205,7 @@ def plan(
             delta=delta,
         )
         _say_if_long(question.steps)
-        answered = plan_of_terms(question, sites=sites)
+        answered = plan_of_terms(question, sites=sites, parameters=parameters)
     if report is not None:
         _write_report(answered, report)
     answer(answered.document(), answered.render, as_json=as_json)

@@ -21,8 +21,9 @@ from fedethics.privacy.meaning import (
     trust_sentence,
     unit_sentence,
 )
-from fedethics.privacy.outlook import SiteOutlook, TrainingQuestion
+from fedethics.privacy.outlook import VISITS_THAT_PAY, SiteOutlook, TrainingQuestion
 from fedethics.privacy.plan import PrivacyPlan, make_plan
+from fedethics.privacy.signal import HEARD, StepSignal, step_signal
 
 _SITE_HEADS = ("site", "records", "expected batch", "signal/noise of a step", "can take part")
 
@@ -35,6 +36,7 @@ class Plan:
         sigma: noise multiplier of training; None where the charter trains without DP.
         privacy: the charter's plan, or None for terms without a charter.
         refusal: why the run as a whole cannot take place; empty when it can.
+        signal: how far a step's sum can be heard over its noise; None where it cannot be known.
     """
 
     title: str
@@ -45,6 +47,7 @@ class Plan:
     sites: tuple[SiteOutlook, ...]
     privacy: PrivacyPlan | None
     refusal: str
+    signal: StepSignal | None = None
 
     def sentences(self) -> list[tuple[str, str]]:
         """Return (heading, sentence): what it means, for whom, against whom."""
@@ -90,6 +93,18 @@ class Plan:
             ("the counts by which training is steered", bool(self.privacy.steering.rounds)),
         ]
         return " and ".join(name for name, asked in named if asked)
+
+    def warnings(self) -> list[str]:
+        """Say what would make the run useless or slow, though it may take place."""
+        said = [] if self.signal is None else self.signal.sentences()
+        visits = self.question.sampling_rate * self.question.steps
+        if visits < VISITS_THAT_PAY:
+            said.append(
+                f"A record is visited {visits:.3g} times in the run. Below {VISITS_THAT_PAY}, "
+                "keeping the states of the frozen layers costs more time than it saves, so sites "
+                "do not keep them for training."
+            )
+        return said
 
     def curves(self) -> dict[str, list[tuple[float, float]]]:
         """Return the tables of epsilon against rounds and noise; empty without DP."""
@@ -141,6 +156,16 @@ class Plan:
                 }
                 for site in self.sites
             ],
+            "step-signal": None
+            if self.signal is None
+            else {
+                "trained-parameters": self.signal.parameters,
+                "expected-batch": self.signal.batch,
+                "noise-in-sum": self.signal.noise,
+                "bound": self.signal.bound,
+                "wanted": HEARD,
+            },
+            "warnings": self.warnings(),
             "refusal": self.refusal,
             "meaning": [[heading, sentence] for heading, sentence in self.sentences()],
             "not-covered": list(NOT_COVERED),
@@ -156,6 +181,8 @@ class Plan:
         console.print(table("What it takes", ("term", "value"), self.facts()))
         if self.sites:
             console.print(table("Sites", _SITE_HEADS, [_site_row(site) for site in self.sites]))
+        for sentence in self.warnings():
+            console.print(Text(sentence, style="yellow"))
         if self.refusal:
             console.print(Text(self.refusal, style="bold red"))
         curves = self.curves()
@@ -188,6 +215,7 @@ class Plan:
             ("noise multiplier", "none" if self.sigma is None else f"{self.sigma:g}"),
             ("sampling rate", f"{question.sampling_rate:g}"),
             ("steps", f"{question.rounds} rounds x {question.local_steps} = {question.steps}"),
+            *self._signal(),
         ]
         plan = self.privacy
         if plan is None:
@@ -210,9 +238,33 @@ class Plan:
         spent = f"{readable(self.gradients_epsilon)}; the rest is for {others}"
         return [("of it, for gradients alone (as in the tables below)", spent)]
 
+    def _signal(self) -> list[tuple[str, str]]:
+        if self.sigma is None:
+            return []
+        name = "batch / (noise x sqrt(p)) of a step"
+        if self.signal is None:
+            return [(name, "not known: give --with-model or --parameters, and --site or --records")]
+        found = self.signal
+        return [
+            ("trained parameters, p", f"{found.parameters:,}"),
+            (
+                name,
+                f"{found.bound:.3g}: {readable(found.batch, 3)} records, noise {found.noise:.3g} "
+                f"in the sum; wanted: {HEARD:g} or more",
+            ),
+        ]
 
-def plan_of_charter(charter: Charter, *, sites: Mapping[str, int]) -> Plan:
-    """Plan a charter's run for its roster, with the records of `sites` where given."""
+
+def plan_of_charter(
+    charter: Charter, *, sites: Mapping[str, int], parameters: int | None = None
+) -> Plan:
+    """Plan a charter's run for its roster, with the records of `sites` where given.
+
+    Args:
+        charter: the agreed terms.
+        sites: records of sites, before those that the roster declares.
+        parameters: trained in a step; None where they are not known.
+    """
     privacy = make_plan(charter)
     declared = {member.site: member.declared_records for member in charter.roster}
     question = TrainingQuestion(
@@ -243,11 +295,22 @@ def plan_of_charter(charter: Charter, *, sites: Mapping[str, int]) -> Plan:
         sites=outlooks,
         privacy=privacy,
         refusal=refusal,
+        signal=step_signal(
+            charter, privacy, parameters=parameters or 0, records={**declared, **sites}
+        ),
     )
 
 
-def plan_of_terms(question: TrainingQuestion, *, sites: Mapping[str, int]) -> Plan:
-    """Plan a run of which only the terms of training are known yet."""
+def plan_of_terms(
+    question: TrainingQuestion, *, sites: Mapping[str, int], parameters: int | None = None
+) -> Plan:
+    """Plan a run of which only the terms of training are known yet; each site adds its own noise.
+
+    Args:
+        question: the terms.
+        sites: records of each site.
+        parameters: trained in a step; None where they are not known.
+    """
     sigma = question.noise()
     outlooks = _outlooks(sites, question, sigma)
     unable = [site.site for site in outlooks if site.obstacles]
@@ -260,6 +323,13 @@ def plan_of_terms(question: TrainingQuestion, *, sites: Mapping[str, int]) -> Pl
         sites=outlooks,
         privacy=None,
         refusal=f"{', '.join(unable)} cannot take part" if unable else "",
+        signal=StepSignal(
+            parameters=parameters,
+            batch=question.sampling_rate * sum(sites.values()),
+            noise=sigma * math.sqrt(len(sites)),
+        )
+        if parameters and sites
+        else None,
     )
 
 

@@ -31,6 +31,7 @@ def page(plan: Plan) -> str:
     parts = [
         _refusal(plan),
         _section("What it takes", _table(("term", "value"), plan.facts())),
+        _section("Warnings", _list(plan.warnings())) if plan.warnings() else "",
         _section("What it means", "".join(_paragraph(h, s) for h, s in plan.sentences())),
         _section("What it does not cover", _list(NOT_COVERED)),
         _sites(plan),

@@ -34,6 +34,7 @@ from fedethics.charter.signing import (
     signatures_path,
     standing,
 )
+from fedethics.cli.model import ModelDir, WithModel, trained_parameters
 from fedethics.cli.output import AsJson, answer, table, write_new
 from fedethics.commands import suggested
 from fedethics.errors import EXIT_AWAITING_PEOPLE, EXIT_INTEGRITY, CharterError
@@ -196,8 +197,16 @@ def init(
 
 
 @app.command()
-def check(charter: CharterPath, as_json: AsJson = False) -> None:
-    """Validate a charter: every problem at once, exit code 2 if there is any."""
+def check(
+    charter: CharterPath,
+    with_model: WithModel = False,
+    model_dir: ModelDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Validate a charter: every problem at once, exit code 2 if there is any.
+
+    With the model at hand, also whether the adapter fits it, and whether a step can be heard.
+    """
     read = load(charter)
     if left := unfilled(read):
         listed = "\n".join(f"  - {place}" for place in left)
@@ -212,13 +221,38 @@ def check(charter: CharterPath, as_json: AsJson = False) -> None:
         "hash": hash_of(read),
         "draft": not read.roster,
     }
+    lines, warnings = _heard(read, model_dir) if with_model or model_dir else ([], [])
+    if lines:
+        found |= {"model": lines, "warnings": warnings}
 
     def render(console: Console) -> None:
         state = "a draft without a roster" if not read.roster else f"{len(read.roster)} sites"
         console.print(Text(f"valid: {read.name} version {read.charter.version}, {state}"))
         console.print(Text(hash_of(read)), soft_wrap=True)
+        for line in lines:
+            console.print(Text(line), soft_wrap=True)
+        for line in warnings:
+            console.print(Text(line, style="yellow"), soft_wrap=True)
 
     answer(found, render, as_json=as_json)
+
+
+def _heard(charter: Charter, model_dir: Path | None) -> tuple[list[str], list[str]]:
+    """Return what is known of the model and a step's signal, and what to change."""
+    # The planner takes a second to import, and a plain check needs none of it.
+    from fedethics.cli.budget_plan import plan_of_charter
+
+    parameters = trained_parameters(charter, model_dir)
+    planned = plan_of_charter(charter, sites={}, parameters=parameters)
+    lines = [f"the adapter fits the model: {parameters:,} parameters are trained in a step"]
+    if planned.signal is not None:
+        lines.append(f"batch / (noise x sqrt(p)) of a step: {planned.signal.bound:.3g}")
+    elif planned.sigma is not None:
+        lines.append(
+            "batch / (noise x sqrt(p)) of a step: not known before the roster is; "
+            f"fedethics budget plan --parameters {parameters} --site NAME=RECORDS tells it"
+        )
+    return lines, planned.warnings()
 
 
 @app.command()

@@ -25,8 +25,10 @@ from fedethics.coordinator.readiness import Readiness
 from fedethics.coordinator.sums import Sums, UnfinishedOpeningError
 from fedethics.errors import RunError
 from fedethics.privacy.plan import PrivacyPlan
+from fedethics.privacy.signal import step_signal
 from fedethics.release.evidence import Dropout, OpenedSum
 from fedethics.secagg import CoordinatorRound
+from fedethics.training.factors import frozen_factor, trained_coordinates
 from fedethics.training.learner import Learner
 
 
@@ -61,12 +63,30 @@ class Rounds:
         """
         job, rounds = self.job, self.job.charter.training.rounds
         self.events.write("run", rounds=rounds, sites=list(self.federation.sites))
+        self._say_signal()
         write_metrics(self.job)
         self.sums.settle_all()
         for task, number in sums_of(job.charter, self.plan):
             if not job.is_committed(task, number):
                 self.open(task, number)
         return self._adapter(after=rounds)
+
+    def _say_signal(self) -> None:
+        """Write how far a step can be heard over its noise, before anything is spent."""
+        charter = self.job.charter
+        trained = max(
+            int(trained_coordinates(self.learner, frozen_factor(charter.adapter.form, one)).sum())
+            for one in (1, 2)
+        )
+        records = {member.site: member.declared_records for member in charter.roster}
+        found = step_signal(charter, self.plan, parameters=trained, records=records)
+        if found is not None:
+            self.events.write(
+                "step-signal",
+                **{"trained-parameters": found.parameters, "batch": found.batch},
+                **{"noise-in-sum": found.noise, "bound": found.bound},
+                advice=" ".join(found.sentences()) or "none",
+            )
 
     def open(self, task: str, number: int) -> None:
         """Open one sum, commit it and settle it.

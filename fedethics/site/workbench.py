@@ -17,6 +17,7 @@ from fedethics.data.content import digest
 from fedethics.data.records import Records, Split
 from fedethics.policy.model import Compute
 from fedethics.policy.permit import DataFacts
+from fedethics.privacy.outlook import VISITS_THAT_PAY
 from fedethics.site.records import facts_of, site_records
 from fedethics.training.activations import Activations
 from fedethics.training.learner import Learner
@@ -41,7 +42,12 @@ class Workbench:
     declared: int | None = None
 
     def activations(self, part: Records) -> Activations:
-        """Return the frozen prefix's activations of `part`, computed once per process."""
+        """Return the frozen prefix's activations of `part`, computed once per process.
+
+        Token ids for training records that are visited too seldom for states to pay.
+        """
+        if part is self.records.train and self.learner.visits < VISITS_THAT_PAY:
+            return self.learner.tokens(part.texts)
         # The texts in their order, not the records' fingerprint: order and wording both matter.
         texts = digest(part.texts)
         # How they are computed too: precision and batches decide the last bits.

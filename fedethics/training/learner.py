@@ -181,6 +181,11 @@ class Learner:
         return self._reader.longest
 
     @property
+    def visits(self) -> float:
+        """How often a training record is expected to be sampled, by the charter."""
+        return self._charter.visits
+
+    @property
     def shortest(self) -> int:
         """Tokens of an empty text's entry."""
         return len(self._reader.ids([""])[0])

@@ -99,7 +99,7 @@ class Quiet:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-_LOADERS: Mapping[Architecture, Any] = {
+LOADERS: Mapping[Architecture, Any] = {
     "sequence-classification": AutoModelForSequenceClassification,
     "causal-lm": AutoModelForCausalLM,
 }
@@ -112,7 +112,7 @@ _OURS: Mapping[str, object] = {
 # Tables of positions, by the ends of their names; a longer text reads beyond them.
 _POSITIONS = ("position_embeddings", "wpe", "embed_positions")
 # Where the head stands in models of either kind, if its weights came with the model.
-_USUAL_HEADS = frozenset({"classifier", "score"})
+USUAL_HEADS = frozenset({"classifier", "score"})
 # What of a configuration does not change the function that the weights compute.
 _BOOKKEEPING = frozenset({
     "_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version",
@@ -176,7 +176,7 @@ def load_base(base: BaseModel, task: LearningTask, *, classes: int, max_tokens: 
             f"{base.folder} lacks weights that {task.name} needs ({', '.join(sorted(lost)[:4])}); "
             "they would be random, and different at each site"
         )
-    trained = {name.split(".")[0] for name in missing} | (heads & _USUAL_HEADS)
+    trained = {name.split(".")[0] for name in missing} | (heads & USUAL_HEADS)
     if unfit := [*_not_finite(model), *_too_few_positions(model, max_tokens)]:
         raise ModelError(f"{base.folder}: {'; '.join(unfit)}")
     # Eval mode for good: dropout draws from a generator that the noise source does not own.
@@ -208,7 +208,7 @@ def _load(base: BaseModel, task: LearningTask, classes: int) -> tuple[Any, Any]:
         config.num_labels = classes
     for name, value in _OURS.items():
         setattr(config, name, value)
-    model, report = _LOADERS[task.architecture].from_pretrained(
+    model, report = LOADERS[task.architecture].from_pretrained(
         base.folder,
         config=config,
         use_safetensors=not base.gguf_file,

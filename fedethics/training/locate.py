@@ -54,6 +54,19 @@ _EMBEDDED = {
 }
 
 
+def find_model(terms: ModelTerms, *, model_dir: Path | None) -> BaseModel:
+    """Return where the base model lies, its weights not looked at.
+
+    Args:
+        terms: name from the charter.
+        model_dir: as in `locate_model`.
+
+    Raises:
+        ModelError: no such package.
+    """
+    return _embedded(terms.name) if model_dir is None else _own(model_dir)
+
+
 def locate_model(terms: ModelTerms, *, model_dir: Path | None) -> BaseModel:
     """Return the base model, its weights verified once per process.
 
@@ -65,7 +78,7 @@ def locate_model(terms: ModelTerms, *, model_dir: Path | None) -> BaseModel:
     Raises:
         ModelError: no such folder or package, or weights with another SHA-256.
     """
-    base = _embedded(terms.name) if model_dir is None else _own(model_dir)
+    base = find_model(terms, model_dir=model_dir)
     try:
         found = _digest(base)
     except OSError as error:

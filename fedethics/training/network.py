@@ -162,7 +162,7 @@ class Network:
             TrainingError: the model cannot be trained record by record.
         """
         with torch.random.fork_rng(devices=[]), Quiet():
-            self.model = _with_adapter(base, terms)
+            self.model = with_adapter(base, terms)
         _initialise(self.model, base, terms)
         self.quantised = quantise_base(self.model) if quantisation == "int8" else ""
         refuse_unsupported(self.model)
@@ -258,7 +258,12 @@ def _refuse_inner_loss(_module: nn.Module, _inputs: object, named: Mapping[str, 
         raise TrainingError("the loss that a model computes inside itself is refused")
 
 
-def _with_adapter(base: Loaded, terms: AdapterTerms) -> Any:  # noqa: ANN401  peft has no types
+def with_adapter(base: Loaded, terms: AdapterTerms) -> Any:  # noqa: ANN401  peft has no types
+    """Put the charter's adapter on a base model and return the peft model.
+
+    Raises:
+        ModelError: the adapter's targets or layers do not fit the model.
+    """
     config = LoraConfig(
         task_type=TaskType[base.peft_type],
         r=terms.rank,

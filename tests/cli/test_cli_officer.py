@@ -80,6 +80,24 @@ def test_a_plan_says_what_besides_the_gradients_a_trained_record_pays_for(fedeth
     assert f"{asked['gradients-epsilon']:.4g}" in shown
 
 
+def test_a_plan_says_whether_a_step_can_be_heard_over_its_noise(fedethics):
+    sites = ("--site", "a=400", "--site", "b=400", "--site", "c=400")
+    unknown = " ".join(fedethics("budget", "plan", HEART, *sites).out.split())
+    assert "give --with-model or --parameters" in unknown
+    said = fedethics("budget", "plan", HEART, *sites, "--parameters", "92160", "--json").json
+    sigma, signal = said["training"]["noise-multiplier"], said["step-signal"]
+    assert signal["bound"] == pytest.approx(600 / (sigma * (3 * 92160) ** 0.5))
+    assert "trained parameters" in " ".join(said["warnings"])
+    few = fedethics("budget", "plan", HEART, *sites, "--parameters", "100", "--json").json
+    assert few["step-signal"]["bound"] > 2 and few["warnings"] == []
+
+
+def test_a_plan_says_when_states_of_frozen_layers_are_not_kept(fedethics):
+    terms = ("--records", "1000", "--rounds", "5", "--json", "--sampling-rate")
+    once, often = (fedethics("budget", "plan", *terms, rate).json for rate in ("0.2", "0.4"))
+    assert "frozen layers" in " ".join(once["warnings"]) and often["warnings"] == []
+
+
 def test_the_html_plan_is_one_file_that_loads_nothing(fedethics, tmp_path):
     page = tmp_path / "plan.html"
     fedethics("budget", "plan", HEART, "--site", "a<b=200", "--report", page)

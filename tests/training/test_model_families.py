@@ -18,7 +18,9 @@ from transformers import (
 
 from fedethics.errors import ModelError
 from fedethics.training.engines import ENGINES
+from fedethics.training.factors import trained_coordinates
 from fedethics.training.learner import Learner
+from fedethics.training.shapes import shapes_of, trained_parameters
 from tests.training.conftest import in_company
 from tests.training.tiny_models import CONFIGS, CUT, DECODERS, charter_for, save_tiny
 
@@ -36,6 +38,7 @@ class Case:
 
     def __init__(self, folder, family, task, answer, texts, labels):
         self.texts, self.labels, self.task, self.family = texts, labels, task, family
+        self.folder = folder
         save_tiny(folder, family, task=task)
         several = answer == "tokens"
         self.charter = charter_for(
@@ -137,6 +140,19 @@ def test_scores_are_those_of_the_plain_model(case):
     assert np.ptp(expected) > 1e-3
     found = case.learner.scores(case.vector, case.learner.activations(case.texts))
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_its_shapes_alone_tell_how_many_parameters_are_trained(case):
+    assert shapes_of(case.charter, model_dir=case.folder).trained == case.learner.size
+    trained = {mark: int(trained_coordinates(case.learner, mark).sum()) for mark in ("A", "B")}
+    wanted = {
+        "both": case.learner.size, "ffa": trained["A"], "fedsvd": trained["A"],
+        "alternating": max(trained.values()),
+    }  # fmt: skip
+    for form, count in wanted.items():
+        adapter = dataclasses.replace(case.charter.adapter, form=form)
+        charter = dataclasses.replace(case.charter, adapter=adapter)
+        assert trained_parameters(charter, model_dir=case.folder) == count
 
 
 def test_the_model_itself_refuses_to_compute_a_loss(case):

@@ -1,0 +1,45 @@
+"""States of frozen layers are kept for training records only where they are visited twice."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import pytest
+
+from fedethics.charter.document import load
+from fedethics.policy.model import Compute
+from fedethics.site.workbench import Workbench
+from tests.privacy.charters import HEART
+
+
+class Model:
+    """A learner that says what it was asked for."""
+
+    compute = Compute()
+
+    def __init__(self, visits):
+        self.visits = visits
+        self.prefix_hash = f"a model with {visits} visits"
+
+    def tokens(self, texts):
+        return "ids", texts
+
+    def activations(self, texts, *, records):
+        return "states", texts
+
+
+@pytest.mark.parametrize(("visits", "kept"), [(0.5, "ids"), (1.99, "ids"), (2.0, "states")])
+def test_training_records_are_kept_from_two_visits_on_and_held_out_ones_always(visits, kept):
+    train, held_out = SimpleNamespace(texts=("a",)), SimpleNamespace(texts=("b",))
+    bench = Workbench(SimpleNamespace(train=train, held_out=held_out), Model(visits))
+    assert bench.activations(train) == (kept, ("a",))
+    assert bench.activations(held_out) == ("states", ("b",))
+
+
+def test_visits_follow_from_the_charter_alone():
+    heart = load(HEART)
+    training = dataclasses.replace(heart.training, rounds=3, local_steps=5)
+    privacy = dataclasses.replace(
+        heart.privacy, training=dataclasses.replace(heart.privacy.training, sampling_rate=0.2)
+    )
+    charter = dataclasses.replace(heart, training=training, privacy=privacy)
+    assert charter.visits == pytest.approx(3.0)
