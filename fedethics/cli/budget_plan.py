@@ -165,7 +165,7 @@ class Plan:
                 "bound": self.signal.bound,
                 "wanted": HEARD,
             },
-            "warnings": self.warnings(),
+            "warnings": [*self.warnings()],
             "refusal": self.refusal,
             "meaning": [[heading, sentence] for heading, sentence in self.sentences()],
             "not-covered": list(NOT_COVERED),

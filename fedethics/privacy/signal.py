@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from fedethics.charter.model import Charter
 from fedethics.privacy.plan import PrivacyPlan
 
-# Runs that learnt had 2.4 to 4.9 (a measured signal over noise of a fifth to an eighth of it); one
-# with 0.34 learnt nothing.
+# Runs that learnt had 2.4 to 4.9, and a measured signal over noise of a seventh to an eighth of
+# it; one with 0.34 learnt nothing.
 HEARD = 2.0
 
 
