@@ -1,9 +1,9 @@
-"""Write the two lock files: every package that set-up installs, with the hashes of its files.
+"""Write the lock files: every package that set-up installs, with the hashes of its files.
 
     make lock
 
 `requirements.lock` is what a checkout needs, `clients/requirements.lock` what a site or coordinator
-needs. Versions come from `constraints.txt` where it names them, and it is written anew from the
+needs, `clients/requirements-nf4.lock` what comes on top of it for base models in four bits. Versions come from `constraints.txt` where it names them, and it is written anew from the
 lock, so that the two never differ. torch is in neither lock: which build of it is right depends on
 the machine (CPU, CUDA), and each build has files of its own; it is held to its version alone.
 """
@@ -21,10 +21,11 @@ CONSTRAINTS = ROOT / "constraints.txt"
 LOCKS = {
     "requirements.lock": ("simulations", "ray", "docs", "dev"),
     "clients/requirements.lock": (),
+    "clients/requirements-nf4.lock": ("nf4",),
 }
 HEAD = """\
-# Every package that set-up may install, at the version it was tested with; their hashes are in
-# requirements.lock. torch is installed apart, as a CPU build where one is offered.
+# Every package that set-up or an extra may install, at the version it was tested with; hashes are in
+# the lock files. torch is installed apart, as a CPU build where one is offered.
 # Renew: delete the lines that may move, run `make lock`, then run the tests.
 """
 # What torch itself needs beside what is locked anyway, and what builds fedethics.
@@ -40,7 +41,8 @@ def main() -> int:
     for name, extras in LOCKS.items():
         if code := _compile(ROOT / name, extras):
             return code
-    pinned = dict(_ENTRY.findall((ROOT / "requirements.lock").read_text()))
+    _keep_what_is_not_in(ROOT / "clients/requirements.lock", ROOT / "clients/requirements-nf4.lock")
+    pinned = dict(entry for name in LOCKS for entry in _ENTRY.findall((ROOT / name).read_text()))
     lines = sorted([*(f"{name}=={version}" for name, version in pinned.items()), torch])
     CONSTRAINTS.write_text(HEAD + "\n".join(lines) + "\n")
     print(f"{len(pinned)} packages locked")
@@ -64,6 +66,13 @@ def _compile(lock: Path, extras: tuple[str, ...]) -> int:
             "pyproject.toml", str(beside), "-o", str(lock),
         ]  # fmt: skip
         return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def _keep_what_is_not_in(base: Path, lock: Path) -> None:
+    """Leave in `lock` only the packages that `base` has not."""
+    blocks = {path: re.split(r"\n(?=\S)", path.read_text().strip()) for path in (base, lock)}
+    more = [block for block in blocks[lock] if block not in blocks[base]]
+    lock.write_text("\n".join(more) + "\n")
 
 
 if __name__ == "__main__":

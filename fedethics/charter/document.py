@@ -37,7 +37,7 @@ _METHOD = {
 }
 _QUANTISED = (
     "quantised weights are a term of the model here, so that every site computes the same: "
-    'model.quantisation = "int8". Other schemes are not built'
+    'model.quantisation = "int8" or "nf4". Other schemes are not built'
 )
 _GHOST = (
     "ghost clipping was measured to be 1.5 to 1.8 times slower for LoRA, and silently unclipped "

@@ -19,8 +19,10 @@ class ModelTerms:
             that `sha256sum model-*.safetensors` prints, the part's name without its folder.
         max_tokens: longer texts are cut at their end.
         quantisation: "int8" keeps the weights of the frozen linear layers in eight bits, one scale
-            a row; every site makes them from the weights of this hash and gets the same ones. It is
-            another model: whoever uses the adapter must quantise its base alike.
+            a row; "nf4" in four bits of the NF4 table, a scale for 64 weights, the scales in eight
+            bits (it needs the package bitsandbytes). Every site makes them from the weights of this
+            hash and gets the same ones. It is another model: whoever uses the adapter must quantise
+            its base alike.
         task: what is learned, one of `fedethics.learning_tasks`: "classification": a head on the
             model's reading of the text; "causal-lm": the model is asked with `prompt` and trained
             to give the answer.
@@ -33,7 +35,7 @@ class ModelTerms:
     name: str = term(nonempty=True)
     sha256: str = term(pattern=KEY)
     max_tokens: int = term(at_least=8, at_most=4096)
-    quantisation: Literal["none", "int8"] = term(default="none")
+    quantisation: Literal["none", "int8", "nf4"] = term(default="none")
     task: str = term(default="classification", one_of=task_names)
     prompt: str = term(default="", prose=True)
     answer: str = term(default="", prose=True)

@@ -27,7 +27,8 @@ from fedethics.charter.training_terms import AdapterTerms
 from fedethics.errors import ModelError, TrainingError
 from fedethics.training.activations import Padded
 from fedethics.training.guards import refuse_unsupported
-from fedethics.training.loading import Loaded, Quiet, positions, quantise_base
+from fedethics.training.loading import Loaded, Quiet, positions
+from fedethics.training.quantised import SCHEMES, quantise_base
 
 # Model types whose forward pass is "embed, layers, final norm" with rotary positions.
 DECODERS = frozenset({"llama", "mistral", "qwen2", "qwen3"})
@@ -139,7 +140,7 @@ class Network:
         model: the peft model; its parameters with `requires_grad` are what is trained.
         prefix: embeddings and frozen lower layers, or None where the model is not cut.
         first_layer: number of layers in the prefix.
-        quantised: digest of the base's weights in eight bits; empty where they are as loaded.
+        quantised: digest of the base's weights in eight or four bits; empty where they are not.
         positions: most tokens that the model has positions for; 2^30 where it has no table.
         device: where it runs.
         bfloat16: whether matrix products of the trained part are computed in bfloat16.
@@ -153,7 +154,7 @@ class Network:
         *,
         pad_id: int,
         device: str,
-        quantisation: Literal["none", "int8"] = "none",
+        quantisation: Literal["none", "int8", "nf4"] = "none",
     ) -> None:
         """Put the adapter on the base model.
 
@@ -164,7 +165,10 @@ class Network:
         with torch.random.fork_rng(devices=[]), Quiet():
             self.model = with_adapter(base, terms)
         _initialise(self.model, base, terms)
-        self.quantised = quantise_base(self.model) if quantisation == "int8" else ""
+        self.quantised = ""
+        if quantisation != "none":
+            SCHEMES[quantisation].require(torch.device(device))
+            self.quantised = quantise_base(self.model, quantisation)
         refuse_unsupported(self.model)
         self._inner = base.model
         self._inner.register_forward_pre_hook(_refuse_inner_loss, with_kwargs=True)

@@ -12,6 +12,7 @@ from tools import setup as set_up
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ("requirements.lock", "clients/requirements.lock")
+FOUR_BITS = "clients/requirements-nf4.lock"
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
 
@@ -43,8 +44,15 @@ def test_every_locked_package_has_one_version_and_the_hashes_of_its_files(lock):
     assert {name: version for name, (version, _) in locked.items()}.items() <= pins().items()
 
 
-def test_the_whole_lock_is_all_that_is_pinned_but_torch():
-    assert set(pins()) - set(entries("requirements.lock")) == {"torch"}
+def test_the_locks_are_all_that_is_pinned_but_torch():
+    locked = {**entries("requirements.lock"), **entries(FOUR_BITS)}
+    assert set(pins()) - set(locked) == {"torch"}
+
+
+def test_four_bits_need_one_package_more_and_set_up_does_not_install_it():
+    ((name, (version, hashes)),) = entries(FOUR_BITS).items()
+    assert (name, version) == ("bitsandbytes", pins()["bitsandbytes"]) and hashes
+    assert not set(entries(FOUR_BITS)) & {*entries(LOCKS[0]), *entries(LOCKS[1])}
 
 
 @pytest.mark.parametrize(("lock", "extras"), [(LOCKS[0], True), (LOCKS[1], False)])
@@ -52,7 +60,8 @@ def test_each_package_that_the_project_asks_for_is_locked(lock, extras):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = list(project["dependencies"])
     if extras:
-        asked += [one for group in project["optional-dependencies"].values() for one in group]
+        groups = project["optional-dependencies"]
+        asked += [one for name in groups if name != "nf4" for one in groups[name]]
     assert {plain(one) for one in asked} - {"torch"} <= entries(lock).keys()
 
 

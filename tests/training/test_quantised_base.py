@@ -13,7 +13,7 @@ from fedethics.errors import ModelError
 from fedethics.policy.model import Compute
 from fedethics.training.engines import ENGINES
 from fedethics.training.learner import Learner
-from fedethics.training.loading import Int8Linear, digest
+from fedethics.training.quantised import Int8Linear, digest
 from fedethics.training.self_test import self_test
 from tests.training.conftest import in_company
 from tests.training.tiny_models import charter_for, save_tiny

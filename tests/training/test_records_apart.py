@@ -38,6 +38,7 @@ CASES = {
     "checkpointing": ("bert", "classification", Compute(checkpointing=True), "none"),
     "int8": ("bert", "classification", PLAIN, "int8"),
     "int8, causal LM": ("llama", "causal-lm", PLAIN, "int8"),
+    "nf4, causal LM": ("llama", "causal-lm", PLAIN, "nf4"),
     "alone": ("bert", "classification", Compute(batches="alone"), "none"),
     "alone, causal LM": ("gpt2", "causal-lm", Compute(batches="alone"), "none"),
 }  # fmt: skip
@@ -54,6 +55,8 @@ class Case:
     """A learner, D and D', and the place of each record of D in D'."""
 
     def __init__(self, folder, family, task, compute, quantisation):
+        if quantisation == "nf4":
+            pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
         self.folder = save_tiny(folder, family, task=task)
         charter = charter_for(folder, family, task=task)
         model = dataclasses.replace(charter.model, quantisation=quantisation)
