@@ -3,9 +3,10 @@
     make lock
 
 `requirements.lock` is what a checkout needs, `clients/requirements.lock` what a site or coordinator
-needs, `clients/requirements-nf4.lock` what comes on top of it for base models in four bits. Versions come from `constraints.txt` where it names them, and it is written anew from the
-lock, so that the two never differ. torch is in neither lock: which build of it is right depends on
-the machine (CPU, CUDA), and each build has files of its own; it is held to its version alone.
+needs, `clients/requirements-nf4.lock` what comes on top for base models in four bits. Versions come
+from `constraints.txt` where it names them, and it is written anew from the locks, so that none
+differs. torch is in no lock: which build of it is right depends on the machine (CPU, CUDA), and each
+build has files of its own; it is held to its version alone.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ LOCKS = {
     "clients/requirements-nf4.lock": ("nf4",),
 }
 HEAD = """\
-# Every package that set-up or an extra may install, at the version it was tested with; hashes are in
-# the lock files. torch is installed apart, as a CPU build where one is offered.
+# Every package that set-up or an extra may install, at the version it was tested with; hashes are
+# in the lock files. torch is installed apart, as a CPU build where one is offered.
 # Renew: delete the lines that may move, run `make lock`, then run the tests.
 """
 # What torch itself needs beside what is locked anyway, and what builds fedethics.

@@ -133,9 +133,8 @@ class Nf4Linear(QuantisedLinear):
     def require(device: torch.device) -> None:
         """Raise ModelError where bitsandbytes has no kernel for `device`."""
         # Not nn.Linear(...): its start draws from the global generator.
-        plain: nn.Linear = nn.utils.skip_init(nn.Linear, 64, 64, bias=False)
-        with torch.no_grad():
-            plain.weight.copy_(torch.linspace(-1.0, 1.0, 64 * 64).view(64, 64))
+        plain = nn.Linear(64, 64, bias=False, device="meta")
+        plain.weight = nn.Parameter(torch.linspace(-1.0, 1.0, 64 * 64).view(64, 64))
         try:
             there = Nf4Linear(plain).to(device).weight_of_codes().cpu()
         except ModelError:

@@ -59,7 +59,7 @@ def shapes_of(charter: Charter, *, model_dir: Path | None = None) -> Shapes:
         try:
             config = AutoConfig.from_pretrained(base.folder, **source(base))
             if task.trains_head:
-                config.num_labels = len(task.classes(charter.data.label))
+                config.num_labels = len(task.classes(charter.data.labels))
             with torch.device("meta"):
                 plain = LOADERS[task.architecture].from_config(config, trust_remote_code=False)
         except Exception as error:
