@@ -5,8 +5,8 @@
 `requirements.lock` is what a checkout needs, `clients/requirements.lock` what a site or coordinator
 needs, `clients/requirements-nf4.lock` what comes on top for base models in four bits. Versions come
 from `constraints.txt` where it names them, and it is written anew from the locks, so that none
-differs. torch is in no lock: which build of it is right depends on the machine (CPU, CUDA), and each
-build has files of its own; it is held to its version alone.
+differs. torch is in no lock: which build of it is right depends on the machine (CPU, CUDA), and
+each build has files of its own; it is held to its version alone.
 """
 
 from __future__ import annotations

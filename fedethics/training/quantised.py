@@ -122,7 +122,7 @@ class Nf4Linear(QuantisedLinear):
             state2=scales,
         )  # fmt: skip
         weight: Tensor = library.dequantize_4bit(self.codes, state)
-        return weight[: self._shape.numel()].view(self._shape)
+        return weight.reshape(-1)[: self._shape.numel()].view(self._shape)
 
     def constants(self) -> Iterator[Tensor]:
         """Yield codes, tables, scales and their mean."""
