@@ -155,7 +155,8 @@ class Nf4Linear(QuantisedLinear):
     def _quantise(self, weight: Tensor) -> None:
         library = _bitsandbytes()
         self._shape = torch.Size(weight.shape)
-        # One row of whole blocks: for rows of odd length the library compiles code as it runs.
+        # One row of whole blocks: bitsandbytes 0.50.2 reads wrong scales on a CPU where a row is no
+        # multiple of a block, and compiles code as it runs where it is of odd length.
         row = nn.functional.pad(weight.reshape(-1), (0, -weight.numel() % _BLOCK))
         codes, state = library.quantize_4bit(
             row, blocksize=_BLOCK, quant_type="nf4", compress_statistics=False
