@@ -70,11 +70,12 @@ def in_the_library(library, weight):
 def test_rows_that_are_no_multiple_of_64_are_read_right_whatever_the_library_does(library):
     torch.manual_seed(0)
     plain = nn.Linear(32, 64)
+    plain.weight.data.normal_()
     codes, state = library.quantize_4bit(plain.weight.detach(), quant_type="nf4")
     wanted = in_the_library(library, plain.weight.detach())
     torch.testing.assert_close(Nf4Linear(plain).weight_of_codes(), wanted, rtol=0, atol=1e-6)
     by_rows = library.dequantize_4bit(codes, state)
-    if torch.allclose(by_rows, wanted, atol=0.1):
+    if torch.allclose(by_rows, wanted, atol=0.2):
         pytest.fail("bitsandbytes reads such rows right now: say so in `in_the_library`")
 
 
