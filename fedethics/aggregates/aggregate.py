@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar, Final, Generic, TypeVar
 
 from fedethics import canonical
-from fedethics.aggregates.noise import Account
+from fedethics.aggregates.noise import Account, Noise
 from fedethics.charter.model import Charter
 from fedethics.errors import AccountingError
 from fedethics.privacy.calibration import LARGEST
@@ -55,6 +55,30 @@ class SumPlan(ABC):
     @abstractmethod
     def mechanisms(self) -> Iterator[tuple[str, Event]]:
         """Yield each single mechanism, named for an officer, as the policy's floor sees it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TablePlan(SumPlan):
+    """Tables with the same noise on every entry, each charged to every account that it is of.
+
+    Attributes:
+        noise: on each entry.
+        accounts: of the records that are counted.
+        table: what one table is, named for an officer.
+    """
+
+    noise: Noise
+    accounts: tuple[Account, ...]
+    table: str
+
+    def charge(self, account: Account) -> tuple[Event, ...]:
+        """Return one table."""
+        return (self.noise.event,) if account in self.accounts else ()
+
+    def mechanisms(self) -> Iterator[tuple[str, Event]]:
+        """Yield a table, where any is due."""
+        if self.rounds:
+            yield self.table, self.noise.event
 
 
 P = TypeVar("P", bound=SumPlan)

@@ -20,10 +20,16 @@ from fedethics.site.session import Session
 # Given what was sent with the opening, does all that can refuse it before it costs.
 Prepare = Callable[[Session, Opening, Mapping[str, bytes]], Mechanism]
 
+
+def _at_once(mechanism: Mechanism) -> Prepare:
+    """Return the preparation of a kind that nothing sent along can refuse."""
+    return lambda _session, _opening, _sent: mechanism
+
+
 COMPUTED: Final[Mapping[str, Prepare]] = {
     "update": update.prepare,
-    "progress": progress.prepare,
-    "steering": steering.prepare,
-    "audit": audit.prepare,
-    "fairness": fairness.prepare,
+    "progress": _at_once(progress.count),
+    "steering": _at_once(steering.count),
+    "audit": _at_once(audit.count_losses),
+    "fairness": _at_once(fairness.measure),
 }

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from fedethics.aggregates.aggregate import SumPlan
+from fedethics.aggregates.aggregate import SumPlan, TablePlan
 from fedethics.aggregates.audit import AUDIT, AuditPlan
 from fedethics.aggregates.fairness import FAIRNESS, FairnessPlan
 from fedethics.aggregates.noise import Account, TrustMode, sites_of, trust_mode
-from fedethics.aggregates.progress import PROGRESS, ProgressPlan
+from fedethics.aggregates.progress import PROGRESS
 from fedethics.aggregates.registry import AGGREGATES
-from fedethics.aggregates.steering import STEERING, SteeringPlan
+from fedethics.aggregates.steering import STEERING
 from fedethics.aggregates.update import UPDATE, UpdatePlan
 from fedethics.charter.document import hash_of
 from fedethics.charter.model import Charter
@@ -73,12 +73,12 @@ class PrivacyPlan:
         return UPDATE.of(self.sums)
 
     @property
-    def progress(self) -> ProgressPlan:
+    def progress(self) -> TablePlan:
         """The plan of the light evaluations."""
         return PROGRESS.of(self.sums)
 
     @property
-    def steering(self) -> SteeringPlan:
+    def steering(self) -> TablePlan:
         """The plan of the counts that steer training."""
         return STEERING.of(self.sums)
 

@@ -7,25 +7,18 @@ does. The caller has reserved the cost on both accounts before calling.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
 from fedethics import tasks
 from fedethics.aggregates.audit import AUDIT
-from fedethics.aggregates.measuring import Mechanism, Vector, scores_of, share_of
+from fedethics.aggregates.measuring import Vector, scores_of, share_of
 from fedethics.aggregates.noise import Noise
 from fedethics.data.records import Records
 from fedethics.privacy.audit.histogram import loss_histogram
 from fedethics.privacy.noise import NoiseSource
 from fedethics.secagg import Opening
 from fedethics.site.session import Session
-
-
-def prepare(_session: Session, _opening: Opening, _sent: Mapping[str, bytes]) -> Mechanism:
-    """Return the count; nothing else can refuse it."""
-    return count_losses
 
 
 def count_losses(

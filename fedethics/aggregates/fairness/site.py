@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
 from fedethics import tasks
-from fedethics.aggregates.measuring import Mechanism, Vector, scores_of, share_of
+from fedethics.aggregates.measuring import Vector, scores_of, share_of
 from fedethics.fairness.layout import Layout
 from fedethics.fairness.tabulate import tabulate
 from fedethics.privacy.noise import NoiseSource
 from fedethics.secagg import Opening
 from fedethics.site.explanation import explain
 from fedethics.site.session import Session
-
-
-def prepare(_session: Session, _opening: Opening, _sent: Mapping[str, bytes]) -> Mechanism:
-    """Return the measuring; nothing else can refuse it."""
-    return measure
 
 
 def measure(

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from fedethics.aggregates.aggregate import (
     Aggregate,
     Number,
-    SumPlan,
+    TablePlan,
     count_spec,
     opened_sums,
     sum_sha256,
 )
-from fedethics.aggregates.noise import Account, Noise, count_noise
+from fedethics.aggregates.noise import Account, count_noise
 from fedethics.charter.model import Charter
-from fedethics.privacy.events import Event
 from fedethics.secagg import TaskSpec
 from fedethics.tasks import layout_of
 
@@ -24,31 +22,18 @@ if TYPE_CHECKING:
     from fedethics.release.evidence import Evidence
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ProgressPlan(SumPlan):
-    """Light evaluations; the last round has the fairness release instead."""
+class Progress(Aggregate[TablePlan]):
+    """None in the last round, which has the fairness release instead.
 
-    noise: Noise
-
-    def charge(self, account: Account) -> tuple[Event, ...]:
-        """Return one table."""
-        return (self.noise.event,) if account is Account.EVALUATION else ()
-
-    def mechanisms(self) -> Iterator[tuple[str, Event]]:
-        """Yield a table, where any is due."""
-        if self.rounds:
-            yield "a progress table", self.noise.event
-
-
-class Progress(Aggregate[ProgressPlan]):
-    """A run that lacks a site goes on without it and shows the gap, which a resumed run fills."""
+    A run that lacks a site goes on without it and shows the gap, which a resumed run fills.
+    """
 
     name = "progress"
     scaled = Account.EVALUATION
     skippable = True
-    plan_type = ProgressPlan
+    plan_type = TablePlan
 
-    def plan(self, charter: Charter, scale: float) -> ProgressPlan:
+    def plan(self, charter: Charter, scale: float) -> TablePlan:
         """Return the plan: of no rounds where the charter asks for none."""
         terms, last = charter.privacy.evaluation, charter.training.rounds
         every = terms.progress_every
@@ -58,9 +43,14 @@ class Progress(Aggregate[ProgressPlan]):
             std=terms.progress_ratio * scale,
             sensitivity=charter.data.max_rows_per_person,
         )
-        return ProgressPlan(rounds=tuple(range(every, last, every)) if every else (), noise=noise)
+        return TablePlan(
+            rounds=tuple(range(every, last, every)) if every else (),
+            noise=noise,
+            accounts=self.accounts,
+            table="a progress table",
+        )
 
-    def spec(self, charter: Charter, plan: ProgressPlan, *, vector_length: int) -> TaskSpec:
+    def spec(self, charter: Charter, plan: TablePlan, *, vector_length: int) -> TaskSpec:
         """Return the task."""
         return count_spec(self.name, layout_of(charter).progress_length)
 
@@ -69,7 +59,7 @@ class Progress(Aggregate[ProgressPlan]):
         every = charter.privacy.evaluation.progress_every
         return (self.name,) if every and every < charter.training.rounds else ()
 
-    def left(self, charter: Charter, plan: ProgressPlan, number: Number) -> tuple[str, str, str]:
+    def left(self, charter: Charter, plan: TablePlan, number: Number) -> tuple[str, str, str]:
         """Return the row of a table."""
         std = number(plan.noise.sum_std, 2)
         return (

@@ -5,15 +5,14 @@ They are trusted as the training is, and paid from its account with an epsilon o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from fedethics.aggregates.aggregate import (
     Aggregate,
     Moment,
     Number,
-    SumPlan,
+    TablePlan,
     count_spec,
     opened_sums,
     sum_sha256,
@@ -21,7 +20,7 @@ from fedethics.aggregates.aggregate import (
 from fedethics.aggregates.noise import Account, Noise, count_noise
 from fedethics.charter.model import Charter
 from fedethics.privacy.calibration import smallest_scale
-from fedethics.privacy.events import Event, NonPrivate
+from fedethics.privacy.events import NonPrivate
 from fedethics.secagg import TaskSpec
 from fedethics.tasks import steering_groups
 
@@ -29,31 +28,15 @@ if TYPE_CHECKING:
     from fedethics.release.evidence import Evidence
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SteeringPlan(SumPlan):
-    """The tables of a run."""
-
-    noise: Noise
-
-    def charge(self, account: Account) -> tuple[Event, ...]:
-        """Return one table."""
-        return (self.noise.event,) if account is Account.TRAINING else ()
-
-    def mechanisms(self) -> Iterator[tuple[str, Event]]:
-        """Yield a table, where any is due."""
-        if self.rounds:
-            yield "a count of training records", self.noise.event
-
-
-class Steering(Aggregate[SteeringPlan]):
+class Steering(Aggregate[TablePlan]):
     """Opened before the round's updates, of the adapter that those start from."""
 
     name = "steering"
     moment = Moment.BEFORE_STEP
     accounts = (Account.TRAINING,)
-    plan_type = SteeringPlan
+    plan_type = TablePlan
 
-    def plan(self, charter: Charter, scale: float) -> SteeringPlan:
+    def plan(self, charter: Charter, scale: float) -> TablePlan:
         """Return the plan: of no rounds where the charter steers nothing."""
         rounds = charter.mitigation.rounds(charter.training.rounds)
         rows = charter.data.max_rows_per_person
@@ -71,9 +54,14 @@ class Steering(Aggregate[SteeringPlan]):
                 delta=privacy.delta,
             )
         noise = table(std, 1) if std else _none(table(1.0, 1))
-        return SteeringPlan(rounds=rounds, noise=noise)
+        return TablePlan(
+            rounds=rounds,
+            noise=noise,
+            accounts=self.accounts,
+            table="a count of training records",
+        )
 
-    def spec(self, charter: Charter, plan: SteeringPlan, *, vector_length: int) -> TaskSpec | None:
+    def spec(self, charter: Charter, plan: TablePlan, *, vector_length: int) -> TaskSpec | None:
         """Return the task, where the charter steers."""
         if charter.mitigation.method == "none":
             return None
@@ -83,7 +71,7 @@ class Steering(Aggregate[SteeringPlan]):
         """Return the name, where any is due."""
         return (self.name,) if charter.mitigation.rounds(charter.training.rounds) else ()
 
-    def left(self, charter: Charter, plan: SteeringPlan, number: Number) -> tuple[str, str, str]:
+    def left(self, charter: Charter, plan: TablePlan, number: Number) -> tuple[str, str, str]:
         """Return the row of a table."""
         std = number(plan.noise.sum_std, 2)
         return (

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics.aggregates.measuring import Mechanism, Vector, scores_of, share_of
+from fedethics.aggregates.measuring import Vector, scores_of, share_of
 from fedethics.privacy.noise import NoiseSource
 from fedethics.secagg import Opening
 from fedethics.site.session import Session
 from fedethics.steering import count_groups
-
-
-def prepare(_session: Session, _opening: Opening, _sent: Mapping[str, bytes]) -> Mechanism:
-    """Return the count; nothing else can refuse it."""
-    return count
 
 
 def count(
