@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _COUNT_BOUND: Final = 2**40
 
 Number = Callable[[float, int], str]
+# A term of the charter, what it asks, and which entry of a site's policy decides; all in words.
+Ask = tuple[str, str, str]
+UNLIMITED: Final = "policy.toml has no limit on it"
 
 
 class Moment(IntEnum):
@@ -55,6 +58,10 @@ class SumPlan(ABC):
     @abstractmethod
     def mechanisms(self) -> Iterator[tuple[str, Event]]:
         """Yield each single mechanism, named for an officer, as the policy's floor sees it."""
+
+    def noises(self) -> Iterable[tuple[str, Noise]]:
+        """Yield the noise on each of its tables, named for a planner within this kind."""
+        return ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +104,9 @@ class Aggregate(ABC, Generic[P]):
             sums of counts, so two that differ by one site would show that site's table.
         skippable: whether a run goes on without it, where not every site is there.
         ends_run: whether it is the last sum of a run.
+        opt_in: what a policy that lists it lets charters do; empty where a new policy lists it.
+        spent_on: what a trained record pays for, where it pays for this beside the gradients.
+        seen: what the coordinator sees of it; empty where every run's list says so.
     """
 
     name: ClassVar[str]
@@ -106,6 +116,9 @@ class Aggregate(ABC, Generic[P]):
     whole_roster: ClassVar[bool] = True
     skippable: ClassVar[bool] = False
     ends_run: ClassVar[bool] = False
+    opt_in: ClassVar[str] = ""
+    spent_on: ClassVar[str] = ""
+    seen: ClassVar[str] = ""
     plan_type: type[P]
 
     @property
@@ -156,6 +169,10 @@ class Aggregate(ABC, Generic[P]):
     @abstractmethod
     def permissions(self, charter: Charter) -> tuple[str, ...]:
         """Return the words that a policy must list; empty where the charter asks for none."""
+
+    def asks(self, charter: Charter) -> Iterable[Ask]:
+        """Yield what a charter asks of a site by it, beside the kinds of sums and both epsilons."""
+        return ()
 
     @abstractmethod
     def left(self, charter: Charter, plan: P, number: Number) -> tuple[str, str, str]:

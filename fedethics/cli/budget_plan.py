@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
-from fedethics.aggregates.noise import Noise
+from fedethics.aggregates.noise import Account, Noise
+from fedethics.aggregates.registry import AGGREGATES
 from fedethics.canonical import Json
 from fedethics.charter.model import Charter
 from fedethics.cli.output import readable, table
@@ -88,11 +89,15 @@ class Plan:
         """Say what else trained records pay for; "" where it is nothing."""
         if self.privacy is None or self.sigma is None:
             return ""
-        named = [
-            ("the audit's histogram", self.privacy.audit is not None),
-            ("the counts by which training is steered", bool(self.privacy.steering.rounds)),
-        ]
-        return " and ".join(name for name, asked in named if asked)
+        sums = self.privacy.sums
+        kinds = [AGGREGATES[name] for name, own in sums.items() if own.rounds]
+        # Those of the finished adapter first.
+        ordered = sorted(kinds, key=lambda each: -each.moment)
+        return " and ".join(
+            each.spent_on
+            for each in ordered
+            if each.spent_on and sums[each.name].charge(Account.TRAINING)
+        )
 
     def warnings(self) -> list[str]:
         """Say what would make the run useless or slow, though it may take place."""
@@ -142,6 +147,7 @@ class Plan:
                 "steps": self.question.steps,
             },
             "evaluation": _evaluation_document(self.privacy),
+            "sums": _sums_document(self.privacy),
             "sites": [
                 {
                     "site": site.site,
@@ -226,7 +232,11 @@ class Plan:
             (name, f"std {noise.std:.4g} guarantees, {noise.sum_std:.4g} in the sum")
             for name, noise in _noises(plan)
         ]
-        rows += [(f"audit, {name}", words) for name, words in _audit(plan)]
+        rows += [
+            (f"{kind}, {name}", f"std {noise.std:.4g} guarantees, {noise.sum_std:.4g} in the sum")
+            for kind, own in plan.sums.items()
+            for name, noise in own.noises()
+        ]
         rounds = ", ".join(map(str, plan.progress.rounds)) or "none"
         rows.append(("progress after rounds", rounds))
         return rows
@@ -350,14 +360,17 @@ def _noises(plan: PrivacyPlan) -> list[tuple[str, Noise]]:
     return [("progress", plan.progress.noise), *named] if plan.progress.rounds else named
 
 
-def _audit(plan: PrivacyPlan) -> list[tuple[str, str]]:
-    if plan.audit is None:
-        return []
-    halves = (("trained", plan.audit.members), ("held-out", plan.audit.non_members))
-    return [
-        (name, f"std {half.std:.4g} guarantees, {half.sum_std:.4g} in the sum")
-        for name, half in halves
-    ]
+def _sums_document(plan: PrivacyPlan | None) -> Json:
+    """Return the noise of the kinds that have an epsilon of their own, by kind and table."""
+    if plan is None:
+        return None
+    return {
+        kind: {
+            name: {"std": noise.std, "std-in-sum": noise.sum_std} for name, noise in own.noises()
+        }
+        for kind, own in plan.sums.items()
+        if tuple(own.noises())
+    }
 
 
 def _site_row(site: SiteOutlook) -> tuple[str, str, str, str, str]:

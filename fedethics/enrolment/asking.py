@@ -10,13 +10,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from fedethics.aggregates.aggregate import UNLIMITED
+from fedethics.aggregates.aggregate import Ask as Row
 from fedethics.aggregates.registry import AGGREGATES
 from fedethics.charter.model import Charter
 from fedethics.policy.model import ANY, Policy
 from fedethics.privacy.plan import PrivacyPlan
-
-Row = tuple[str, str, str]
-_UNLIMITED = "policy.toml has no limit on it"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,8 +33,7 @@ def asks(charter: Charter, *, policy: Policy, plan: PrivacyPlan) -> tuple[Ask, .
         *_of_privacy(charter, policy, plan),
         *_of_work(charter, policy, plan),
         *_of_sums(charter, policy),
-        *_of_mitigation(charter),
-        *_of_audit(charter),
+        *(row for each in AGGREGATES.values() for row in each.asks(charter)),
     )
     return tuple(Ask(term=term, asked=asked, allowed=allowed) for term, asked, allowed in rows)
 
@@ -65,7 +63,7 @@ def _of_privacy(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator
         _any_of(allow.evaluation_trust_modes),
     )
     yield "noise multiplier of a training step", noise, _noise(policy)
-    yield "how training noise is drawn", _drawn(charter), _UNLIMITED
+    yield "how training noise is drawn", _drawn(charter), UNLIMITED
 
 
 def _of_work(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator[Row]:
@@ -91,38 +89,16 @@ def _of_sums(charter: Charter, policy: Policy) -> Iterator[Row]:
     secagg = charter.secagg
     sites = len(charter.roster) or secagg.minimum_cohort
     honest = secagg.fewest_honest(sites, whole_roster=False)
-    yield "sites supposed to collude with the coordinator", str(secagg.colluders), _UNLIMITED
+    yield "sites supposed to collude with the coordinator", str(secagg.colluders), UNLIMITED
     yield (
         "honest sites in any opened sum",
         f"at least {honest}",
         f"at least {policy.minimum.honest_sites}",
     )
     signed = "signed by the sites" if secagg.mode == "strict" else "not signed: as told"
-    yield "who is in a sum", f"{secagg.mode} ({signed})", _UNLIMITED
+    yield "who is in a sum", f"{secagg.mode} ({signed})", UNLIMITED
     checked = "by the sites, in slices" if secagg.verify_slices else "not checked by the sites"
-    yield "whether a sum told is the true one", checked, _UNLIMITED
-
-
-def _of_mitigation(charter: Charter) -> Iterator[Row]:
-    terms = charter.mitigation
-    if terms.method == "none":
-        yield "training steered between groups", "none", _UNLIMITED
-        return
-    releases = 'only with "steering" among allow.releases'
-    yield "training steered between groups", f"{terms.method} by {terms.feature}", releases
-    spent = f"{terms.epsilon:g}, as a part of the epsilon of training"
-    yield "epsilon of the counts that steer", spent, "the caps on the epsilon of training"
-
-
-def _of_audit(charter: Charter) -> Iterator[Row]:
-    terms = charter.privacy.audit
-    if not terms.asked:
-        yield "attack on the finished adapter", "none", _UNLIMITED
-        return
-    releases = 'only with "audit" among allow.releases'
-    yield "attack on the finished adapter", f"by the {terms.attack}, from counts", releases
-    spent = f"{terms.epsilon:g}, as a part of both epsilons"
-    yield "epsilon of the attack's counts", spent, "the caps on both epsilons"
+    yield "whether a sum told is the true one", checked, UNLIMITED
 
 
 def _drawn(charter: Charter) -> str:

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
+from typing import Final
 
+from fedethics.aggregates.registry import AGGREGATES
 from fedethics.policy.model import ANY
 
 _TEXT = """\
@@ -34,10 +37,7 @@ units = ["record"]
 # "distributed": protection of the fairness tables rests on the other honest sites' noise too.
 training-trust-modes = ["local"]
 evaluation-trust-modes = ["local", "distributed"]
-# Kinds of sums that may leave: model updates, progress counts, fairness tables, the histograms by
-# which the finished adapter is attacked ("audit"), and how much scores and decisions change without
-# a column or with another group's word ("explanation"). Add "steering" to let charters count
-# training records by group, label and prediction, to close gaps between groups.
+{kinds}
 releases = ["update", "progress", "audit", "fairness", "explanation"]
 without-dp = {without_dp}     # true lets a charter train or count without noise: epsilon infinite
 fixed-noise = {fixed_noise}    # true lets noise come from a seed: for tests on public data only
@@ -73,6 +73,24 @@ required-signatures = 0
 """
 
 
+_KINDS: Final = (
+    "Kinds of sums that may leave: model updates, progress counts, fairness tables, the histograms "
+    'by which the finished adapter is attacked ("audit"), and how much scores and decisions change '
+    'without a column or with another group\'s word ("explanation").'
+)
+
+
+def _kinds() -> str:
+    """Return the comment on kinds of sums, with those that a site must add by itself."""
+    added = [
+        f'Add "{each.name}" to let charters {each.opt_in}.'
+        for each in AGGREGATES.values()
+        if each.opt_in
+    ]
+    text = " ".join((_KINDS, *added))
+    return textwrap.fill(text, 100, initial_indent="# ", subsequent_indent="# ")
+
+
 def policy_text(
     *,
     charters: Sequence[str] = (ANY,),
@@ -89,6 +107,7 @@ def policy_text(
 ) -> str:
     """Return a policy file with comments; `load_policy` reads it back."""
     return _TEXT.format(
+        kinds=_kinds(),
         per_data_set=float(epsilon_per_data_set),
         per_run=float(epsilon_per_run),
         per_year=float(epsilon_per_year),

@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fedethics.aggregates.aggregate import Aggregate, Number, SumPlan, count_spec
+from fedethics.aggregates.aggregate import (
+    UNLIMITED,
+    Aggregate,
+    Ask,
+    Number,
+    SumPlan,
+    count_spec,
+)
 from fedethics.aggregates.noise import Account, Noise, count_noise
 from fedethics.charter.model import Charter
 from fedethics.privacy.calibration import smallest_scale
@@ -35,12 +42,18 @@ class AuditPlan(SumPlan):
         yield "a histogram of trained units", self.members.event
         yield "a histogram of held-out units", self.non_members.event
 
+    def noises(self) -> Iterator[tuple[str, Noise]]:
+        """Yield that of both halves."""
+        yield "trained", self.members
+        yield "held-out", self.non_members
+
 
 class Audit(Aggregate[AuditPlan]):
     """Charged to both accounts: trained units first, then held-out ones."""
 
     name = "audit"
     accounts = (Account.TRAINING, Account.EVALUATION)
+    spent_on = "the audit's histogram"
     plan_type = AuditPlan
 
     def plan(self, charter: Charter, scale: float) -> AuditPlan | None:
@@ -62,6 +75,17 @@ class Audit(Aggregate[AuditPlan]):
     def permissions(self, charter: Charter) -> tuple[str, ...]:
         """Return the name, where an audit is asked for."""
         return (self.name,) if charter.privacy.audit.asked else ()
+
+    def asks(self, charter: Charter) -> Iterator[Ask]:
+        """Yield the attack and the epsilon of its counts."""
+        terms = charter.privacy.audit
+        if not terms.asked:
+            yield "attack on the finished adapter", "none", UNLIMITED
+            return
+        releases = 'only with "audit" among allow.releases'
+        yield "attack on the finished adapter", f"by the {terms.attack}, from counts", releases
+        spent = f"{terms.epsilon:g}, as a part of both epsilons"
+        yield "epsilon of the attack's counts", spent, "the caps on both epsilons"
 
     def left(self, charter: Charter, plan: AuditPlan, number: Number) -> tuple[str, str, str]:
         """Return the row of both histograms."""

@@ -5,11 +5,13 @@ They are trusted as the training is, and paid from its account with an epsilon o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from fedethics.aggregates.aggregate import (
+    UNLIMITED,
     Aggregate,
+    Ask,
     Moment,
     Number,
     TablePlan,
@@ -34,6 +36,8 @@ class Steering(Aggregate[TablePlan]):
     name = "steering"
     moment = Moment.BEFORE_STEP
     accounts = (Account.TRAINING,)
+    opt_in = "count training records by group, label and prediction, to close gaps between groups"
+    spent_on = "the counts by which training is steered"
     plan_type = TablePlan
 
     def plan(self, charter: Charter, scale: float) -> TablePlan:
@@ -70,6 +74,17 @@ class Steering(Aggregate[TablePlan]):
     def permissions(self, charter: Charter) -> tuple[str, ...]:
         """Return the name, where any is due."""
         return (self.name,) if charter.mitigation.rounds(charter.training.rounds) else ()
+
+    def asks(self, charter: Charter) -> Iterator[Ask]:
+        """Yield the method and the epsilon of the counts."""
+        terms = charter.mitigation
+        if terms.method == "none":
+            yield "training steered between groups", "none", UNLIMITED
+            return
+        releases = 'only with "steering" among allow.releases'
+        yield "training steered between groups", f"{terms.method} by {terms.feature}", releases
+        spent = f"{terms.epsilon:g}, as a part of the epsilon of training"
+        yield "epsilon of the counts that steer", spent, "the caps on the epsilon of training"
 
     def left(self, charter: Charter, plan: TablePlan, number: Number) -> tuple[str, str, str]:
         """Return the row of a table."""
