@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fedethics.coordinator.events import EventLog
 from fedethics.coordinator.job import Job
 from fedethics.privacy.plan import PrivacyPlan
-from fedethics.release.evidence import OpenedSum
+from fedethics.release.evidence import Counted, OpenedSum
 from fedethics.secagg import Opened
 from fedethics.training.learner import Learner
 
@@ -33,3 +34,14 @@ class Done:
     def counts(self) -> tuple[int, ...]:
         """The opened integers."""
         return tuple(int(value) for value in self.opened.total)
+
+
+def keep_counts(kind: str) -> Callable[[Done], None]:
+    """Return what commits a kind of which the evidence holds the opened integers, and no more."""
+
+    def commit(done: Done) -> None:
+        counted = Counted(kind=kind, round=done.number, counts=done.counts)
+        done.job.commit(sums=done.sums, counted=(*(done.job.state.counted or ()), counted))
+        done.events.write(f"{kind}-committed", round=done.number)
+
+    return commit

@@ -148,6 +148,7 @@ def _evidence(
         progress=job.state.progress,
         steering=job.state.steering,
         audit=job.state.audit,
+        counted=job.state.counted,
         rounds=job.state.sums,
         receipts=tuple(signed for signed, _ in taken),
         countersignatures=witnesses,

@@ -28,7 +28,7 @@ from fedethics.charter.signing import CharterSignature, load_signatures, signatu
 from fedethics.errors import ReleaseError, RunError
 from fedethics.identity import Identity
 from fedethics.release import durable
-from fedethics.release.evidence import OpenedSum, Progress, Steering
+from fedethics.release.evidence import Counted, OpenedSum, Progress, Steering
 from fedethics.storage import locks
 from fedethics.terms import term
 
@@ -113,6 +113,7 @@ class JobState:
         fairness: opened fairness tables; empty until the final evaluation.
         steering: opened counts of training records, oldest first, each one flat table.
         audit: opened histograms of the membership audit; empty until then, or without.
+        counted: opened sums of all other kinds; absent without.
     """
 
     started: str = term()
@@ -123,6 +124,7 @@ class JobState:
     fairness: tuple[int, ...] = term(default=())
     steering: tuple[Steering, ...] = term(default=())
     audit: tuple[int, ...] = term(default=())
+    counted: tuple[Counted, ...] | None = term(default=None)
 
 
 @dataclass(slots=True)

@@ -96,6 +96,18 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Counted:
+    """The opened integers of one sum, of a kind that has no field of its own in the evidence.
+
+    The noise on them follows from the charter.
+    """
+
+    kind: str = term(nonempty=True, check=unknown_kind)
+    round: int = term(at_least=1)
+    counts: tuple[int, ...] = term(nonempty=True, at_least=-_LARGEST, at_most=_LARGEST)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Dropout:
     """A site that did not finish, and the last protocol stage it was waited for in."""
 
@@ -108,9 +120,7 @@ class OpenedSum:
     """One sum that secure aggregation opened.
 
     Attributes:
-        kind: "update" (model), "progress" (four counts), "fairness" (group tables), "steering"
-            (counts of training records by group, before a round) or "audit" (histograms of the
-            membership audit).
+        kind: as `aggregates.registry` names it.
         session: SHA-256 of the OPEN that the sites answered.
         cohort: sites asked; survivors: sites whose vectors are in the sum.
         sum_sha256: of the opened integers, see the function of that name.
@@ -160,6 +170,7 @@ class Evidence:
         effects_variance, flips_variance: of the noise on each integer of `explanation`.
         audit: the opened histograms of the membership audit, flat: trained units by the adapter's
             probability of their true label, then held-out ones; empty where there was none.
+        counted: opened sums of all other kinds, in the order in which they were; absent without.
         countersignatures: of members who hold all these receipts (`fedethics.release.receipts`).
         charter_signatures: as they lay beside the charter when the run began.
     """
@@ -185,6 +196,7 @@ class Evidence:
     progress: tuple[Progress, ...] = term(default=())
     steering: tuple[Steering, ...] = term(default=())
     audit: tuple[int, ...] = term(default=(), at_least=-_LARGEST, at_most=_LARGEST)
+    counted: tuple[Counted, ...] | None = term(default=None)
     rounds: tuple[OpenedSum, ...] = term()
     receipts: tuple[SignedReceipt, ...] = term(default=())
     countersignatures: tuple[Countersignature, ...] = term(default=())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fedethics.aggregates.aggregate import sum_sha256
 from fedethics.aggregates.registry import AGGREGATES, aggregate
 from fedethics.charter import document
 from fedethics.errors import ReleaseError
@@ -188,6 +189,7 @@ def _sums(folder: Folder) -> Rule:
     found, kinds = folder.evidence, AGGREGATES.values()
     faults = [fault for each in kinds for fault in each.faults(found)]
     faults += _listed(folder)
+    faults += _counted(folder)
     gaps = tuple(gap for each in kinds for gap in each.gaps(found))
     findings = Findings(faults=tuple(faults), gaps=gaps)
     return findings.rule(
@@ -196,6 +198,19 @@ def _sums(folder: Folder) -> Rule:
         holds="The tables behind every figure hash to the sums that were opened.",
         evidence=EVIDENCE,
     )
+
+
+def _counted(folder: Folder) -> list[str]:
+    """Return which counts are not those of their sum, or stand there twice."""
+    opened = {(entry.kind, entry.round): entry.sum_sha256 for entry in folder.evidence.rounds}
+    counted = folder.evidence.counted or ()
+    keys = [(entry.kind, entry.round) for entry in counted]
+    return [
+        f"The {entry.kind} counts of round {entry.round} are not the sum that was opened."
+        for entry in counted
+        if keys.count((entry.kind, entry.round)) > 1
+        or opened.get((entry.kind, entry.round)) != sum_sha256(entry.counts)
+    ]
 
 
 def _listed(folder: Folder) -> list[str]:
