@@ -187,6 +187,15 @@ def data_card_of(opened: Folder, found: Content) -> str:
             "front": _data_front_matter(found),
             "columns": markdown(Table(head=head, rows=columns)),
             "withheld": found.withheld,
+            "labelled": tuple(
+                (
+                    part.title,
+                    part.words,
+                    part.explanation,
+                    tuple((caption, markdown(table)) for caption, table in part.tables.items()),
+                )
+                for part in found.sums.values()
+            ),
             "unanswered": NOT_ANSWERED,
         },
     )

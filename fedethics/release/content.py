@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from fedethics import terms, texts
+from fedethics.aggregates.at_report import sections_of
+from fedethics.aggregates.registry import AGGREGATES
 from fedethics.canonical import Json
 from fedethics.charter import document
 from fedethics.charter.model import Charter
@@ -43,7 +45,7 @@ from fedethics.release.sections import (
     spending,
     steered,
 )
-from fedethics.release.sections.block import Block, Table
+from fedethics.release.sections.block import Block, Section, Table
 
 SERVER_SAW = (
     "each site's announcement and acknowledgement: its name, one-time public keys, nonces and (in "
@@ -92,6 +94,7 @@ class Content:
     mechanisms: Table
     bound: str
     audited: audited.Audited
+    sums: dict[str, Section]
     not_bounded: tuple[str, ...]
     progress: Block | None
     cohorts: Table
@@ -140,13 +143,14 @@ def build(opened: Folder, verdict: GateReport, decision: Decision) -> Content:
         mechanisms=spending.facts(opened),
         bound=bound,
         audited=audited.build(opened, verdict),
+        sums=sections_of(opened, verdict),
         not_bounded=NOT_COVERED,
         progress=rounds.metrics(opened),
         cohorts=rounds.cohorts(opened),
         steered=steered.over_time(opened),
         weights=steered.weights(opened),
         signers=released.signers(opened),
-        server_saw=SERVER_SAW,
+        server_saw=(*SERVER_SAW, *_also_seen(opened.charter)),
         openings={
             "privacy": openings.privacy(opened, verdict, bound=bound),
             "regulator": openings.regulator(opened, verdict, annex_iv=annex_iv),
@@ -161,6 +165,12 @@ def build(opened: Folder, verdict: GateReport, decision: Decision) -> Content:
     )
 
 
+def _also_seen(charter: Charter) -> tuple[str, ...]:
+    return tuple(
+        each.seen for each in AGGREGATES.values() if each.seen and each.permissions(charter)
+    )
+
+
 def _reasons(opened: Folder, verdict: GateReport) -> dict[str, str]:
     stated = opened.charter.ethics.objectives
     # The gate answers the objectives first, in the charter's order.
@@ -169,7 +179,7 @@ def _reasons(opened: Folder, verdict: GateReport) -> dict[str, str]:
 
 
 # Whole documents of their own beside the report; of the decision, what the pages say.
-_ELSEWHERE = {"charter", "evidence", "decision"}
+_ELSEWHERE = {"charter", "evidence", "decision", "sums"}
 
 
 def report_json(found: Content) -> str:
@@ -191,6 +201,7 @@ def report_json(found: Content) -> str:
     for field in dataclasses.fields(Content):
         if field.name not in _ELSEWHERE:
             shown[terms.kebab(field.name)] = _plain(getattr(found, field.name))
+    shown |= {name: _plain(section) for name, section in found.sums.items()}
     return texts.json_text(shown, indent=1) + "\n"
 
 

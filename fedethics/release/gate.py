@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedethics import canonical, terms
+from fedethics.aggregates.at_gate import EXAMINED
 from fedethics.errors import EXIT_CANNOT_CONCLUDE, EXIT_GATE_FAILED, EXIT_OK, ReleaseError
 from fedethics.release import durable, folder
 from fedethics.release.folder import GATE, Folder
@@ -73,7 +74,7 @@ def judge(opened: Folder) -> GateReport:
     rules = (
         *objectives.examine(opened),
         *privacy.examine(opened),
-        *audit.examine(opened),
+        *(rule for judge_sum in EXAMINED.values() for rule in judge_sum(opened)),
         *signatures.examine(opened),
         *integrity.examine(opened),
     )

@@ -32,6 +32,8 @@ _EVERY_TOPIC: dict[Topic, str] = {
     "privacy": "For the people in the data",
     "integrity": "For those who check",
 }
+# Where the sections stand that a kind of sum has to itself, if the charter asks for any.
+SUMS = "sums"
 _TITLES = {
     "gate": "The gate, rule by rule",
     "groups": "Groups",
@@ -73,7 +75,7 @@ READERS = (
         title="Report for the ethics officer",
         reader="This page is for those who answer for what the model does to people.",
         sections=(
-            "gate", "groups", "explained", "compared", "privacy", "audit", "rounds", "signed",
+            "gate", "groups", "explained", SUMS, "compared", "privacy", "audit", "rounds", "signed",
             "saw", "not-measured", "verify",
         ),
     ),
@@ -81,7 +83,9 @@ READERS = (
         file=REPORT_PRIVACY,
         title="Report for the privacy officer",
         reader="This page is for those who answer for the people in the data.",
-        sections=("privacy", "audit", "releases", "saw", "gate", "rounds", "signed", "verify"),
+        sections=(
+            "privacy", "audit", SUMS, "releases", "saw", "gate", "rounds", "signed", "verify",
+        ),
         opening="privacy",
         topics=("privacy", "integrity"),
     ),
@@ -91,7 +95,7 @@ READERS = (
         reader="This page is for those who examine from outside.",
         opening="regulator",
         sections=(
-            "annex", "measure", "gate", "groups", "explained", "privacy", "audit", "signed",
+            "annex", "measure", "gate", "groups", "explained", SUMS, "privacy", "audit", "signed",
             "not-measured", "verify",
         ),
     ),
@@ -110,11 +114,12 @@ def pages_of(opened: Folder, verdict: GateReport, decision: Decision) -> dict[st
 
 def html(page: Page, found: Content) -> str:
     """Return one reader's page."""
-    contents = {
-        name: _TITLES[name]
-        for name in page.sections
-        if name not in {"compared", "explained"} or getattr(found, name)
-    }
+    contents: dict[str, str] = {}
+    for name in page.sections:
+        if name == SUMS:
+            contents |= {kind: section.title for kind, section in found.sums.items()}
+        elif name not in {"compared", "explained"} or getattr(found, name):
+            contents[name] = _TITLES[name]
     context: dict[str, object] = {
         field.name: getattr(found, field.name) for field in dataclasses.fields(Content)
     }

@@ -42,6 +42,22 @@ class Block:
     table: Table
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """A section of the reports, and of the data card, that one kind of sum has to itself.
+
+    Attributes:
+        words: what was found, in the gate's own sentence.
+        explanation: how to read the tables.
+        tables: by caption.
+    """
+
+    title: str
+    words: str
+    explanation: str
+    tables: Mapping[str, Table]
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """Return a number with fixed digits, or a dash where there is none."""
     return NOTHING if value is None or not math.isfinite(value) else f"{value:.{digits}f}"

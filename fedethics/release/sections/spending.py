@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from fedethics.aggregates.noise import Account
+from fedethics.aggregates.registry import charged_to, trained_kinds
 from fedethics.charter.ethics_terms import STEPS
 from fedethics.charter.model import Charter
 from fedethics.errors import AccountingError
@@ -64,7 +66,7 @@ def over_time(folder: Folder) -> Block | None:
     charter, found = folder.charter, genuine_receipts(folder)
     try:
         plan = make_plan(charter)
-        lines = _lines(charter, plan, found, audited=bool(folder.evidence.audit))
+        lines = _lines(folder, plan, found)
     except AccountingError:
         return None
     if not lines or not all(math.isfinite(value) for line in lines for value in line.y):
@@ -96,18 +98,8 @@ def over_time(folder: Folder) -> Block | None:
     )
 
 
-def _lines(
-    charter: Charter, plan: PrivacyPlan, found: dict[str, Receipt], *, audited: bool
-) -> list[Line]:
-    def cost(kind: str, after: int) -> tuple[Event, ...]:
-        if kind == TRAINED:
-            return (plan.update.event,)
-        return (
-            plan.fairness.events
-            if after == charter.training.rounds
-            else (plan.progress.noise.event,)
-        )
-
+def _lines(folder: Folder, plan: PrivacyPlan, found: dict[str, Receipt]) -> list[Line]:
+    charter = folder.charter
     charged: dict[tuple[str, tuple[int, ...]], list[str]] = {}
     for site, receipt in found.items():
         charged.setdefault((TRAINED, receipt.training_rounds), []).append(site)
@@ -115,13 +107,39 @@ def _lines(
     lines = []
     for (kind, rounds), sites in sorted(charged.items(), reverse=True):
         who = listed(tuple(sites)) if len(sites) < len(charter.roster) else "every site"
-        steps = [(after, cost(kind, after)) for after in rounds]
-        if steps and plan.audit is not None and audited and rounds[-1] == charter.training.rounds:
-            half = plan.audit.members if kind == TRAINED else plan.audit.non_members
-            steps[-1] = (rounds[-1], (*steps[-1][1], half.event))
+        account = Account.TRAINING if kind == TRAINED else Account.EVALUATION
+        steps = _steps(folder, plan, account, rounds)
         if steps:
             lines.append(_cumulative(steps, f"{kind}: {who}", charter.privacy.delta))
     return lines
+
+
+def _steps(
+    folder: Folder, plan: PrivacyPlan, account: Account, rounds: tuple[int, ...]
+) -> list[tuple[int, tuple[Event, ...]]]:
+    """Return what an account paid round by round.
+
+    A receipt lists the rounds of its account's main kinds; the others were charged in the rounds
+    in which their sums were opened.
+    """
+    main = trained_kinds() if account is Account.TRAINING else charged_to(account)
+    steps = [(after, _charges(plan, main, account, after)) for after in rounds]
+    opened = sorted({(entry.round, entry.kind) for entry in folder.evidence.rounds})
+    for after, kind in opened if steps else ():
+        events = plan.charge(kind, account) if kind in plan.sums and kind not in main else ()
+        again = [place for place, (other, _) in enumerate(steps) if other == after]
+        if events and again:
+            steps[again[-1]] = (after, (*steps[again[-1]][1], *events))
+        elif events:
+            steps.append((after, events))
+    return sorted(steps, key=lambda step: step[0])
+
+
+def _charges(
+    plan: PrivacyPlan, kinds: frozenset[str], account: Account, after: int
+) -> tuple[Event, ...]:
+    due = (own for name, own in plan.sums.items() if name in kinds and after in own.rounds)
+    return tuple(event for own in due for event in own.charge(account))
 
 
 def _cumulative(steps: list[tuple[int, tuple[Event, ...]]], label: str, delta: float) -> Line:

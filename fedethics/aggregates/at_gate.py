@@ -1,0 +1,12 @@
+"""Which rules of the gate read a kind of sum, by its name; objectives read the group tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from fedethics.release.folder import Folder
+from fedethics.release.rules import audit
+from fedethics.release.rules.rule import Rule
+
+EXAMINED: Final[Mapping[str, Callable[[Folder], tuple[Rule, ...]]]] = {"audit": audit.examine}
