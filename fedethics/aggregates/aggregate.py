@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Generic, TypeVar
 from fedethics import canonical
 from fedethics.aggregates.noise import Account, Noise
 from fedethics.charter.model import Charter
+from fedethics.data.beside import BesideColumn
 from fedethics.errors import AccountingError
 from fedethics.privacy.calibration import LARGEST
 from fedethics.privacy.events import Event
@@ -169,6 +170,10 @@ class Aggregate(ABC, Generic[P]):
     @abstractmethod
     def permissions(self, charter: Charter) -> tuple[str, ...]:
         """Return the words that a policy must list; empty where the charter asks for none."""
+
+    def columns(self, charter: Charter) -> Iterable[BesideColumn]:
+        """Return the columns of a site's file that it reads beside the charter's schema."""
+        return ()
 
     def asks(self, charter: Charter) -> Iterable[Ask]:
         """Yield what a charter asks of a site by it, beside the kinds of sums and both epsilons."""

@@ -12,6 +12,8 @@ from fedethics.aggregates.noise import Account
 from fedethics.aggregates.progress import PROGRESS
 from fedethics.aggregates.steering import STEERING
 from fedethics.aggregates.update import UPDATE
+from fedethics.charter.model import Charter
+from fedethics.data.beside import BesideColumn
 from fedethics.errors import SecaggReject
 
 AGGREGATES: Final[Mapping[str, Aggregate[Any]]] = {
@@ -42,6 +44,11 @@ def unknown_permission(word: object) -> str:
     """Return what is wrong with a word of a policy's list of releases; empty if it is known."""
     words = [known for each in AGGREGATES.values() for known in each.words]
     return "" if word in words else f"expected one of {', '.join(words)}; got {word!r}"
+
+
+def columns_beside(charter: Charter) -> tuple[BesideColumn, ...]:
+    """Return the columns that are read for a charter's sums beside those of its schema."""
+    return tuple(column for each in AGGREGATES.values() for column in each.columns(charter))
 
 
 def charged_to(*accounts: Account) -> frozenset[str]:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from fedethics.aggregates.registry import columns_beside
 from fedethics.charter.document import load
 from fedethics.cli.output import AsJson, answer, table
 from fedethics.data.facts import Facts, GroupCount, gather
@@ -48,7 +49,9 @@ def check(
     agreed = load(charter)
     terms = agreed.data
     columns = tuple(filter(None, (name.strip() for name in annotators.split(","))))
-    facts = gather(file, terms, task=agreed.model.task, annotators=columns)
+    facts = gather(
+        file, terms, task=agreed.model.task, annotators=columns, beside=columns_beside(agreed)
+    )
     found = findings(facts, terms)
 
     def render(console: Console) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 
 from fedethics.charter.data_terms import Column, DataTerms
 from fedethics.data.agreement import Coincidences, coincidences
+from fedethics.data.beside import BesideColumn
 from fedethics.data.content import loose_hash
 from fedethics.data.reading import raw_rows, read_records
 from fedethics.data.records import CellProblem, Split, group_index, parse_cell, person_hash, split
@@ -147,6 +148,7 @@ def gather(
     *,
     task: str = "classification",
     annotators: Sequence[str] = (),
+    beside: Sequence[BesideColumn] = (),
 ) -> Facts:
     """Count everything in a site's file.
 
@@ -155,6 +157,7 @@ def gather(
         terms: the charter's data schema.
         task: the charter's `model.task`.
         annotators: columns that hold one annotator's label each, if there are any.
+        beside: columns that the charter's sums read beside the schema.
 
     Raises:
         DataError: an annotator's column is missing, or fewer than two were given.
@@ -173,7 +176,7 @@ def gather(
         agreement=_agreement(rows, terms, annotators),
     )
     try:
-        parts = split(read_records(path, terms, task=task), terms)
+        parts = split(read_records(path, terms, task=task, beside=beside), terms)
     except DataError as error:
         return dataclasses.replace(raw, errors=_sentences(error))
     classes = find_task(task).classes(terms.label) if terms.label else ()

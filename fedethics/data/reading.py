@@ -10,6 +10,7 @@ guessed.
 from __future__ import annotations
 
 import csv
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 
 from fedethics.charter.data_terms import MAX_CELL, DataTerms
 from fedethics.charter.spelling import composed, invisible
+from fedethics.data.beside import BesideColumn, BesideReading
 from fedethics.data.content import Content
 from fedethics.data.files import FileKind, kind_of, needed_fields, register
 from fedethics.data.forms import read_content
@@ -206,25 +208,35 @@ MAX_PROBLEMS = 10
 MAX_EMPTY_GROUPS = 0.5
 
 
-def read_records(path: Path, terms: DataTerms, *, task: str = "classification") -> Records:
+def read_records(
+    path: Path,
+    terms: DataTerms,
+    *,
+    task: str = "classification",
+    beside: Sequence[BesideColumn] = (),
+) -> Records:
     """Read, check and word the records of a file: CSV with a header line, or JSON lines; UTF-8.
 
     Args:
         path: the file.
         terms: the charter's schema.
         task: the charter's `model.task`, which says what target a cell of the label means.
+        beside: columns to read beside the schema.
 
     Raises:
         DataError: unreadable, empty, a column missing, an unknown label, a value out of range or
             undeclared, a record in no declared group, a group column that is mostly empty; lists
             up to ten problems at once.
     """
-    reading = _Reading(terms, find_task(task))
+    reading, others = _Reading(terms, find_task(task)), BesideReading(beside)
     for line, row in raw_rows(path, terms):
+        kept = len(reading.values)
         reading.add(line, row)
+        reading.problems += others.add(line, row, kept=len(reading.values) > kept)
         if len(reading.problems) >= MAX_PROBLEMS:
             break
-    return reading.finish(path)
+    records = reading.finish(path)
+    return dataclasses.replace(records, beside=others.columns()) if beside else records
 
 
 def raw_rows(path: Path, terms: DataTerms) -> Iterator[tuple[int, dict[str, str]]]:

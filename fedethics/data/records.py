@@ -18,7 +18,7 @@ import hashlib
 import math
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -131,6 +131,8 @@ class Records:
         source_fingerprint: the same over every row of the file, those left out included: what a
             charter reads, drops or splits does not change it.
         dropped: how many rows were left out, by reason.
+        beside: columns that are read beside the schema (`data.beside`), by name: the place of each
+            record's value among those of the charter, shape (n,), -1 for nothing.
     """
 
     texts: tuple[Content, ...]
@@ -142,6 +144,7 @@ class Records:
     fingerprint: str
     source_fingerprint: str
     dropped: Mapping[str, int]
+    beside: Mapping[str, NDArray[np.int16]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of records."""
@@ -179,6 +182,7 @@ class Records:
             fingerprint=fingerprint(hashes),
             source_fingerprint=self.source_fingerprint,
             dropped=self.dropped,
+            beside={name: places[indices] for name, places in self.beside.items()},
         )
 
 

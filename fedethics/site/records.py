@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+from fedethics.aggregates.registry import columns_beside
 from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.model import Charter
+from fedethics.data.beside import BesideColumn
 from fedethics.data.reading import read_records
 from fedethics.data.records import Records, Split, split
 from fedethics.errors import DataError, FedethicsError, RecordsRefusal
@@ -28,7 +30,8 @@ def site_records(path: Path, charter: Charter) -> Split:
     Raises:
         DataError: the file is not as the charter's schema says.
     """
-    return _records(charter.data, charter.model.task, path, _state_of(path))
+    beside = columns_beside(charter)
+    return _records(charter.data, charter.model.task, beside, path, _state_of(path))
 
 
 def facts_of(records: Split) -> DataFacts:
@@ -102,5 +105,11 @@ def _state_of(path: Path) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=64)
-def _records(terms: DataTerms, task: str, path: Path, _state: tuple[int, ...]) -> Split:
-    return split(read_records(path, terms, task=task), terms)
+def _records(
+    terms: DataTerms,
+    task: str,
+    beside: tuple[BesideColumn, ...],
+    path: Path,
+    _state: tuple[int, ...],
+) -> Split:
+    return split(read_records(path, terms, task=task, beside=beside), terms)
