@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from fedethics.aggregates.audit import coordinator as audit
-from fedethics.aggregates.committing import Done
+from fedethics.aggregates.committing import Done, keep_counts
 from fedethics.aggregates.fairness import coordinator as fairness
 from fedethics.aggregates.progress import coordinator as progress
 from fedethics.aggregates.steering import coordinator as steering
@@ -19,6 +19,7 @@ COMMITTED: Final[Mapping[str, Callable[[Done], None]]] = {
     "steering": steering.commit,
     "audit": audit.commit,
     "fairness": fairness.commit,
+    "agreement": keep_counts("agreement"),
 }
 # Only what sites know already; a kind that is not here sends nothing but the opening.
 SENT_ALONG: Final[Mapping[str, Callable[[Job], Mapping[str, bytes]]]] = {"update": update.sent}

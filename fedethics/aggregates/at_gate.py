@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from fedethics.aggregates.agreement import gate as agreement
 from fedethics.release.folder import Folder
 from fedethics.release.rules import audit
 from fedethics.release.rules.rule import Rule
 
-EXAMINED: Final[Mapping[str, Callable[[Folder], tuple[Rule, ...]]]] = {"audit": audit.examine}
+EXAMINED: Final[Mapping[str, Callable[[Folder], tuple[Rule, ...]]]] = {
+    "audit": audit.examine,
+    "agreement": agreement.examine,
+}

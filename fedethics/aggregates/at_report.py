@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from fedethics.aggregates.agreement import report as agreement
 from fedethics.release.folder import Folder
 from fedethics.release.gate import GateReport
 from fedethics.release.sections.block import Section
 
 # None where the charter does not ask for the sum.
-SECTIONS: Final[Mapping[str, Callable[[Folder, GateReport], Section | None]]] = {}
+SECTIONS: Final[Mapping[str, Callable[[Folder, GateReport], Section | None]]] = {
+    "agreement": agreement.build
+}
 
 
 def sections_of(opened: Folder, verdict: GateReport) -> dict[str, Section]:

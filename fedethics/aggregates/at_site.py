@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from fedethics.aggregates.agreement import site as agreement
 from fedethics.aggregates.audit import site as audit
 from fedethics.aggregates.fairness import site as fairness
 from fedethics.aggregates.measuring import Mechanism
@@ -32,4 +33,5 @@ COMPUTED: Final[Mapping[str, Prepare]] = {
     "steering": _at_once(steering.count),
     "audit": _at_once(audit.count_losses),
     "fairness": _at_once(fairness.measure),
+    "agreement": _at_once(agreement.count),
 }

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from fedethics.aggregates.aggregate import Aggregate
+from fedethics.aggregates.agreement import AGREEMENT
 from fedethics.aggregates.audit import AUDIT
 from fedethics.aggregates.fairness import FAIRNESS
 from fedethics.aggregates.noise import Account
@@ -17,7 +18,7 @@ from fedethics.data.beside import BesideColumn
 from fedethics.errors import SecaggReject
 
 AGGREGATES: Final[Mapping[str, Aggregate[Any]]] = {
-    each.name: each for each in (UPDATE, PROGRESS, STEERING, AUDIT, FAIRNESS)
+    each.name: each for each in (UPDATE, PROGRESS, STEERING, AUDIT, FAIRNESS, AGREEMENT)
 }
 
 

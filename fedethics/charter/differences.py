@@ -114,6 +114,7 @@ _SAME_EPSILON = (
     "The guarantee stays what its epsilon says; the noise is computed anew, and so is the model."
 )
 _OTHER_ATTACK = "How closely the attack looks; what it costs comes out of the same epsilons."
+_OTHER_SHARE = "How closely agreement is seen; what it costs comes out of the same epsilons."
 _EVALUATED_ANEW = (
     "The guarantee stays what its epsilon says; the noise on all held-out figures is computed anew."
 )
@@ -129,6 +130,13 @@ _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
         _fixed("Whether the finished adapter is attacked before its release."),
     ),
     (r"privacy\.audit\.(epsilon|bins)", _fixed(_OTHER_ATTACK)),
+    (r"annotation", _item("How far annotators agree is counted.", "It is not counted any more.")),
+    (r"annotation\.guideline(-sha256)?", _fixed("Annotators were told something else.")),
+    (
+        r"annotation\.bar",
+        _grows("Labels must be shared by more.", "Labels may be shared by fewer."),
+    ),
+    (r"annotation\.epsilon", _fixed(_OTHER_SHARE)),
     (
         r"privacy\.delta",
         _grows(

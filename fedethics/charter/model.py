@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fedethics.charter.annotation_terms import AnnotationTerms, annotation_rule
 from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.ethics_terms import (
     EthicsTerms,
@@ -168,6 +169,7 @@ class Charter:
     privacy: PrivacyTerms = term()
     secagg: AggregationTerms = term()
     mitigation: MitigationTerms = term(default=MitigationTerms())
+    annotation: AnnotationTerms | None = term(default=None)
     coordinator_key: str = public_key_term(default="")
     roster: tuple[Member, ...] = term(default=())
 
@@ -405,4 +407,5 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[str]]], ...] = (
     (("roster", "data"), _split_rule),
     (("charter", "ethics"), _mitigation_rule),
     (("mitigation", "ethics", "data", "privacy"), _steering_rule),
+    (("annotation", "data", "privacy"), annotation_rule),
 )

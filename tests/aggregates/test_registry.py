@@ -8,6 +8,7 @@ import pytest
 
 from fedethics import tasks
 from fedethics.aggregates.aggregate import Moment
+from fedethics.aggregates.agreement import AGREEMENT
 from fedethics.aggregates.at_coordinator import COMMITTED, SENT_ALONG
 from fedethics.aggregates.at_site import COMPUTED
 from fedethics.aggregates.noise import Account
@@ -34,12 +35,12 @@ def test_every_kind_has_its_part_at_the_site_and_at_the_coordinator():
 
 def test_the_names_in_ledgers_and_evidence_are_those_from_before():
     names = (tasks.UPDATE, tasks.PROGRESS, tasks.STEERING, tasks.AUDIT, tasks.FAIRNESS)
-    assert tuple(AGGREGATES) == names
+    assert tuple(AGGREGATES)[:5] == names
 
 
 def test_a_kind_that_is_not_in_the_registry_is_refused_by_name():
-    with pytest.raises(SecaggReject, match="no kind of sum is named 'agreement'"):
-        aggregate("agreement")
+    with pytest.raises(SecaggReject, match="no kind of sum is named 'census'"):
+        aggregate("census")
 
 
 def test_one_kind_trains_and_it_alone_may_lack_sites_of_the_roster():
@@ -52,7 +53,7 @@ def test_one_kind_trains_and_it_alone_may_lack_sites_of_the_roster():
 def test_every_kind_is_charged_to_an_account_and_the_audit_to_both():
     assert charged_to(Account.TRAINING) == {tasks.UPDATE, tasks.STEERING}
     assert charged_to(Account.EVALUATION) == {tasks.PROGRESS, tasks.FAIRNESS}
-    assert charged_to(Account.TRAINING, Account.EVALUATION) == {tasks.AUDIT}
+    assert charged_to(Account.TRAINING, Account.EVALUATION) == {tasks.AUDIT, AGREEMENT.name}
 
 
 def test_a_kind_charges_those_accounts_that_it_says_and_no_other(heart):
@@ -92,4 +93,4 @@ def test_a_policy_can_list_the_words_of_every_kind_and_no_others():
     words = [word for each in AGGREGATES.values() for word in each.words]
     assert "explanation" in words
     assert all(check(word) == "" for word in words)
-    assert check("agreement").startswith("expected one of update, progress")
+    assert check("census").startswith("expected one of update, progress")

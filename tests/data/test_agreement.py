@@ -64,3 +64,38 @@ def test_alpha_has_no_value_where_nothing_varies_or_nobody_agrees_to_judge():
     assert math.isnan(Coincidences().alpha())
     assert math.isnan(coincidences([["1", "1"], ["1", "1"]]).alpha())
     assert coincidences([["1", ""], ["", "0"]]).items == 0
+
+
+# The same author's figures for the last of his examples, at three levels.
+@pytest.mark.parametrize(
+    ("level", "alpha"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)]
+)
+def test_alpha_of_ranks_and_numbers_is_that_of_krippendorffs_own_example(level, alpha):
+    found = coincidences(items(*GAPS), level=level, order="12345")
+    assert found.alpha() == pytest.approx(alpha, abs=5e-4)
+
+
+def between(c, k, given):
+    """Ranks between two values, by counting: all between them, and half of each."""
+    low, high = sorted((c, k))
+    return sum(low < one < high for one in given) + sum(one in (low, high) for one in given) / 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(table=TABLE)
+def test_ordinal_alpha_is_its_definition_over_pairs(table):
+    used = [[int(value) for value in item if value] for item in table]
+    used = [item for item in used if len(item) > 1]
+    every = [value for item in used for value in item]
+
+    def apart(a, b):
+        return 0.0 if a == b else between(a, b, every) ** 2
+
+    observed = sum(
+        sum(apart(a, b) for a, b in itertools.permutations(item, 2)) / (len(item) - 1)
+        for item in used
+    )
+    expected = sum(apart(a, b) for a, b in itertools.permutations(every, 2))
+    wanted = 1 - (len(every) - 1) * observed / expected if expected else math.nan
+    found = coincidences(table, level="ordinal", order="012").alpha()
+    assert found == pytest.approx(wanted, nan_ok=True)

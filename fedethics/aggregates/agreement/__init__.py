@@ -1,0 +1,150 @@
+"""Coincidences of annotators' labels over all sites: do people share what a model is to learn?
+
+The matrix of coincidences is a sum over records (`fedethics.data.agreement`), so Krippendorff's
+alpha over all sites follows from one sum. It is opened before the first step: of all records that a
+run uses, trained and held out, each charged to its own account.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fedethics.aggregates.aggregate import (
+    UNLIMITED,
+    Aggregate,
+    Ask,
+    Moment,
+    Number,
+    TablePlan,
+    count_spec,
+)
+from fedethics.aggregates.agreement.alpha import entries
+from fedethics.aggregates.noise import Account, Noise, count_noise, noise_shares
+from fedethics.charter.annotation_terms import AnnotationTerms
+from fedethics.charter.model import Charter
+from fedethics.data.beside import BesideColumn
+from fedethics.errors import AccountingError
+from fedethics.privacy.calibration import smallest_scale
+from fedethics.privacy.events import count_mechanism
+from fedethics.secagg import TaskSpec
+
+# More noise than this, over the sensitivity, is not looked for: nothing could be seen through it.
+_LARGEST = 500.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AgreementPlan(TablePlan):
+    """One matrix.
+
+    Attributes:
+        steps: to a coincidence; `noise` is in steps.
+    """
+
+    steps: int
+
+    def noises(self) -> Iterator[tuple[str, Noise]]:
+        """Yield that on a coincidence."""
+        yield "each coincidence", dataclasses.replace(self.noise, std=self.noise.std / self.steps)
+
+
+class Agreement(Aggregate[AgreementPlan]):
+    """One sum for both accounts: its noise is enough for whichever is trusted less."""
+
+    name = "agreement"
+    moment = Moment.BEFORE_STEP
+    accounts = (Account.TRAINING, Account.EVALUATION)
+    opt_in = "count which labels annotators gave to the same records"
+    spent_on = "the count of annotators' labels"
+    seen = "the opened sum of coincidences of annotators' labels, with noise"
+    plan_type = AgreementPlan
+
+    def plan(self, charter: Charter, scale: float) -> AgreementPlan | None:
+        """Return the plan; None where the charter says nothing of annotation."""
+        terms = charter.annotation
+        if terms is None:
+            return None
+        return AgreementPlan(
+            rounds=(1,),
+            noise=_noise(charter, terms),
+            accounts=self.accounts,
+            table="the coincidences of annotators' labels",
+            steps=terms.steps,
+        )
+
+    def spec(self, charter: Charter, plan: AgreementPlan, *, vector_length: int) -> TaskSpec:
+        """Return the task: the upper triangle of the matrix, with its diagonal."""
+        return count_spec(self.name, entries(len(_terms(charter).labels)))
+
+    def permissions(self, charter: Charter) -> tuple[str, ...]:
+        """Return the name, where annotators' labels are to be counted."""
+        return () if charter.annotation is None else (self.name,)
+
+    def columns(self, charter: Charter) -> tuple[BesideColumn, ...]:
+        """Return each annotator's column."""
+        terms = charter.annotation
+        return () if terms is None else columns_of(terms)
+
+    def asks(self, charter: Charter) -> Iterator[Ask]:
+        """Yield what is counted and its epsilon."""
+        terms = charter.annotation
+        if terms is None:
+            return
+        bar = "no bar" if terms.bar is None else f"at least {terms.bar:g}"
+        counted = f"{terms.level} alpha of {len(terms.annotators)} annotators a record, {bar}"
+        yield "agreement of annotators", counted, 'only with "agreement" among allow.releases'
+        spent = f"{terms.epsilon:g}, as a part of both epsilons"
+        yield "epsilon of annotators' labels", spent, "the caps on both epsilons"
+        yield "columns of annotators", ", ".join(terms.annotators), UNLIMITED
+
+    def left(self, charter: Charter, plan: AgreementPlan, number: Number) -> tuple[str, str, str]:
+        """Return the row of the matrix."""
+        ((_, noise),) = plan.noises()
+        return (
+            "coincidences of annotators' labels, no groups",
+            "trained; held out",
+            f"{charter.privacy.evaluation.mechanism}: std {number(noise.sum_std, 2)} on each "
+            "coincidence of the sum",
+        )
+
+
+def columns_of(terms: AnnotationTerms) -> tuple[BesideColumn, ...]:
+    """Return the columns of annotators, as a site's file is read."""
+    return tuple(
+        BesideColumn(name, terms.labels, "annotation.annotators") for name in terms.annotators
+    )
+
+
+def _terms(charter: Charter) -> AnnotationTerms:
+    if charter.annotation is None:
+        raise AccountingError("the charter asks for no agreement; nothing was computed")
+    return charter.annotation
+
+
+def _noise(charter: Charter, terms: AnnotationTerms) -> Noise:
+    """Return noise that is enough for the account whose guarantee the fewest sites carry.
+
+    The others' noise comes on top, and protects the other account no less.
+    """
+    account = min(Account, key=lambda each: noise_shares(charter, each, whole_roster=True))
+    if charter.privacy.training.mechanism == "none":  # its records are promised nothing
+        account = Account.EVALUATION
+    rows = charter.data.max_rows_per_person * terms.sensitivity
+
+    def noise(scale: float) -> Noise:
+        return count_noise(charter, account, std=scale * rows, sensitivity=rows)
+
+    if not noise(1.0).std:
+        return noise(1.0)
+    largest = count_mechanism(charter.privacy.evaluation.mechanism).largest_std
+    scale = smallest_scale(
+        lambda scale: (noise(scale).event,),
+        epsilon=terms.epsilon,
+        delta=charter.privacy.delta,
+        largest=min(0.99 * largest / rows, _LARGEST),
+    )
+    return noise(scale)
+
+
+AGREEMENT = Agreement()

@@ -1,0 +1,72 @@
+"""The section on annotators: alpha, what they were told, and which labels they confuse."""
+
+from __future__ import annotations
+
+from fedethics.aggregates.agreement import AGREEMENT
+from fedethics.aggregates.agreement.alpha import matrix_of
+from fedethics.aggregates.agreement.gate import NAME, agreement_of, opened_counts
+from fedethics.charter.annotation_terms import AnnotationTerms
+from fedethics.data.agreement import RELIABLE, TENTATIVE
+from fedethics.errors import AccountingError
+from fedethics.fairness import Estimate
+from fedethics.privacy.plan import make_plan
+from fedethics.release.folder import Folder
+from fedethics.release.gate import GateReport
+from fedethics.release.sections.block import Section, Table, estimate_cells, number
+
+
+def build(folder: Folder, verdict: GateReport) -> Section | None:
+    """Return the section; None where the charter says nothing of annotation."""
+    terms = folder.charter.annotation
+    if terms is None:
+        return None
+    words = next(rule.sentence for rule in verdict.rules if rule.name == NAME)
+    tables = {"What annotators were asked": _asked(terms)}
+    try:
+        found, counts = agreement_of(folder), opened_counts(folder)
+        plan = AGREEMENT.of(make_plan(folder.charter).sums)
+    except AccountingError:
+        found = counts = None
+    if found is not None and counts is not None:
+        ((_, noise),) = plan.noises()
+        tables["Agreement over all sites"] = _figures(terms, found)
+        said = f"Coincidences, with noise of std {number(noise.sum_std, 2)} on each"
+        tables[said] = _matrix(terms, counts)
+    return Section(
+        title="How far annotators agree",
+        words=words,
+        explanation=(
+            "Alpha is 1 where annotators always give a record the same label, and 0 where they "
+            f"agree as often as by chance. It is customary to rely on labels from {RELIABLE:g}, "
+            f"and to draw tentative conclusions from {TENTATIVE:g}. The interval holds the noise "
+            "and that the records are a sample; with more than two annotators it is wider than "
+            "need be. A row and column of the matrix say how often two annotators of one record "
+            "gave these two labels; a large number off the diagonal is a pair that they confuse."
+        ),
+        tables=tables,
+    )
+
+
+def _asked(terms: AnnotationTerms) -> Table:
+    rows = (
+        ("Guideline", terms.guideline or f"SHA-256 {terms.guideline_sha256}"),
+        ("Labels", ", ".join(terms.labels)),
+        ("Level", terms.level),
+        ("Annotators of a record, at most", str(len(terms.annotators))),
+        ("Epsilon of the count, for a record", f"{terms.epsilon:g}"),
+    )
+    return Table(head=("Term", "Value"), rows=rows)
+
+
+def _figures(terms: AnnotationTerms, found: Estimate) -> Table:
+    bar = "no bar" if terms.bar is None else f"at least {terms.bar:g}"
+    row = ("Krippendorff's alpha", *estimate_cells(found), f"{found.confidence:.0%}", bar)
+    return Table(head=("Figure", "Value", "Interval", "Confidence", "Bar"), rows=(row,))
+
+
+def _matrix(terms: AnnotationTerms, counts: tuple[int, ...]) -> Table:
+    rows = tuple(
+        (label, *(number(float(one), 1) for one in row))
+        for label, row in zip(terms.labels, matrix_of(counts, terms), strict=True)
+    )
+    return Table(head=("Label", *terms.labels), rows=rows)

@@ -1,0 +1,60 @@
+"""A site's part in the agreement of annotators: which labels were given to the same records.
+
+Guarantee: a record of m labels adds m coincidences, all multiples of 1 / (m - 1), and so moves the
+entries by at most `AnnotationTerms.sensitivity` steps added up; one with fewer than two adds
+nothing. A unit, with all of its records, is trained on or held out, and pays from that account. The
+caller has reserved the cost on both accounts before calling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedethics.aggregates.agreement import AGREEMENT
+from fedethics.aggregates.measuring import Vector, share_of
+from fedethics.charter.annotation_terms import AnnotationTerms
+from fedethics.data.beside import NOTHING
+from fedethics.errors import AccountingError
+from fedethics.privacy.noise import NoiseSource
+from fedethics.secagg import Opening
+from fedethics.site.session import Session
+
+
+def count(
+    session: Session, _adapter: Vector, _opening: Opening, noise: NoiseSource
+) -> NDArray[np.int64]:
+    """Return the coincidences of all records with this site's share of the noise.
+
+    Raises:
+        AccountingError: the charter asks for none. Nothing was computed.
+    """
+    plan, terms = AGREEMENT.of(session.plan.sums), session.charter.annotation
+    if terms is None:
+        raise AccountingError("the charter asks for no agreement; nothing was computed")
+    records = session.workbench.records
+    table = coincidence_steps(records.train.beside, terms)
+    table += coincidence_steps(records.held_out.beside, terms)
+    return np.asarray(table + share_of(session, plan.noise, table.size, noise), dtype=np.int64)
+
+
+def coincidence_steps(
+    beside: Mapping[str, NDArray[np.int16]], terms: AnnotationTerms
+) -> NDArray[np.int64]:
+    """Return the upper triangle of the coincidence matrix in steps, shape (V (V + 1) / 2,).
+
+    Args:
+        beside: the place of each annotator's label among `terms.labels`, by column, shape (n,).
+        terms: labels and annotators.
+    """
+    given = np.stack([beside[name] for name in terms.annotators], axis=1)
+    size = len(terms.labels)
+    counts = np.stack([(given == place).sum(axis=1) for place in range(size)], axis=1)
+    labels = (given != NOTHING).sum(axis=1)
+    # Exact: `steps` is a multiple of every number below that of the annotators.
+    weights = np.where(labels > 1, terms.steps // np.maximum(labels - 1, 1), 0)
+    weighted = (counts * weights[:, None]).astype(np.int64)
+    matrix = weighted.T @ counts - np.diag(weighted.sum(axis=0))
+    return np.asarray(matrix[np.triu_indices(size)], dtype=np.int64)

@@ -1,0 +1,113 @@
+"""How records were labelled: who, by which guideline, and how far the labels must agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from fedethics.charter.data_terms import DataTerms
+from fedethics.charter.privacy_terms import LARGEST_EPSILON, PrivacyTerms
+from fedethics.charter.spelling import exact_number
+from fedethics.terms import KEY, term
+
+Level: TypeAlias = Literal["nominal", "ordinal", "interval"]
+# A record moves the sum by as many steps as the least common multiple of all smaller numbers.
+MOST_ANNOTATORS = 7
+MOST_LABELS = 32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnnotationTerms:
+    """The annotators' labels of each record, and the agreement that is asked for over all sites.
+
+    Attributes:
+        annotators: columns of the site's file with one annotator's label each; an empty cell is
+            no label. Columns are seats, not people: who sits in one may change from row to row.
+        labels: what an annotator may say; in their order where the level is "ordinal", numbers
+            where it is "interval".
+        level: how far apart two labels are: equal or not; by rank; by their difference.
+        guideline: what annotators were told; or `guideline_sha256`, the hash of a longer text.
+        bar: the lowest Krippendorff's alpha at which a release can pass; absent for none.
+        confidence: of alpha's interval.
+        epsilon: what the sum costs each record, out of `privacy.training.epsilon` or
+            `privacy.evaluation.epsilon`, whichever it pays from.
+    """
+
+    annotators: tuple[str, ...] = term(nonempty=True)
+    labels: tuple[str, ...] = term(nonempty=True)
+    level: Level = term(default="nominal")
+    guideline: str = term(default="", prose=True)
+    guideline_sha256: str = term(default="", pattern=f"({KEY})?")
+    bar: float | None = term(default=None, above=0, below=1)
+    confidence: float = term(default=0.95, at_least=0.5, at_most=0.999)
+    epsilon: float = term(default=0.25, at_least=0.02, at_most=LARGEST_EPSILON)
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The labels as numbers: themselves where the level is "interval", else their places."""
+        if self.level == "interval":
+            return tuple(map(float, self.labels))
+        return tuple(map(float, range(len(self.labels))))
+
+    @property
+    def steps(self) -> int:
+        """Steps in which coincidences are counted: a record of m labels adds multiples of 1/(m-1).
+
+        So every record's part is a whole number, and the sum is exact.
+        """
+        return math.lcm(*range(1, len(self.annotators)))
+
+    @property
+    def sensitivity(self) -> int:
+        """By how much, in steps and added up over all entries, one record can move the sum."""
+        return len(self.annotators) * self.steps
+
+    def problems(self) -> list[str]:
+        """Refuse what could not be counted, or nobody could have followed."""
+        found: list[str] = []
+        for key, given, most in (
+            ("annotators", self.annotators, MOST_ANNOTATORS),
+            ("labels", self.labels, MOST_LABELS),
+        ):
+            if not 2 <= len(given) <= most:
+                found.append(f"{key}: {len(given)} of them; expected 2 to {most}")
+            spelled = [exact_number(one) or one for one in given] if key == "labels" else given
+            if len(set(spelled)) < len(given):
+                found.append(f"{key}: one stands twice")
+            if any(one != one.strip() or not one for one in given):
+                found.append(f"{key}: one is empty, or has a blank at an end")
+        numbers = [exact_number(one) is not None for one in self.labels]
+        if self.level == "interval" and not all(numbers):
+            found.append('labels: level "interval" needs numbers')
+        if bool(self.guideline.strip()) == bool(self.guideline_sha256):
+            found.append(
+                "guideline: give its text, or guideline-sha256, the SHA-256 of a longer one; what "
+                "annotators were told is a part of what is signed"
+            )
+        return found
+
+
+def annotation_rule(
+    annotation: AnnotationTerms, data: DataTerms, privacy: PrivacyTerms
+) -> Iterator[str]:
+    """Yield what is wrong between the annotation, the columns and the budgets."""
+    read = {column.name for column in data.columns} | {data.person}
+    if told := sorted(read & set(annotation.annotators)):
+        yield (
+            f"annotation.annotators: {', '.join(told)} is a column that the model reads, or that "
+            "tells persons apart; an annotator's label is neither"
+        )
+    training, evaluation = privacy.training, privacy.evaluation
+    for name, terms in (("training", training), ("evaluation", evaluation)):
+        if terms.mechanism != "none" and annotation.epsilon >= terms.epsilon:
+            yield (
+                f"annotation.epsilon {annotation.epsilon:g} leaves nothing of "
+                f"privacy.{name}.epsilon {terms.epsilon:g}"
+            )
+    if training.mechanism != "none" and evaluation.mechanism == "none":
+        yield (
+            "annotation counts trained records with the noise of privacy.evaluation.mechanism, "
+            'which is "none": the training would not be differentially private'
+        )
