@@ -94,6 +94,7 @@ def annotation_rule(
 ) -> Iterator[str]:
     """Yield what is wrong between the annotation, the columns and the budgets."""
     read = {column.name for column in data.columns} | {data.person}
+    read |= set(data.content.fields) if data.content else set()
     if told := sorted(read & set(annotation.annotators)):
         yield (
             f"annotation.annotators: {', '.join(told)} is a column that the model reads, or that "

@@ -38,7 +38,10 @@ def check(
     ],
     charter: Annotated[Path, typer.Option("--charter", "-c", help="The charter to read it by.")],
     annotators: Annotated[
-        str, typer.Option(help="Columns with one annotator's label each, separated by commas.")
+        str,
+        typer.Option(
+            help="Columns with one annotator's label each, separated by commas; else the charter's."
+        ),
     ] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -50,7 +53,12 @@ def check(
     terms = agreed.data
     columns = tuple(filter(None, (name.strip() for name in annotators.split(","))))
     facts = gather(
-        file, terms, task=agreed.model.task, annotators=columns, beside=columns_beside(agreed)
+        file,
+        terms,
+        task=agreed.model.task,
+        annotators=columns,
+        beside=columns_beside(agreed),
+        annotation=agreed.annotation,
     )
     found = findings(facts, terms)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fedethics.charter.annotation_terms import AnnotationTerms, Level
 from fedethics.charter.data_terms import Column, DataTerms
 from fedethics.data.agreement import Coincidences, coincidences
 from fedethics.data.beside import BesideColumn
@@ -149,6 +150,7 @@ def gather(
     task: str = "classification",
     annotators: Sequence[str] = (),
     beside: Sequence[BesideColumn] = (),
+    annotation: AnnotationTerms | None = None,
 ) -> Facts:
     """Count everything in a site's file.
 
@@ -158,6 +160,7 @@ def gather(
         task: the charter's `model.task`.
         annotators: columns that hold one annotator's label each, if there are any.
         beside: columns that the charter's sums read beside the schema.
+        annotation: the charter's; its annotators count unless others are given.
 
     Raises:
         DataError: an annotator's column is missing, or fewer than two were given.
@@ -173,7 +176,7 @@ def gather(
         persons=len(set(map(person_hash, ids))),
         rounded=sum(bool(_ROUNDED.fullmatch(one)) for one in ids),
         missing=tuple(_missing(rows, terms)),
-        agreement=_agreement(rows, terms, annotators),
+        agreement=_agreement(rows, terms, annotators, annotation),
     )
     try:
         parts = split(read_records(path, terms, task=task, beside=beside), terms)
@@ -235,8 +238,13 @@ def _groups(parts: Split, terms: DataTerms, classes: int) -> Iterator[GroupCount
 
 
 def _agreement(
-    rows: Sequence[Mapping[str, str]], terms: DataTerms, annotators: Sequence[str]
+    rows: Sequence[Mapping[str, str]],
+    terms: DataTerms,
+    annotators: Sequence[str],
+    annotation: AnnotationTerms | None,
 ) -> dict[str, Coincidences]:
+    agreed = None if annotators else annotation
+    annotators = agreed.annotators if agreed else annotators
     if not annotators:
         return {}
     absent = [name for name in annotators if not rows or name not in rows[0]]
@@ -247,11 +255,23 @@ def _agreement(
         )
     items: defaultdict[str, list[list[str]]] = defaultdict(list)
     for row in rows:
-        given = [row[name] for name in annotators]
+        given = [_annotated(row[name], agreed) for name in annotators]
         items[EVERYONE].append(given)
         for name in _group_names(row, terms):
             items[name].append(given)
-    return {name: coincidences(found) for name, found in items.items()}
+    level: Level = agreed.level if agreed else "nominal"
+    order = agreed.labels if agreed else ()
+    return {name: coincidences(found, level=level, order=order) for name, found in items.items()}
+
+
+def _annotated(cell: str, agreed: AnnotationTerms | None) -> str:
+    """Return the charter's spelling of a label; "" for one that it does not list."""
+    if agreed is None or not cell:
+        return cell
+    try:
+        return agreed.labels[BesideColumn("", agreed.labels, "").place(cell)]
+    except CellProblem:
+        return ""  # said already, as an error of its line
 
 
 def _group_names(row: Mapping[str, str], terms: DataTerms) -> Iterator[str]:
