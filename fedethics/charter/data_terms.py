@@ -182,6 +182,9 @@ class LabelColumn:
         classes: from 2 to 1,000 classes, none of which is "positive". Each is its name, which is
             also its raw value; or `name=value`, or `name=value|value`. An "=" or "|" that belongs
             to a name or value is written "\=" or "\|".
+        options: of multiple choice: the column with each class's option, in the order of the
+            classes, told in the text as any column. A record's options differ, none is empty
+            where its label names it, and it has at least two.
     """
 
     column: str = term(nonempty=True)
@@ -191,10 +194,12 @@ class LabelColumn:
     negative_name: str = term(default="")
     # Without it, a charter is the same bytes as before there were classes.
     classes: tuple[str, ...] | None = term(default=None)
+    options: tuple[str, ...] | None = term(default=None, nonempty=True)
 
     def problems(self) -> list[str]:
         """Refuse what no cell could be, and classes that nobody could tell apart."""
         found = list(_blank_ends("column", [self.column]))
+        found.extend(self._option_problems())
         if self.classes is None:
             return found + list(self._two_label_problems())
         if self.positive or self.negative or self.positive_name or self.negative_name:
@@ -202,6 +207,19 @@ class LabelColumn:
                 "classes: stand beside positive and negative; a label has the one form or the other"
             )
         return found + list(_class_problems(self.classes))
+
+    def _option_problems(self) -> Iterator[str]:
+        if self.options is None:
+            return
+        if self.classes is None:
+            yield "options: need `classes`, which name them, such as A to E"
+        elif len(self.options) != len(self.classes):
+            yield (
+                f"options: {len(self.options)} columns for {len(self.classes)} classes; each class "
+                "names one option"
+            )
+        if len(set(self.options)) < len(self.options):
+            yield "options: a column stands twice"
 
     def _two_label_problems(self) -> Iterator[str]:
         for key, given in (
@@ -373,6 +391,11 @@ class DataTerms:
         if set(self.labels.positive) & set(self.labels.negative):
             found.append("label: a value is both positive and negative")
         told = [column.name for column in self.columns if column.phrase]
+        if untold := [one for one in self.labels.options or () if one not in told]:
+            found.append(
+                f"label.options: {', '.join(untold)}: no column of that name has a phrase, so the "
+                "model would not read the option"
+            )
         if not told and self.content is None:
             found.append("columns: none has a phrase, so the model would read nothing of a record")
         found.extend(_blank_ends("person", [self.person]))

@@ -24,12 +24,14 @@ class ModelTerms:
             hash and gets the same ones. It is another model: whoever uses the adapter must quantise
             its base alike.
         task: what is learned, one of `fedethics.learning_tasks`: "classification": a head on the
-            model's reading of the text; "causal-lm": the model is asked with `prompt` and trained
-            to give the answer.
-        prompt: of "causal-lm": what the model reads before it answers, with one `{text}`. Nothing
+            model's reading of the text; "choice": the model is asked with `prompt` and trained to
+            give the right answer of K; "causal-lm": the same with two answers.
+        prompt: of "choice": what the model reads before it answers, with one `{text}`. Nothing
             is added to it: marks such as <|im_start|> are written here.
-        answer: of "causal-lm": the answer, with one `{label}`, which is the label's positive-name
-            or negative-name. An end mark is written here too.
+        answer: of "choice": the answer, with one `{label}`, which is the name of the record's
+            class. An end mark is written here too.
+        loss: of "choice": "answer", the mean over the right answer's tokens, which is meant where
+            none is named; or "answers", the cross-entropy of the answers' shares.
     """
 
     name: str = term(nonempty=True)
@@ -39,10 +41,15 @@ class ModelTerms:
     task: str = term(default="classification", one_of=task_names)
     prompt: str = term(default="", prose=True)
     answer: str = term(default="", prose=True)
+    loss: Literal["answer", "answers"] | None = term(default=None)
 
     def problems(self) -> list[str]:
         """Check that the words belong to the task."""
-        return find_task(self.task).problems(self)
+        task = find_task(self.task)
+        found = task.problems(self)
+        if self.loss is not None and self.loss not in task.losses:
+            found.append(f"loss: task {self.task} has one loss; none is named")
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

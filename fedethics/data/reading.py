@@ -347,11 +347,26 @@ class _Reading:
         raw = row[label.column]
         target = self.task.target(raw, label)
         if target is not None:
+            if label.options:
+                self._options(line, [row[option] for option in label.options], target)
             return target
         allowed = self.task.cells(label)
         said = f"unknown label; allowed: {', '.join(allowed)}"
         self._problem(line, label.column, unlike(said, raw, allowed))
         return 0
+
+    def _options(self, line: int, options: Sequence[str], target: int) -> None:
+        """Refuse a question that has no right answer, or two."""
+        given = [option for option in options if option]
+        column, said = self.terms.labels.column, ""
+        if not options[target]:
+            said = "names an option that is empty"
+        elif len(given) < 2:
+            said = "one option only; a choice needs two"
+        elif len(set(given)) < len(given):
+            said = "two options are the same, so nobody can say which is right"
+        if said:
+            self._problem(line, column, CellProblem(said))
 
     def _content(self, line: int, row: Mapping[str, str]) -> Content | None:
         """Return what the record says; None where its columns' phrases tell it."""

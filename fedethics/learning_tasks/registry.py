@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from fedethics.errors import ModelError
+from fedethics.learning_tasks.choice import Choice, TwoAnswers
 from fedethics.learning_tasks.classification import Classification
 from fedethics.learning_tasks.task import LearningTask
-from fedethics.learning_tasks.two_answers import TwoAnswers
 
 _TASKS: dict[str, LearningTask] = {}
 
@@ -48,3 +48,4 @@ def know_rates() -> None:
 
 register(Classification())
 register(TwoAnswers())
+register(Choice())

@@ -43,6 +43,10 @@ class Words(Protocol):
         """What it is to answer; may be empty."""
 
     @property
+    def loss(self) -> str | None:
+        """Which of the task's losses is learnt; None for its first, or its only one."""
+
+    @property
     def max_tokens(self) -> int:
         """Tokens that are read of a record."""
 
@@ -85,6 +89,7 @@ class LearningTask(ABC):
         rates: metrics that no other task has, by name.
         forms: in which forms it reads a record: `COLUMNS`, or those of `data.content.form`.
         labelled: whether a record has a label that is learnt.
+        losses: what `model.loss` may name; empty where the task has one loss.
     """
 
     name: ClassVar[str]
@@ -92,6 +97,7 @@ class LearningTask(ABC):
     rates: ClassVar[Mapping[str, Rate]] = {}
     forms: ClassVar[tuple[str, ...]] = (COLUMNS,)
     labelled: ClassVar[bool] = True
+    losses: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def problems(self, words: Words) -> list[str]:

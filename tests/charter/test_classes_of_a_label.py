@@ -97,6 +97,26 @@ def test_what_no_record_could_have_or_nobody_could_tell_apart_is_refused(classes
     assert any(problem in one for one in problems), problems
 
 
+@pytest.mark.parametrize(
+    ("label", "problem"),
+    [
+        ({"options": ["x", "y", "z"], "classes": ["A", "B"]}, "3 columns for 2 classes"),
+        ({"options": ["x"], "classes": ["A", "B"]}, "1 columns for 2 classes"),
+        ({"options": ["x", "x"], "classes": ["A", "B"]}, "a column stands twice"),
+        ({"options": ["x", "y"]}, "need `classes`"),
+        ({"options": [], "classes": ["A", "B"]}, "must not be empty"),
+    ],
+)
+def test_each_class_of_multiple_choice_names_one_option(label, problem):
+    _, problems = read(**label)
+    assert any(problem in one for one in problems), problems
+
+
+def test_an_option_that_the_model_would_not_read_is_refused(charter):
+    with pytest.raises(CharterError, match=r"label\.options: fbs, unheard: no column of that name"):
+        charter((TWO, LEVELS + 'options = ["cp", "fbs", "unheard"]\n'))
+
+
 def test_a_label_has_one_form(charter):
     _, problems = read(classes=["a", "b"], positive=["1"])
     assert "stand beside positive and negative" in problems[0]

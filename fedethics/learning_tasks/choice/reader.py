@@ -3,19 +3,22 @@
 The prompt is masked from the loss: only the answer's tokens are predicted, and logits are computed
 only where they are. The loss of a record is the mean over its own answer's tokens. (The mean over
 the tokens of a batch, which Hugging Face computes, makes each record's gradient depend on the
-others' lengths, and clipping would not bound what one record changes.)
+others' lengths, and clipping would not bound what one record changes.) Or it is the cross-entropy
+of the answers' shares: then every answer is scored in training as it is in measuring.
 
-A record's entry holds the prompt, then what either answer adds to the input: all of its tokens but
-the last, which is only predicted. Under causal attention the prompt's states are the same for both.
+A record's entry holds the prompt, then what each answer adds to the input: all of its tokens but
+the last, which is only predicted. Under causal attention the prompt's states are the same for all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from fedethics.errors import ModelError
@@ -25,7 +28,7 @@ from fedethics.training.network import Network
 
 
 class AnswerReader:
-    """Asks for one of two answers; the score of a record is the second one's share of both."""
+    """Asks for one of K answers; an answer's score is its share of the probability of all K."""
 
     def __init__(
         self,
@@ -33,6 +36,8 @@ class AnswerReader:
         tokenizer: Any,  # noqa: ANN401
         terms: Words,
         names: tuple[str, ...],
+        *,
+        two: bool,
     ) -> None:
         """Take the prompt and the answers apart into tokens.
 
@@ -40,31 +45,29 @@ class AnswerReader:
             network: whose next-token logits are read.
             tokenizer: of the same model.
             terms: the charter's model, with prompt and answer.
-            names: of the negative and of the positive label.
+            names: of the classes; of a yes or no, the negative one first.
+            two: whether the label is a yes or no: then the score of a record is the second
+                answer's share alone.
 
         Raises:
-            ModelError: one answer begins with the other, or max-tokens leaves no room for texts.
+            ModelError: one answer begins with another, or max-tokens leaves no room for texts.
         """
-        self._network, self.tokenizer = network, tokenizer
+        self._network, self.tokenizer, self._two = network, tokenizer, two
+        self._over_answers = terms.loss == "answers"
         head, _, tail = terms.prompt.partition("{text}")
         self._head, self._tail = self._tokens(head), self._tokens(tail)
         answers = [self._tokens(terms.answer.replace("{label}", name)) for name in names]
-        shorter, longer = sorted(answers, key=len)
-        if longer[: len(shorter)] == shorter:
-            raise ModelError(
-                f"model.answer: the answers for {names[0]!r} and {names[1]!r} begin alike in this "
-                "model's tokens; their probabilities could not be told apart. End them with a mark"
-            )
+        _refuse_alike(answers, names)
+        most = max(map(len, answers))
         self._answers = [torch.tensor(answer, device=network.device) for answer in answers]
         self._counts = torch.tensor([len(one) for one in answers], device=network.device)
         self._padded_answers = pad_sequence(self._answers, batch_first=True)
-        # Then nothing but the prompt is read, and both answers are scored at its last token.
-        self._single = len(longer) == 1
-        # Then the prompt with the longer answer holds the other view: it cannot see what follows.
-        self._nested = len(shorter) == 1
+        # What each answer adds to the input, and those that add something.
+        self._added = [len(one) - 1 for one in answers]
+        self._longer = [k for k, added in enumerate(self._added) if added]
         if not self._head + self._tail:
             raise ModelError("model.prompt: holds nothing besides {text}, which may be empty")
-        self._room = terms.max_tokens - len(self._head) - len(self._tail) - len(longer) + 1
+        self._room = terms.max_tokens - len(self._head) - len(self._tail) - most + 1
         if self._room < 1:
             raise ModelError(
                 f"model.max-tokens {terms.max_tokens} leaves no room for a text beside the prompt "
@@ -80,41 +83,53 @@ class AnswerReader:
         ]  # fmt: skip
 
     def views(self, entry: Tensor) -> tuple[Tensor, ...]:
-        """Return the sequences that are read of a record: the prompt with each answer."""
-        if self._nested:
+        """Return the sequences that are read of a record: the prompt with each longer answer.
+
+        The prompt with the longest of them holds what is read for an answer of one token: it cannot
+        see what follows.
+        """
+        if len(self._longer) < 2:
             return (entry,)
-        return self._view(entry, 0), self._view(entry, 1)
+        return tuple(self._view(entry, answer) for answer in self._longer)
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest entry: prompt, text and what both answers add."""
-        added = sum(len(answer) - 1 for answer in self._answers)
-        return len(self._head) + self._room + len(self._tail) + added
+        """Tokens of the longest entry: prompt, text and what all answers add."""
+        return len(self._head) + self._room + len(self._tail) + sum(self._added)
 
     def join(self, views: Sequence[Tensor]) -> Tensor:
         """Return the entry of a record from its views."""
-        if self._nested:
-            return views[0]
-        first, second = views
-        added = len(self._answers[1]) - 1
-        return torch.cat([first, second[len(second) - added :]])
+        first, *others = views
+        added = [self._added[answer] for answer in self._longer[1:]]
+        if not others:
+            return first
+        return torch.cat(
+            [first, *(view[len(view) - more :] for view, more in zip(others, added, strict=True))]
+        )
 
     def outputs(self, batch: Batch) -> Tensor:
-        """Return the log-probability of each answer, shape (b, 2); softmax shares it out."""
-        if self._single:
+        """Return the log-probability of each answer, shape (b, K); softmax shares it out."""
+        if not self._longer:
+            # Nothing but the prompt is read, and all answers are scored at its last token.
             padded = self._network.pad(list(batch.hidden), length=batch.length)
             rows = torch.arange(len(batch.hidden), device=padded.lengths.device)
             every = self._network.token_logits(padded, rows, padded.lengths - 1)
             return every.log_softmax(dim=1)[:, torch.cat(self._answers)]
-        both = [self._log_probabilities(batch, [answer] * len(batch.hidden)) for answer in (0, 1)]
-        return torch.stack(both, dim=1)
+        each = [
+            self._log_probabilities(batch, [answer] * len(batch.hidden))
+            for answer in range(len(self._answers))
+        ]
+        return torch.stack(each, dim=1)
 
     def scores(self, outputs: Tensor) -> Tensor:
-        """Return the second answer's share of both, float64, shape (b,)."""
-        return outputs.double().softmax(dim=1)[:, 1]
+        """Return each answer's share, float64, shape (b, K); of two, the second's, shape (b,)."""
+        shares = outputs.double().softmax(dim=1)
+        return shares[:, 1] if self._two else shares
 
     def losses(self, batch: Batch, targets: Tensor) -> Tensor:
-        """Return the mean loss of each record's own answer tokens, shape (b,)."""
+        """Return the loss of each record's own answer, shape (b,)."""
+        if self._over_answers:
+            return cross_entropy(self.outputs(batch), targets, reduction="none")
         chosen = [int(target) for target in targets]
         return -self._log_probabilities(batch, chosen) / self._counts[targets]
 
@@ -125,7 +140,7 @@ class AnswerReader:
         padded = self._network.pad(views, length=batch.length)
         own = torch.tensor(chosen, device=padded.lengths.device)
         counts, answers = self._counts[own], self._padded_answers[own]
-        # As many places for each record as the longer answer has: a product of as many rows as
+        # As many places for each record as the longest answer has: a product of as many rows as
         # the mates' answers happen to have would change the last bits of all of them.
         within = torch.arange(answers.shape[1], device=own.device)
         real = within < counts[:, None]
@@ -138,12 +153,22 @@ class AnswerReader:
         return torch.where(real, found, 0.0).sum(dim=1)
 
     def _view(self, entry: Tensor, answer: int) -> Tensor:
-        first, second = (len(one) - 1 for one in self._answers)
-        if answer == 0:
-            return entry[: len(entry) - second]
-        prompt = len(entry) - first - second
-        return torch.cat([entry[:prompt], entry[prompt + first :]])
+        prompt = len(entry) - sum(self._added)
+        start = prompt + sum(self._added[:answer])
+        return torch.cat([entry[:prompt], entry[start : start + self._added[answer]]])
 
     def _tokens(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
+
+
+def _refuse_alike(answers: Sequence[list[int]], names: Sequence[str]) -> None:
+    """Refuse answers of which one begins with another: their probabilities overlap."""
+    ordered = sorted(range(len(answers)), key=lambda k: answers[k])
+    for shorter, longer in pairwise(ordered):
+        if answers[longer][: len(answers[shorter])] == answers[shorter]:
+            first, second = (names[k] for k in sorted((shorter, longer)))
+            raise ModelError(
+                f"model.answer: the answers for {first!r} and {second!r} begin alike in this "
+                "model's tokens; their probabilities could not be told apart. End them with a mark"
+            )
