@@ -179,6 +179,10 @@ class Aggregate(ABC, Generic[P]):
         """Yield what a charter asks of a site by it, beside the kinds of sums and both epsilons."""
         return ()
 
+    def foretold(self, charter: Charter, plan: P) -> Iterable[tuple[str, str]]:
+        """Yield what its rule of the gate will be able to conclude, before anything is spent."""
+        return ()
+
     @abstractmethod
     def left(self, charter: Charter, plan: P, number: Number) -> tuple[str, str, str]:
         """Return, for a report, what left, whose records paid, and by which mechanism.

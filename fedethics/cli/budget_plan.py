@@ -36,6 +36,7 @@ class Plan:
     Attributes:
         sigma: noise multiplier of training; None where the charter trains without DP.
         privacy: the charter's plan, or None for terms without a charter.
+        foretold: what rules of the gate will be able to conclude from what else is counted.
         refusal: why the run as a whole cannot take place; empty when it can.
         signal: how far a step's sum can be heard over its noise; None where it cannot be known.
     """
@@ -48,6 +49,7 @@ class Plan:
     sites: tuple[SiteOutlook, ...]
     privacy: PrivacyPlan | None
     refusal: str
+    foretold: tuple[tuple[str, str], ...] = ()
     signal: StepSignal | None = None
 
     def sentences(self) -> list[tuple[str, str]]:
@@ -172,6 +174,7 @@ class Plan:
                 "wanted": HEARD,
             },
             "warnings": [*self.warnings()],
+            "foretold": [[term, words] for term, words in self.foretold],
             "refusal": self.refusal,
             "meaning": [[heading, sentence] for heading, sentence in self.sentences()],
             "not-covered": list(NOT_COVERED),
@@ -237,6 +240,7 @@ class Plan:
             for kind, own in plan.sums.items()
             for name, noise in own.noises()
         ]
+        rows += list(self.foretold)
         rounds = ", ".join(map(str, plan.progress.rounds)) or "none"
         rows.append(("progress after rounds", rounds))
         return rows
@@ -304,6 +308,11 @@ def plan_of_charter(
         unit=charter.privacy.unit,
         sites=outlooks,
         privacy=privacy,
+        foretold=tuple(
+            row
+            for kind, own in privacy.sums.items()
+            for row in AGGREGATES[kind].foretold(charter, own)
+        ),
         refusal=refusal,
         signal=step_signal(
             charter, privacy, parameters=parameters or 0, records={**declared, **sites}

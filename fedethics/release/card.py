@@ -173,6 +173,11 @@ NOT_ANSWERED = (
     "errors, redundancies and noise in the records: only each site can see them",
 )
 
+_ANNOTATED = tuple(
+    item.replace("who labelled the records, and how well labellers agree", "who the labellers are")
+    for item in NOT_ANSWERED
+)
+
 
 def data_card_of(opened: Folder, found: Content) -> str:
     """Return the data card as Markdown."""
@@ -196,7 +201,7 @@ def data_card_of(opened: Folder, found: Content) -> str:
                 )
                 for part in found.sums.values()
             ),
-            "unanswered": NOT_ANSWERED,
+            "unanswered": NOT_ANSWERED if opened.charter.annotation is None else _ANNOTATED,
         },
     )
 

@@ -11,7 +11,7 @@ import pytest
 
 from fedethics import terms as term_reader
 from fedethics.aggregates.agreement import AGREEMENT, columns_of
-from fedethics.aggregates.agreement.alpha import alpha_of, entries, matrix_of
+from fedethics.aggregates.agreement.alpha import alpha_of, entries, matrix_of, reach_of
 from fedethics.aggregates.agreement.site import coincidence_steps
 from fedethics.aggregates.schedule import sums_of, task_specs
 from fedethics.charter import document
@@ -157,6 +157,38 @@ def test_labels_that_never_vary_have_no_alpha():
     terms = annotation(2, 2)
     found = alpha_of(steps_of([("1", "1")] * 50, terms), terms, variance=0.0)
     assert math.isnan(found.value) and "vary too little" in found.note
+
+
+@pytest.mark.parametrize("scale", [0.0, 4.0])
+def test_what_the_planner_foretells_is_what_draws_show(scale):
+    terms = annotation(2, 2, bar=0.7)
+    variance = (scale * terms.sensitivity) ** 2
+    passes, fails = reach_of(terms, records=1000, variance=variance)
+    assert fails < 0.7 < passes
+    rng = np.random.default_rng(11)
+    for alpha, verdict in ((passes + 0.05, "pass"), (0.7, "open"), (fails - 0.05, "fail")):
+        said = []
+        for _ in range(40):
+            # Two labels are the same by more than chance where both are the true one.
+            opened = coincidence_steps(
+                places(rng, terms, 1000, right=math.sqrt(alpha), missing=0.0), terms
+            )
+            noised = opened + np.rint(rng.normal(0, math.sqrt(variance), 3)).astype(np.int64)
+            found = alpha_of(noised, terms, variance=variance)
+            said.append("pass" if found.low >= 0.7 else "fail" if found.high < 0.7 else "open")
+        assert said.count(verdict) >= 28, alpha
+
+
+def test_a_plan_says_at_which_alpha_the_gate_will_pass_or_that_it_cannot():
+    for terms, said in (
+        (annotation(2, 2, bar=0.7, epsilon=1.0), "passes if alpha is about 0."),
+        (annotation(2, 2, bar=0.7, epsilon=0.05), "cannot pass: with 758 records"),
+    ):
+        charter = asking(terms)
+        ((term, words),) = AGREEMENT.foretold(charter, AGREEMENT.plan(charter, 0.0))
+        assert term == "agreement, by the gate" and words.startswith(said)
+    barless = asking(annotation(2, 2))
+    assert not list(AGREEMENT.foretold(barless, AGREEMENT.plan(barless, 0.0)))
 
 
 def asking(terms=None, **privacy):

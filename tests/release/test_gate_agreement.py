@@ -169,6 +169,7 @@ def test_every_page_and_the_data_card_show_it_with_the_guideline(asking, lay):
     assert "coincidences of annotators" in (run / folder.REPORT_PRIVACY).read_text()
     card = (run / folder.DATA_CARD).read_text()
     assert "Krippendorff" in card and "Ask twice" in card
+    assert "how well labellers agree" not in card
     shown = json.loads((run / folder.REPORT_JSON).read_text())["agreement"]
     assert shown["tables"]["Agreement over all sites"]["rows"][0][0] == "Krippendorff's alpha"
     again = evidence.load(run / folder.EVIDENCE)

@@ -20,7 +20,7 @@ from fedethics.aggregates.aggregate import (
     TablePlan,
     count_spec,
 )
-from fedethics.aggregates.agreement.alpha import entries
+from fedethics.aggregates.agreement.alpha import entries, reach_of
 from fedethics.aggregates.noise import Account, Noise, count_noise, noise_shares
 from fedethics.charter.annotation_terms import AnnotationTerms
 from fedethics.charter.model import Charter
@@ -97,6 +97,26 @@ class Agreement(Aggregate[AgreementPlan]):
         spent = f"{terms.epsilon:g}, as a part of both epsilons"
         yield "epsilon of annotators' labels", spent, "the caps on both epsilons"
         yield "columns of annotators", ", ".join(terms.annotators), UNLIMITED
+
+    def foretold(self, charter: Charter, plan: AgreementPlan) -> Iterator[tuple[str, str]]:
+        """Yield at which alpha the gate passes and at which it fails, if every record is labelled.
+
+        By all annotators, with every label as frequent as the others: what was declared says no
+        more. Records that fewer label widen what stays open.
+        """
+        terms, declared = charter.annotation, sum(one.declared_records for one in charter.roster)
+        if terms is None or terms.bar is None or not declared:
+            return
+        records = round(declared / (1 - charter.data.holdout_fraction))
+        passes, fails = reach_of(terms, records=records, variance=plan.noise.sum_variance)
+        yield (
+            "agreement, by the gate",
+            f"passes if alpha is about {passes:.2f} or more, fails if it is about {fails:.2f} or "
+            f"less; between them it cannot conclude (bar {terms.bar:g}, {records} records)"
+            if passes <= 1
+            else f"cannot pass: with {records} records and this noise no alpha is shown to be "
+            f"above {terms.bar:g}. Raise annotation.epsilon, or label more records",
+        )
 
     def left(self, charter: Charter, plan: AgreementPlan, number: Number) -> tuple[str, str, str]:
         """Return the row of the matrix."""

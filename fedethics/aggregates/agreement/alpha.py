@@ -82,6 +82,31 @@ def alpha_of(sums: Sequence[int], terms: AnnotationTerms, *, variance: float) ->
     )
 
 
+def reach_of(terms: AnnotationTerms, *, records: int, variance: float) -> tuple[float, float]:
+    """Return the lowest alpha that is shown to meet the bar, and the highest shown to miss it.
+
+    To a hundredth, for records that every annotator labels, each label as often as the others;
+    above 1 and below -1 where there is none.
+
+    Args:
+        terms: with a bar.
+        records: at all sites.
+        variance: of the noise on each entry of the sum, in squared steps.
+    """
+    size, bar = len(terms.labels), terms.bar or 0.0
+    chance, labels = np.full((size, size), 1 / size**2), records * len(terms.annotators)
+
+    def at(alpha: float) -> Estimate:
+        shares = (1 - alpha) * chance + alpha * np.eye(size) / size
+        expected = shares[np.triu_indices(size)] * labels * terms.steps
+        return alpha_of(np.rint(expected).astype(np.int64).tolist(), terms, variance=variance)
+
+    grid = [number / 100 for number in range(101)]
+    passes = next((alpha for alpha in grid if at(alpha).low >= bar), math.inf)
+    fails = next((alpha for alpha in reversed(grid) if at(alpha).high < bar), -math.inf)
+    return passes, fails
+
+
 def _nothing(confidence: float, why: str) -> Estimate:
     return Estimate(value=math.nan, low=LOWEST, high=1.0, confidence=confidence, note=why)
 
