@@ -58,21 +58,25 @@ def faults(path: Path, *, secret: bool = False) -> tuple[Fault, ...]:
         path: a file; one that is not there has no fault, but the folders on the way to it may.
         secret: whether others may not read it either.
     """
-    if not knows_owners():
-        return ()
-    found: list[Fault] = []
-    for place, status, is_last in _way(path):
-        fault = _of_file(place, status, secret) if is_last else _of_folder(place, status)
-        if fault is not None:
-            found.append(fault)
-    return tuple(found)
+    return of_all([(path, secret)])
 
 
 def of_all(files: Iterable[tuple[Path, bool]]) -> tuple[Fault, ...]:
-    """Return the faults of several files, each (path, secret), and of what they share once."""
+    """Return the faults of several files, each (path, secret), and of what they share once.
+
+    Each folder on the way is looked at once for all files in it: a site asks this of some thirty
+    files of its home before it answers a message.
+    """
+    if not knows_owners():
+        return ()
     found: dict[tuple[Path, str], Fault] = {}
+    walked: dict[Path, _Way] = {}
     for path, secret in files:
-        for fault in faults(path, secret=secret):
+        whole = Path(os.path.join(os.getcwd(), path))
+        way = walked.get(whole.parent)
+        if way is None:
+            way = walked[whole.parent] = _way(whole.parent)
+        for fault in (*way.faults, *_of_last(way.end, whole.name, secret)):
             found.setdefault((fault.path, fault.found), fault)
     return tuple(found.values())
 
@@ -119,11 +123,28 @@ def knows_owners() -> bool:
     return hasattr(os, "geteuid")
 
 
-def _way(path: Path) -> Iterator[tuple[Path, os.stat_result, bool]]:
-    """Yield each folder and link from the root to `path`, then `path` itself, as far as seen."""
-    left = list(reversed(Path(os.path.join(os.getcwd(), path)).parts[1:]))
-    here, links, seen = Path("/"), 0, set[Path]()
-    yield here, here.lstat(), False
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What was seen from the root to a folder.
+
+    Attributes:
+        faults: of each folder and link on it.
+        owner: user id of the last of these.
+        end: the folder that it leads to, without links; None where it ends before.
+    """
+
+    faults: tuple[Fault, ...]
+    owner: int
+    end: Path | None
+
+
+def _way(folder: Path) -> _Way:
+    """Look at each folder and link from the root to `folder`, an absolute path."""
+    left = list(reversed(folder.parts[1:]))
+    here, links = Path("/"), 0
+    status = here.lstat()
+    found, owner = [_of_folder(here, status)], status.st_uid
+    end: Path | None = None
     while left:
         part = left.pop()
         if part == "..":
@@ -133,21 +154,35 @@ def _way(path: Path) -> Iterator[tuple[Path, os.stat_result, bool]]:
         try:
             status = there.lstat()
         except OSError:  # not there, or not to be entered: whoever opens it says so
-            return
-        is_last = not left
-        if stat.S_ISLNK(status.st_mode) and not is_last:
+            break
+        if stat.S_ISLNK(status.st_mode):
             links += 1
             if links > _MOST_LINKS:
-                return
-            yield there, status, False
+                break
             named = Path(os.readlink(there))
             here = Path("/") if named.is_absolute() else here
             left.extend(reversed([each for each in named.parts if each != "/"]))
-            continue
-        here = there
-        if is_last or there not in seen:
-            seen.add(there)
-            yield there, status, is_last
+        else:
+            here = there
+        found.append(_of_folder(there, status))
+        owner = status.st_uid
+    else:
+        end = here
+    return _Way(tuple(fault for fault in found if fault is not None), owner, end)
+
+
+def _of_last(folder: Path | None, name: str, secret: bool) -> Iterator[Fault]:
+    """Yield the fault of what has `name` in a folder, as far as it is seen."""
+    if folder is None or name in ("", ".."):
+        return
+    path = folder / name
+    try:
+        status = path.lstat()
+    except OSError:  # as above
+        return
+    fault = _of_file(path, status, secret)
+    if fault is not None:
+        yield fault
 
 
 def _of_file(path: Path, status: os.stat_result, secret: bool) -> Fault | None:
@@ -221,7 +256,14 @@ def _owner_on_the_way(path: Path) -> int | None:
     """Return the owner of the last thing on the way to `path` that can be looked at."""
     if not knows_owners():
         return None
-    return [status.st_uid for _, status, _ in _way(path)][-1]
+    whole = Path(os.path.join(os.getcwd(), path))
+    way = _way(whole.parent)
+    if way.end is None:
+        return way.owner
+    try:
+        return (way.end / whole.name).lstat().st_uid
+    except OSError:
+        return way.owner
 
 
 def _me() -> int:

@@ -18,6 +18,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -93,7 +94,7 @@ def read(cls: type[T], table: object, *, path: str, problems: list[str]) -> T | 
         problems.append(f"{path or 'document'}: expected a table, got {_shown(table)}")
         return None
     before = len(problems)
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     fields = {kebab(f.name): f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in sorted(set(table) - set(fields)):
         known = ", ".join(sorted(fields))
@@ -115,6 +116,12 @@ def read(cls: type[T], table: object, *, path: str, problems: list[str]) -> T | 
     if check is not None:
         problems.extend(f"{path}: {sentence}" if path else sentence for sentence in check())
     return result
+
+
+@cache
+def _hints(cls: type) -> Mapping[str, Any]:
+    """Return the types of a class's fields, worked out once: each message has files read."""
+    return types.MappingProxyType(typing.get_type_hints(cls))
 
 
 def parse(cls: type[T], data: bytes, *, what: str, error: Callable[[str], Exception]) -> T:
