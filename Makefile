@@ -2,7 +2,10 @@
 PY := .venv/bin/python
 PYTHON ?= python3
 # A test process for each core, up to four; tests of real processes have the machine to themselves.
-SPREAD := -n auto --maxprocesses 4 --dist loadfile
+# Files go to whoever is free in the order of their names, not those of most tests first.
+SPREAD := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# What needs neither torch nor Flower; tests/without_torch.py holds it to that.
+UNIT := tests/charter tests/data tests/enrolment tests/policy tests/storage tests/texts tests/tools
 # Never phone home, never install anything while running.
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
@@ -10,7 +13,7 @@ export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all test-exhaustive check format docs bundle gpu-check lock clean
+.PHONY: help setup demo test-unit test test-slow test-all test-exhaustive check format docs bundle gpu-check lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,8 +24,11 @@ setup: ## .venv with pinned packages, the embedded models, the demo's data
 demo: setup ## four real hospitals, end to end, under 4 minutes
 	@$(PY) -m simulations configs/heart.toml
 
-test: setup ## the fast tests, some 20 minutes on 2 cores
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -q $(SPREAD)
+test-unit: setup ## what needs neither torch nor Flower, about a minute
+	@$(PY) -m pytest -q -p tests.without_torch $(UNIT)
+
+test: test-unit ## the fast tests
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -q $(SPREAD) $(UNIT:%=--ignore %)
 
 test-slow: setup ## the slow tests: real processes, Flower's own runtime
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -q -m slow $(SPREAD) --ignore tests/deployment

@@ -6,7 +6,6 @@ import stat
 import subprocess
 
 import pytest
-from flwr.supernode.cli.flower_supernode import _try_setup_client_authentication
 
 from fedethics.enrolment.homes import found_site
 from fedethics.errors import EnrolmentError
@@ -47,15 +46,6 @@ def test_a_new_home_can_be_read_by_everything_that_will_use_it(home):
     assert policy.minimum.cohort >= 3
     assert ledger.data_sets() == ()
     assert site.opened_sums.exists()
-
-
-def test_the_node_key_is_one_that_flower_takes(home):
-    class Arguments:
-        auth_supernode_private_key = str(home / "node.key")
-        auth_supernode_public_key = None
-
-    _private, public = _try_setup_client_authentication(Arguments)
-    assert public.curve.name == "secp384r1"
 
 
 @pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed")
