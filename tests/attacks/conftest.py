@@ -20,8 +20,14 @@ from fedethics.secagg import CoordinatorSecagg
 from fedethics.site.handler import SiteHandler
 from fedethics.site.workbench import learner_for
 from fedethics.training.server_step import server_step
-from tests.coordinator.conftest import learned, memory, quick, staged  # noqa: F401  fixtures
-from tests.e2e.conftest import heart_data, lab  # noqa: F401  fixtures
+from tests.coordinator.conftest import (  # noqa: F401  fixtures
+    kept_jobs,
+    learned,
+    memory,
+    quick,
+    staged,
+)
+from tests.e2e.conftest import encoder, heart_data, lab  # noqa: F401  fixtures
 
 
 @dataclasses.dataclass

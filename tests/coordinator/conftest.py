@@ -38,7 +38,7 @@ from fedethics.simulation import staging
 from fedethics.simulation.staging import Stage
 from fedethics.training.learner import Learner
 from server.app import app as server_app
-from tests.e2e.conftest import Lab, heart_data  # noqa: F401  fixture
+from tests.e2e.conftest import Lab, encoder, heart_data  # noqa: F401  fixtures
 from tests.inprocess import COORDINATOR_NODE, wire_copy
 from tests.loopback import LoopbackGrid
 
@@ -112,19 +112,59 @@ class TappedGrid(LoopbackGrid):
         return message_id
 
 
+class CoordinatorDied(BaseException):
+    """The coordinator's process is gone, before it sent a message."""
+
+
 @dataclasses.dataclass
 class Quick:
-    """One staged federation that can be run, killed and resumed many times from copies."""
+    """One staged federation that can be run, killed and resumed many times from copies.
+
+    Attributes:
+        template: the federation before any job.
+        path: where copies are made.
+        kept: where jobs that many tests begin from or compare with lie; each is run once.
+    """
 
     template: Stage
     path: Path
+    kept: Path
     count: int = 0
 
-    def copy(self) -> Stage:
-        """A fresh federation with the same keys."""
+    def copy(self, of: Stage | None = None) -> Stage:
+        """A federation with the same keys; a fresh one, or as `of` stands."""
         self.count += 1
         run_dir = self.path / f"copy-{self.count}" / "run"
-        shutil.copytree(self.template.run_dir, run_dir)
+        shutil.copytree((of or self.template).run_dir, run_dir)
+        return staging.existing(run_dir, self.template.charter)
+
+    def before(self, leg: str) -> Stage:
+        """A federation whose coordinator died before the first message of a leg; to be resumed."""
+
+        class Grid(TappedGrid):
+            tap = Tap()
+
+            @staticmethod
+            def before(_site: str, action: str) -> None:
+                if action == leg:
+                    raise CoordinatorDied
+
+        def die(stage: Stage) -> None:
+            with pytest.raises(CoordinatorDied):
+                self.run(stage, grid=Grid)
+
+        return self.copy(of=self._once(f"before {leg}", die))
+
+    def whole(self) -> Stage:
+        """A job that nothing disturbed, to compare others with; it is not to be changed."""
+        return self._once("whole", self.run)
+
+    def _once(self, name: str, play: Callable[[Stage], object]) -> Stage:
+        run_dir = self.kept / name / "run"
+        if not run_dir.exists():
+            stage = self.copy()
+            play(stage)
+            shutil.copytree(stage.run_dir, run_dir)
         return staging.existing(run_dir, self.template.charter)
 
     def run(
@@ -173,13 +213,18 @@ def opened(stage: Stage, site: str) -> list[tuple[str, int]]:
 
 
 @pytest.fixture(scope="session")
-def staged(tmp_path_factory, heart_data) -> Stage:  # noqa: F811
-    return Lab(tmp_path_factory.mktemp("staged"), heart_data).stage(noise_seed="7")
+def staged(tmp_path_factory, heart_data, encoder) -> Stage:  # noqa: F811
+    return Lab(tmp_path_factory.mktemp("staged"), heart_data, encoder).stage(noise_seed="7")
 
 
 @pytest.fixture(scope="session")
 def learned(staged) -> Learned:
     return Learned(Learner(staged.charter))
+
+
+@pytest.fixture(scope="session")
+def kept_jobs(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("kept")
 
 
 @pytest.fixture
@@ -191,7 +236,7 @@ def memory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def quick(staged, learned, memory, monkeypatch) -> Quick:
+def quick(staged, learned, kept_jobs, memory, monkeypatch) -> Quick:
 
     def compute(session, _adapter, opening, _noise, **_):
         return numbers(session.site, opening, session.specs[opening.task].length)
@@ -207,4 +252,4 @@ def quick(staged, learned, memory, monkeypatch) -> Quick:
     monkeypatch.setattr(run_module, "Learner", lambda *_, **__: learned)
     monkeypatch.setattr(closing_module, "code_hash", lambda: "00" * 32)
     monkeypatch.setattr(closing_module, "publish", lambda *_: SimpleNamespace(verdict="untried"))
-    return Quick(staged, memory)
+    return Quick(staged, memory, kept_jobs)

@@ -55,6 +55,12 @@ def _rejected(stage) -> list[dict[str, object]]:
     return [entry for entry in read_events(stage.run_dir) if entry["event"] == "rejected"]
 
 
+@pytest.fixture
+def ending(quick):
+    """A job whose sums are all committed: what is left are receipts and countersignatures."""
+    return quick.before("query.receipt")
+
+
 @pytest.mark.parametrize(
     ("kind", "name"), [("query.receipt", "receipt"), ("query.witness", "countersignature")]
 )
@@ -63,14 +69,14 @@ def _rejected(stage) -> list[dict[str, object]]:
     [b"", b"x", b"\xff\xfe", b"[]", b'{"site":7}', DEEP, b'{"\\u001b[2Jgo":1}'],
     ids=["nothing", "no-json", "no-text", "list", "wrong", "deep", "escapes"],
 )
-def test_a_job_is_closed_whatever_one_site_says_at_its_end(quick, kind, name, bytes_said):
+def test_a_job_is_closed_whatever_one_site_says_at_its_end(quick, ending, kind, name, bytes_said):
     class Grid(Spoilt):
         def spoil(self, _payloads):
             return {name: bytes_said}
 
     Grid.kind = kind
-    stage = quick.copy()
-    quick.run(stage, grid=Grid)
+    stage = ending
+    quick.run(stage, resume=True, grid=Grid)
     found = evidence.load(stage.run_dir / "evidence.json")
     given = {one.site for one in found.countersignatures}
     if kind == "query.witness":
@@ -109,10 +115,10 @@ def _resigned(stage, **changes):
     ],
     ids=["huge", "huge-and-negative", "another-run", "another-site", "another-charter"],
 )
-def test_a_receipt_that_is_signed_and_false_is_its_sites_loss(quick, changes):
-    stage = quick.copy()
+def test_a_receipt_that_is_signed_and_false_is_its_sites_loss(quick, ending, changes):
+    stage = ending
     fields = {"kind": "query.receipt", "spoil": _resigned(stage, **changes)}
-    quick.run(stage, grid=type("Grid", (Spoilt,), fields))
+    quick.run(stage, resume=True, grid=type("Grid", (Spoilt,), fields))
     found = evidence.load(stage.run_dir / "evidence.json")
     assert len(found.receipts) == len(OTHERS)
     assert {one.site for one in found.countersignatures} == set(SITES)
@@ -120,11 +126,11 @@ def test_a_receipt_that_is_signed_and_false_is_its_sites_loss(quick, changes):
     assert entry["site"] == CHEAT
 
 
-def test_signing_it_again_unchanged_makes_a_receipt_that_counts(quick):
+def test_signing_it_again_unchanged_makes_a_receipt_that_counts(quick, ending):
     # So that the rejections above are about what was changed.
-    stage = quick.copy()
+    stage = ending
     fields = {"kind": "query.receipt", "spoil": _resigned(stage)}
-    quick.run(stage, grid=type("Grid", (Spoilt,), fields))
+    quick.run(stage, resume=True, grid=type("Grid", (Spoilt,), fields))
     found = evidence.load(stage.run_dir / "evidence.json")
     assert len(found.receipts) == len(SITES)
     assert not _rejected(stage)

@@ -125,10 +125,13 @@ def _one_of_each(name: str, count: int) -> bool:
     return count == 12
 
 
-def test_a_coordinator_that_died_in_any_leg_or_commit_ends_as_if_it_had_not(quick, monkeypatch):
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_coordinator_that_died_in_any_leg_or_commit_ends_as_if_it_had_not(
+    quick, monkeypatch, every
+):
     recorder, whole = recorded(quick, monkeypatch, _one_of_each)
     assert len(recorder.deaths) >= 15
-    for death in recorder.deaths:
+    for death in recorder.deaths[::every]:
         stage = resumed(quick, death)
         assert_as_if_nothing_had_happened(quick, stage, whole, death.tap)
 

@@ -8,6 +8,7 @@ is room again the same job goes on to its end.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import pytest
 
@@ -98,17 +99,24 @@ def _full_coordinator(quick, *, leg: str, leave_kib: int) -> str:
     return "".join(failed)
 
 
-@pytest.mark.parametrize("leave_kib", [0, 24, 48])
+def _also(but: str, legs: Iterable[str]) -> list[object]:
+    """The other legs, as slow cases."""
+    return [pytest.param(leg, marks=pytest.mark.slow) for leg in legs if leg != but]
+
+
+@pytest.mark.parametrize(
+    "leave_kib", [24, *(pytest.param(left, marks=pytest.mark.slow) for left in (0, 48))]
+)
 def test_a_site_whose_disk_is_full_while_it_answers_refuses_by_name_and_goes_on(quick, leave_kib):
     assert _full_site(quick, leg="train", leave_kib=leave_kib)
 
 
-@pytest.mark.parametrize("leg", LEGS[1:])
+@pytest.mark.parametrize("leg", ["query.proof", *_also("query.proof", LEGS[1:])])
 def test_a_site_whose_disk_is_full_in_any_later_leg_loses_at_most_its_part(quick, leg):
     assert _full_site(quick, leg=leg, leave_kib=0)
 
 
-@pytest.mark.parametrize("leg", ["query.announce", "query.forward", "query.proof"])
+@pytest.mark.parametrize("leg", ["query.forward", *_also("", ["query.announce", "query.proof"])])
 def test_a_coordinator_whose_disk_is_full_stops_by_name_and_is_resumed(quick, leg):
     said = _full_coordinator(quick, leg=leg, leave_kib=0)
     assert "No space left on device" in said

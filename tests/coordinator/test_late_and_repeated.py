@@ -24,8 +24,7 @@ def test_doubled_and_reordered_replies_open_the_same_sums(quick):
             newest = self.past[-len(SITES) :]
             return [*reversed(newest), *newest, *self.past[:1]]
 
-    calm, restless = quick.copy(), quick.copy()
-    quick.run(calm)
+    calm, restless = quick.whole(), quick.copy()
     quick.run(restless, grid=Restless)
     assert quick.final(restless) == quick.final(calm)
 
@@ -108,8 +107,7 @@ def test_a_light_evaluation_that_fell_out_is_made_up_when_the_job_is_resumed(qui
         quick.run(stage, grid=lambda **fields: LoopbackGrid(**fields, lost=never_measures))
     assert json.loads((stage.run_dir / "state.json").read_text())["progress"] == []
     quick.run(stage, resume=True)
-    whole = quick.copy()
-    quick.run(whole)
+    whole = quick.whole()
     ours, theirs = (
         json.loads((each.run_dir / "state.json").read_text()) for each in (stage, whole)
     )

@@ -118,13 +118,16 @@ def _one_of_each(names: list[str]) -> list[int]:
     return [names.index(name) for name in dict.fromkeys(names)]
 
 
-def test_a_site_that_dies_once_at_any_kind_of_write_costs_at_most_its_part(quick, monkeypatch):
+@pytest.mark.parametrize("every", [12, pytest.param(5, marks=pytest.mark.slow)])
+def test_a_site_that_dies_once_at_any_kind_of_write_costs_at_most_its_part(
+    quick, monkeypatch, every
+):
     _, _, calm = _run(quick, monkeypatch, None)
     points = _one_of_each(calm.names)
     assert {"journal.db", "secagg.db", "ledger.db"} == {
         name.rpartition(" ")[2] for name in calm.names
     }
-    for at in points[::5]:
+    for at in points[::every]:
         stage, tap, _ = _run(quick, monkeypatch, at)
         _assert_whole(stage, tap)
 

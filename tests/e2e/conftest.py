@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,10 +12,12 @@ import tomli_w
 from fedethics.charter.ethics_terms import ExplanationTerms
 from fedethics.charter.model import Charter
 from fedethics.charter.privacy_terms import AuditTerms
+from fedethics.charter.training_terms import ModelTerms
 from fedethics.simulation import staging
 from fedethics.simulation.scenario import Scenario, load
 from fedethics.simulation.staging import Stage
 from simulations.datasets import heart
+from tests import small_encoder
 from tests.loopback import Fault, no_fault, run_federation
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,12 +31,20 @@ def heart_data() -> Path:
     return DATA
 
 
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelTerms]:
+    """Install a small random encoder for this session; return the terms that name it."""
+    with small_encoder.installed(tmp_path_factory.mktemp("encoder")) as terms:
+        yield terms
+
+
 @dataclasses.dataclass(frozen=True)
 class Lab:
     """Builds and runs small federations under one directory."""
 
     path: Path
     data: Path
+    encoder: ModelTerms
 
     def stage(
         self,
@@ -43,18 +53,32 @@ class Lab:
         folder: str = "a",
         noise_seed: str = "",
         dp: bool = True,
+        embedded: bool = False,
         change: Callable[[Charter], Charter] = lambda charter: charter,
         data: Path | None = None,
     ) -> Stage:
-        """Stage a federation of two rounds; without DP or with fixed noise where asked."""
+        """Stage a federation of two rounds.
+
+        Args:
+            name: of the run.
+            folder: that it lies in.
+            noise_seed: fixes the noise where it is given.
+            dp: with noise at all.
+            embedded: with the demo's own model, in place of a small random one.
+            change: what is other in the charter.
+            data: the hospitals' files.
+        """
         scenario, draft = load(ROOT / "configs" / "heart.toml")
+        if not embedded:
+            adapter = small_encoder.ADAPTER
+            draft = dataclasses.replace(draft, model=self.encoder, adapter=adapter)
         draft = change(_small(draft, dp=dp))
         policy = (ROOT / "configs" / "policy.hospital.toml").read_text()
         permissive = (
             f"without-dp = {str(not dp).lower()}\nfixed-noise = {str(bool(noise_seed)).lower()}\n"
         )
-        base = self.path / "policies"
-        base.mkdir(exist_ok=True)
+        base = self.path / "policies" / folder
+        base.mkdir(parents=True, exist_ok=True)
         (base / "policy.toml").write_text(policy.replace("[minimum]", f"{permissive}\n[minimum]"))
         scenario = _with_policy(scenario, noise_seed)
         return staging.build(
@@ -71,9 +95,17 @@ class Lab:
 
 
 @pytest.fixture
-def lab(tmp_path: Path, heart_data: Path) -> Lab:
+def lab(tmp_path: Path, heart_data: Path, encoder: ModelTerms) -> Lab:
     """Return a fresh lab."""
-    return Lab(tmp_path, heart_data)
+    return Lab(tmp_path, heart_data, encoder)
+
+
+@pytest.fixture(scope="module")
+def shared_lab(
+    tmp_path_factory: pytest.TempPathFactory, heart_data: Path, encoder: ModelTerms
+) -> Lab:
+    """Return a lab for runs that the tests of a module read together."""
+    return Lab(tmp_path_factory.mktemp("shared"), heart_data, encoder)
 
 
 def edit_site_file(stage: Stage, site: str, **changes: str) -> None:

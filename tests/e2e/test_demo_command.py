@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import pytest
 from fedethics.identity import Identity
 from fedethics.privacy.ledger import Ledger, verify_files
 from fedethics.release.run_log import read_events
+from simulations.command import main
 
 ROOT = Path(__file__).resolve().parents[2]
 SITES = ("cleveland", "hungary", "switzerland", "va-long-beach")
@@ -23,9 +25,11 @@ SITES = ("cleveland", "hungary", "switzerland", "va-long-beach")
 
 @pytest.fixture
 def bench(tmp_path, heart_data):
-    """Copy the configs, so that a test may spoil them."""
+    """Copy the configs, so that a test may spoil them; two rounds are enough to die in."""
     configs = tmp_path / "configs"
     shutil.copytree(ROOT / "configs", configs)
+    _spoil(configs / "heart.charter.toml", "rounds = 5", "rounds = 2")
+    _spoil(configs / "heart.charter.toml", 'columns = ["*"]', 'columns = ["cp"]')
     data = tmp_path / "data" / "heart"
     shutil.copytree(heart_data, data)
     return tmp_path
@@ -54,6 +58,27 @@ def _run(bench: Path, *more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         _command(bench, *more), cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a command left behind."""
+
+    returncode: int
+    stderr: str
+
+
+@pytest.fixture
+def here(bench, capsys, monkeypatch):
+    """Run the command in this process: what is asked has no process of its own to die."""
+
+    def run() -> Outcome:
+        monkeypatch.setattr(sys, "argv", _command(bench)[2:])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return Outcome(int(caught.value.code or 0), capsys.readouterr().err)
+
+    return run
 
 
 def _spoil(path: Path, old: str, new: str) -> None:
@@ -88,27 +113,27 @@ def _wait_for(bench: Path, event: str, number: int) -> None:
     ],
 )
 def test_a_wrong_file_is_one_error_an_exit_code_and_nothing_written(
-    bench, file, old, new, code, said
+    bench, here, file, old, new, code, said
 ):
     _spoil(bench / "configs" / file, old, new)
-    done = _run(bench)
+    done = here()
     assert done.returncode == code
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not (bench / "runs").exists()
 
 
-def test_too_few_sites_for_the_minimum_cohort_is_refused_before_anything_is_made(bench):
+def test_too_few_sites_for_the_minimum_cohort_is_refused_before_anything_is_made(bench, here):
     _spoil(bench / "configs" / "heart.charter.toml", "minimum-cohort = 3", "minimum-cohort = 5")
-    done = _run(bench)
+    done = here()
     assert done.returncode == 2
     assert "fewer than secagg.minimum-cohort 5" in done.stderr
     assert not (bench / "runs").exists()
 
 
-def test_missing_data_name_the_command_that_fetches_them(bench):
+def test_missing_data_name_the_command_that_fetches_them(bench, here):
     (bench / "data" / "heart" / "hungary.csv").unlink()
-    done = _run(bench)
+    done = here()
     assert done.returncode == 2
     assert "python -m simulations.datasets fetch heart" in done.stderr
 
@@ -126,9 +151,9 @@ def test_missing_data_name_the_command_that_fetches_them(bench):
          "delta"),
     ],
 )  # fmt: skip
-def test_what_a_site_refuses_is_said_in_its_own_log_and_stops_the_run(bench, spoil, said):
+def test_what_a_site_refuses_is_said_in_its_own_log_and_stops_the_run(bench, here, spoil, said):
     spoil(bench)
-    done = _run(bench)
+    done = here()
     if done.returncode != 6:  # a wrong model stops the coordinator too
         log = (bench / "runs/r/sites/hungary/log.jsonl").read_text()
         assert said in log

@@ -34,8 +34,24 @@ def _ledger(stage, site: str) -> Ledger:
     return Ledger.open(home / "ledger.db", identity=Identity.load(home / "identity.key"))
 
 
-def test_two_runs_with_the_same_noise_and_other_keys_open_exactly_the_same_sums(lab):
-    first = lab.run(lab.stage(folder="a", noise_seed="7"))
+@pytest.fixture(scope="module")
+def private(shared_lab):
+    """A finished run with noise of its own; tests read it and change nothing."""
+    stage = shared_lab.stage(folder="private")
+    shared_lab.run(stage)
+    return stage
+
+
+@pytest.fixture(scope="module")
+def calm(shared_lab):
+    """A finished run with fixed noise and no message lost; tests read it and change nothing."""
+    stage = shared_lab.stage(folder="calm", noise_seed="7")
+    shared_lab.run(stage)
+    return stage
+
+
+def test_two_runs_with_the_same_noise_and_other_keys_open_exactly_the_same_sums(lab, calm):
+    first = calm.run_dir
     second = lab.run(lab.stage(folder="b", noise_seed="7"))
     assert (first / "charter.json").read_bytes() != (second / "charter.json").read_bytes()
     assert _sums(first) == _sums(second)
@@ -49,19 +65,17 @@ def test_two_runs_with_the_same_noise_and_other_keys_open_exactly_the_same_sums(
     [{"suite": 2}, {"suite": 3}, {"recovery": "classic"}, {"mode": "fast"}],
     ids=lambda terms: str(terms),
 )
-def test_every_suite_and_mode_of_the_charter_opens_the_same_sums(lab, terms):
+def test_every_suite_and_mode_of_the_charter_opens_the_same_sums(lab, calm, terms):
     def chosen(charter):
         secagg = dataclasses.replace(charter.secagg, **terms)
         return dataclasses.replace(charter, secagg=secagg)
 
-    first = lab.run(lab.stage(folder="a", noise_seed="7"))
-    second = lab.run(lab.stage(folder="b", noise_seed="7", change=chosen))
-    assert _sums(first) == _sums(second)
+    other = lab.run(lab.stage(folder="b", noise_seed="7", change=chosen))
+    assert _sums(calm.run_dir) == _sums(other)
 
 
-def test_a_run_with_fixed_noise_is_charged_as_infinite_and_never_passes_the_gate(lab):
-    stage = lab.stage(noise_seed="7")
-    run = lab.run(stage)
+def test_a_run_with_fixed_noise_is_charged_as_infinite_and_never_passes_the_gate(calm):
+    stage, run = calm, calm.run_dir
     for site in SITES:
         ledger = _ledger(stage, site)
         assert [ledger.spent(one, delta=1e-4) for one in ledger.data_sets()] == [np.inf, np.inf]
@@ -70,8 +84,8 @@ def test_a_run_with_fixed_noise_is_charged_as_infinite_and_never_passes_the_gate
 
 
 def test_two_private_runs_of_the_same_hospitals_never_draw_the_same_noise(lab):
-    first = lab.run(lab.stage(folder="a"))
-    second = lab.run(lab.stage(folder="b"))
+    first = lab.run(lab.stage(folder="a", embedded=True))
+    second = lab.run(lab.stage(folder="b", embedded=True))
     assert not {sha for *_, sha in _sums(first)} & {sha for *_, sha in _sums(second)}
     charter = document.load(first / "charter.json")
     ours, theirs = (
@@ -83,9 +97,8 @@ def test_two_private_runs_of_the_same_hospitals_never_draw_the_same_noise(lab):
     assert 0.95 < spread < 1.3
 
 
-def test_what_is_spent_at_each_site_is_what_the_charter_promised(lab):
-    stage = lab.stage()
-    run = lab.run(stage)
+def test_what_is_spent_at_each_site_is_what_the_charter_promised(private):
+    stage, run = private, private.run_dir
     privacy = stage.charter.privacy
     for site in SITES:
         ledger = _ledger(stage, site)
@@ -119,7 +132,8 @@ def test_plain_peft_loads_the_adapter_and_reproduces_the_reported_auc(lab):
 
     from fedethics.training.locate import locate_model
 
-    stage = lab.stage(dp=False, noise_seed="7")  # the same batches, so the same adapter, each time
+    # The same batches, so the same adapter, each time.
+    stage = lab.stage(dp=False, noise_seed="7", embedded=True)
     run = lab.run(stage)
     base = locate_model(stage.charter.model, model_dir=None).folder
     model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2)
@@ -187,16 +201,14 @@ def test_without_the_whole_roster_no_site_is_charged_since_the_last_tables_need_
     assert not _ledger(stage, "cleveland").data_sets()
 
 
-def test_a_site_lost_after_masking_is_in_the_sum_all_the_same(lab):
-    calm, stormy = lab.stage(folder="a", noise_seed="7"), lab.stage(folder="b", noise_seed="7")
-    lab.run(calm)
+def test_a_site_lost_after_masking_is_in_the_sum_all_the_same(lab, calm):
+    stormy = lab.stage(folder="b", noise_seed="7")
     lab.run(stormy, lost=LosesFromRound("hungary", "query.proof", 1))
     assert _sums(calm.run_dir) == _sums(stormy.run_dir)
 
 
-def test_nothing_of_any_record_lies_in_the_run_directory(lab):
-    stage = lab.stage()
-    run = lab.run(stage)
+def test_nothing_of_any_record_lies_in_the_run_directory(private):
+    stage, run = private, private.run_dir
     terms = stage.charter.data
     texts: set[str] = set()
     rows: set[str] = set()
@@ -217,19 +229,18 @@ def test_nothing_of_any_record_lies_in_the_run_directory(lab):
             assert sessions.execute(f"select count(*) from {secret}").fetchone() == (0,)
 
 
-def test_a_run_on_these_few_patients_ends_in_an_honest_verdict(lab):
-    report = gate.examine(lab.run(lab.stage()))
+def test_a_run_on_these_few_patients_ends_in_an_honest_verdict(private):
+    report = gate.examine(private.run_dir)
     assert report.exit_code in {EXIT_CANNOT_CONCLUDE, EXIT_GATE_FAILED}
 
 
-def test_a_second_run_in_the_same_directory_is_refused_and_overwrites_nothing(lab):
-    stage = lab.stage()
-    run = lab.run(stage)
+def test_a_second_run_in_the_same_directory_is_refused_and_overwrites_nothing(shared_lab, private):
+    run = private.run_dir
     before = (run / "evidence.json").read_bytes()
     with pytest.raises(RunError, match="holds a job already"):
-        lab.run(stage)
+        shared_lab.run(private)
     with pytest.raises(RunError, match="exists already"):
-        lab.stage()
+        shared_lab.stage(folder="private")
     assert (run / "evidence.json").read_bytes() == before
 
 

@@ -70,8 +70,8 @@ def _app(folder: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_flwr_run_opens_the_same_sums_as_the_loopback_grid(lab, tmp_path):
-    ours = lab.run(lab.stage(folder="a", noise_seed="7"))
-    stage = lab.stage(folder="b", noise_seed="7")
+    ours = lab.run(lab.stage(folder="a", noise_seed="7", embedded=True))
+    stage = lab.stage(folder="b", noise_seed="7", embedded=True)
     settings = {
         "coordinator-home": stage.coordinator,
         "job-dir": stage.run_dir,

@@ -22,8 +22,14 @@ from fedethics.site.egress import EGRESS, Document, Message
 from fedethics.site.handler import SiteHandler
 from fedethics.site.home import SiteHome
 from fedethics.site.session import Session
-from tests.coordinator.conftest import learned, memory, quick, staged  # noqa: F401  fixtures
-from tests.e2e.conftest import heart_data  # noqa: F401  fixture
+from tests.coordinator.conftest import (  # noqa: F401  fixtures
+    kept_jobs,
+    learned,
+    memory,
+    quick,
+    staged,
+)
+from tests.e2e.conftest import encoder, heart_data  # noqa: F401  fixture
 from tests.inprocess import enter_task, wire_copy
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -33,8 +33,14 @@ from fedethics.secagg import CoordinatorSecagg
 from fedethics.site.journal import Journal
 from fedethics.site.records import reading_records
 from tests.cli.conftest import fedethics  # noqa: F401  fixture
-from tests.coordinator.conftest import learned, memory, quick, staged  # noqa: F401  fixtures
-from tests.e2e.conftest import heart_data  # noqa: F401  fixture
+from tests.coordinator.conftest import (  # noqa: F401  fixtures
+    kept_jobs,
+    learned,
+    memory,
+    quick,
+    staged,
+)
+from tests.e2e.conftest import encoder, heart_data  # noqa: F401  fixture
 from tests.inprocess import enter_task, wire_copy
 from tests.policy.test_permit import Site
 
