@@ -88,7 +88,7 @@ def read_group(folder, terms, cell):
         return None
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(both=schemas())
 def test_every_group_of_a_valid_schema_has_a_cell_that_is_read_into_it(tmp_path_factory, both):
     column, feature = both

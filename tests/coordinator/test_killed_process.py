@@ -13,22 +13,26 @@ from fedethics.release import evidence, folder
 from tests.coordinator.conftest import SITES, charged, opened
 from tests.e2e.conftest import ROOT, Lab
 
+SLOW, ALL = pytest.mark.slow, pytest.mark.exhaustive
 # Twice a message within the update of round 1 and 2, and one within the final tables.
 DEATHS = [("train", 3), ("query.forward", 2), ("query.proof", 3), ("query.result", 2),
           ("query.slice", 3), ("query.proof", 11), ("query.receipt", 2)]  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "deaths",
+    [pytest.param(DEATHS[::2], marks=SLOW, id="some"), pytest.param(DEATHS, marks=ALL, id="all")],
+)
 @pytest.mark.timeout(1800)
 def test_a_coordinator_killed_at_every_kind_of_leg_in_turn_opens_the_same_sums(
-    tmp_path, heart_data, encoder
+    tmp_path, heart_data, encoder, deaths
 ):
     lab = Lab(tmp_path, heart_data, encoder)
     # A process of its own finds the embedded model alone.
     whole, stage = (lab.stage(folder=name, noise_seed="7", embedded=True) for name in ("a", "b"))
     lab.run(whole)
     program = Path(__file__).with_name("dying_coordinator.py")
-    for message_type, number in DEATHS:
+    for message_type, number in deaths:
         done = subprocess.run(
             [sys.executable, str(program), str(stage.run_dir), message_type, str(number)],
             cwd=ROOT,

@@ -73,13 +73,14 @@ def check_after_crash(folder: Path, identity: Identity, told: list[str]) -> None
     assert len(list(read_book(path).counted(ACCOUNT))) == len(charges) + 1
 
 
-def test_a_kill_at_any_step_never_loses_a_charge_that_was_granted(tmp_path):
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_kill_at_any_step_never_loses_a_charge_that_was_granted(tmp_path, every):
     whole = tmp_path / "whole"
     new_site(whole)
     steps = int(run_child(whole, 0)[-1].split()[1])
     assert steps > 60
     outcomes = set()
-    for kill_at in range(1, steps + 1):
+    for kill_at in range(1, steps + 1, every):
         folder = tmp_path / str(kill_at)
         identity = new_site(folder)
         told = run_child(folder, kill_at)
@@ -88,10 +89,13 @@ def test_a_kill_at_any_step_never_loses_a_charge_that_was_granted(tmp_path):
     assert outcomes == {0, 1, 2}
 
 
-@pytest.mark.slow
-def test_a_kill_at_a_random_moment_never_loses_a_charge_that_was_granted(tmp_path):
+@pytest.mark.parametrize(
+    "attempts",
+    [pytest.param(40, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.exhaustive)],
+)
+def test_a_kill_at_a_random_moment_never_loses_a_charge_that_was_granted(tmp_path, attempts):
     chance = random.Random(5)
-    for attempt in range(200):
+    for attempt in range(attempts):
         folder = tmp_path / str(attempt)
         identity = new_site(folder)
         told = run_child(folder, 0, after_s=chance.uniform(0, 0.06))

@@ -90,8 +90,19 @@ def test_the_largest_vectors_that_fit_do_not_wrap(tmp_path, bits, sign, length):
     assert opened.total.tolist() == [3 * sign * spec.bound] * length
 
 
+# Of every remainder that word size, length and mode go by; all others in the exhaustive tests.
+_MANY = (11, 16, 22, 29, 37, 50)
+
+
 @pytest.mark.parametrize(
-    "sites", [*range(3, 11), *(pytest.param(n, marks=pytest.mark.slow) for n in range(11, 51))]
+    "sites",
+    [
+        *range(3, 11),
+        *(
+            pytest.param(n, marks=pytest.mark.slow if n in _MANY else pytest.mark.exhaustive)
+            for n in range(11, 51)
+        ),
+    ],
 )
 def test_drops_at_every_stage_sum_exactly_for_any_number_of_sites(tmp_path, sites):
     """As many drops as the rule allows, spread over all stages; word size and length vary."""

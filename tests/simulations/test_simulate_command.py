@@ -53,6 +53,7 @@ def test_a_wheel_alone_simulates_a_federation_in_an_empty_folder(tmp_path, heart
     for name in ("heart.toml", "heart.charter.toml", "policy.hospital.toml"):
         shutil.copy(ROOT / "configs" / name, own)
     charter = (own / "heart.charter.toml").read_text().replace("rounds = 5", "rounds = 2")
+    charter = charter.replace('columns = ["*"]', 'columns = ["cp"]')
     (own / "heart.charter.toml").write_text(charter)
     shutil.copytree(heart_data, own / "data" / "heart")
     done = _simulate(
