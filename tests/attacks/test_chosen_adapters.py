@@ -43,8 +43,8 @@ def _every_sum(charter):
 
 
 @pytest.fixture(scope="module")
-def staged_with_every_sum(tmp_path_factory, heart_data):
-    stage = Lab(tmp_path_factory.mktemp("every-sum"), heart_data).stage(change=_every_sum)
+def staged_with_every_sum(tmp_path_factory, heart_data, encoder):
+    stage = Lab(tmp_path_factory.mktemp("every"), heart_data, encoder).stage(change=_every_sum)
     for home in stage.homes.values():
         path = home / "policy.toml"
         text = path.read_text().replace('"fairness",', '"fairness", "steering", "audit",', 1)
@@ -53,21 +53,23 @@ def staged_with_every_sum(tmp_path_factory, heart_data):
 
 
 @pytest.fixture(scope="module")
-def staged_svd(tmp_path_factory, heart_data):
-    return Lab(tmp_path_factory.mktemp("svd"), heart_data).stage(change=_svd_without_checks)
+def staged_svd(tmp_path_factory, heart_data, encoder):
+    return Lab(tmp_path_factory.mktemp("svd"), heart_data, encoder).stage(
+        change=_svd_without_checks
+    )
 
 
 @pytest.fixture
 def federation(staged_with_every_sum, memory, integers):
     """A coordinator's key, and sites that answer with integers in place of trained ones."""
-    liar = Liar(Quick(staged_with_every_sum, memory).copy())
+    liar = Liar(Quick(staged_with_every_sum, memory, memory / "kept").copy())
     liar.enrol()
     return liar
 
 
 @pytest.fixture
 def svd_federation(staged_svd, memory, integers):
-    liar = Liar(Quick(staged_svd, memory).copy())
+    liar = Liar(Quick(staged_svd, memory, memory / "kept").copy())
     liar.enrol()
     return liar
 
