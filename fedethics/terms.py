@@ -18,7 +18,6 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +32,7 @@ TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|
 _MOST_TOLD = 20
 _SMALLEST, _LARGEST = -(2**63), 2**63 - 1
 SIGNATURE = r"[0-9a-f]{128}"
+_HINTS: dict[type, Mapping[str, Any]] = {}
 _KIND = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
@@ -118,10 +118,11 @@ def read(cls: type[T], table: object, *, path: str, problems: list[str]) -> T | 
     return result
 
 
-@cache
 def _hints(cls: type) -> Mapping[str, Any]:
     """Return the types of a class's fields, worked out once: each message has files read."""
-    return types.MappingProxyType(typing.get_type_hints(cls))
+    if cls not in _HINTS:
+        _HINTS[cls] = types.MappingProxyType(typing.get_type_hints(cls))
+    return _HINTS[cls]
 
 
 def parse(cls: type[T], data: bytes, *, what: str, error: Callable[[str], Exception]) -> T:
