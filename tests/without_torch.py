@@ -32,4 +32,6 @@ class Refusal:
         return None
 
 
-sys.meta_path.insert(0, Refusal())
+def pytest_configure() -> None:
+    """Refuse from here on; pytest calls this where the plugin is named on its command line."""
+    sys.meta_path.insert(0, Refusal())

@@ -16,8 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.parametrize("name", HEAVY)
 def test_an_import_of_a_heavy_package_fails_with_its_name(name):
+    code = f"from tests import without_torch as w; w.pytest_configure(); import {name}.anything"
     done = subprocess.run(
-        [sys.executable, "-c", f"import tests.without_torch; import {name}.anything"],
+        [sys.executable, "-c", code],
         cwd=ROOT,
         capture_output=True,
         text=True,
