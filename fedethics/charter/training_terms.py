@@ -30,8 +30,16 @@ class ModelTerms:
             is added to it: marks such as <|im_start|> are written here.
         answer: of "choice": the answer, with one `{label}`, which is the name of the record's
             class. An end mark is written here too.
+            Of "sft": with `prompt`, how records with a prompt and a completion are put into words,
+            with one `{prompt}` there and one `{completion}` here; both empty for a chat template.
+            Of "text": the text with one `{text}`, its end mark behind; empty for the text alone.
         loss: of "choice": "answer", the mean over the right answer's tokens, which is meant where
             none is named; or "answers", the cross-entropy of the answers' shares.
+        chat_template: of "sft": a Jinja template of conversations; absent for the tokenizer's own.
+        truncation: of records that have more than `max_tokens`: "oldest-turns" leaves out the
+            first exchanges, "prompt-start" cuts the start of what the user says first, "text-end"
+            the end of a text (task "text"). A completion is never cut. What still does not fit, or
+            everything where this is absent, is not learnt from, and counts as not answered.
     """
 
     name: str = term(nonempty=True)
@@ -42,6 +50,8 @@ class ModelTerms:
     prompt: str = term(default="", prose=True)
     answer: str = term(default="", prose=True)
     loss: Literal["answer", "answers"] | None = term(default=None)
+    chat_template: str | None = term(default=None, nonempty=True, prose=True)
+    truncation: Literal["oldest-turns", "prompt-start", "text-end"] | None = term(default=None)
 
     def problems(self) -> list[str]:
         """Check that the words belong to the task."""

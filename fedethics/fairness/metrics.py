@@ -147,18 +147,19 @@ _NAMED: dict[str, tuple[tuple[str, ...], Combine, str]] = {
 _NO_BOUND = ("log_loss", "r2_score", "mean_pinball_loss")
 
 
-def add_rate(name: str, meaning: str, *, binned: bool = False) -> None:
+def add_rate(name: str, meaning: str, *, binned: bool = False, high: float = 1.0) -> None:
     """Make a rate of a task known, with how it is compared between groups; once more is no harm.
 
     Args:
         name: of the rate.
         meaning: plain words, to follow "the".
         binned: whether it needs the histograms.
+        high: its greatest possible value.
 
     Raises:
         FairnessError: a metric of that name means something else.
     """
-    metric = Metric(name=name, kind="rate", meaning=meaning, binned=binned, brought=True)
+    metric = Metric(name=name, kind="rate", meaning=meaning, high=high, binned=binned, brought=True)
     if _REGISTRY.setdefault(name, metric) != metric:
         raise FairnessError(f"metric {name!r} is there already and means something else")
     for combine in _FOR_EVERY_RATE:

@@ -44,7 +44,7 @@ def mean_bands(partition: Partition, metric: str, *, z: float) -> Bands:
     known = total > 0
     value = np.divide(
         people @ values.middle.ravel(), total, out=np.full_like(total, np.nan), where=known
-    ).clip(0.0, 1.0)
+    ).clip(0.0, find_metric(metric).high)
     low = _limit(people, values.least.ravel(), partition.histogram_variance, z, upper=False)
     high = _limit(people, values.greatest.ravel(), partition.histogram_variance, z, upper=True)
     return Bands(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fedethics.errors import ModelError
 from fedethics.learning_tasks.choice import Choice, TwoAnswers
 from fedethics.learning_tasks.classification import Classification
+from fedethics.learning_tasks.free_text import Sft, Text
 from fedethics.learning_tasks.task import LearningTask
 
 _TASKS: dict[str, LearningTask] = {}
@@ -43,9 +44,11 @@ def know_rates() -> None:
 
     for task in _TASKS.values():
         for name, rate in task.rates.items():
-            add_rate(name, rate.meaning, binned=rate.binned)
+            add_rate(name, rate.meaning, binned=rate.binned, high=rate.high)
 
 
 register(Classification())
 register(TwoAnswers())
 register(Choice())
+register(Sft())
+register(Text())

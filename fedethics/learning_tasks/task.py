@@ -50,6 +50,14 @@ class Words(Protocol):
     def max_tokens(self) -> int:
         """Tokens that are read of a record."""
 
+    @property
+    def chat_template(self) -> str | None:
+        """The template of conversations; None for the tokenizer's own."""
+
+    @property
+    def truncation(self) -> str | None:
+        """What is cut of a record with more tokens; None leaves it out."""
+
 
 class Labels(Protocol):
     """What a charter says of the label: `charter.data.label`."""
@@ -74,10 +82,12 @@ class Rate:
     Attributes:
         meaning: plain words, to follow "the".
         binned: whether it is a mean over the histograms; else a share of the decisions.
+        high: its greatest possible value.
     """
 
     meaning: str
     binned: bool = False
+    high: float = 1.0
 
 
 class LearningTask(ABC):

@@ -132,6 +132,9 @@ def _results(opened: Folder, gate: GateReport) -> list[dict[str, object]]:
 
 def _measured(opened: Folder, metrics: tuple[str, ...]) -> tuple[str, ...]:
     known = opened.tables.layout.measured.metrics
+    task = find_task(opened.charter.model.task)
+    # What a task without labels measures is its own.
+    metrics = metrics if task.labelled else tuple(task.rates)
     if opened.charter.data.labels.classes is not None:
         more = _OF_CLASSES if metrics is _OVERALL else _OF_CLASSES[:1]
         metrics = (*metrics, *more, *groups.of_each_class(opened, "recall_score"))

@@ -35,10 +35,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -52,6 +52,10 @@ from fedethics.errors import TrainingError
 _SHORTEST = 16
 _PARTS = 4
 _FINEST = 8
+# A product over so few places more costs little.
+_FEWEST = 16
+# Stands at a place after which no token is predicted.
+NOTHING = -1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,18 +68,21 @@ class Shape:
         used: most rows that hold records. One less than `rows` where a record may be as long as
             the shape: then a row of zeros is always there, and no mask is ever all ones, which
             transformers would drop, and with it choose another attention kernel.
+        places: places of every row at which tokens are predicted, filled up like the rows; 0 where
+            the record has no tokens of its own to predict, or is computed alone.
     """
 
     rows: int
     length: int
     used: int
+    places: int = 0
 
 
 # One record at a time, at its own length: company that cannot matter, since there is none.
 ALONE = Shape(rows=1, length=0, used=1)
 
 
-def shape_for(length: int, *, rows: int, positions: int) -> Shape:
+def shape_for(length: int, *, rows: int, positions: int, places: int = 0) -> Shape:
     """Return the shape that a record of `length` tokens is computed in.
 
     Args:
@@ -84,11 +91,21 @@ def shape_for(length: int, *, rows: int, positions: int) -> Shape:
             the last place of some rows.
         positions: most tokens that the model has positions for. A record may be longer, if what
             is read of it at once is not: of a causal LM's entry, the prompt with either answer.
+        places: at which the record's own tokens are predicted; doubled steps, so that few shapes
+            have to be proven.
     """
     padded = _above(length)
+    stepped = max(_FEWEST, 1 << (places - 1).bit_length()) if places else 0
     if padded <= positions:
-        return Shape(rows=rows, length=padded, used=rows)
-    return Shape(rows=rows, length=positions, used=rows - 1)
+        return Shape(rows=rows, length=padded, used=rows, places=stepped)
+    return Shape(rows=rows, length=positions, used=rows - 1, places=stepped)
+
+
+class ShapeOf(Protocol):
+    """The shape for a length and a number of predicted places, in tokens."""
+
+    def __call__(self, length: int, /, *, places: int = ...) -> Shape:
+        """Return it."""
 
 
 def rows_at_once(physical_batch: int, *, device: str) -> int:
@@ -111,16 +128,19 @@ def _above(length: int) -> int:
 
 
 # Sensitive: hidden states and token ids determine the text they were computed from.
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Activations:
     """What is read of n records.
 
     Attributes:
         hidden: entry i is of record i: hidden states, float32, shape (tokens, width); or token
             ids, int64, shape (tokens,).
+        wanted: what each token of record i is to be followed by, int64, shape (tokens,), `NOTHING`
+            where that is not learnt; empty where a task learns from targets alone.
     """
 
     hidden: tuple[Tensor, ...]
+    wanted: tuple[Tensor, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of records."""
@@ -128,24 +148,33 @@ class Activations:
 
     def take(self, rows: Sequence[int]) -> Activations:
         """Return the activations of the records at `rows`."""
-        return Activations(tuple(self.hidden[row] for row in rows))
+        wanted = tuple(self.wanted[row] for row in rows) if self.wanted else ()
+        return Activations(tuple(self.hidden[row] for row in rows), wanted)
 
     def __add__(self, other: Activations) -> Activations:
         """Return the records of both, in order: pooled training in simulations."""
-        return Activations(self.hidden + other.hidden)
+        return Activations(self.hidden + other.hidden, self.wanted + other.wanted)
 
-    def batches(self, rows: NDArray[np.intp], shape_of: Callable[[int], Shape]) -> Iterator[Batch]:
+    @cached_property
+    def places(self) -> tuple[int, ...]:
+        """Tokens that are predicted of each record."""
+        if not self.wanted:
+            return (0,) * len(self)
+        return tuple(int((wanted != NOTHING).sum()) for wanted in self.wanted)
+
+    def batches(self, rows: NDArray[np.intp], shape_of: ShapeOf) -> Iterator[Batch]:
         """Yield `rows` in batches, each of the shape that its records' own lengths give.
 
-        Guarantee: the shape of a record's batch depends on that record's length alone.
+        Guarantee: the shape of a record's batch depends on that record's numbers of tokens alone.
 
         Args:
             rows: which records, in any order.
-            shape_of: the shape for a length in tokens.
+            shape_of: the shape for a length and a number of predicted places, in tokens.
         """
         by_shape: dict[Shape, list[int]] = {}
         for row in rows.tolist():
-            by_shape.setdefault(shape_of(len(self.hidden[row])), []).append(row)
+            shape = shape_of(len(self.hidden[row]), places=self.places[row])
+            by_shape.setdefault(shape, []).append(row)
         # By all of a shape: two may have one length, and their order must not follow from who
         # else is there, since a person's rows are added in it.
         for shape in sorted(by_shape, key=dataclasses.astuple):
@@ -159,14 +188,18 @@ class Activations:
         Danger: in it the last bits of a record's numbers may depend on the others. It serves
         comparisons; nothing that leaves a site is computed from it.
         """
-        return Batch(rows=rows, hidden=tuple(self.hidden[row] for row in rows))
+        chosen = self.take(rows.tolist())
+        return Batch(rows=rows, hidden=chosen.hidden, wanted=chosen.wanted)
 
     def _shaped(self, chosen: list[int], shape: Shape) -> Batch:
         hidden = [self.hidden[row] for row in chosen]
         # Shorter than the shape: see Shape.used.
         filler = torch.zeros_like(hidden[0][: max(1, shape.length - 1)])
         hidden += [filler] * (shape.rows - len(hidden))
-        return Batch(rows=np.array(chosen, dtype=np.intp), hidden=tuple(hidden), shape=shape)
+        wanted = self.take(chosen).wanted
+        return Batch(
+            rows=np.array(chosen, dtype=np.intp), hidden=tuple(hidden), shape=shape, wanted=wanted
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -177,11 +210,13 @@ class Batch:
         rows: which records these are, shape (m,).
         hidden: as in Activations, b entries: those of the m records, then zeros that fill it up.
         shape: what it is padded to; None for its longest entry, without filling.
+        wanted: as in Activations, of the m records; empty where targets are all that is learnt.
     """
 
     rows: NDArray[np.intp]
     hidden: tuple[Tensor, ...]
     shape: Shape | None = None
+    wanted: tuple[Tensor, ...] = ()
 
     @property
     def length(self) -> int:
@@ -193,6 +228,43 @@ class Batch:
         targets = torch.zeros(len(self.hidden), dtype=torch.int64)
         targets[: len(self.rows)] = torch.from_numpy(labels[self.rows].astype(np.int64))
         return targets
+
+    def predictions(self) -> Predictions:
+        """Return the places at which tokens are predicted, as many in each row of the batch.
+
+        Guarantee: how many there are follows from the shape alone, whoever is in the batch.
+        """
+        chosen = [(wanted != NOTHING).nonzero().flatten() for wanted in self.wanted]
+        most = self.shape.places if self.shape else 0
+        most = most or max(1, *(len(one) for one in chosen), 1)
+        places = torch.zeros(len(self.hidden), most, dtype=torch.int64)
+        tokens = torch.zeros_like(places)
+        counts = torch.zeros(len(self.hidden), dtype=torch.int64)
+        for row, (found, wanted) in enumerate(zip(chosen, self.wanted, strict=True)):
+            places[row, : len(found)] = found.cpu()
+            tokens[row, : len(found)] = wanted[found].cpu()
+            counts[row] = len(found)
+        return Predictions(places=places, tokens=tokens, counts=counts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Predictions:
+    """Where tokens are predicted in the b rows of a batch, p places in each.
+
+    Attributes:
+        places: int64, shape (b, p); 0 where a row has fewer.
+        tokens: the token that follows there, int64, shape (b, p); 0 likewise.
+        counts: places of each row that are its own, int64, shape (b,).
+    """
+
+    places: Tensor
+    tokens: Tensor
+    counts: Tensor
+
+    @property
+    def own(self) -> Tensor:
+        """Which places are a row's own, bool, shape (b, p)."""
+        return torch.arange(self.places.shape[1]) < self.counts[:, None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,7 @@ Records made up from a charter's columns alone, to try the engine where no data 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedethics.charter.data_terms import Column, DataTerms
+from fedethics.charter.data_terms import Column, ContentForm, DataTerms
 from fedethics.charter.model import Charter
+from fedethics.data.content import Completion, Content, Conversation, Preference, Turn
 from fedethics.data.records import Targets, Value, wording
 from fedethics.privacy.noise import NoiseSource
 from fedethics.privacy.plan import PrivacyPlan, make_plan
@@ -33,7 +34,7 @@ _WORDS = ("one", "patient", "applied", "with", "two", "years", "of", "work", "an
 
 def sample_records(
     terms: DataTerms, count: int, *, classes: int = 2
-) -> tuple[tuple[str, ...], Targets]:
+) -> tuple[tuple[Content, ...], Targets]:
     """Return `count` texts as a site's records would be worded, and targets in turn.
 
     Nothing in them is real: numbers are uniform in their range, categories uniform, and in every
@@ -41,11 +42,44 @@ def sample_records(
     """
     random = np.random.Generator(np.random.Philox(_SEED))
     shown = [column for column in terms.columns if column.phrase]
-    texts = []
+    texts: list[Content] = []
     for row in range(count):
+        if terms.content is not None:
+            texts.append(_MADE_UP[terms.content.form](random, row))
+            continue
         kept = shown[: max(1, len(shown) - row % 2)]
         texts.append(", ".join(wording(_value(column, random), column) for column in kept))
     return tuple(texts), np.arange(count, dtype=np.int16) % classes
+
+
+def _words(random: np.random.Generator) -> str:
+    return " ".join(random.choice(_WORDS, int(random.integers(1, 6))))
+
+
+def _conversation(random: np.random.Generator, row: int) -> Content:
+    pairs = [
+        turn
+        for _ in range(1 + row % 2)
+        for turn in (Turn("user", _words(random)), Turn("assistant", _words(random)))
+    ]
+    return Conversation(tuple(pairs))
+
+
+def _completion(random: np.random.Generator, _row: int) -> Content:
+    return Completion(_words(random), _words(random))
+
+
+def _preference(random: np.random.Generator, _row: int) -> Content:
+    return Preference(_words(random), _words(random), f"{_words(random)} not")
+
+
+_MADE_UP: Mapping[ContentForm, Callable[[np.random.Generator, int], Content]] = {
+    "text": lambda random, _row: f"{_words(random)} {_words(random)}",
+    "messages": _conversation,
+    "prompt-completion": _completion,
+    "instruction": _completion,
+    "preference": _preference,
+}
 
 
 def _value(column: Column, random: np.random.Generator) -> Value:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -56,6 +56,18 @@ _ON_CPU = Compute()
 _MOST_COPIES = 8
 
 
+class Entry(NamedTuple):
+    """A record in tokens.
+
+    Attributes:
+        ids: what is read.
+        wanted: the token that each of them is to be followed by, or `activations.NOTHING`.
+    """
+
+    ids: list[int]
+    wanted: list[int]
+
+
 class Reader(Protocol):
     """What a charter's task makes of texts and of the network's output.
 
@@ -86,6 +98,20 @@ class Reader(Protocol):
     @property
     def longest(self) -> int:
         """Tokens of the longest entry."""
+
+
+@runtime_checkable
+class TokenReader(Reader, Protocol):
+    """A reader of a task that learns tokens of the record itself.
+
+    Attributes:
+        rendering: digest of how records are put into tokens, besides the tokenizer's.
+    """
+
+    rendering: str
+
+    def entries(self, texts: Sequence[Content]) -> list[Entry]:
+        """Return the token ids of each record's entry, and what each is to be followed by."""
 
 
 class Learner:
@@ -159,6 +185,8 @@ class Learner:
         self.parameters = _trainable(self.model)
         self.flat = _flatten(self.parameters)
         self._initial = self.flat.cpu().numpy().copy()
+        if isinstance(self._reader, TokenReader):
+            digests["rendering"] = self._reader.rendering
         self.prefix_hash = prefix_hash(charter, digests, self._network.first_layer)
         self.basis_hash = basis_hash(self.prefix_hash, self.model, self.parameters)
         self.lock = threading.RLock()
@@ -215,16 +243,17 @@ class Learner:
         data = bytes.fromhex(self.basis_hash) + vector.astype("<f4").tobytes()
         return canonical.sha256_hex(data)
 
-    def shape_of(self, length: int) -> Shape:
-        """Return the shape that a record of `length` tokens is computed in.
+    def shape_of(self, length: int, *, places: int = 0) -> Shape:
+        """Return the shape of a record of `length` tokens, `places` of which are predicted.
 
         Guarantee: in it a record's numbers were shown not to depend on its company, on this
         machine, with this model, engine and precision (records_apart.py); where that failed, it is
-        `ALONE`. It follows from the length and the machine alone.
+        `ALONE`. It follows from these two numbers and the machine alone.
         """
         if self.rows == 1:
             return ALONE
-        shape = shape_for(length, rows=self.rows, positions=self._network.positions)
+        positions = self._network.positions
+        shape = shape_for(length, rows=self.rows, positions=positions, places=places)
         if shape not in self._proven:
             with self.lock:
                 self._pristine.compute = self.compute
@@ -233,7 +262,8 @@ class Learner:
 
     def prove(self, activations: Activations) -> set[Shape]:
         """Prove the shapes of these records, so that nothing of it is left for later."""
-        return {self.shape_of(len(entry)) for entry in activations.hidden}
+        sizes = zip(map(len, activations.hidden), activations.places, strict=True)
+        return {self.shape_of(length, places=places) for length, places in sizes}
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -261,7 +291,15 @@ class Learner:
     def tokens(self, texts: Sequence[Content]) -> Activations:
         """Return the token ids of each text: what every step reads where nothing is cached."""
         device = self._network.device
-        return Activations(tuple(torch.tensor(i, device=device) for i in self._reader.ids(texts)))
+        if isinstance(self._reader, TokenReader):
+            entries = self._reader.entries(texts)
+            ids, wanted = [one.ids for one in entries], [one.wanted for one in entries]
+        else:
+            ids, wanted = self._reader.ids(texts), []
+        return Activations(
+            tuple(torch.tensor(each, device=device) for each in ids),
+            tuple(torch.tensor(each, device=device) for each in wanted),
+        )
 
     def activations(self, texts: Sequence[Content], *, records: int | None = None) -> Activations:
         """Return what the frozen layers make of each text, float32, longer texts cut.
@@ -295,7 +333,7 @@ class Learner:
                         places[row] = state
                     else:
                         places[row].copy_(state)
-        return Activations(tuple(places))
+        return Activations(tuple(places), entries.wanted)
 
     def scores(self, vector: NDArray[np.float32], activations: Activations) -> NDArray[np.float64]:
         """Return what the charter's task measures of each record, float64.

@@ -20,6 +20,7 @@ Source: Dirac canaries: Nasr et al. 2023 (arXiv 2302.07956).
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ from fedethics.privacy.audit.one_run import Guesses
 from fedethics.privacy.events import SampledGaussian
 from fedethics.privacy.noise import NoiseSource
 from fedethics.privacy.plan import make_plan
-from fedethics.training.activations import ALONE, Activations, Batch
+from fedethics.training.activations import ALONE, Activations, Batch, Shape
 from fedethics.training.clipping import Site
 from fedethics.training.dp_sgd import private_mean, sampled_sum, with_moved_norm
 from fedethics.training.factors import trained_coordinates
@@ -63,10 +64,15 @@ class _Canaries:
     def each(
         self, activations: Activations, rows: NDArray[np.intp], _labels: Targets
     ) -> Iterator[tuple[Batch, Sampled]]:
-        for batch in activations.batches(rows, lambda _: ALONE):
+        for batch in activations.batches(rows, _alone):
             samples = torch.zeros(1, self._size)
             samples[0, self._places[batch.rows]] = self._length
             yield batch, (samples, torch.zeros(1))
+
+
+def _alone(_length: int, *, places: int = 0) -> Shape:
+    # One row of it needs no places filled up.
+    return dataclasses.replace(ALONE, places=places)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedethics.data.records import Targets
-from fedethics.training.activations import Batch, Shape, one_thread
+from fedethics.training.activations import NOTHING, Batch, Shape, one_thread
 from fedethics.training.engines import ENGINES, engine_for
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ class _Made:
         random = np.random.default_rng(shape.length)
         self.ids = self._entries(learner, random, self.count)
         self.other_ids = self._entries(learner, random, self.others)
+        self._random, self._words = random, int(learner.model.config.vocab_size)
+        self._wanted = self._tokens_wanted(self.ids)
 
     def _entries(self, learner: Learner, random: np.random.Generator, count: int) -> list[Tensor]:
         """Return token ids, the first as long as the shape allows, others down to the shortest."""
@@ -115,19 +117,38 @@ class _Made:
 
     def batch(self, watched: Sequence[Tensor], mates: Sequence[Tensor]) -> Batch:
         """Return the first batch: watched records, then their mates."""
-        return self._filled([*watched, *mates])
+        return self._filled([*watched, *mates], [*self._wanted, *self._tokens_wanted(mates)])
 
     def moved(self, watched: Sequence[Tensor], mates: Sequence[Tensor]) -> Batch:
         """Return the second batch: other mates and zeros first, watched records last, turned."""
         room = self.others
         filler = torch.zeros_like(watched[0][: max(1, self._shape.length - 1)])
         before = [*mates[:room], *[filler] * (room - len(mates))]
-        return self._filled([*before, *reversed(watched)])
+        # Of mates as many tokens are predicted as of others, of all of theirs or of none.
+        wanted = [*self._tokens_wanted(before), *reversed(self._wanted)]
+        return self._filled([*before, *reversed(watched)], wanted)
 
-    def _filled(self, entries: list[Tensor]) -> Batch:
+    def _tokens_wanted(self, entries: Sequence[Tensor]) -> list[Tensor]:
+        """Return made-up tokens to predict at the ends of entries: none, some, and all allowed."""
+        found = []
+        for place, entry in enumerate(entries if self._shape.places else ()):
+            most = min(len(entry), self._shape.places)
+            count = most if place == 0 else int(self._random.integers(0, most + 1))
+            wanted = torch.full((len(entry),), NOTHING)
+            words = self._random.integers(0, self._words, size=count)
+            wanted[len(entry) - count :] = torch.from_numpy(words)
+            found.append(wanted)
+        return found
+
+    def _filled(self, entries: list[Tensor], wanted: list[Tensor]) -> Batch:
         filler = torch.zeros_like(entries[0][: max(1, self._shape.length - 1)])
         hidden = entries + [filler] * (self._shape.rows - len(entries))
-        return Batch(rows=np.arange(len(entries)), hidden=tuple(hidden), shape=self._shape)
+        return Batch(
+            rows=np.arange(len(entries)),
+            hidden=tuple(hidden),
+            shape=self._shape,
+            wanted=tuple(wanted),
+        )
 
 
 def _scored(learner: Learner, batch: Batch) -> list[Tensor]:

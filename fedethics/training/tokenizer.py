@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
@@ -18,11 +19,13 @@ from transformers import AutoTokenizer
 
 from fedethics import canonical
 from fedethics.errors import ModelError
+from fedethics.training.chat import NO_CHAT, ChatSettings
 from fedethics.training.loading import Quiet, one_line, read_json, source
 from fedethics.training.locate import BaseModel
 
 _FILE = "tokenizer.json"
 _BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_TEMPLATE = "chat_template.jinja"
 # What of the files beside it says nothing of how a text is read, or is set here for every site.
 _BOOKKEEPING = frozenset({
     "name_or_path", "tokenizer_class", "processor_class", "backend", "is_local",
@@ -55,9 +58,18 @@ class TextReader:
 
     Attributes:
         pad_token_id: what fills a batch, where every token is masked; and an empty text.
+        chat: what the tokenizer's files say of conversations.
     """
 
-    def __init__(self, raw: Tokenizer, *, pad_token_id: int, embeddings: int, where: str) -> None:
+    def __init__(
+        self,
+        raw: Tokenizer,
+        *,
+        pad_token_id: int,
+        embeddings: int,
+        where: str,
+        chat: ChatSettings = NO_CHAT,
+    ) -> None:
         """Take over `raw`.
 
         Args:
@@ -65,6 +77,7 @@ class TextReader:
             pad_token_id: of the model's configuration.
             embeddings: rows of the model's embedding.
             where: the model's folder, for messages.
+            chat: from the files beside it.
 
         Raises:
             ModelError: it has ids that the model has no embedding for, or reads at random.
@@ -76,7 +89,11 @@ class TextReader:
             )
         raw.no_truncation()
         raw.no_padding()
-        self.pad_token_id = pad_token_id
+        self.pad_token_id, self.chat = pad_token_id, chat
+        self._literal = Tokenizer.from_str(raw.to_str())
+        self._literal.encode_special_tokens = True
+        decoder = raw.get_added_tokens_decoder()
+        self._control = {number: mark.content for number, mark in decoder.items() if mark.special}
         self._raw, self._embeddings, self._where = raw, embeddings, where
         self._cut: dict[int, Tokenizer] = {}
         largest = max(raw.get_vocab(with_added_tokens=True).values(), default=0)
@@ -117,6 +134,24 @@ class TextReader:
                 )
         return {"input_ids": ids[0] if isinstance(texts, str) else ids}
 
+    def plain(self, text: str) -> list[int]:
+        """Return the ids of `text` read as text alone: nothing in it becomes a control token."""
+        return list(self._literal.encode(text, add_special_tokens=False).ids)
+
+    def marks(self, text: str) -> list[tuple[int, int]]:
+        """Return start and end of each control token that would be read inside `text`."""
+        read = self._raw.encode(text, add_special_tokens=False)
+        return [
+            (start, end)
+            for number, (start, end) in zip(read.ids, read.offsets, strict=True)
+            # An unknown word gives a control token too, and is none.
+            if number in self._control and self._control[number] in text[start:end]
+        ]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids, control tokens as they are written."""
+        return str(self._raw.decode(list(ids), skip_special_tokens=False))
+
     def behaviour(self) -> str:
         """Return the SHA-256 of the ids of fixed probe texts, with marks and without, and cut."""
         # Marks are found inside a text too, each by rules of its own.
@@ -151,7 +186,7 @@ def load_tokenizer(base: BaseModel, model: Any) -> TextReader:  # noqa: ANN401
     embeddings = int(model.get_input_embeddings().num_embeddings)
     try:
         with Quiet():
-            raw = _raw(base)
+            raw, chat = _raw(base), _chat(base)
     except ModelError:
         raise
     except Exception as error:
@@ -162,6 +197,7 @@ def load_tokenizer(base: BaseModel, model: Any) -> TextReader:  # noqa: ANN401
         pad_token_id=_padding(model.config, embeddings),
         embeddings=embeddings,
         where=str(base.folder),
+        chat=chat,
     )
 
 
@@ -181,13 +217,32 @@ def tokenizer_digest(base: BaseModel, reader: TextReader) -> str:
 
 def _raw(base: BaseModel) -> Tokenizer:
     if base.gguf_file:
-        found = AutoTokenizer.from_pretrained(base.folder, **source(base))
-        return Tokenizer.from_str(found.backend_tokenizer.to_str())
+        return Tokenizer.from_str(_from_weights(base)[0])
     if not (base.folder / _FILE).is_file():
         raise ModelError(
             f"{base.folder} holds no {_FILE}; texts could not be read alike everywhere"
         )
     return Tokenizer.from_file(str(base.folder / _FILE))
+
+
+@lru_cache(maxsize=4)
+def _from_weights(base: BaseModel) -> tuple[str, ChatSettings]:
+    """Return what a .gguf file says of its tokenizer; the file was verified by its hash."""
+    found = AutoTokenizer.from_pretrained(base.folder, **source(base))
+    chat = ChatSettings(found.chat_template or "", dict(found.special_tokens_map))
+    return str(found.backend_tokenizer.to_str()), chat
+
+
+def _chat(base: BaseModel) -> ChatSettings:
+    if base.gguf_file:
+        return _from_weights(base)[1]
+    said: dict[str, Any] = {}
+    for name in _BESIDE[1::-1]:  # tokenizer_config.json goes first
+        if (base.folder / name).is_file():
+            said |= read_json(base.folder / name)
+    alone = base.folder / _TEMPLATE
+    template = alone.read_text(encoding="utf-8") if alone.is_file() else ""
+    return ChatSettings.of(said, template=template)
 
 
 def _settings(base: BaseModel) -> dict[str, canonical.Json]:

@@ -1,5 +1,7 @@
 """Physical batches: every record once, in a shape that follows from its own length alone."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from hypothesis import given, settings
@@ -11,7 +13,7 @@ from fedethics.training.learner import Learner
 
 
 def shape_of(rows, positions):
-    return lambda length: shape_for(length, rows=rows, positions=positions)
+    return partial(shape_for, rows=rows, positions=positions)
 
 
 @settings(deadline=None, max_examples=60)
@@ -43,7 +45,7 @@ def test_a_shape_is_longer_than_its_records_by_a_quarter_or_eight_tokens_at_most
 
 def test_records_alone_have_no_company_and_no_padding():
     activations = Activations(tuple(torch.full((n,), n) for n in (3, 5, 9)))
-    batches = list(activations.batches(np.arange(3), lambda _: ALONE))
+    batches = list(activations.batches(np.arange(3), lambda _, places: ALONE))
     assert [tuple(map(len, batch.hidden)) for batch in batches] == [(3,), (5,), (9,)]
     assert [
         tuple(Padded.of(b.hidden, pad_id=0, length=b.length).inputs.shape) for b in batches

@@ -22,6 +22,7 @@ from fedethics.fairness import (
 )
 from fedethics.fairness.metrics import find_metric, of_class
 from fedethics.fairness.roc import RocCurve
+from fedethics.learning_tasks import find_task
 from fedethics.release.figures import FAIL, INK, PASS, UNSURE
 from fedethics.release.folder import Folder
 from fedethics.release.gate import GateReport
@@ -68,9 +69,18 @@ def rates(folder: Folder) -> tuple[Block, ...]:
     return tuple(_forest(folder, feature) for feature in features(folder.tables))
 
 
+def _own_rates(folder: Folder) -> dict[str, str]:
+    """Return what a task without labels measures, and how a reader is told."""
+    task = find_task(folder.charter.model.task)
+    if task.labelled:
+        return {}
+    return {name: rate.meaning.capitalize() for name, rate in task.rates.items()}
+
+
 def _forest(folder: Folder, feature: str) -> Block:
     sections, rows = [], []
-    for metric, question in _questions(folder).items():
+    questions = _questions(folder)
+    for metric, question in questions.items():
         marks = []
         for name, estimate in _estimates(folder.tables, metric, feature):
             shape = 0 if name == "Everyone" else 1
@@ -85,6 +95,7 @@ def _forest(folder: Folder, feature: str) -> Block:
             name=f"rates-{feature.replace('*', '-')}",
             title=title,
             description="; ".join(f"{a}, {b}: {c}, {d}" for a, b, c, d in rows),
+            top=max([1.0, *(find_metric(metric).high for metric in questions)]),
         ),
         caption=(
             "Look for a group whose whole line lies apart from the others' under the same heading. "
@@ -102,7 +113,7 @@ _MOST_FOUND, _MOST_GIVEN = 10, 5
 def _questions(folder: Folder) -> dict[str, str]:
     """Return what is shown by group: the metric, and what it says."""
     label, measured = folder.charter.data.labels, folder.tables.layout.measured
-    questions = {"accuracy_score": "Judged rightly, of all"}
+    questions = {"accuracy_score": "Judged rightly, of all", **_own_rates(folder)}
     if label.classes is None:
         questions = {
             "true_positive_rate": f"Found, of those with {label.positive_name}",
@@ -167,7 +178,8 @@ def gaps(folder: Folder) -> Table:
         return measured.answers(find_metric(metric))
 
     for feature in features(folder.tables):
-        for metric in filter(is_measured, GAPS):
+        own = (f"{metric}_difference" for metric in _own_rates(folder))
+        for metric in filter(is_measured, (*GAPS, *own)):
             estimate = aggregate(folder.tables, metric, feature=feature, confidence=CONFIDENCE)
             value, interval = estimate_cells(estimate)
             note = estimate.note if value != NOTHING else ""
@@ -189,6 +201,7 @@ def objectives(gate: GateReport) -> Block:
             name="objectives",
             title=title,
             description="; ".join(", ".join(row) for row in rows),
+            top=_top(rules),
         ),
         caption=(
             "The shaded side is the good side of the bar that was agreed before the run. A rule "
@@ -197,6 +210,13 @@ def objectives(gate: GateReport) -> Block:
         ),
         table=Table(head=("Objective", "Value", "Interval", "Bar", "Verdict"), rows=rows),
     )
+
+
+def _top(rules: Sequence[Rule]) -> float:
+    """Return the end of an axis that holds every bar and limit; 1 for shares."""
+    known = [rule.figure for rule in rules if rule.figure is not None]
+    ends = [end for one in known for end in (one.bar, one.high) if end is not None]
+    return float(math.ceil(max([1.0, *filter(math.isfinite, ends)])))
 
 
 def _objective_mark(rule: Rule) -> Mark:

@@ -1,0 +1,297 @@
+"""Conversations as one model reads them: its chat template rendered, and the tokens to be learnt.
+
+A template needs no marks of what is the assistant's. The start of a conversation up to an answer,
+rendered with the words that ask for one, is P; up to and with the answer it is F. Where F begins
+with P, and the whole conversation with F, the answer is F without P, its end mark included. Where
+that does not hold, the template changes what was said before, and the record is refused.
+
+Guarantee: a rendering follows from template and conversation alone. A template that asks for the
+date is refused, since sites would train on other words than they evaluate on. What stands inside a
+turn is text: a control token written there does not become one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, NamedTuple, Protocol
+
+from jinja2 import TemplateError, nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from fedethics.data.content import Turn
+from fedethics.errors import DataError, ModelError
+
+# Private-use characters stand for control tokens that a turn's text holds, one pair a record.
+_PRIVATE = range(0xE000, 0xF8FF)
+
+
+class Tokens(Protocol):
+    """What is asked of a tokenizer: `tokenizer.TextReader`."""
+
+    def __call__(self, texts: str, *, add_special_tokens: bool = ...) -> dict[str, Any]:
+        """Return {"input_ids": ids}; control tokens in the text become control tokens."""
+
+    def plain(self, text: str) -> list[int]:
+        """Return ids of the text, in which nothing becomes a control token."""
+
+    def marks(self, text: str) -> list[tuple[int, int]]:
+        """Return where control tokens would be read in the text: start and end of each."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids, control tokens too."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatSettings:
+    """What a tokenizer's files say of conversations.
+
+    Attributes:
+        template: in Jinja; empty where they have none.
+        tokens: names of control tokens ("bos_token") and how they are written.
+    """
+
+    template: str = ""
+    tokens: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any], *, template: str = "") -> ChatSettings:
+        """Return what tokenizer_config.json says.
+
+        Args:
+            said: the file's table.
+            template: of a file of its own, which goes first.
+        """
+        listed = said.get("chat_template") or ""
+        if isinstance(listed, list):
+            by_name = {one.get("name"): one.get("template") for one in listed}
+            listed = by_name.get("default") or ""
+        written = {
+            name: value.get("content", "") if isinstance(value, dict) else value
+            for name, value in said.items()
+            if name.endswith("_token")
+        }
+        tokens = {name: value for name, value in written.items() if isinstance(value, str)}
+        return cls(template or str(listed), tokens)
+
+
+NO_CHAT = ChatSettings()
+
+
+class _Generation(Extension):
+    """`{% generation %}`, by which some templates mark the assistant's words: read and passed."""
+
+    tags = {"generation"}  # noqa: RUF012  jinja2's own declaration
+
+    def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+class ChatTemplate:
+    """A template ready to render."""
+
+    def __init__(self, settings: ChatSettings) -> None:
+        """Compile the template.
+
+        Raises:
+            ModelError: it is none, or not one that Jinja reads.
+        """
+        self._tokens = dict(settings.tokens)
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+        )
+        environment.filters["tojson"] = _to_json
+        environment.globals["raise_exception"] = _refuse
+        try:
+            self._template = environment.from_string(settings.template)
+        except TemplateError as error:
+            raise ModelError(
+                f"the chat template is not one that Jinja reads (line "
+                f"{getattr(error, 'lineno', '?')}); nothing was rendered"
+            ) from error
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> ChatTemplate:
+        """Return itself: it holds no state, and copies of a learner share it."""
+        return self
+
+    def render(self, turns: Sequence[Turn], *, answering: bool) -> str:
+        """Return the text of a conversation.
+
+        Args:
+            turns: at least one.
+            answering: whether the words that ask the assistant for an answer follow.
+
+        Raises:
+            DataError: the template refuses such a conversation, or asks for what is not given.
+        """
+        messages = [{"role": turn.role, "content": turn.text} for turn in turns]
+        try:
+            return self._template.render(
+                messages=messages, add_generation_prompt=answering, **self._tokens
+            )
+        except Exception as error:
+            # A template is a program of somebody's; its message may quote a turn.
+            raise DataError(
+                "the model's chat template refuses a conversation of this record's roles "
+                f"({type(error).__name__}). Give a template in the charter's model.chat-template"
+            ) from error
+
+
+def _refuse(_said: str) -> None:
+    raise TemplateError
+
+
+def _to_json(value: Any, indent: int | None = None, **_more: object) -> str:  # noqa: ANN401
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+class Tokenised(NamedTuple):
+    """A record in tokens: all of them, and which are learnt."""
+
+    ids: list[int]
+    learnt: list[bool]
+
+
+class Rendered(NamedTuple):
+    """A record as text, from which places to which others it is learnt."""
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+
+
+def conversation(template: ChatTemplate, turns: Sequence[Turn]) -> Rendered:
+    """Return the text of a conversation, and where the assistant speaks in it.
+
+    Raises:
+        DataError: the template changes what was said before, so that it cannot be told.
+    """
+    whole = template.render(turns, answering=False)
+    spans = []
+    for place, turn in enumerate(turns):
+        if turn.role != "assistant":
+            continue
+        before = template.render(turns[:place], answering=True)
+        after = template.render(turns[: place + 1], answering=False)
+        if not (after.startswith(before) and whole.startswith(after)):
+            raise DataError(
+                f"turn {place + 1}: the chat template renders what comes before an answer "
+                "otherwise once the answer is there, so that what is learnt cannot be told. Give "
+                "a template in the charter's model.chat-template, or one answer a record"
+            )
+        if turn.text.strip() not in whole[len(before) : len(after)]:
+            raise DataError(
+                f"turn {place + 1}: the chat template changes the assistant's words; what is "
+                "learnt would not be what stands in the file"
+            )
+        spans.append((len(before), len(after)))
+    return Rendered(whole, tuple(spans))
+
+
+class Guarded(NamedTuple):
+    """Texts in which control tokens are hidden, and what stands for each of them."""
+
+    texts: tuple[str, ...]
+    hidden: Mapping[str, str]
+
+
+def guard(texts: Sequence[str], tokens: Tokens) -> Guarded:
+    """Return the texts with a stand-in for each control token that they hold.
+
+    Raises:
+        DataError: a text uses up all characters that could stand in.
+    """
+    found = {
+        text[start:end] for text in texts for start, end in tokens.marks(text)
+    }  # fmt: skip
+    if not found:
+        return Guarded(tuple(texts), {})
+    used = {character for text in texts for character in text}
+    free: Iterator[str] = (chr(code) for code in _PRIVATE if chr(code) not in used)
+    try:
+        stand_ins = {
+            mark: next(free) for mark in sorted(found, key=lambda mark: (-len(mark), mark))
+        }
+    except StopIteration as error:
+        raise DataError("a text holds every private-use character; nothing was rendered") from error
+    return Guarded(
+        tuple(_replaced(text, stand_ins) for text in texts),
+        {stand_in: mark for mark, stand_in in stand_ins.items()},
+    )
+
+
+def _replaced(text: str, stand_ins: Mapping[str, str]) -> str:
+    for mark, stand_in in stand_ins.items():
+        text = text.replace(mark, stand_in)
+    return text
+
+
+def tokenise(rendered: Rendered, tokens: Tokens, hidden: Mapping[str, str]) -> Tokenised:
+    """Return the tokens of a rendering, cut at the edges of what is learnt.
+
+    The text is read as a whole where its tokens end at each edge, as the same text read up to the
+    edge does: that is what a model sees that is asked. Where a token lies across an edge (a prompt
+    that ends in a space), the parts are read by themselves, as they are when a model answers.
+
+    Raises:
+        DataError: neither gives the text back.
+    """
+    encode = _encoder(tokens, hidden)
+    whole, places = encode(rendered.text), []
+    edges = sorted({edge for span in rendered.spans for edge in span})
+    for edge in edges:
+        start = encode(rendered.text[:edge])
+        if whole[: len(start)] != start:
+            return _apart(rendered, edges, encode, tokens, whole)
+        places.append(len(start))
+    at = dict(zip(edges, places, strict=True))
+    learnt = [False] * len(whole)
+    for start_edge, end_edge in rendered.spans:
+        learnt[at[start_edge] : at[end_edge]] = [True] * (at[end_edge] - at[start_edge])
+    return Tokenised(whole, learnt)
+
+
+def _apart(
+    rendered: Rendered,
+    edges: Sequence[int],
+    encode: Callable[[str], list[int]],
+    tokens: Tokens,
+    whole: Sequence[int],
+) -> Tokenised:
+    ids: list[int] = []
+    learnt: list[bool] = []
+    starts = {start for start, _ in rendered.spans}
+    bounds = [0, *edges, len(rendered.text)]
+    for start, end in pairwise(bounds):
+        part = encode(rendered.text[start:end])
+        ids += part
+        learnt += [start in starts and end > start] * len(part)
+    if tokens.decode(ids) != tokens.decode(whole):
+        raise DataError(
+            "a token lies across the edge of what is learnt, and the parts by themselves are read "
+            "as another text; end the prompt, or the template's words before an answer, otherwise"
+        )
+    return Tokenised(ids, learnt)
+
+
+def _encoder(tokens: Tokens, hidden: Mapping[str, str]) -> Callable[[str], list[int]]:
+    def plainly(text: str) -> list[int]:
+        ids: list[int] = tokens(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    if not hidden:
+        return plainly
+    pieces = re.compile(f"([{''.join(map(re.escape, hidden))}])")
+
+    def encode(text: str) -> list[int]:
+        ids: list[int] = []
+        for piece in filter(None, pieces.split(text)):
+            ids += tokens.plain(hidden[piece]) if piece in hidden else plainly(piece)
+        return ids
+
+    return encode
