@@ -170,6 +170,9 @@ class SiteHandler:
             # Held-out records too, so that no shape is left to be proven after a charge.
             held_out = session.workbench.activations(session.workbench.records.held_out)
             session.workbench.learner.prove(held_out)
+        if left_out := activations.left_out + held_out.left_out:
+            # For the site's own eyes: they count as not answered, and train nothing.
+            self.log.write("records without tokens to learn", run=run, records=left_out)
         session.journal.record_self_test(charter_hash=charter_hash, run=run, basis=basis)
         self.log.write("self-test passed", run=run)
 

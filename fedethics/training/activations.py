@@ -157,9 +157,21 @@ class Activations:
 
     @cached_property
     def places(self) -> tuple[int, ...]:
-        """Tokens that are predicted of each record."""
+        """Places of each record at which tokens are predicted: one where it has none of its own.
+
+        0 for each where a task learns from targets alone.
+        """
         if not self.wanted:
             return (0,) * len(self)
+        return tuple(max(1, count) for count in self._predicted)
+
+    @property
+    def left_out(self) -> int:
+        """Records of which nothing is learnt, since they did not fit."""
+        return sum(count == 0 for count in self._predicted)
+
+    @cached_property
+    def _predicted(self) -> tuple[int, ...]:
         return tuple(int((wanted != NOTHING).sum()) for wanted in self.wanted)
 
     def batches(self, rows: NDArray[np.intp], shape_of: ShapeOf) -> Iterator[Batch]:
@@ -233,7 +245,13 @@ class Batch:
         """Return the places at which tokens are predicted, as many in each row of the batch.
 
         Guarantee: how many there are follows from the shape alone, whoever is in the batch.
+
+        Raises:
+            TrainingError: it is not known which tokens are to follow.
         """
+        if len(self.wanted) != len(self.rows):
+            # Danger: without them the loss would be 0, and nothing would be learnt in silence.
+            raise TrainingError("a batch without the tokens to predict was refused")
         chosen = [(wanted != NOTHING).nonzero().flatten() for wanted in self.wanted]
         most = self.shape.places if self.shape else 0
         most = most or max(1, *(len(one) for one in chosen), 1)

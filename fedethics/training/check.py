@@ -129,7 +129,7 @@ def _accountants(bench: Bench) -> str:
 def _unclipped(bench: Bench) -> str:
     # A loss stepped on by a plain trainer: its gradients lie in the parameters before the round.
     rows = np.arange(RECORDS)
-    stray = Batch(rows=rows, hidden=bench.activations.hidden)
+    stray = bench.activations.together(rows)
     with bench.learner.lock:
         bench.learner.load(bench.vector)
         torch.autograd.backward(1e6 * bench.learner.losses(stray, bench.labels).sum())
@@ -305,7 +305,7 @@ def _gradient(bench: Bench, row: int) -> Tensor:
 
 
 def _loss(learner: Learner, bench: Bench, row: int) -> Tensor:
-    alone = Batch(rows=np.array([row]), hidden=(bench.activations.hidden[row],))
+    alone = bench.activations.together(np.array([row]))
     return learner.losses(alone, bench.labels)[0]
 
 

@@ -324,7 +324,7 @@ def test_what_does_not_fit_is_not_learnt_from_and_counts_as_unanswered(folder, v
     tiny = build(folder, truncation="prompt-start")
     long = Completion("short", "x" * 200)
     activations = tiny.activations([long, RECORDS[0]])
-    assert activations.places[0] == 0 and activations.places[1] > 0
+    assert activations.left_out == 1
     assert tiny.scores(vector, activations)[0].tolist() == [0.0, 0.0, 0.0]
     with tiny.lock, gradients_of(tiny) as engine:
         tiny.load(vector)
@@ -333,7 +333,7 @@ def test_what_does_not_fit_is_not_learnt_from_and_counts_as_unanswered(folder, v
     assert not gradients.any() and not losses.any()
     # Without a word in the charter, nothing is cut.
     uncut = build(folder).activations([Completion("y" * 200, "z"), RECORDS[0]])
-    assert uncut.places[0] == 0
+    assert uncut.left_out == 1
 
 
 def test_task_text_learns_every_token_and_cuts_at_the_end(folder):
@@ -342,7 +342,7 @@ def test_task_text_learns_every_token_and_cuts_at_the_end(folder):
     assert said(learner, "a note") == ("<|endoftext|>a note", "a note<|im_end|>")
     alone = build(folder, form="text", task="text", truncation="text-end", max_tokens=8)
     assert said(alone, "0123456789") == ("0123456", "1234567")
-    assert alone.tokens(["x"]).places == (0,)
+    assert alone.tokens(["x"]).left_out == 1
 
 
 def test_measures_are_means_over_records_and_one_record_changes_each_table_by_one():
