@@ -59,6 +59,13 @@ class ModelTerms:
         found = task.problems(self)
         if self.loss is not None and self.loss not in task.losses:
             found.append(f"loss: task {self.task} has one loss; none is named")
+        unread = {"chat-template": self.chat_template, "truncation": self.truncation}
+        if task.labelled:
+            found += [
+                f"{key}: task {self.task} reads no conversation"
+                for key, value in unread.items()
+                if value is not None
+            ]
         return found
 
 
