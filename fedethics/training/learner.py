@@ -173,8 +173,6 @@ class Learner:
             device=compute.device,
             quantisation=charter.model.quantisation,
         )
-        if self._network.quantised:
-            digests["quantised"] = self._network.quantised
         self._network.bfloat16 = compute.dtype == "bfloat16"
         self._network.checkpointing = compute.checkpointing
         self.compute = compute
@@ -185,8 +183,7 @@ class Learner:
         self.parameters = _trainable(self.model)
         self.flat = _flatten(self.parameters)
         self._initial = self.flat.cpu().numpy().copy()
-        if isinstance(self._reader, TokenReader):
-            digests["rendering"] = self._reader.rendering
+        digests |= _further_digests(self._network, self._reader)
         self.prefix_hash = prefix_hash(charter, digests, self._network.first_layer)
         self.basis_hash = basis_hash(self.prefix_hash, self.model, self.parameters)
         self.lock = threading.RLock()
@@ -480,6 +477,14 @@ def _rows_of_a_batch(charter: Charter, compute: Compute, network: Network) -> in
     if compute.batches == "alone" or network.mixes_experts:
         return 1
     return rows_at_once(charter.training.physical_batch, device=compute.device)
+
+
+def _further_digests(network: Network, reader: Reader) -> dict[str, str]:
+    """Return what models of some kinds only depend on."""
+    found = {"quantised": network.quantised} if network.quantised else {}
+    if isinstance(reader, TokenReader):
+        found["rendering"] = reader.rendering
+    return found
 
 
 def _more_copies(compute: Compute) -> int:
