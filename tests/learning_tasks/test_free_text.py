@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from fedethics.charter import document
 from fedethics.data.content import Completion, Conversation, Turn
-from fedethics.errors import CharterError, DataError, FairnessError, ModelError
+from fedethics.errors import CharterError, DataError, FairnessError, ModelError, TrainingError
 from fedethics.fairness import Layout, SensitiveFeature, Tables, by_group, overall, tabulate
 from fedethics.learning_tasks.free_text import LOSS_CAP
 from fedethics.learning_tasks.free_text.measured import TOKENS
@@ -393,3 +393,11 @@ def test_a_charter_that_contradicts_itself_is_refused(folder, words, form, why):
     with pytest.raises(CharterError) as refused:
         document.parse(said)
     assert why in str(refused.value)
+
+
+def test_a_batch_that_forgot_its_tokens_is_refused(learner):
+    # Without them every loss would be 0, and nothing would be learnt in silence.
+    entries = learner.tokens(RECORDS[:1])
+    bare = Batch(rows=np.array([0]), hidden=entries.hidden)
+    with pytest.raises(TrainingError, match="without the tokens to predict"):
+        learner.losses(bare, np.zeros(1, dtype=np.int16))
