@@ -35,10 +35,11 @@ from fedethics.charter.signing import (
     standing,
 )
 from fedethics.cli.model import ModelDir, WithModel, trained_parameters
-from fedethics.cli.output import AsJson, answer, table, write_new
+from fedethics.cli.output import AsJson, answer, say_json, table, write_new
 from fedethics.commands import suggested
 from fedethics.errors import EXIT_AWAITING_PEOPLE, EXIT_INTEGRITY, CharterError
 from fedethics.identity import Identity
+from fedethics.term_schema import json_schema
 
 CharterPath = Annotated[
     Path, typer.Argument(metavar="CHARTER", help="charter.toml or charter.json.")
@@ -293,6 +294,12 @@ def _change_line(change: Change) -> Text:
     if change.meaning:
         text.append(f"\n  {change.meaning}", style="yellow")
     return text
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a charter, by which an editor completes and checks one."""
+    say_json(json_schema(Charter, title="fedethics charter"), indent=2)
 
 
 @app.command()

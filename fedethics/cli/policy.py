@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.text import Text
 
 from fedethics import ownership, terms
-from fedethics.cli.output import AsJson, answer, table, write_new
+from fedethics.cli.output import AsJson, answer, say_json, table, write_new
 from fedethics.commands import suggested
 from fedethics.errors import PolicyError
 from fedethics.identity import Identity
 from fedethics.policy.model import Policy, load_policy, read_policy
 from fedethics.policy.signatures import no_officer, sign_policy, signature_path
 from fedethics.policy.template import policy_text
+from fedethics.term_schema import json_schema
 from fedethics.terms import KEY
 
 app = typer.Typer(help="Write, check and sign a site's policy.", no_args_is_help=True)
@@ -48,6 +49,12 @@ def init(
         ),
         as_json=as_json,
     )
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a policy, by which an editor completes and checks one."""
+    say_json(json_schema(Policy, title="fedethics policy"), indent=2)
 
 
 @app.command()
