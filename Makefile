@@ -27,7 +27,7 @@ demo: setup ## four real hospitals, end to end, under 4 minutes
 test-unit: setup ## what needs neither torch nor Flower, about a minute
 	@$(PY) -m pytest -q -p tests.without_torch $(UNIT)
 
-test: test-unit ## the fast tests
+test: test-unit ## the fast tests, those of test-unit first
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -q $(SPREAD) $(UNIT:%=--ignore %)
 
 test-slow: setup ## the slow tests: real processes, Flower's own runtime

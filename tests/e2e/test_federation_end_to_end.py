@@ -288,6 +288,7 @@ def _pooled_predictions(stage, run: Path):
     return np.array(labels), groups, np.array(scores)
 
 
+@pytest.mark.slow
 def test_a_job_whose_folder_has_another_name_than_its_id_closes_with_matching_receipts(
     lab, monkeypatch
 ):

@@ -90,7 +90,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say_noise_included():
     assert min(hits.values()) >= stats.binom.ppf(0.001, runs, 0.95)
 
 
-@pytest.mark.parametrize("variance", [0.0, 60.0])
+@pytest.mark.parametrize("variance", [60.0, pytest.param(0.0, marks=pytest.mark.slow)])
 def test_a_mechanism_within_its_promise_is_refuted_at_most_once_in_twenty_runs(variance):
     # Randomised response of epsilon 1: what the best attack on an honest mechanism gets to see.
     rng, epsilon, runs = np.random.default_rng(4), 1.0, 100
