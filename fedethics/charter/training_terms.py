@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fedethics.learning_tasks import find_task, task_names
-from fedethics.terms import KEY, term
+from fedethics.learning_tasks.task import TASK_KEYS
+from fedethics.terms import KEY, kebab, term
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +41,8 @@ class ModelTerms:
             first exchanges, "prompt-start" cuts the start of what the user says first, "text-end"
             the end of a text (task "text"). A completion is never cut. What still does not fit, or
             everything where this is absent, is not learnt from, and counts as not answered.
+        beta: of "preference": how strongly the adapter is held to its start; the gradients, and so
+            the clipping norm that fits them, grow with it.
     """
 
     name: str = term(nonempty=True)
@@ -52,21 +55,19 @@ class ModelTerms:
     loss: Literal["answer", "answers"] | None = term(default=None)
     chat_template: str | None = term(default=None, nonempty=True, prose=True)
     truncation: Literal["oldest-turns", "prompt-start", "text-end"] | None = term(default=None)
+    beta: float | None = term(default=None, above=0, at_most=10)
 
     def problems(self) -> list[str]:
         """Check that the words belong to the task."""
         task = find_task(self.task)
-        found = task.problems(self)
+        found = [
+            f"{kebab(key)}: task {self.task} does not read it"
+            for key in TASK_KEYS
+            if getattr(self, key) is not None and key not in task.keys
+        ]
         if self.loss is not None and self.loss not in task.losses:
             found.append(f"loss: task {self.task} has one loss; none is named")
-        unread = {"chat-template": self.chat_template, "truncation": self.truncation}
-        if task.labelled:
-            found += [
-                f"{key}: task {self.task} reads no conversation"
-                for key, value in unread.items()
-                if value is not None
-            ]
-        return found
+        return found + task.problems(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

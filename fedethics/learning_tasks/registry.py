@@ -6,6 +6,7 @@ from fedethics.errors import ModelError
 from fedethics.learning_tasks.choice import Choice, TwoAnswers
 from fedethics.learning_tasks.classification import Classification
 from fedethics.learning_tasks.free_text import Sft, Text
+from fedethics.learning_tasks.preference import PreferenceTask
 from fedethics.learning_tasks.task import LearningTask
 
 _TASKS: dict[str, LearningTask] = {}
@@ -52,3 +53,4 @@ register(TwoAnswers())
 register(Choice())
 register(Sft())
 register(Text())
+register(PreferenceTask())

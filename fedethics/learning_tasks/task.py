@@ -31,6 +31,10 @@ _PIPELINES: Mapping[Architecture, str] = {
 }
 
 
+# Keys of the charter's model that only some tasks read; absent by default.
+TASK_KEYS = ("chat_template", "truncation", "beta")
+
+
 class Words(Protocol):
     """What a charter says of the model's input: `charter.model`."""
 
@@ -57,6 +61,10 @@ class Words(Protocol):
     @property
     def truncation(self) -> str | None:
         """What is cut of a record with more tokens; None leaves it out."""
+
+    @property
+    def beta(self) -> float | None:
+        """How strongly a preference is held to its start."""
 
 
 class Labels(Protocol):
@@ -100,6 +108,7 @@ class LearningTask(ABC):
         forms: in which forms it reads a record: `COLUMNS`, or those of `data.content.form`.
         labelled: whether a record has a label that is learnt.
         losses: what `model.loss` may name; empty where the task has one loss.
+        keys: which of `TASK_KEYS` it reads; a charter that gives it another one is refused.
     """
 
     name: ClassVar[str]
@@ -108,6 +117,7 @@ class LearningTask(ABC):
     forms: ClassVar[tuple[str, ...]] = (COLUMNS,)
     labelled: ClassVar[bool] = True
     losses: ClassVar[tuple[str, ...]] = ()
+    keys: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def problems(self, words: Words) -> list[str]:

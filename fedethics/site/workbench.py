@@ -51,7 +51,7 @@ class Workbench:
         # The texts in their order, not the records' fingerprint: order and wording both matter.
         texts = digest(part.texts)
         # How they are computed too: precision and batches decide the last bits.
-        key = (self.learner.prefix_hash, self.learner.compute, texts)
+        key = (self.learner.states_key, self.learner.compute, texts)
         if key not in _ACTIVATIONS:
             while len(_ACTIVATIONS) >= _MAX_CACHED:
                 _ACTIVATIONS.pop(next(iter(_ACTIVATIONS)))

@@ -137,10 +137,13 @@ class Activations:
             ids, int64, shape (tokens,).
         wanted: what each token of record i is to be followed by, int64, shape (tokens,), `NOTHING`
             where that is not learnt; empty where a task learns from targets alone.
+        reference: what the start of training makes of record i, float32, shape (w,); empty where a
+            task compares with nothing.
     """
 
     hidden: tuple[Tensor, ...]
     wanted: tuple[Tensor, ...] = ()
+    reference: tuple[Tensor, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of records."""
@@ -148,12 +151,19 @@ class Activations:
 
     def take(self, rows: Sequence[int]) -> Activations:
         """Return the activations of the records at `rows`."""
-        wanted = tuple(self.wanted[row] for row in rows) if self.wanted else ()
-        return Activations(tuple(self.hidden[row] for row in rows), wanted)
+        return Activations(
+            tuple(self.hidden[row] for row in rows),
+            tuple(self.wanted[row] for row in rows) if self.wanted else (),
+            tuple(self.reference[row] for row in rows) if self.reference else (),
+        )
 
     def __add__(self, other: Activations) -> Activations:
         """Return the records of both, in order: pooled training in simulations."""
-        return Activations(self.hidden + other.hidden, self.wanted + other.wanted)
+        return Activations(
+            self.hidden + other.hidden,
+            self.wanted + other.wanted,
+            self.reference + other.reference,
+        )
 
     @cached_property
     def places(self) -> tuple[int, ...]:
@@ -201,16 +211,22 @@ class Activations:
         comparisons; nothing that leaves a site is computed from it.
         """
         chosen = self.take(rows.tolist())
-        return Batch(rows=rows, hidden=chosen.hidden, wanted=chosen.wanted)
+        return Batch(
+            rows=rows, hidden=chosen.hidden, wanted=chosen.wanted, reference=chosen.reference
+        )
 
     def _shaped(self, chosen: list[int], shape: Shape) -> Batch:
         hidden = [self.hidden[row] for row in chosen]
         # Shorter than the shape: see Shape.used.
         filler = torch.zeros_like(hidden[0][: max(1, shape.length - 1)])
         hidden += [filler] * (shape.rows - len(hidden))
-        wanted = self.take(chosen).wanted
+        beside = self.take(chosen)
         return Batch(
-            rows=np.array(chosen, dtype=np.intp), hidden=tuple(hidden), shape=shape, wanted=wanted
+            rows=np.array(chosen, dtype=np.intp),
+            hidden=tuple(hidden),
+            shape=shape,
+            wanted=beside.wanted,
+            reference=beside.reference,
         )
 
 
@@ -223,12 +239,14 @@ class Batch:
         hidden: as in Activations, b entries: those of the m records, then zeros that fill it up.
         shape: what it is padded to; None for its longest entry, without filling.
         wanted: as in Activations, of the m records; empty where targets are all that is learnt.
+        reference: as in Activations, of the m records; empty where nothing is compared.
     """
 
     rows: NDArray[np.intp]
     hidden: tuple[Tensor, ...]
     shape: Shape | None = None
     wanted: tuple[Tensor, ...] = ()
+    reference: tuple[Tensor, ...] = ()
 
     @property
     def length(self) -> int:
@@ -240,6 +258,13 @@ class Batch:
         targets = torch.zeros(len(self.hidden), dtype=torch.int64)
         targets[: len(self.rows)] = torch.from_numpy(labels[self.rows].astype(np.int64))
         return targets
+
+    def references(self, width: int) -> Tensor:
+        """Return what the start makes of each entry, shape (b, width); 0 of what fills it up."""
+        found = torch.zeros(len(self.hidden), width)
+        for row, one in enumerate(self.reference):
+            found[row] = one
+        return found
 
     def predictions(self) -> Predictions:
         """Return the places at which tokens are predicted, as many in each row of the batch.

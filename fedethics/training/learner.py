@@ -7,6 +7,7 @@ The names and shapes are part of `basis_hash`.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,7 +39,7 @@ from fedethics.training.activations import (
     shape_for,
     states_on_disk,
 )
-from fedethics.training.loading import config_digest, load_base
+from fedethics.training.loading import Loaded, config_digest, load_base
 from fedethics.training.locate import locate_model
 from fedethics.training.network import Network
 from fedethics.training.records_apart import is_apart
@@ -114,6 +115,14 @@ class TokenReader(Reader, Protocol):
         """Return the token ids of each record's entry, and what each is to be followed by."""
 
 
+@runtime_checkable
+class ComparingReader(Reader, Protocol):
+    """A reader of a task whose loss compares with what the start of training makes of a record."""
+
+    def reference(self, batch: Batch) -> Tensor:
+        """Return what is compared of each entry, float32, shape (b, w)."""
+
+
 class Learner:
     """The base model with its adapter. It keeps no result between calls; calls take turns.
 
@@ -166,15 +175,7 @@ class Learner:
         tokens, config = tokenizer_digest(base, tokenizer), config_digest(base, loaded.model.config)
         digests = {"tokenizer": tokens, "config": config}
         self._charter = charter
-        self._network = Network(
-            loaded,
-            charter.adapter,
-            pad_id=tokenizer.pad_token_id,
-            device=compute.device,
-            quantisation=charter.model.quantisation,
-        )
-        self._network.bfloat16 = compute.dtype == "bfloat16"
-        self._network.checkpointing = compute.checkpointing
+        self._network = _network(charter, loaded, tokenizer.pad_token_id, compute)
         self.compute = compute
         self._start: NDArray[np.float32] | None = None
         self._reader: Reader = task.reader(self._network, tokenizer, charter.model, label)
@@ -239,6 +240,15 @@ class Learner:
         """Return the SHA-256 of the whole model with this vector: what an opening binds."""
         data = bytes.fromhex(self.basis_hash) + vector.astype("<f4").tobytes()
         return canonical.sha256_hex(data)
+
+    @property
+    def states_key(self) -> str:
+        """SHA-256 of all that activations depend on besides the text and `compute`."""
+        if not isinstance(self._reader, ComparingReader):
+            return self.prefix_hash
+        return canonical.sha256_hex(
+            bytes.fromhex(self.prefix_hash) + bytes.fromhex(self.model_hash(self.initial_vector()))
+        )
 
     def shape_of(self, length: int, *, places: int = 0) -> Shape:
         """Return the shape of a record of `length` tokens, `places` of which are predicted.
@@ -315,8 +325,14 @@ class Learner:
         entries = self.tokens(texts)
         width = int(self.model.config.hidden_size)
         most = 4 * width * self._reader.longest * (len(texts) if records is None else records)
-        if not self.cached or most > self.compute.cache_gib * 2**30:
-            return entries
+        if self.cached and most <= self.compute.cache_gib * 2**30:
+            entries = self._with_states(entries, width)
+        if isinstance(self._reader, ComparingReader):
+            return self._with_reference(entries)
+        return entries
+
+    def _with_states(self, entries: Activations, width: int) -> Activations:
+        """Return the frozen layers' states of `entries` of token ids, kept as `compute` says."""
         if self.compute.cache == "memory":
             places = [torch.empty(0)] * len(entries)
         else:
@@ -332,6 +348,17 @@ class Learner:
                         places[row].copy_(state)
         return Activations(tuple(places), entries.wanted)
 
+    def _with_reference(self, entries: Activations) -> Activations:
+        """Return `entries` with what the start of training makes of each; computed this once."""
+        found: list[Tensor] = [torch.empty(0)] * len(entries)
+        with self.lock:
+            self.load(self.initial_vector())
+            batches = self.batches(entries, np.arange(len(entries)))
+            for batch, compared in self.over(batches, _reference):
+                for row, one in zip(batch.rows, compared, strict=True):
+                    found[row] = one
+        return dataclasses.replace(entries, reference=tuple(found))
+
     def scores(self, vector: NDArray[np.float32], activations: Activations) -> NDArray[np.float64]:
         """Return what the charter's task measures of each record, float64.
 
@@ -346,6 +373,16 @@ class Learner:
                     result = np.empty((len(rows), *scores.shape[1:]), dtype=np.float64)
                 result[batch.rows] = scores.numpy()
         return np.empty(0, dtype=np.float64) if result is None else result
+
+    def reference(self, batch: Batch) -> Tensor:
+        """Return what the network now makes of each entry, for later comparison, shape (b, w).
+
+        Raises:
+            ModelError: the task compares with nothing.
+        """
+        if not isinstance(self._reader, ComparingReader):
+            raise ModelError(f"task {self._charter.model.task!r} compares with no start")
+        return self._reader.reference(batch)
 
     def outputs(self, batch: Batch) -> Tensor:
         """Return what scores are computed from, of each entry, float32, shape (b, w)."""
@@ -473,6 +510,20 @@ def _prepare_device(compute: Compute) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
+def _network(charter: Charter, loaded: Loaded, pad_id: int, compute: Compute) -> Network:
+    """Return the network of `loaded` with the charter's adapter, as `compute` says."""
+    network = Network(
+        loaded,
+        charter.adapter,
+        pad_id=pad_id,
+        device=compute.device,
+        quantisation=charter.model.quantisation,
+    )
+    network.bfloat16 = compute.dtype == "bfloat16"
+    network.checkpointing = compute.checkpointing
+    return network
+
+
 def _rows_of_a_batch(charter: Charter, compute: Compute, network: Network) -> int:
     if compute.batches == "alone" or network.mixes_experts:
         return 1
@@ -494,6 +545,11 @@ def _more_copies(compute: Compute) -> int:
 
 def _states(learner: Learner, batch: Batch) -> list[Tensor]:
     return learner.states(batch)[: len(batch.rows)]
+
+
+def _reference(learner: Learner, batch: Batch) -> Tensor:
+    with torch.no_grad():
+        return learner.reference(batch)[: len(batch.rows)].cpu()
 
 
 def _scores(learner: Learner, batch: Batch) -> Tensor:

@@ -82,6 +82,7 @@ class Sft(TokenTask):
 
     name: ClassVar[str] = "sft"
     forms: ClassVar[tuple[str, ...]] = ("messages", "prompt-completion", "instruction")
+    keys: ClassVar[frozenset[str]] = frozenset({"chat_template", "truncation"})
 
     def problems(self, words: Words) -> list[str]:
         """Require both plain templates or none, and a cut that leaves completions whole."""
@@ -93,6 +94,7 @@ class Text(TokenTask):
 
     name: ClassVar[str] = "text"
     forms: ClassVar[tuple[str, ...]] = ("text", COLUMNS)
+    keys: ClassVar[frozenset[str]] = frozenset({"truncation"})
 
     def problems(self, words: Words) -> list[str]:
         """Refuse what is of conversations."""
@@ -120,7 +122,5 @@ def _sft_problems(words: Words) -> Iterator[str]:
 def _text_problems(words: Words) -> Iterator[str]:
     if words.answer and words.answer.count("{text}") != 1:
         yield "answer: task text needs exactly one {text} in it, or no answer for the text alone"
-    if words.chat_template is not None:
-        yield "chat-template: task text reads no conversations"
     if words.truncation not in (None, "text-end"):
         yield f'truncation: {words.truncation!r} is of conversations; task text has "text-end"'

@@ -144,6 +144,11 @@ class FreeTextReader:
         logits, tokens, own, counts = self._predicted(batch)
         return _mean(-_log_probabilities(logits, tokens), own, counts)
 
+    def log_probability(self, batch: Batch) -> Tensor:
+        """Return the summed log-probability of each record's learnt tokens, shape (b,)."""
+        logits, tokens, own, _ = self._predicted(batch)
+        return torch.where(own, _log_probabilities(logits, tokens), 0.0).sum(dim=1)
+
     def _predicted(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         padded = self._network.pad(list(batch.hidden), length=batch.length)
         device = padded.lengths.device
