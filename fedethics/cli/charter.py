@@ -251,7 +251,7 @@ def _heard(charter: Charter, model_dir: Path | None) -> tuple[list[str], list[st
     elif planned.sigma is not None:
         lines.append(
             "batch / (noise x sqrt(p)) of a step: not known before the roster is; "
-            f"fedethics budget plan --parameters {parameters} --site NAME=RECORDS tells it"
+            f"`fedethics budget plan` with --parameters {parameters} and --site tells it"
         )
     return lines, planned.warnings()
 
