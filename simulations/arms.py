@@ -28,8 +28,10 @@ class Judged:
     """How one arm does with one seed.
 
     Attributes:
-        roc_auc, accuracy: over the held-out records of all sites, threshold 0.5.
-        worst_site_auc: the lowest AUC among sites whose held-out records have both labels.
+        roc_auc, accuracy: over the held-out records of all sites, threshold 0.5. Of several
+            classes: the mean area of each class against all others, and the class with the
+            highest score.
+        worst_site_auc: the lowest AUC among sites whose held-out records have two labels.
         gap: the charter's first difference between groups; None where it has none.
     """
 
@@ -104,7 +106,7 @@ def judge(fit: Fit, bench: Bench) -> Judged:
     own = [_auc(labels[site], fit.scores[site]) for site in labels]
     return Judged(
         roc_auc=_auc(pooled_labels, pooled_scores),
-        accuracy=float(np.mean((pooled_scores >= 0.5) == pooled_labels)),
+        accuracy=float(np.mean(_decided(pooled_scores) == pooled_labels)),
         worst_site_auc=float(np.nanmin(own)),
         gap=pooled_gap(bench.charter, bench.records, fit.scores),
     )
@@ -153,9 +155,18 @@ def _mean(judged: Sequence[Judged]) -> Judged:
     )
 
 
+def _decided(scores: NDArray[np.float64]) -> NDArray[np.intp]:
+    if scores.ndim == 1:
+        return (scores >= 0.5).astype(np.intp)
+    return scores.argmax(axis=1)
+
+
 def _auc(labels: Targets, scores: NDArray[np.float64]) -> float:
     from sklearn.metrics import roc_auc_score
 
-    if len(np.unique(labels)) < 2:
+    present = np.unique(labels)
+    if len(present) < 2:
         return float("nan")  # one label only: no ranking to judge
-    return float(roc_auc_score(labels, scores))
+    if scores.ndim == 1:
+        return float(roc_auc_score(labels, scores))
+    return float(np.mean([roc_auc_score(labels == k, scores[:, k]) for k in present]))

@@ -225,7 +225,9 @@ class Bench:
         labels = np.concatenate([self.records[site].train.labels for site in sites])
         columns = self.charter.data.columns
         words = frozenset(column.name for column in columns if column.kind == "text")
-        predict = fit_logistic(rows, labels, words_of=words)
+        label = self.charter.data.labels
+        several = None if label.classes is None else len(label.names)
+        predict = fit_logistic(rows, labels, words_of=words, classes=several)
         return Fit(
             scores={site: predict(split.held_out.values) for site, split in self.records.items()}
         )

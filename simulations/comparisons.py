@@ -136,6 +136,8 @@ def conclusions(
     yield _against_alone(own, by_name[ALONE_OWN], by_name[ALONE_ALL], records)
     yield _usefulness(private, _auc(by_name[ALONE_ALL]))
     yield _against_columns(by_name[LOGISTIC], own)
+    if charter.data.labels.classes is not None:
+        yield "AUC of several classes is the mean over the classes of each against all others."
     yield (
         "These comparisons hold all records in one process, which the federation never does. The "
         "held-out records are the same for all and the figures carry no noise; the seeds vary the "
@@ -160,11 +162,12 @@ def _cost(free: Comparison, own: Comparison, records: Mapping[str, Split]) -> st
     )
 
 
+# The first class of the charter is what a record is without disease, debt or offence.
 def _against_alone(
     own: Comparison, own_patients: Comparison, everyone: Comparison, records: Mapping[str, Split]
 ) -> str:
     rates = ", ".join(
-        f"{site} {100 * float(np.mean(split.train.labels)):.0f} %"
+        f"{site} {100 * float(np.mean(split.train.labels > 0)):.0f} %"
         for site, split in records.items()
     )
     gain = _auc(own) - _auc(own_patients)

@@ -13,21 +13,36 @@ Rows = Sequence[Mapping[str, float | str | None]]
 
 
 def fit_logistic(
-    rows: Rows, labels: Targets, *, words_of: frozenset[str]
+    rows: Rows, labels: Targets, *, words_of: frozenset[str], classes: int | None = None
 ) -> Callable[[Rows], NDArray[np.float64]]:
-    """Return a function from rows to scores; columns in `words_of` count by their words."""
+    """Return a function from rows to scores; columns in `words_of` count by their words.
+
+    Args:
+        rows: parsed values of the records to learn from.
+        labels: their classes.
+        words_of: columns of free text.
+        classes: of how many classes each has a score, shape (n, classes); None for a yes or no,
+            whose score is that of yes, shape (n,).
+    """
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import MaxAbsScaler
 
-    if len(np.unique(labels)) < 2:
-        only = float(labels[0])
-        return lambda asked: np.full(len(asked), only)
+    seen = np.unique(labels)
+
+    def shaped(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return scores of the classes that were seen as scores of all: others have 0."""
+        every = np.zeros((len(columns), classes or 2))
+        every[:, seen] = columns
+        return every[:, 1] if classes is None else every
+
+    if len(seen) < 2:
+        return lambda asked: shaped(np.ones((len(asked), 1)))
     model = make_pipeline(DictVectorizer(), MaxAbsScaler(), LogisticRegression(max_iter=1000))
     model.fit([_features(row, words_of) for row in rows], labels)
-    return lambda asked: np.asarray(
-        model.predict_proba([_features(row, words_of) for row in asked])[:, 1], dtype=np.float64
+    return lambda asked: shaped(
+        np.asarray(model.predict_proba([_features(row, words_of) for row in asked]))
     )
 
 

@@ -31,6 +31,7 @@ from fedethics.commands import command
 from fedethics.coordinator.events import read_events
 from fedethics.fairness.estimate import Estimate
 from fedethics.fairness.measure import aggregate, by_group, overall
+from fedethics.fairness.metrics import find_metric, of_class
 from fedethics.identity import Identity
 from fedethics.policy.model import load_policy
 from fedethics.privacy.ledger.ledger import Ledger
@@ -41,6 +42,8 @@ from fedethics.release.gate import GateReport
 from fedethics.simulation.staging import Stage
 
 _RATES = ("selection_rate", "true_positive_rate", "false_positive_rate", "accuracy_score")
+# Of more classes than these, a screen has no room for each.
+_MOST_CLASSES = 4
 _GAPS = (
     "demographic_parity_difference",
     "equal_opportunity_difference",
@@ -165,9 +168,9 @@ def show(
 
 def _groups(opened: Folder) -> Table:
     table = _table("Held-out records of all sites: value [95 % interval, sampling and noise]")
-    for name in ("", "records", *_RATES):
+    columns = ("count", *_rates(opened))
+    for name in ("", "records", *columns[1:]):
         table.add_column(name.replace("_score", "").replace("_", " "))
-    columns = ("count", *_RATES)
     table.add_row("everyone", *(_shown(overall(opened.tables, name)) for name in columns))
     for feature in opened.tables.layout.features:
         table.add_section()
@@ -180,15 +183,31 @@ def _groups(opened: Folder) -> Table:
     return table
 
 
+def _rates(opened: Folder) -> tuple[str, ...]:
+    """Return the rates that are shown, of those that the charter's task measures."""
+    measured, label = opened.tables.layout.measured, opened.charter.data.labels
+    usual = [name for name in _RATES if name in measured.metrics]
+    if label.classes is not None:
+        usual.append("balanced_accuracy_score")
+        if len(label.names) <= _MOST_CLASSES:
+            usual += [of_class("recall_score", name) for name in label.names]
+    return tuple(usual) or tuple(sorted(measured.rates))[: len(_RATES)]
+
+
 def _gaps(opened: Folder) -> Table:
-    table = _table("Gaps between groups, and the area under the ROC curve")
+    measured = opened.tables.layout.measured
+    ranked = "roc_auc_score" in measured.metrics
+    table = _table(f"Gaps between groups{', and the area under the ROC curve' if ranked else ''}")
     features = opened.tables.layout.features
     for name in ("", *(f"by {feature.name}" for feature in features)):
         table.add_column(name)
     for name in _GAPS:
+        if not measured.answers(find_metric(name)):
+            continue
         gaps = [aggregate(opened.tables, name, feature=feature.name) for feature in features]
         table.add_row(name.replace("_", " "), *map(_shown, gaps))
-    table.add_row("AUC of everyone", _shown(overall(opened.tables, "roc_auc_score")))
+    if ranked:
+        table.add_row("AUC of everyone", _shown(overall(opened.tables, "roc_auc_score")))
     return table
 
 

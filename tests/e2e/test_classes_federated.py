@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from fedethics import tasks
 from fedethics.charter import document
@@ -24,7 +26,7 @@ from fedethics.fairness import aggregate, by_group, overall
 from fedethics.release import folder
 from fedethics.release.gate import judge
 from fedethics.simulation import staging
-from fedethics.simulation.federation import run_federation
+from fedethics.simulation.federation import simulate
 from fedethics.simulation.scenario import ComparisonSetup, Scenario, SiteSetup
 from fedethics.site.explain import explain_lines
 from fedethics.training.learner import Learner
@@ -95,7 +97,9 @@ def run(tmp_path, draft, model, *, dp):
         ),
     )  # fmt: skip
     stage = staging.build(scenario, draft, base=tmp_path, data_dir=tmp_path, run_dir=tmp_path / "r")
-    return run_federation(stage)
+    shown = io.StringIO()
+    simulate(Console(file=shown, width=200), stage)
+    return stage.run_dir, shown.getvalue()
 
 
 def objective(metric, feature, bar, direction):
@@ -116,7 +120,7 @@ def test_three_levels_with_dp_from_records_to_the_release_pages(tmp_path):
     tiny = charter_for(model, "bert")
     heart = document.load(ROOT / "configs" / "heart.charter.toml")
     draft = draft_of(tiny, heart, LEVELS, dp=True, objectives=objectives)
-    done = run(tmp_path, draft, model, dp=True)
+    done, shown = run(tmp_path, draft, model, dp=True)
 
     opened = folder.load(done)
     layout = tasks.layout_of(opened.charter)
@@ -127,6 +131,8 @@ def test_three_levels_with_dp_from_records_to_the_release_pages(tmp_path):
     names = " ".join(rule.name for rule in judge(opened).rules)
     assert "recall_score_group_min[severe] by sex" in names
     assert "demographic_parity_difference by sex" in names
+    assert "balanced accuracy" in shown and "recall[severe]" in shown
+    assert "demographic parity difference" in shown and "ROC" not in shown
     config = json.loads(next(done.glob("**/adapter_config.json")).read_text())
     assert config["task_type"] == "SEQ_CLS"
     report = (done / folder.REPORT).read_text(encoding="utf-8")
@@ -157,7 +163,7 @@ def test_four_answers_are_counted_as_a_loop_over_every_sites_records_counts_them
     objectives = (objective("accuracy_score", "", 0.1, "at-least"),)
     heart = document.load(ROOT / "configs" / "heart.charter.toml")
     draft = draft_of(tiny, heart, ANSWERS, dp=False, objectives=objectives)
-    done = run(tmp_path, draft, model, dp=False)
+    done, _ = run(tmp_path, draft, model, dp=False)
 
     opened = folder.load(done)
     charter = opened.charter
