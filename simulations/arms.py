@@ -158,7 +158,8 @@ def _mean(judged: Sequence[Judged]) -> Judged:
 def _decided(scores: NDArray[np.float64]) -> NDArray[np.intp]:
     if scores.ndim == 1:
         return (scores >= 0.5).astype(np.intp)
-    return scores.argmax(axis=1)
+    chosen: NDArray[np.intp] = scores.argmax(axis=1)
+    return chosen
 
 
 def _auc(labels: Targets, scores: NDArray[np.float64]) -> float:

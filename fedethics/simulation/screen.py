@@ -170,7 +170,8 @@ def _groups(opened: Folder) -> Table:
     table = _table("Held-out records of all sites: value [95 % interval, sampling and noise]")
     columns = ("count", *_rates(opened))
     for name in ("", "records", *columns[1:]):
-        table.add_column(name.replace("_score", "").replace("_", " "))
+        # A class stands in brackets, which are no markup.
+        table.add_column(Text(name.replace("_score", "").replace("_", " ")))
     table.add_row("everyone", *(_shown(overall(opened.tables, name)) for name in columns))
     for feature in opened.tables.layout.features:
         table.add_section()
