@@ -140,7 +140,7 @@ def test_three_levels_with_dp_from_records_to_the_release_pages(tmp_path):
                  "Found, of those with mild", "Given none, of all"):  # fmt: skip
         assert said in report
     assert "Flagged" not in report
-    card = next(done.glob("**/adapter/README.md")).read_text(encoding="utf-8")
+    card = next(done.glob("**/adapter/README.md")).read_text(encoding="utf-8").replace("\\", "")
     assert "Label: none, mild or severe." in card
     assert "The class with the highest score is predicted." in card
     assert "recall_score[severe]" in card and "balanced_accuracy_score" in card
