@@ -35,6 +35,7 @@ from fedethics.secagg.framing import Kind
 from fedethics.site.handler import SiteHandler
 from fedethics.site.home import SiteHome
 from fedethics.site.journal import Journal, Question
+from fedethics.site.session import audience_of
 
 # Above this many members, the minimum cohort takes part: stand-ins take time too.
 _MOST_MEMBERS = 12
@@ -163,11 +164,12 @@ class OwnSite:
         question = Question(
             charter_hash=request.charter_hash, run=request.run, task=task, round_number=number
         )
-        vector = Journal(self.home / "journal.db").find(
-            question, model_hash=str(opening["model_hash"])
-        )
-        if vector is not None:
-            self.vectors[task, number] = sha256_hex(vector.astype("<i8").tobytes())
+        journal, model = Journal(self.home / "journal.db"), str(opening["model_hash"])
+        # Under distributed trust an answer is drawn for the others of its cohort.
+        for audience in ("", audience_of(opening["cohort"])):
+            vector = journal.find(question, model_hash=model, audience=audience)
+            if vector is not None:
+                self.vectors[task, number] = sha256_hex(vector.astype("<i8").tobytes())
 
 
 class StandIn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -34,6 +35,11 @@ from fedethics.site.runs import sums_seen
 from fedethics.site.workbench import Workbench, learner_for, open_workbench
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
+
+
+def audience_of(cohort: Iterable[str]) -> str:
+    """Name the sites whose noise an answer rests on besides its own."""
+    return sha256_hex("\x00".join(sorted(cohort)).encode("utf-8"))
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,7 @@ class Session:
         shared = self.charter.privacy.training.trust_mode == "distributed"
         if aggregate(opening.task).whole_roster or not shared:
             return ""
-        return sha256_hex("\x00".join(sorted(opening.cohort)).encode("utf-8"))
+        return audience_of(opening.cohort)
 
     @property
     def fixed_noise(self) -> bool:

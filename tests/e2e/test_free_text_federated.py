@@ -25,6 +25,8 @@ from fedethics.release.publish import publish
 from fedethics.simulation import staging
 from fedethics.simulation.scenario import load
 from fedethics.site import answering
+from fedethics.site.home import SiteHome
+from fedethics.site.rehearsal import rehearse
 from tests.e2e.conftest import edit_site_file
 from tests.learning_tasks.tiny_chat import chat_charter, save_chat_model
 
@@ -85,6 +87,13 @@ def test_a_tiny_decoder_is_tuned_by_three_offices_and_judged(tmp_path):
     for home in stage.homes.values():
         book = read_book(home / "ledger.db")
         assert {each.label for each in book.data_sets()} == {"train", "held-out"}
+
+
+def test_a_site_rehearses_with_its_conversations_under_distributed_trust(tmp_path):
+    stage = tiny_stage(tmp_path)
+    found = rehearse(SiteHome.open(stage.homes["north"]))
+    assert found.members == 3
+    assert {"training", "sum of updates", "tables", "sum of tables"} <= set(found.seconds)
 
 
 @pytest.mark.timeout(1500)
