@@ -1,4 +1,7 @@
-"""Load an agreed base model from disk, in float32 and eval mode.
+"""Load an agreed base model from disk, in eval mode.
+
+Weights of linear layers and embeddings keep the 16 bits in which the file holds them, if it does
+(quantised.py computes with them in float32); everything else is float32, as is a whole GGUF file.
 
 Any Hugging Face encoder or decoder is loaded by its own configuration; code that comes with a model
 is never run, and nothing is downloaded. A folder that cannot be used ends in one clear error.
@@ -18,6 +21,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import safe_open
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -31,6 +35,7 @@ from fedethics.errors import ModelError
 from fedethics.learning_tasks import LearningTask
 from fedethics.learning_tasks.task import Architecture
 from fedethics.training.locate import BaseModel
+from fedethics.training.quantised import may_stay_stored
 
 
 def source(base: BaseModel) -> dict[str, Any]:
@@ -100,6 +105,7 @@ _OURS: Mapping[str, object] = {
 _POSITIONS = ("position_embeddings", "wpe", "embed_positions")
 # Where the head stands in models of either kind, if its weights came with the model.
 USUAL_HEADS = frozenset({"classifier", "score"})
+_STORED: Mapping[str, torch.dtype] = {"BF16": torch.bfloat16, "F16": torch.float16}
 # What of a configuration does not change the function that the weights compute.
 _BOOKKEEPING = frozenset({
     "_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version",
@@ -140,7 +146,7 @@ def load_base(base: BaseModel, task: LearningTask, *, classes: int, max_tokens: 
     """
     with torch.random.fork_rng(devices=[]), Quiet():
         try:
-            model, report = _load(base, task, classes)
+            model, report = _load(base, task, classes, stored_dtype(base))
         except ModelError:
             raise
         except Exception as error:
@@ -164,6 +170,7 @@ def load_base(base: BaseModel, task: LearningTask, *, classes: int, max_tokens: 
             "they would be random, and different at each site"
         )
     trained = {name.split(".")[0] for name in missing} | (heads & USUAL_HEADS)
+    _in_float32(model, trained if task.trains_head else set())
     if unfit := [*_not_finite(model), *_too_few_positions(model, max_tokens)]:
         raise ModelError(f"{base.folder}: {'; '.join(unfit)}")
     # Eval mode for good: dropout draws from a generator that the noise source does not own.
@@ -187,7 +194,26 @@ def config_digest(base: BaseModel, config: Any) -> str:  # noqa: ANN401
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _load(base: BaseModel, task: LearningTask, classes: int) -> tuple[Any, Any]:
+def stored_dtype(base: BaseModel) -> torch.dtype:
+    """Return bfloat16 or float16 where every weight of the folder is stored so; else float32."""
+    kinds: set[str] = set()
+    if not base.gguf_file:
+        for part in sorted(base.folder.glob("*.safetensors")):
+            with safe_open(part, framework="numpy") as file:
+                kinds |= {str(file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118
+    floats = {kind for kind in kinds if kind[0] not in "IUB" or kind == "BF16"}
+    return _STORED.get(floats.pop(), torch.float32) if len(floats) == 1 else torch.float32
+
+
+def _in_float32(model: Any, heads: set[str]) -> None:  # noqa: ANN401
+    """Make everything float32 that is trained, or that does not know how to read 16 bits."""
+    staying = may_stay_stored(model)
+    for name, parameter in model.named_parameters():
+        if id(parameter) not in staying or name.split(".")[0] in heads:
+            parameter.data = parameter.data.float()
+
+
+def _load(base: BaseModel, task: LearningTask, classes: int, dtype: torch.dtype) -> tuple[Any, Any]:
     if not base.gguf_file:
         _refuse_settings(base)
     config = AutoConfig.from_pretrained(base.folder, **source(base))
@@ -199,11 +225,14 @@ def _load(base: BaseModel, task: LearningTask, classes: int) -> tuple[Any, Any]:
         base.folder,
         config=config,
         use_safetensors=not base.gguf_file,
-        dtype=torch.float32,
+        dtype=dtype,
         output_loading_info=True,
         ignore_mismatched_sizes=True,
         **source(base),
     )
+    if any(b.is_floating_point() and b.dtype != torch.float32 for b in model.buffers()):
+        # Constants that are made when a model is built were rounded to the weights' precision.
+        return _load(base, task, classes, torch.float32)
     # Asked for by name, since the library's own refusal says neither which nor what to do.
     if unlike := sorted(report["mismatched_keys"]):
         name, found, needed = unlike[0]

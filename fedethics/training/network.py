@@ -28,10 +28,10 @@ from fedethics.errors import ModelError, TrainingError
 from fedethics.training.activations import Padded
 from fedethics.training.guards import refuse_unsupported
 from fedethics.training.loading import Loaded, Quiet, positions
-from fedethics.training.quantised import SCHEMES, quantise_base
+from fedethics.training.quantised import SCHEMES, keep_stored, quantise_base
 
 # Model types whose forward pass is "embed, layers, final norm" with rotary positions.
-DECODERS = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+DECODERS = frozenset({"llama", "mistral", "qwen2", "qwen3", "phi3", "smollm3", "olmo2"})
 ENCODERS = frozenset({"bert"})
 
 
@@ -169,6 +169,7 @@ class Network:
         if quantisation != "none":
             SCHEMES[quantisation].require(torch.device(device))
             self.quantised = quantise_base(self.model, quantisation)
+        keep_stored(self.model)
         refuse_unsupported(self.model)
         self._inner = base.model
         self._inner.register_forward_pre_hook(_refuse_inner_loss, with_kwargs=True)

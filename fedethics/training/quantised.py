@@ -1,4 +1,7 @@
-"""The frozen base in eight or four bits: one object for each scheme.
+"""The frozen base in sixteen, eight or four bits: one object for each way to keep a weight.
+
+Sixteen bits are kept where the model's file holds them (`keep_stored`): less memory, the same
+model. Eight and four bits are another model, by the charter's choice.
 
 Weights only: what flows through stays as it is, so a record's output depends on that record alone
 and gradients are those of the quantised model, exactly. (Schemes that round what flows through have
@@ -35,8 +38,41 @@ from fedethics.errors import ModelError
 _KEPT = (".lora_A.", ".lora_B.", ".modules_to_save.", ".original_module")
 
 
-class QuantisedLinear(nn.Module, ABC):
-    """A frozen linear layer; its weight is kept in codes.
+class FrozenLinear(nn.Module, ABC):
+    """A frozen linear layer whose weight is kept in another form than float32."""
+
+    bias: Tensor | None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return inputs W^T + b."""
+        apply: Any = _Remade.apply  # torch has no type for it
+        output: Tensor = apply(inputs, self, self.bias)
+        return output
+
+    @abstractmethod
+    def whole_weight(self) -> Tensor:
+        """Return the weight, float32, shape (outputs, inputs)."""
+
+
+class StoredLinear(FrozenLinear):
+    """A weight in the 16 bits that the model's file holds; as float32 it is the same number.
+
+    So what is computed is, bit for bit, what a copy of the file in float32 would give.
+    """
+
+    def __init__(self, plain: nn.Linear) -> None:
+        """Take the weight of `plain`, which may be the embeddings' too, and its bias."""
+        super().__init__()
+        self.weight = plain.weight
+        self.bias = plain.bias
+
+    def whole_weight(self) -> Tensor:
+        """Return the stored numbers."""
+        return self.weight.detach().float()
+
+
+class QuantisedLinear(FrozenLinear):
+    """A weight that is kept in codes.
 
     Attributes:
         bits: of one weight, with its share of the constants.
@@ -49,16 +85,6 @@ class QuantisedLinear(nn.Module, ABC):
         super().__init__()
         self._quantise(plain.weight.detach().float())
         self.bias = plain.bias
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return inputs W^T + b."""
-        apply: Any = _Remade.apply  # torch has no type for it
-        output: Tensor = apply(inputs, self, self.bias)
-        return output
-
-    @abstractmethod
-    def weight_of_codes(self) -> Tensor:
-        """Return the weight that the codes mean, float32, shape (outputs, inputs)."""
 
     @abstractmethod
     def constants(self) -> Iterator[Tensor]:
@@ -80,7 +106,7 @@ class Int8Linear(QuantisedLinear):
     codes: Tensor
     scales: Tensor
 
-    def weight_of_codes(self) -> Tensor:
+    def whole_weight(self) -> Tensor:
         """Return codes * scales."""
         return self.codes * self.scales
 
@@ -110,7 +136,7 @@ class Nf4Linear(QuantisedLinear):
     scale_scales: Tensor
     offset: Tensor
 
-    def weight_of_codes(self) -> Tensor:
+    def whole_weight(self) -> Tensor:
         """Return the weight as bitsandbytes reads it."""
         library = _bitsandbytes()
         scales = library.QuantState(
@@ -136,7 +162,7 @@ class Nf4Linear(QuantisedLinear):
         plain = nn.Linear(64, 64, bias=False, device="meta")
         plain.weight = nn.Parameter(torch.linspace(-1.0, 1.0, 64 * 64).view(64, 64))
         try:
-            there = Nf4Linear(plain).to(device).weight_of_codes().cpu()
+            there = Nf4Linear(plain).to(device).whole_weight().cpu()
         except ModelError:
             raise
         except Exception as error:
@@ -187,16 +213,16 @@ class _Remade(torch.autograd.Function):
     def forward(
         context: Any,  # noqa: ANN401
         inputs: Tensor,
-        layer: QuantisedLinear,
+        layer: FrozenLinear,
         bias: Tensor | None,
     ) -> Tensor:
         context.layer = layer
         context.kind = inputs.dtype
-        return linear(inputs, layer.weight_of_codes(), bias)
+        return linear(inputs, layer.whole_weight(), bias)
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
-        below = gradient @ context.layer.weight_of_codes().to(gradient.dtype)
+        below = gradient @ context.layer.whole_weight().to(gradient.dtype)
         return below.to(context.kind), None, None
 
 
@@ -219,6 +245,45 @@ def quantise_base(model: Any, scheme: str) -> str:  # noqa: ANN401  peft has no 
             "layers that could be quantised; nothing was loaded"
         )
     return digest(model)
+
+
+_STORED = (torch.bfloat16, torch.float16)
+
+
+def may_stay_stored(model: Any) -> set[int]:  # noqa: ANN401  transformers has no types
+    """Return the identities of the parameters that can be read as stored, in 16 bits.
+
+    They are the weights of plain linear layers and of the words' embeddings, and of nothing else:
+    other layers compute in their parameters' precision, and other tables are read past their layer.
+    """
+    words = model.get_input_embeddings()
+    plain, others = set[int](), set[int]()
+    for module in model.modules():
+        table = module is words and type(module) is nn.Embedding
+        own = plain if table or type(module) is nn.Linear else others
+        for name, parameter in module.named_parameters(recurse=False):
+            (own if name == "weight" else others).add(id(parameter))
+    return plain - others
+
+
+def keep_stored(model: nn.Module) -> None:
+    """Let frozen linear layers and embeddings with weights in 16 bits compute in float32.
+
+    Guarantee: outputs and gradients are those of the same weights in float32, bit for bit.
+    """
+    for name, module in list(model.named_modules()):
+        weight = getattr(module, "weight", None)
+        if not isinstance(weight, Tensor) or weight.dtype not in _STORED:
+            continue
+        if type(module) is nn.Linear:
+            parent, _, own = name.rpartition(".")
+            setattr(model.get_submodule(parent), own, StoredLinear(module))
+        elif type(module) is nn.Embedding:
+            module.register_forward_hook(_in_float32)
+
+
+def _in_float32(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+    return output.float()
 
 
 def digest(model: nn.Module) -> str:

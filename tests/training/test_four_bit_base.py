@@ -73,7 +73,7 @@ def test_rows_that_are_no_multiple_of_64_are_read_right_whatever_the_library_doe
     plain.weight.data.normal_()
     codes, state = library.quantize_4bit(plain.weight.detach(), quant_type="nf4")
     wanted = in_the_library(library, plain.weight.detach())
-    torch.testing.assert_close(Nf4Linear(plain).weight_of_codes(), wanted, rtol=0, atol=1e-6)
+    torch.testing.assert_close(Nf4Linear(plain).whole_weight(), wanted, rtol=0, atol=1e-6)
     by_rows = library.dequantize_4bit(codes, state)
     if torch.allclose(by_rows, wanted, atol=0.2):
         pytest.fail("bitsandbytes reads such rows right now: say so in `in_the_library`")
@@ -84,13 +84,13 @@ def test_a_layer_is_bitsandbytes_own_layer(library, shape):
     torch.manual_seed(0)
     plain = nn.Linear(*shape[::-1])
     ours, theirs = Nf4Linear(plain), in_the_library(library, plain.weight.detach())
-    torch.testing.assert_close(ours.weight_of_codes(), theirs, rtol=0, atol=1e-6)
+    torch.testing.assert_close(ours.whole_weight(), theirs, rtol=0, atol=1e-6)
     assert (
         0.05 < float((theirs - plain.weight.detach()).norm() / plain.weight.detach().norm()) < 0.15
     )
     inputs = torch.randn(3, 5, shape[1], requires_grad=True)
     outputs = ours(inputs)
-    weight = ours.weight_of_codes()
+    weight = ours.whole_weight()
     assert torch.equal(outputs, nn.functional.linear(inputs, weight, plain.bias))
     (given,) = torch.autograd.grad(outputs.square().sum(), inputs)
     assert torch.equal(given, (2 * outputs.detach()) @ weight)
@@ -99,7 +99,7 @@ def test_a_layer_is_bitsandbytes_own_layer(library, shape):
 def test_rows_of_odd_length_have_weights_near_their_own(library):
     torch.manual_seed(0)
     plain = nn.Linear(7, 33)
-    weight = Nf4Linear(plain).weight_of_codes()
+    weight = Nf4Linear(plain).whole_weight()
     assert weight.shape == (33, 7)
     assert float((weight - plain.weight.detach()).norm() / plain.weight.detach().norm()) < 0.15
 

@@ -5,18 +5,20 @@ one record at a time, and has neither cache nor padding.
 """
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     PreTrainedTokenizerFast,
 )
 
-from fedethics.errors import ModelError
+from fedethics.errors import ModelError, TrainingError
 from fedethics.training.engines import ENGINES
 from fedethics.training.factors import trained_coordinates
 from fedethics.training.learner import Learner
@@ -24,12 +26,18 @@ from fedethics.training.shapes import shapes_of, trained_parameters
 from tests.training.conftest import in_company
 from tests.training.tiny_models import CONFIGS, CUT, DECODERS, charter_for, save_tiny
 
+# Of these, one task is enough: what heads and answers are made of is the same for all decoders.
+LATER = ("gemma2", "gemma3_text", "phi3", "smollm3", "olmo2")
 CASES = [
-    *[(family, "classification", "") for family in CONFIGS],
+    *[(family, "classification", "") for family in CONFIGS if family not in (*LATER, "modernbert")],
     *[(family, "causal-lm", "tokens") for family in DECODERS],
     *[("llama", "causal-lm", answer) for answer in ("one token each", "one token and two")],
     ("gpt2", "causal-lm", "one token each"),
 ]
+STORED = {
+    **dict.fromkeys(("gemma2", "gemma3_text", "phi3", "olmo2", "qwen2", "roberta"), torch.bfloat16),
+    **dict.fromkeys(("smollm3", "deberta-v2", "gpt2"), torch.float16),
+}
 IDS = [" ".join(filter(None, case)) for case in CASES]
 
 
@@ -39,7 +47,9 @@ class Case:
     def __init__(self, folder, family, task, answer, texts, labels):
         self.texts, self.labels, self.task, self.family = texts, labels, task, family
         self.folder = folder
-        save_tiny(folder, family, task=task)
+        # Half of the families in 16 bits, which the plain model below reads into float32.
+        dtype = STORED.get(family, torch.float32)
+        save_tiny(folder, family, task=task, dtype=dtype)
         several = answer == "tokens"
         self.charter = charter_for(
             folder, family, task=task, answer="{label} end" if several else "{label}",
@@ -54,7 +64,7 @@ class Case:
             if task == "causal-lm"
             else (AutoModelForSequenceClassification, {"num_labels": 2})
         )
-        base = kind.from_pretrained(folder, **more)
+        base = kind.from_pretrained(folder, dtype=torch.float32, **more)
         self.plain = PeftModel.from_pretrained(base, folder / "adapter", is_trainable=True).eval()
         self.tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
 
@@ -89,7 +99,8 @@ class Case:
             found.append(torch.cat([part.reshape(-1) for part in parts]))
         return torch.stack(found)
 
-    def gradients(self, activations, size, engine):
+    def gradients(self, activations, size, engine, *, checkpointing=False):
+        self.learner._network.checkpointing = checkpointing
         found = torch.empty(len(self.texts), self.learner.size)
         self.learner.load(self.vector)
         with ENGINES[engine](self.learner) as gradients:
@@ -106,11 +117,12 @@ def case(request, tmp_path_factory, texts, labels):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_gradients_equal_a_loop_over_records_of_the_plain_model(case, engine):
+    """With and without checkpointing, from weights in 32 and in 16 bits."""
     expected = case.expected()
     assert expected.abs().amax(dim=1).min() > 1e-4
     activations = case.learner.activations(case.texts)
-    for size in (5, 12):
-        found = case.gradients(activations, size, engine)
+    for size, checkpointing in ((5, False), (12, True)):
+        found = case.gradients(activations, size, engine, checkpointing=checkpointing)
         torch.testing.assert_close(found, expected, rtol=2e-4, atol=5e-6)
 
 
@@ -155,9 +167,69 @@ def test_its_shapes_alone_tell_how_many_parameters_are_trained(case):
         assert trained_parameters(charter, model_dir=case.folder) == count
 
 
+def test_the_page_has_a_row_for_each_family_and_says_what_is_true_of_it():
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    rows = {}
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 4 and cells[1].startswith("`"):
+            rows |= {name.strip("` "): cells[2:] for name in cells[1].split(",")}
+    assert set(CONFIGS) <= rows.keys()
+    for family in CONFIGS:
+        frozen, state = rows[family]
+        assert (frozen == "computed once") == (family in CUT), family
+        assert state.startswith("refused" if family == "modernbert" else "works"), family
+
+
 def test_the_model_itself_refuses_to_compute_a_loss(case):
     with pytest.raises(Exception, match="computes inside itself is refused"):
         case.learner.model(input_ids=torch.ones(1, 4).long(), labels=torch.ones(1, 4).long())
+
+
+@pytest.mark.parametrize("task", ["classification", "causal-lm"])
+def test_weights_in_16_bits_give_the_bits_of_the_same_weights_in_32(task, tmp_path, texts, labels):
+    half, whole = (save_tiny(tmp_path / name, "qwen2", task=task, dtype=torch.bfloat16) for name in
+                   ("half", "whole"))  # fmt: skip
+    weights = load_file(whole / "model.safetensors")
+    save_file(
+        {name: value.float() for name, value in weights.items()},
+        whole / "model.safetensors", metadata={"format": "pt"},
+    )  # fmt: skip
+    learners = [
+        Learner(charter_for(folder, "qwen2", task=task), model_dir=folder)
+        for folder in (half, whole)
+    ]
+    found = []
+    for learner in learners:
+        vector = learner.initial_vector() + np.float32(0.1)
+        learner.load(vector)
+        batch = learner.activations(texts).together(np.arange(12))
+        with ENGINES["tapped"](learner) as engine:
+            found.append((*engine(batch, labels), learner.scores(vector, learner.tokens(texts))))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+    kept, made = (sum(p.element_size() * p.numel() for p in one.model.parameters())
+                  for one in learners)  # fmt: skip
+    assert kept < 0.6 * made
+    assert {p.dtype for p in learners[0].parameters.values()} == {torch.float32}
+    # Their names differ by the file's hash alone.
+    assert learners[0].size == learners[1].size
+
+
+def test_a_head_with_a_norm_is_refused_and_named(tmp_path):
+    save_tiny(tmp_path, "modernbert")
+    with pytest.raises(TrainingError, match=r"norm\.weight is trained, but by a LayerNorm"):
+        Learner(charter_for(tmp_path, "modernbert"), model_dir=tmp_path)
+
+
+def test_layers_that_also_read_a_table_of_positions_are_refused(tmp_path, texts, labels):
+    save_tiny(tmp_path, "deberta-v2")
+    charter = charter_for(tmp_path, "deberta-v2", targets=("query_proj",))
+    learner = Learner(charter, model_dir=tmp_path)
+    batch = learner.activations(texts).together(np.arange(12))
+    for engine in ENGINES.values():
+        with pytest.raises(TrainingError, match="not supported"), engine(learner) as gradients:
+            gradients(batch, labels)
 
 
 def test_answers_that_begin_alike_are_refused(tmp_path):

@@ -16,16 +16,23 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     BertConfig,
+    DebertaV2Config,
     DistilBertConfig,
     ElectraConfig,
+    Gemma2Config,
+    Gemma3TextConfig,
     GPT2Config,
     LlamaConfig,
     MistralConfig,
+    ModernBertConfig,
+    Olmo2Config,
+    Phi3Config,
     PretrainedConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen3Config,
     RobertaConfig,
+    SmolLM3Config,
 )
 
 from fedethics.charter.document import load
@@ -58,23 +65,51 @@ CONFIGS: dict[str, PretrainedConfig] = {
     "mistral": MistralConfig(**_DECODER, sliding_window=4),
     "qwen2": Qwen2Config(**_DECODER, tie_word_embeddings=True),
     "qwen3": Qwen3Config(**_DECODER, head_dim=8),
-}
+    "gemma2": Gemma2Config(
+        **_DECODER, head_dim=8, query_pre_attn_scalar=8, sliding_window=4,
+        final_logit_softcapping=5.0,
+    ),
+    "gemma3_text": Gemma3TextConfig(
+        **_DECODER, head_dim=8, query_pre_attn_scalar=8, sliding_window=4,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+    ),
+    "phi3": Phi3Config(**_DECODER, original_max_position_embeddings=40),
+    "smollm3": SmolLM3Config(**_DECODER, no_rope_layers=[1, 0, 1]),
+    "olmo2": Olmo2Config(**_DECODER),
+    "deberta-v2": DebertaV2Config(
+        **_ENCODER, relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=8,
+        norm_rel_ebd="layer_norm", share_att_key=True, position_biased_input=False,
+        type_vocab_size=0, pooler_hidden_size=32,
+    ),
+    "modernbert": ModernBertConfig(**_ENCODER, global_attn_every_n_layers=2, local_attention=4),
+}  # fmt: skip
 TARGETS = {
     "distilbert": ("q_lin", "v_lin"),
     "gpt2": ("c_attn",),
     **dict.fromkeys(("bert", "roberta", "electra"), ("query", "value")),
-    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), ("q_proj", "v_proj", "down_proj")),
+    "phi3": ("qkv_proj", "down_proj"),
+    "deberta-v2": ("value_proj", "dense"),
+    "modernbert": ("Wqkv",),
+    **dict.fromkeys(
+        ("llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "smollm3", "olmo2"),
+        ("q_proj", "v_proj", "down_proj"),
+    ),
 }
-CUT = ("bert", "llama", "mistral", "qwen2", "qwen3")
-DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
+CUT = ("bert", "llama", "mistral", "qwen2", "qwen3", "phi3", "smollm3", "olmo2")
+DECODERS = (
+    "gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3", "smollm3",
+    "olmo2",
+)  # fmt: skip
 
 
-def save_tiny(folder: Path, family: str, *, task: str = "classification") -> Path:
-    """Save a random model of `family` for `task`, and the tokenizer, to `folder`."""
+def save_tiny(
+    folder: Path, family: str, *, task: str = "classification", dtype: torch.dtype = torch.float32
+) -> Path:
+    """Save a random model of `family` for `task`, in `dtype`, and the tokenizer, to `folder`."""
     kind: Any = AutoModelForCausalLM if task == "causal-lm" else AutoModel
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        kind.from_config(CONFIGS[family]).save_pretrained(folder)
+        kind.from_config(CONFIGS[family]).to(dtype).save_pretrained(folder)
     words = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
     words.pre_tokenizer = Whitespace()
     words.post_processor = TemplateProcessing(
