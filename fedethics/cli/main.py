@@ -47,6 +47,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "federation": Command(
         "federation", "app", "Coordinate a federation: enrol, start, watch, stop."
     ),
+    "model": Command("model", "app", "Does a base model fit this machine?"),
     "doctor": Command("checks", "doctor", "Check versions and offline flags."),
     "dp-check": Command(
         "checks",

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
 from fedethics.charter.model import Charter
+from fedethics.cli.output import AsJson, answer, table
+from fedethics.errors import EXIT_REFUSED
 
 WithModel = Annotated[
     bool, typer.Option("--with-model", help="Count the trained parameters of the embedded model.")
@@ -28,3 +32,103 @@ def trained_parameters(charter: Charter, model_dir: Path | None) -> int:
     # By name at run time: the officer's commands must start without torch, and this one needs it.
     shapes: Any = importlib.import_module("fedethics.training.shapes")
     return int(shapes.trained_parameters(charter, model_dir=model_dir))
+
+
+app = typer.Typer(help="Does a base model fit this machine?", no_args_is_help=True)
+
+
+@app.callback()
+def model_commands() -> None:
+    """Does a base model fit this machine?"""
+
+
+@app.command()
+def fit(
+    folder: Annotated[Path, typer.Argument(help="The model's folder, or its .gguf file.")],
+    gpu: Annotated[float, typer.Option(min=0.1, help="Memory of the device, in GiB.")],
+    max_tokens: Annotated[int, typer.Option(min=8, help="Tokens of the longest record.")] = 2048,
+    answer_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Of them, in the answer; a quarter if left out.")
+    ] = None,
+    rank: Annotated[int, typer.Option(min=1, max=256, help="Of the adapter.")] = 8,
+    top_layers: Annotated[
+        int, typer.Option(min=0, help="How many of the last layers are trained; 0: all.")
+    ] = 0,
+    target: Annotated[
+        list[str] | None, typer.Option(help="A trained layer's name; repeat for more.")
+    ] = None,
+    form: Annotated[
+        Literal["ffa", "fedsvd", "both", "alternating"], typer.Option(help="As in the charter.")
+    ] = "ffa",
+    quantisation: Annotated[
+        Literal["none", "int8", "nf4"], typer.Option(help="As in the charter.")
+    ] = "none",
+    checkpointing: Annotated[
+        bool, typer.Option("--checkpointing", help="As in the policy's compute.checkpointing.")
+    ] = False,
+    records: Annotated[
+        int, typer.Option(min=0, help="Records whose frozen states are kept in memory.")
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether a training step of a decoder fits a device, and in batches of how many records.
+
+    Reads shapes and no weights, and runs nothing on the device. Exit code 5 if it does not fit.
+    """
+    engine: Any = importlib.import_module("fedethics.training.fit")
+    question = engine.Question(
+        max_tokens=max_tokens,
+        answer_tokens=answer_tokens or max(1, max_tokens // 4),
+        rank=rank,
+        top_layers=top_layers,
+        targets=tuple(target or ("q_proj", "v_proj")),
+        form=form,
+        quantisation=quantisation,
+        checkpointing=checkpointing,
+        records=records,
+    )
+    trained, found = engine.needs(folder, question)
+    memory = gpu * engine.GIB
+    best = next((one.rows for one in found if one.total + engine.RESERVE <= memory), 0)
+    advice = engine.advice(question, found[-1], memory)
+    _tell(found, trained, best, advice, gib=engine.GIB, reserve=engine.RESERVE, as_json=as_json)
+    if not best:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def _tell(
+    found: Any,  # noqa: ANN401  of a module that needs torch
+    trained: int,
+    best: int,
+    advice: list[str],
+    *,
+    gib: float,
+    reserve: float,
+    as_json: bool,
+) -> None:
+    parts = ("weights", "vector", "gradients", "activations", "states", "total")
+    document = {
+        "trained-parameters": trained,
+        "rows": best,
+        "reserve-gib": reserve / gib,
+        "needs": [
+            {"rows": one.rows, **{f"{part}-gib": getattr(one, part) / gib for part in parts}}
+            for one in found
+        ],
+        "advice": advice,
+    }
+
+    def render(console: Console) -> None:
+        rows = [(one.rows, *(f"{getattr(one, part) / gib:.2f}" for part in parts)) for one in found]
+        heads = ("records at once", *parts)
+        console.print(table(f"GiB of a step, {trained:,} trained parameters", heads, rows))
+        if best:
+            verdict = (
+                f"It fits with {best} records at once (training.physical-batch = {best}), "
+                f"{reserve / gib:g} GiB being left to the device itself."
+            )
+        else:
+            verdict = f"It does not fit. Try: {'; '.join(advice)}."
+        console.print(Text(verdict), soft_wrap=True)
+
+    answer(document, render, as_json=as_json)

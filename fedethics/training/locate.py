@@ -64,7 +64,7 @@ def find_model(terms: ModelTerms, *, model_dir: Path | None) -> BaseModel:
     Raises:
         ModelError: no such package.
     """
-    return _embedded(terms.name) if model_dir is None else _own(model_dir)
+    return _embedded(terms.name) if model_dir is None else own_model(model_dir)
 
 
 def locate_model(terms: ModelTerms, *, model_dir: Path | None) -> BaseModel:
@@ -149,7 +149,8 @@ def _require_same_base(charter: Charter, before: Charter, release: Path) -> None
         )
 
 
-def _own(model_dir: Path) -> BaseModel:
+def own_model(model_dir: Path) -> BaseModel:
+    """Return where a site's own model lies: a folder, a .gguf file, or a cached model's id."""
     if model_dir.suffix == ".gguf":
         return BaseModel(model_dir.parent, model_dir.name)
     folder = model_dir if model_dir.is_dir() else _cached(model_dir) or model_dir

@@ -185,7 +185,7 @@ class Network:
         self.first_layer = min(terms.layers) if self.prefix is not None else 0
         if self._type in ENCODERS:
             keep_first_token_only(self._body)
-        trained = _layer_list(self.model)[min(terms.layers) :]
+        trained = layer_list(self.model)[min(terms.layers) :]
         checkpoint_layers(trained, active=self._checkpoints)
         self.model.eval().to(device)
         if self.prefix is not None:
@@ -299,12 +299,17 @@ def _stack(model: Any, terms: AdapterTerms) -> str:  # noqa: ANN401
             f"adapter.layers names layer {max(terms.layers)}, but the model has layers 0 to "
             f"{count - 1}"
         )
-    found = _layer_list(model)
+    found = layer_list(model)
     names: list[str] = [name for name, module in model.named_modules() if module is found]
     return names[0].rpartition(".")[2]
 
 
-def _layer_list(model: Any) -> nn.ModuleList:  # noqa: ANN401
+def layer_list(model: Any) -> nn.ModuleList:  # noqa: ANN401
+    """Return the list of a model's layers.
+
+    Raises:
+        ModelError: it has none of that length.
+    """
     count = model.config.num_hidden_layers
     for module in model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == count:

@@ -236,7 +236,7 @@ def quantise_base(model: Any, scheme: str) -> str:  # noqa: ANN401  peft has no 
     kind = SCHEMES[scheme]
     output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     for name, module in list(model.named_modules()):
-        if type(module) is nn.Linear and module is not output and not _kept(name):
+        if type(module) is nn.Linear and module is not output and not is_kept(name):
             parent, _, own = name.rpartition(".")
             setattr(model.get_submodule(parent), own, kind(module))
     if not any(isinstance(module, kind) for module in model.modules()):
@@ -298,7 +298,8 @@ def digest(model: nn.Module) -> str:
     return found.hexdigest()
 
 
-def _kept(name: str) -> bool:
+def is_kept(name: str) -> bool:
+    """Say whether a module of this name is an adapter's or a head's, which no scheme touches."""
     return any(mark in f".{name}." for mark in _KEPT)
 
 

@@ -6,6 +6,7 @@ parameters is the learner's own; nothing is allocated, and of the weights only t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from safetensors import safe_open
 from transformers import AutoConfig
 
 from fedethics.charter.model import Charter
+from fedethics.charter.training_terms import AdapterTerms
 from fedethics.errors import ModelError
-from fedethics.learning_tasks import find_task
+from fedethics.learning_tasks import LearningTask, find_task
 from fedethics.training.loading import (
     LOADERS,
     USUAL_HEADS,
@@ -35,6 +37,7 @@ class Shapes:
 
     Attributes:
         model: the peft model on the meta device: shapes and names, no numbers.
+        plain: the same without the adapter's names around it.
         base: where its files lie.
         trained: number of trained parameters, the length of the vector.
         in_a_round: the most of them that one round trains: "alternating" and "fedsvd" leave a
@@ -42,6 +45,7 @@ class Shapes:
     """
 
     model: Any
+    plain: Any
     base: BaseModel
     trained: int
     in_a_round: int
@@ -55,11 +59,33 @@ def shapes_of(charter: Charter, *, model_dir: Path | None = None) -> Shapes:
     """
     base = find_model(charter.model, model_dir=model_dir)
     task = find_task(charter.model.task)
+    classes = len(task.classes(charter.data.labels)) if task.trains_head else 0
+    return shapes_in(base, task, lambda _config: charter.adapter, classes=classes)
+
+
+def shapes_in(
+    base: BaseModel,
+    task: LearningTask,
+    adapter: Callable[[Any], AdapterTerms],
+    *,
+    classes: int = 0,
+) -> Shapes:
+    """Return the shapes of the model in a folder.
+
+    Args:
+        base: where it lies.
+        task: what it would be loaded for.
+        adapter: tells the adapter, by the model's configuration.
+        classes: width of the head, where the task trains one.
+
+    Raises:
+        ModelError: no model for this task, or the adapter does not fit it.
+    """
     with torch.random.fork_rng(devices=[]), Quiet():
         try:
             config = AutoConfig.from_pretrained(base.folder, **source(base))
             if task.trains_head:
-                config.num_labels = len(task.classes(charter.data.labels))
+                config.num_labels = classes
             with torch.device("meta"):
                 plain = LOADERS[task.architecture].from_config(config, trust_remote_code=False)
         except Exception as error:
@@ -74,7 +100,8 @@ def shapes_of(charter: Charter, *, model_dir: Path | None = None) -> Shapes:
         loaded = Loaded(
             model=plain, heads=tuple(sorted(heads)), fresh=fresh, peft_type=task.peft_type
         )
-        model = with_adapter(loaded, charter.adapter)
+        terms = adapter(config)
+        model = with_adapter(loaded, terms)
     sizes = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
     factors = {
         mark: sum(size for name, size in sizes.items() if f".lora_{mark}." in name) for mark in "AB"
@@ -83,9 +110,10 @@ def shapes_of(charter: Charter, *, model_dir: Path | None = None) -> Shapes:
     left = {"fedsvd": factors["A"], "alternating": min(factors.values())}
     return Shapes(
         model=model,
+        plain=plain,
         base=base,
         trained=trained,
-        in_a_round=trained - left.get(charter.adapter.form, 0),
+        in_a_round=trained - left.get(terms.form, 0),
     )
 
 

@@ -81,8 +81,10 @@ CONFIGS: dict[str, PretrainedConfig] = {
         norm_rel_ebd="layer_norm", share_att_key=True, position_biased_input=False,
         type_vocab_size=0, pooler_hidden_size=32,
     ),
-    "modernbert": ModernBertConfig(**_ENCODER, global_attn_every_n_layers=2, local_attention=4),
 }  # fmt: skip
+REFUSED: dict[str, PretrainedConfig] = {
+    "modernbert": ModernBertConfig(**_ENCODER, global_attn_every_n_layers=2, local_attention=4),
+}
 TARGETS = {
     "distilbert": ("q_lin", "v_lin"),
     "gpt2": ("c_attn",),
@@ -109,7 +111,7 @@ def save_tiny(
     kind: Any = AutoModelForCausalLM if task == "causal-lm" else AutoModel
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        kind.from_config(CONFIGS[family]).to(dtype).save_pretrained(folder)
+        kind.from_config({**CONFIGS, **REFUSED}[family]).to(dtype).save_pretrained(folder)
     words = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
     words.pre_tokenizer = Whitespace()
     words.post_processor = TemplateProcessing(
