@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -188,7 +188,7 @@ def _peak(shapes: Shapes, question: Question, rows: int) -> int:
     model, inner = shapes.model, shapes.plain
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     tracker = _Alive([*model.parameters(), *model.buffers()])
-    mode = trained[0].fake_mode  # type: ignore[attr-defined]
+    mode: Any = cast(Any, trained[0]).fake_mode
     with mode, tracker:
         ids = torch.zeros(rows, question.max_tokens, dtype=torch.long)
         places = torch.arange(-question.answer_tokens, 0)
@@ -205,7 +205,7 @@ def _peak(shapes: Shapes, question: Question, rows: int) -> int:
     return tracker.peak
 
 
-class _Alive(TorchDispatchMode):
+class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no type for it
     """Adds up the bytes of all tensors that are alive, beside those that were before.
 
     Attributes:
@@ -213,7 +213,7 @@ class _Alive(TorchDispatchMode):
     """
 
     def __init__(self, before: list[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._seen: weakref.WeakSet[Any] = weakref.WeakSet(one.untyped_storage() for one in before)
         self._now = self.peak = 0
 
