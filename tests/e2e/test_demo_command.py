@@ -21,6 +21,7 @@ from simulations.command import main
 
 ROOT = Path(__file__).resolve().parents[2]
 SITES = ("cleveland", "hungary", "switzerland", "va-long-beach")
+pytestmark = pytest.mark.timeout(1500)  # whole processes, on a machine that may be busy
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def _start(bench: Path) -> subprocess.Popen[str]:
 
 
 def _wait_for(bench: Path, event: str, number: int) -> None:
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 480
     while time.monotonic() < deadline:
         for entry in read_events(bench / "runs" / "r"):
             if entry["event"] == event and entry.get("round") == number:
