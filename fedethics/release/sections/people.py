@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import NamedTuple
 
 from fedethics.charter.data_terms import LabelColumn
 from fedethics.fairness import GroupEstimate, Tables, by_group
@@ -35,7 +34,8 @@ class Count:
     high: int
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Part:
     """How many people something happened to, of how many it could have happened to."""
 
     number: Count
