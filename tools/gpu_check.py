@@ -1,7 +1,7 @@
 """The whole training engine on a GPU: self-test, step time and peak memory, for both tasks.
 
 `make gpu-check`. Skips by name where PyTorch sees no CUDA device. `--device cpu` tries the script.
-Both engines, both precisions, with and without gradient checkpointing, and the base in eight bits.
+Both engines and precisions, with and without checkpointing, the base in eight and in four bits.
 Records are made up from the charters' columns.
 """
 
@@ -12,6 +12,7 @@ import dataclasses
 import gc
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from fedethics.training.check_bench import sample_records
 from fedethics.training.dp_sgd import train_round
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
+from fedethics.training.quantised import SCHEMES
 from fedethics.training.self_test import self_test
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,6 +42,8 @@ VARIANTS = {
     ),
     "float32, Opacus, cache on disk": Compute(cache="disk"),
     "float32, Opacus, int8 base": PLAIN,
+    "float32, Opacus, nf4 base": PLAIN,
+    "bfloat16, tapped, nf4 base": Compute(dtype="bfloat16", gradients="tapped"),
 }
 LINE = "{:10s} {:32s} {:>6s} {:>10s} {:>10s} {:>9s} {:>9s} {:>7s} {:>8s}"
 
@@ -74,6 +78,9 @@ def main() -> int:
         for variant in VARIANTS:
             if chosen.only not in variant:
                 continue
+            if "nf4" in variant and find_spec("bitsandbytes") is None:
+                print(f"{name:10s} {variant:32s} skipped, bitsandbytes is not installed")
+                continue
             try:
                 print(_line(name, variant, chosen), flush=True)
             # What CUDA itself raises (out of memory, no kernel) is a RuntimeError.
@@ -86,9 +93,10 @@ def main() -> int:
 
 def _line(name: str, variant: str, chosen: argparse.Namespace) -> str:
     charter = load(ROOT / "configs" / f"{name}.charter.toml")
-    if "int8" in variant:
-        model = dataclasses.replace(charter.model, quantisation="int8")
-        charter = dataclasses.replace(charter, model=model)
+    for scheme in SCHEMES:
+        if scheme in variant:
+            model = dataclasses.replace(charter.model, quantisation=scheme)
+            charter = dataclasses.replace(charter, model=model)
     texts, labels = sample_records(charter.data, chosen.records)
     on_gpu = chosen.device == "cuda"
     if on_gpu:
