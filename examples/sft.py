@@ -11,7 +11,7 @@ from pathlib import Path
 import fedethics
 
 
-def write(folder: Path, *, records: int = 300) -> None:
+def write(folder: Path, *, records: int = 120) -> None:
     """Write one file for each office: a request, the greeting to learn, and who is greeted."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, office in enumerate(("north", "south", "west")):
