@@ -18,7 +18,7 @@ class Model:
 
     def __init__(self, visits):
         self.visits = visits
-        self.prefix_hash = f"a model with {visits} visits"
+        self.states_key = f"a model with {visits} visits"
 
     def tokens(self, texts):
         return "ids", texts
