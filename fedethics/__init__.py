@@ -11,12 +11,22 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fedethics.api import Run, Spend, epsilon, examine, load_charter, simulate
+    from fedethics.api import (
+        DataSetSpend,
+        Run,
+        Spend,
+        epsilon,
+        examine,
+        load_charter,
+        read_ledger,
+        simulate,
+    )
     from fedethics.errors import FedethicsError
     from fedethics.fairness import Estimate, aggregate, by_group, overall
 
 __version__ = "0.1.0"
 __all__ = [
+    "DataSetSpend",
     "Estimate",
     "FedethicsError",
     "Run",
@@ -28,12 +38,22 @@ __all__ = [
     "examine",
     "load_charter",
     "overall",
+    "read_ledger",
     "simulate",
 ]
 _HOMES = {
     "fedethics.errors": ("FedethicsError",),
     "fedethics.fairness": ("Estimate", "aggregate", "by_group", "overall"),
-    "fedethics.api": ("Run", "Spend", "epsilon", "examine", "load_charter", "simulate"),
+    "fedethics.api": (
+        "DataSetSpend",
+        "Run",
+        "Spend",
+        "epsilon",
+        "examine",
+        "load_charter",
+        "read_ledger",
+        "simulate",
+    ),
 }
 
 

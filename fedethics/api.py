@@ -39,6 +39,28 @@ class Spend:
     noise_multiplier: float | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSetSpend:
+    """What one data set of a site's ledger has ever spent.
+
+    Attributes:
+        data_set: "train" or "held-out".
+        fingerprint: SHA-256 that names the records.
+        unit: "record" or "person": whose presence the guarantee hides.
+        epsilon: of everything that was charged, composed, under add-or-remove-one; infinite where
+            something was charged without differential privacy.
+        delta: at which it is told.
+        charges: entries that count.
+    """
+
+    data_set: str
+    fingerprint: str
+    unit: str
+    epsilon: float
+    delta: float
+    charges: int
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """A run's directory, finished by `simulate` or by a real federation.
@@ -167,3 +189,31 @@ def examine(run: str | Path) -> GateReport:
     from fedethics.release import gate
 
     return gate.examine(Path(run))
+
+
+def read_ledger(path: str | Path, *, delta: float = 1e-4) -> tuple[DataSetSpend, ...]:
+    """Verify a site's ledger and return what each of its data sets has spent.
+
+    Guarantee: nothing is written or charged.
+
+    Args:
+        path: the ledger.db.
+        delta: at which the epsilons are told; the same for every data set.
+
+    Raises:
+        LedgerError: not a ledger, or one whose chain or signatures are broken.
+    """
+    from fedethics.privacy.ledger import read_book
+
+    book = read_book(Path(path))
+    return tuple(
+        DataSetSpend(
+            data_set=one.label,
+            fingerprint=one.fingerprint,
+            unit=book.unit_of(one),
+            epsilon=book.spent(one, delta=delta),
+            delta=delta,
+            charges=len(list(book.counted(one))),
+        )
+        for one in book.data_sets()
+    )

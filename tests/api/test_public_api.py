@@ -15,6 +15,10 @@ import pytest
 
 import fedethics
 from fedethics.errors import CharterError
+from fedethics.identity import Identity
+from fedethics.privacy import accounting
+from fedethics.privacy.events import SampledGaussian
+from fedethics.privacy.ledger import Cap, DataSet, Ledger
 from fedethics.privacy.plan import make_plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,6 +84,27 @@ def test_the_budget_example_prints_what_the_command_plans():
     assert "delta 0.0001" in first and "add-or-remove-one" in first
 
 
+def test_a_ledger_is_read_as_the_command_shows_it(tmp_path):
+    path = tmp_path / "ledger.db"
+    ledger = Ledger.open(path, identity=Identity.generate(), create=True)
+    event = SampledGaussian(2.9, 0.5, 4)
+    for label, rounds in (("train", 3), ("held-out", 1)):
+        account = DataSet(fingerprint=label[0] * 64, label=label, unit="person")
+        for number in range(rounds):
+            ledger.reserve(
+                data_set=account, run="run-1", round_number=number, events=(event,), kind="update",
+                cap=Cap(epsilon=9.0, delta=1e-4), charter_hash="c" * 64,
+            )  # fmt: skip
+    train, held_out = fedethics.read_ledger(path, delta=1e-5)
+    assert (train.data_set, train.unit, train.charges, train.delta) == ("train", "person", 3, 1e-5)
+    assert train.epsilon == accounting.epsilon([event] * 3, delta=1e-5) > held_out.epsilon
+    example = subprocess.run(
+        [sys.executable, "examples/read_a_ledger.py", path],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert len(example) == 2 and "at delta 0.0001 for one person, add-or-remove-one" in example[0]
+
+
 @pytest.mark.slow
 def test_the_demo_example_ends_with_a_report_and_the_gates_own_verdict(tmp_path):
     configs = Path(shutil.copytree(ROOT / "configs", tmp_path / "configs"))
@@ -96,5 +121,14 @@ def test_the_demo_example_ends_with_a_report_and_the_gates_own_verdict(tmp_path)
     judged = run.examine()
     assert judged.verdict == json.loads((path / "gate.json").read_text())["verdict"]
     assert f"gate: {judged.verdict}" in done.stdout
+    own = subprocess.run(
+        [sys.executable, "examples/own_metric.py", path],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    tables = run.tables()
+    sex = tables.layout.feature("sex")
+    assert [line.partition(":")[0] for line in own] == list(sex.groups)
+    missed = [int(line.partition(":")[2].split()[0]) for line in own]
+    assert sum(missed) == int(tables.counts[:, 1, 0].sum())
     auc = fedethics.overall(run.tables(), "roc_auc_score")
     assert math.isnan(auc.figure) or f"AUC: {auc.figure:.3f}" in done.stdout

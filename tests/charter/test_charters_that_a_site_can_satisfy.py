@@ -17,6 +17,7 @@ from fedethics.charter.document import load
 from fedethics.data.reading import read_records
 from fedethics.data.records import group_index
 from fedethics.errors import CharterError, DataError
+from fedethics.learning_tasks import find_task
 
 HEART = Path(__file__).parents[2] / "configs" / "heart.charter.toml"
 WORDS = st.sampled_from(
@@ -105,13 +106,11 @@ def test_every_group_of_a_valid_schema_has_a_cell_that_is_read_into_it(tmp_path_
 
 @pytest.mark.parametrize("path", sorted(HEART.parent.glob("*.charter.toml")), ids=lambda p: p.name)
 def test_every_label_and_every_declared_value_of_the_presets_is_read(path, tmp_path):
-    terms = load(path).data
+    charter = load(path)
+    terms, task = charter.data, find_task(charter.model.task)
     plain = {c.name: (c.readable or ("x",))[0] if c.kind != "number" else repr(c.minimum)
              for c in terms.columns}  # fmt: skip
-    rows = [
-        {**plain, terms.label.column: label}
-        for label in terms.label.positive + terms.label.negative
-    ]
+    rows = [{**plain, terms.label.column: label} for label in task.cells(terms.labels)]
     for column in terms.columns:
         rows += [{**plain, column.name: raw, terms.label.column: rows[0][terms.label.column]}
                  for raw in column.readable]  # fmt: skip
@@ -120,9 +119,11 @@ def test_every_label_and_every_declared_value_of_the_presets_is_read(path, tmp_p
         writer = csv.DictWriter(out, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    records = read_records(file, terms)
+    records = read_records(file, terms, task=charter.model.task)
     assert len(records) == len(rows)
-    assert records.labels[: len(terms.label.positive)].all()
+    told = [task.target(label, terms.labels) for label in task.cells(terms.labels)]
+    assert records.labels[: len(told)].tolist() == told
+    assert set(told) == set(range(len(task.classes(terms.labels))))
 
 
 def column(**changes):
