@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, assert_never
 
 from fedethics.privacy.accounting import attack_bound
 
@@ -54,16 +54,20 @@ def trust_sentence(
     mode: Literal["local", "distributed"], *, what: str, colluders: int, noise_shares: int
 ) -> str:
     """Return whom the guarantee holds against."""
-    if mode == "local":
-        return (
-            f"{what}: against everyone outside the site, even if the coordinator and all other "
-            "sites work together; the site's own noise is enough."
-        )
-    return (
-        f"{what}: against a lying coordinator together with up to {colluders} of the sites. At "
-        f"least {noise_shares} honest sites are in any sum that can be opened; they add the noise "
-        "that the guarantee rests on."
-    )
+    match mode:
+        case "local":
+            return (
+                f"{what}: against everyone outside the site, even if the coordinator and all other "
+                "sites work together; the site's own noise is enough."
+            )
+        case "distributed":
+            return (
+                f"{what}: against a lying coordinator together with up to {colluders} of the "
+                f"sites. At least {noise_shares} honest sites are in any sum that can be opened; "
+                "they add the noise that the guarantee rests on."
+            )
+        case unknown:
+            assert_never(unknown)
 
 
 def _percent(value: float) -> str:

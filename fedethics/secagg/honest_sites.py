@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,15 +56,19 @@ def fewest_honest_sites(
         At least 1. In mode "fast" it may be 1: then a site's vector can be opened alone.
     """
     smallest = max(threshold, minimum)
-    if mode == "strict":
-        return smallest - colluders
-    session = _Session(
-        honest=cohort - colluders,
-        needed=threshold - colluders,
-        listed=smallest - colluders,
-        spare=max(cohort - smallest, 0),
-    )
-    return session.fewest()
+    match mode:
+        case "strict":
+            return smallest - colluders
+        case "fast":
+            session = _Session(
+                honest=cohort - colluders,
+                needed=threshold - colluders,
+                listed=smallest - colluders,
+                spare=max(cohort - smallest, 0),
+            )
+            return session.fewest()
+        case unknown:
+            assert_never(unknown)
 
 
 @lru_cache(maxsize=1024)

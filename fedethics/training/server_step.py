@@ -7,6 +7,7 @@ post-processing: it costs no privacy, and whoever has the sum can repeat it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,8 +64,13 @@ def plain_step(
         total: the opened sum on its integer grid, shape (p,).
         survivors: the sites in the sum, in any order.
     """
-    distributed = charter.privacy.training.trust_mode == "distributed"
-    mean = _gradient_step if distributed else _mean_update
+    match charter.privacy.training.trust_mode:
+        case "local":
+            mean = _mean_update
+        case "distributed":
+            mean = _gradient_step
+        case unknown:
+            assert_never(unknown)
     rate = charter.training.server_learning_rate
     return _moved(adapter, mean(charter, total, sorted(survivors)), rate)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import assert_never
 
 from fedethics.aggregates.aggregate import Aggregate, Moment, Number, SumPlan
 from fedethics.aggregates.noise import Account, noise_shares
@@ -109,9 +110,13 @@ def sum_limit(charter: Charter) -> int:
 
 
 def _bound(charter: Charter, plan: UpdatePlan) -> int:
-    if charter.privacy.training.trust_mode == "local":
-        return math.ceil(charter.secagg.clip * charter.secagg.scale) + 1
-    return sum_limit(charter) + wide_gaussian.reach(plan.gradient_share_std)
+    match charter.privacy.training.trust_mode:
+        case "local":
+            return math.ceil(charter.secagg.clip * charter.secagg.scale) + 1
+        case "distributed":
+            return sum_limit(charter) + wide_gaussian.reach(plan.gradient_share_std)
+        case unknown:
+            assert_never(unknown)
 
 
 UPDATE = Update()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from fedethics.secagg import Opening, Quantiser
 from fedethics.site.session import Session
 from fedethics.training.distributed import gradient_share
 from fedethics.training.dp_sgd import train_round
+from fedethics.training.local_terms import LocalTerms
 
 
 def prepare(session: Session, opening: Opening, sent: Mapping[str, bytes]) -> Mechanism:
@@ -48,19 +50,35 @@ def train(
     """
     part = session.workbench.records.train
     terms = session.local_terms(opening.round_number)
-    if session.charter.privacy.training.trust_mode == "distributed":
-        return gradient_share(
-            session.workbench.learner,
-            vector=adapter,
-            activations=session.workbench.activations(part),
-            labels=part.labels,
-            terms=terms,
-            noise=noise,
-            share_std=session.plan.update.gradient_share_std,
-            limit=sum_limit(session.charter),
-            units=part.units,
-            weights=weights,
-        )
+    match session.charter.privacy.training.trust_mode:
+        case "distributed":
+            return gradient_share(
+                session.workbench.learner,
+                vector=adapter,
+                activations=session.workbench.activations(part),
+                labels=part.labels,
+                terms=terms,
+                noise=noise,
+                share_std=session.plan.update.gradient_share_std,
+                limit=sum_limit(session.charter),
+                units=part.units,
+                weights=weights,
+            )
+        case "local":
+            return _update(session, adapter, terms, noise, weights)
+        case unknown:
+            assert_never(unknown)
+
+
+def _update(
+    session: Session,
+    adapter: NDArray[np.float32],
+    terms: LocalTerms,
+    noise: NoiseSource,
+    weights: NDArray[np.float64] | None,
+) -> NDArray[np.int64]:
+    """Return the site's weighted and noised update, on the task's grid, shape (p,)."""
+    part = session.workbench.records.train
     result = train_round(
         session.workbench.learner,
         vector=adapter,
