@@ -164,10 +164,14 @@ def own_model(model_dir: Path) -> BaseModel:
 def _cached(model_dir: Path) -> Path | None:
     """Return the folder of the model whose id ends the path, from the Hugging Face cache."""
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
     if len(model_dir.parts) < 2:
         return None
-    found = try_to_load_from_cache("/".join(model_dir.parts[-2:]), "config.json")
+    try:
+        found = try_to_load_from_cache("/".join(model_dir.parts[-2:]), "config.json")
+    except HFValidationError:  # a folder's name that no model's id could be
+        return None
     return Path(found).parent if isinstance(found, str) else None
 
 

@@ -142,12 +142,13 @@ def test_a_self_test_counts_for_what_it_was_made_of_and_nothing_else(joined, mon
     monkeypatch.setattr(handler_module, "self_test", lambda *_: made.append(session.basis))
     monkeypatch.setattr(handler_module, "cross_check", lambda *_, **__: None)
     handler = SiteHandler(joined.path / "alpha")
-    part, proven = SimpleNamespace(labels=(1,)), []
+    part, proven = SimpleNamespace(labels=(1,), left_out=0), []
+    held_out = SimpleNamespace(left_out=0)
     session = SimpleNamespace(
         charter_hash="c" * 64,
         journal=Journal(joined.path / "alpha" / "journal.db"),
         workbench=SimpleNamespace(
-            records=SimpleNamespace(train=part, held_out="held out"),
+            records=SimpleNamespace(train=part, held_out=held_out),
             activations=lambda chosen: chosen,
             learner=SimpleNamespace(prove=proven.append),
         ),
@@ -157,7 +158,7 @@ def test_a_self_test_counts_for_what_it_was_made_of_and_nothing_else(joined, mon
     for basis in ("cpu", "cpu", "cuda", "cpu", "cuda"):
         session.basis = basis
         handler._self_test(session, SimpleNamespace(run="heart-1", round_number=1))
-    assert made == ["cpu", "cuda"] and proven == ["held out", "held out"]
+    assert made == ["cpu", "cuda"] and proven == [held_out, held_out]
     assert session.journal.self_test_passed(charter_hash="c" * 64, run="heart-1")
     assert not session.journal.self_test_passed(charter_hash="c" * 64, run="heart-2")
 
