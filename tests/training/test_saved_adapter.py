@@ -7,7 +7,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from fedethics.errors import ModelError
-from fedethics.training.saved_adapter import FILE, read_adapter
+from fedethics.training.locate import ADAPTER_FILE
+from fedethics.training.saved_adapter import read_adapter
 
 
 @pytest.fixture
@@ -33,19 +34,19 @@ def test_an_adapter_of_another_rank_layer_or_frozen_start_is_refused(saved, tiny
 
 def test_a_frozen_part_that_was_changed_is_refused(saved):
     learner, _, folder = saved
-    tensors = load_file(folder / FILE)
+    tensors = load_file(folder / ADAPTER_FILE)
     name = next(name for name in tensors if "lora_A" in name)
     tensors[name] = tensors[name] + 1e-3
-    save_file(tensors, folder / FILE, metadata={"format": "pt"})
+    save_file(tensors, folder / ADAPTER_FILE, metadata={"format": "pt"})
     with pytest.raises(ModelError, match="not an adapter of this charter"):
         read_adapter(learner, folder)
 
 
 def test_a_missing_or_damaged_file_is_refused(saved):
     learner, _, folder = saved
-    (folder / FILE).write_bytes(b"not tensors")
+    (folder / ADAPTER_FILE).write_bytes(b"not tensors")
     with pytest.raises(ModelError, match="not a safetensors file"):
         read_adapter(learner, folder)
-    (folder / FILE).unlink()
+    (folder / ADAPTER_FILE).unlink()
     with pytest.raises(ModelError, match="cannot be read"):
         read_adapter(learner, folder)
