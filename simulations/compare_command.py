@@ -60,7 +60,7 @@ def compare_methods(
         raise typer.BadParameter(f"{privacy!r} is not both, with or without")
     setup, charter = load(scenario)
     gap_objective(charter)
-    folder = data_folder(setup, data)
+    folder = data_folder(setup, data, base=scenario.parent)
     files = {site.name: folder / site.data for site in setup.sites}
     enrolled = _with_sites(charter, {site.name: site.declared_records for site in setup.sites})
     terms = MitigationTerms(

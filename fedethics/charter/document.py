@@ -198,7 +198,7 @@ INDUSTRIES: tuple[str, ...] = get_args(get_type_hints(Heading)["industry"])
 _TEMPLATES = Path(__file__).parent / "templates"
 # The feature that score histograms are crossed with; more features mean more noise in each.
 _HISTOGRAM_BY = {"law-enforcement": "race", "content-moderation": "target"}
-_TO_FILL_IN = re.compile(r"NAME (of|for) |DESCRIBE: ")
+_TO_FILL_IN = re.compile(r"NAME (of|for) |DESCRIBE: |DECIDE: ")
 _HEAD = """\
 # The whole agreement between the sites, the coordinator and the people who watch over them.
 # Edit it, then: fedethics charter check FILE. Its SHA-256 is its name in every message, so any

@@ -59,6 +59,11 @@ COMMANDS: Final[dict[str, Command]] = {
         "explain",
         "Explain predictions for a few of this site's own records; nothing leaves the machine.",
     ),
+    "new": Command(
+        "new",
+        "new",
+        "Draft charter, scenario and policy from a file, ready for `fedethics simulate`.",
+    ),
     "simulate": Command(
         "simulate",
         "simulate",

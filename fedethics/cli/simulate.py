@@ -13,7 +13,9 @@ from fedethics.systems import require_home_system
 
 
 def simulate(
-    scenario: Annotated[Path, typer.Argument(help="a scenario, such as configs/heart.toml")],
+    scenario: Annotated[
+        Path, typer.Argument(help="a scenario, or the folder with its scenario.toml")
+    ],
     out: Annotated[Path, typer.Option(help="where run directories are made")] = Path("runs"),
     run_id: Annotated[str, typer.Option(help="name of the run; made from the time if empty")] = "",
     resume: Annotated[
@@ -29,7 +31,8 @@ def simulate(
     options = ["--out", str(out), "--run-id", run_id, "--data", str(data)]
     options += ["--resume", str(resume)] if resume is not None else []
     command = [sys.executable, "-P", "-m", "fedethics.simulation.command", *options, "--"]
-    raise typer.Exit(_run([*command, str(scenario)]))
+    named = scenario / "scenario.toml" if scenario.is_dir() else scenario
+    raise typer.Exit(_run([*command, str(named)]))
 
 
 def _run(command: list[str]) -> int:

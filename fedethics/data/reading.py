@@ -239,13 +239,20 @@ def read_records(
     return dataclasses.replace(records, beside=others.columns()) if beside else records
 
 
-def raw_rows(path: Path, terms: DataTerms) -> Iterator[tuple[int, dict[str, str]]]:
+def raw_rows(
+    path: Path, terms: DataTerms, *, by: str = "the charter's schema says"
+) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield line number and cells of each row of a file with the charter's columns.
 
     Cells are stripped and in Unicode's composed form. Rows and columns with nothing in them, such
     as spreadsheet programs leave behind, are passed over; a nameless column with values is not.
 
     Sensitive: the cells are records.
+
+    Args:
+        path: the file.
+        terms: what columns it must have.
+        by: who asks for them, in messages.
 
     Raises:
         DataError: unreadable, not UTF-8, not CSV, or a column of the charter is missing.
@@ -259,7 +266,7 @@ def raw_rows(path: Path, terms: DataTerms) -> Iterator[tuple[int, dict[str, str]
     except UnicodeDecodeError as error:
         raise DataError(f"data file {path} is not UTF-8 text; {encoding_hint(path)}") from error
     except (csv.Error, CellProblem) as error:
-        raise DataError(f"data file {path} is not as the charter's schema says: {error}") from error
+        raise DataError(f"data file {path} is not as {by}: {error}") from error
 
 
 class _Reading:

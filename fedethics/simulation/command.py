@@ -39,7 +39,7 @@ def staged(
     if resume is not None:
         return setup, staging.existing(resume)
     name = run_id or f"{setup.name}-{datetime.now():%Y%m%d-%H%M%S}"
-    folder = data_folder(setup, data)
+    folder = data_folder(setup, data, base=scenario.parent)
     return setup, staging.build(
         setup, draft, base=scenario.parent, data_dir=folder, run_dir=out / name
     )

@@ -52,7 +52,9 @@ class Scenario:
     Attributes:
         name: start of every run id.
         charter: draft of the charter, relative to the scenario.
-        dataset: name in `python -m simulations.datasets`.
+        dataset: name in `python -m simulations.datasets`; empty with `data_dir`.
+        data_dir: directory with a file for each site, relative to the scenario; empty with
+            `dataset`.
         partition: how the pooled records are dealt out to the sites; none where the data set has
             a file for each site already.
         model_dir: directory of the base model, relative to the scenario; empty for the embedded
@@ -64,7 +66,8 @@ class Scenario:
 
     name: str = term(pattern=NAME)
     charter: str = term(nonempty=True)
-    dataset: str = term(nonempty=True)
+    dataset: str = term(default="")
+    data_dir: str = term(default="")
     sites: tuple[SiteSetup, ...] = term(nonempty=True)
     comparisons: ComparisonSetup = term()
     partition: Partition | None = term(default=None)
@@ -73,21 +76,31 @@ class Scenario:
     test_noise_seed: str = term(default="")
 
     def problems(self) -> list[str]:
-        """Check that no site stands twice."""
+        """Check that no site stands twice, and that one place is named for the data."""
         names = [site.name for site in self.sites]
-        return ["sites: a name stands twice"] if len(set(names)) < len(names) else []
+        found = ["sites: a name stands twice"] if len(set(names)) < len(names) else []
+        if bool(self.dataset) == bool(self.data_dir):
+            found.append("dataset, data-dir: one of the two says where the data are")
+        if self.data_dir and self.partition:
+            found.append(
+                "partition: deals out a dataset; the files in data-dir are each one site's already"
+            )
+        return found
 
 
-def data_folder(scenario: Scenario, root: Path) -> Path:
+def data_folder(scenario: Scenario, root: Path, *, base: Path) -> Path:
     """Return the folder with the sites' files, dealt out first where the scenario says so.
 
     Args:
         scenario: the data set, the sites and perhaps a partition.
         root: directory of all data sets.
+        base: directory that the scenario's relative paths start from.
 
     Raises:
         RunError: the data set is not there, or cannot be dealt out as asked.
     """
+    if scenario.data_dir:
+        return base / scenario.data_dir
     folder = root / scenario.dataset
     if scenario.partition is None:
         return folder

@@ -107,10 +107,11 @@ def _require_files(scenario: Scenario, base: Path, data_dir: Path) -> None:
         raise RunError(f"missing policy: {', '.join(absent)}; nothing was started")
     missing = [site.data for site in scenario.sites if not (data_dir / site.data).is_file()]
     if missing:
-        raise RunError(
-            f"{data_dir} lacks {', '.join(missing)}; nothing was started. To get the data set: "
-            f"python -m simulations.datasets fetch {scenario.dataset}"
-        )
+        said = f"{data_dir} lacks {', '.join(missing)}; nothing was started"
+        if scenario.dataset:
+            get = f"python -m simulations.datasets fetch {scenario.dataset}"
+            said = f"{said}. To get the data set: {get}"
+        raise RunError(said)
 
 
 def _with_stakeholders(draft: Charter) -> tuple[Charter, tuple[tuple[str, Identity], ...]]:

@@ -34,7 +34,7 @@ def test_a_preset_runs_to_its_report_and_says_that_its_sites_are_simulated(tmp_p
         scenario,
         draft,
         base=CONFIGS,
-        data_dir=data_folder(scenario, ROOT),
+        data_dir=data_folder(scenario, ROOT, base=CONFIGS),
         run_dir=tmp_path / "run",
     )
     shown = io.StringIO()

@@ -58,7 +58,7 @@ def sites(preset):
 @functools.cache
 def _read(name):
     scenario, charter = load(CONFIGS / f"{name}.toml")
-    folder = data_folder(scenario, ROOT)
+    folder = data_folder(scenario, ROOT, base=CONFIGS)
     return {site.name: read_records(folder / site.data, charter.data) for site in scenario.sites}
 
 

@@ -1,0 +1,232 @@
+"""The draft of a charter as a commented TOML file; `# DECIDE` marks what a person must decide."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from fedethics.drafting.columns import FoundColumn
+from fedethics.drafting.groups import SMALL, FoundFeature
+from fedethics.drafting.proposal import EPSILON, HOLDOUT, LOCAL_STEPS, ROUNDS, Proposal
+
+_HEAD = """\
+# A draft that `fedethics new` wrote from one file. It runs in a simulation as it stands.
+# Ranges, values and groups below were read off that file's records: no more than a start. Before
+# real sites sign, set them from knowledge (what can a value be?), and decide each "# DECIDE".
+# No site or person can sign while a text still begins with "DECIDE: "; see: fedethics charter check
+"""
+_FIXED = """\
+[model]
+name = "all-MiniLM-L6-v2"
+sha256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+max-tokens = {max_tokens} # longer texts are cut at their end
+
+[adapter]
+rank = 8
+alpha = 128
+targets = ["query", "value"]
+layers = [5]
+form = "ffa"
+seed = 7
+
+[training]
+rounds = {rounds}
+local-steps = {local_steps}
+optimizer = "sgd"
+learning-rate = 1.0
+
+# DECIDE: what one record may cost, in training and in evaluation (`fedethics budget plan` says in
+# words what an epsilon means).
+[privacy]
+unit = "record" # DECIDE: "person" where one person can have several records
+neighbouring = "add-or-remove-one"
+delta = {delta} # below one over the records of every site
+
+[privacy.training]
+mechanism = "dp-sgd"
+trust-mode = "local"
+epsilon = {epsilon}
+clipping-norm = 1.0
+sampling-rate = {sampling_rate}
+
+[privacy.evaluation]
+mechanism = "skellam"
+trust-mode = "distributed"
+epsilon = {epsilon}
+counts-ratio = 1.0
+histogram-ratio = 1.0
+histogram-by = {histogram_by}
+progress-ratio = 4.0
+progress-every = 1
+bins = 64
+threshold = 0.5
+
+[privacy.audit]
+attack = "loss"
+epsilon = 0.5 # a part of both epsilons above
+bins = 10
+
+[secagg]
+suite = 1
+minimum-cohort = 3
+colluders = 1
+mode = "strict"
+clip = 2.0
+scale = 1048576.0
+"""
+
+
+def charter_text(proposal: Proposal, *, max_tokens: int) -> str:
+    """Return the draft; `charter.document.load` reads it back."""
+    fixed = _FIXED.format(
+        max_tokens=max_tokens,
+        rounds=ROUNDS,
+        local_steps=LOCAL_STEPS,
+        delta=f"{proposal.delta:g}",
+        epsilon=EPSILON,
+        sampling_rate=proposal.sampling_rate,
+        histogram_by=_toml([proposal.features[0].terms.name]),
+    )
+    parts = (*_ethics(proposal), *_data(proposal), fixed)
+    return "\n".join((_HEAD, *parts))
+
+
+def _ethics(proposal: Proposal) -> Iterator[str]:
+    wish = proposal.wish
+    yield _table(
+        "charter", {"name": wish.name, "version": 1, "industry": wish.industry},
+        {"industry": "DECIDE"},
+    )  # fmt: skip
+    yield _table(
+        "ethics",
+        {
+            "purpose": "DECIDE: what is the score for, and who decides with it?",
+            "harmed": "DECIDE: who is hurt by a wrong score, and which groups most?",
+            "reference-population": "DECIDE: whom do these records stand for, and whom not?",
+            "not-measured": ["DECIDE: what matters and is not in the data?"],
+        },
+    )
+    yield "# DECIDE: each bar, before the first run; these are starting points, not law.\n"
+    for metric, feature, bar, why in _objectives(proposal):
+        named = {"feature": feature} if feature else {}
+        least = not feature
+        yield _table(
+            "[ethics.objectives]",
+            {"metric": metric, **named, "bar": bar,
+             "direction": "at-least" if least else "at-most", "why": f"DECIDE: {why}"},
+        )  # fmt: skip
+
+
+def _objectives(proposal: Proposal) -> Iterator[tuple[str, str, float, str]]:
+    counts = proposal.label_counts
+    most = max(counts.values()) / proposal.records
+    features = [feature.terms.name for feature in proposal.features]
+    said = f"always giving the most common label is right for {most:.0%} of this file's records"
+    bar = min(0.99, math.ceil(most * 20 + 0.2) / 20)
+    if proposal.label.classes is None:
+        yield "roc_auc_score", "", 0.7, "below 0.7 a score is commonly said to add little"
+        yield "accuracy_score", "", bar, said
+        for name in features:
+            yield "equal_opportunity_difference", name, 0.2, f"cases missed more often by {name}"
+            yield "false_positive_rate_difference", name, 0.2, f"false alarms more often by {name}"
+        return
+    even = 1 / len(counts)
+    yield "accuracy_score", "", bar, said
+    yield (
+        "balanced_accuracy_score", "", round(even + (1 - even) / 4, 2),
+        f"one class for all records is right for {even:.0%} on average over the classes",
+    )  # fmt: skip
+    for name in features:
+        yield "accuracy_score_difference", name, 0.2, f"wrong more often by {name}"
+
+
+def _data(proposal: Proposal) -> Iterator[str]:
+    wish, label = proposal.wish, proposal.label
+    how = f"by the column {wish.sites}" if wish.sites else "a simulated partition by hash"
+    yield _table(
+        "data",
+        {
+            "source": f"DECIDE: origin, years and licence; {len(proposal.rows)} sites, {how}",
+            "holdout-fraction": HOLDOUT,
+            "split-salt": f"{wish.name}/1",
+        },
+    )
+    if label.classes is None:
+        yield _table(
+            "data.label",
+            {"column": label.column, "positive": list(label.positive),
+             "negative": list(label.negative), "positive-name": label.positive_name,
+             "negative-name": label.negative_name},
+            {"positive": "DECIDE: which value is the yes"},
+        )  # fmt: skip
+    else:
+        yield _table(
+            "data.label", {"column": label.column, "classes": list(label.classes)},
+            {"classes": "DECIDE: the classes, and their names as `name=value`"},
+        )  # fmt: skip
+    sensitive = {feature.terms.column for feature in proposal.features}
+    for found in proposal.columns:
+        yield _column(found, sensitive=found.terms.name in sensitive)
+    for feature in proposal.features:
+        yield _feature(feature)
+
+
+def _column(found: FoundColumn, *, sensitive: bool) -> str:
+    terms = found.terms
+    table: dict[str, object] = {"name": terms.name, "kind": terms.kind}
+    notes: dict[str, str] = {}
+    if terms.phrase:
+        table["phrase"] = terms.phrase
+    if sensitive and not terms.phrase:
+        notes["kind"] = "read for the groups, not told to the model; DECIDE: a phrase tells it"
+    if terms.kind == "category":
+        table["values"] = list(terms.values)
+        notes["values"] = "from this file; DECIDE: all that there can be"
+    if terms.kind == "number":
+        table |= {"minimum": terms.minimum, "maximum": terms.maximum}
+        notes["minimum"] = "from this file, rounded outwards; DECIDE: what a value can be"
+    if terms.kind == "text":
+        table["max-chars"] = terms.max_chars
+        notes["max-chars"] = "DECIDE: a longer text is an error"
+    if terms.not_recorded:
+        table["not-recorded"] = list(terms.not_recorded)
+        notes["not-recorded"] = "DECIDE: do these mean that nothing was recorded?"
+    if terms.on_empty == "say":
+        table["on-empty"] = terms.on_empty
+        notes["on-empty"] = 'DECIDE: or "drop-row", which leaves the record out'
+    elif found.empty:
+        notes["name"] = "DECIDE: a record whose cell is empty is left out"
+    return _table("[data.columns]", table, notes)
+
+
+def _feature(feature: FoundFeature) -> str:
+    terms = feature.terms
+    table: dict[str, object] = {
+        "name": terms.name, "column": terms.column, "groups": list(terms.groups)
+    }  # fmt: skip
+    notes: dict[str, str] = {}
+    if terms.edges:
+        table["edges"] = list(terms.edges)
+        notes["edges"] = "DECIDE: these cut this file's records in about three"
+    if terms.merge:
+        table["merge"] = list(terms.merge)
+        notes["merge"] = f"DECIDE: values of fewer than {SMALL} records, put together"
+    if feature.small:
+        notes["groups"] = f"DECIDE: fewer than {SMALL} records: {', '.join(feature.small)}"
+    return _table("[data.sensitive]", table, notes)
+
+
+def _table(name: str, values: Mapping[str, object], notes: Mapping[str, str] | None = None) -> str:
+    said = {key: f" # {note}" for key, note in (notes or {}).items()}
+    lines = [f"{key} = {_toml(value)}{said.get(key, '')}" for key, value in values.items()]
+    return "\n".join((f"[{name}]", *lines, ""))
+
+
+def _toml(value: object) -> str:
+    """Return a text, number or list of them as TOML, which spells them as JSON does."""
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,175 @@
+"""Columns of a charter, from the cells of a file: kind, range or values, phrase, what is empty.
+
+What is decided here is read off the file's records. That serves a simulation on the machine that
+has the file; before sites sign, ranges and values must be set from knowledge instead.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from fedethics import texts
+from fedethics.charter.data_terms import MAX_CELL, Column
+from fedethics.charter.spelling import exact_number
+
+# A column with more different values is free text.
+MOST_VALUES = 30
+_LONGEST_VALUE = 60
+# What programs and people write where nothing was recorded, in small letters.
+_NOTHING = frozenset(
+    {"?", "-", "--", ".", "na", "n/a", "nan", "nil", "none", "null", "unknown", "missing",
+     "not recorded", "not known"}
+)  # fmt: skip
+_ID = re.compile(r"(?:.*[\s_-])?(?:id|uuid|guid|mrn)", re.IGNORECASE)
+# With fewer rows, different values in all of them say nothing.
+_ROWS_THAT_TELL = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundColumn:
+    """A column as it stands in the file.
+
+    Attributes:
+        terms: what the charter would say of it.
+        empty: cells without anything.
+        note: what a person should know of the choice.
+    """
+
+    terms: Column
+    empty: int
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LeftOut:
+    """A column that the draft does not read, and why."""
+
+    name: str
+    why: str
+
+
+def found_column(
+    name: str, cells: Sequence[str], *, free_text: bool = False, told: bool = True
+) -> FoundColumn | LeftOut:
+    """Return what a charter would say of a column, or why it should not be read.
+
+    Args:
+        name: its header.
+        cells: of all records, stripped; "" for nothing.
+        free_text: read it as text, whatever the cells look like.
+        told: whether the model reads it.
+    """
+    counted = Counter(filter(None, cells))
+    empty = len(cells) - counted.total()
+    if why := _unfit(name, counted, free_text=free_text or not told):
+        return LeftOut(name=name, why=why)
+    phrase = f"{words(name)} {{value}}" if told else ""
+    on_empty: Literal["drop-row", "say"] = "say" if empty and told else "drop-row"
+    nothing = tuple(cell for cell in counted if cell.lower() in _NOTHING)
+    numbers = [cell for cell in counted if cell not in nothing]
+    if not free_text and numbers and all(map(_is_number, numbers)):
+        low, high = outwards([float(cell) for cell in numbers])
+        terms = Column(
+            name=name, kind="number", phrase=phrase, minimum=low, maximum=high,
+            not_recorded=nothing, on_empty=on_empty,
+        )  # fmt: skip
+        return FoundColumn(terms=terms, empty=empty, note="range from this file, rounded outwards")
+    if not free_text and (not told or _are_values(counted)):
+        terms = Column(
+            name=name, kind="category", phrase=phrase,
+            values=tuple(cell.replace("=", r"\=") for cell in sorted(counted)), on_empty=on_empty,
+        )  # fmt: skip
+        return FoundColumn(terms=terms, empty=empty, note="values as they stand in this file")
+    longest = max(map(len, counted))
+    terms = Column(
+        name=name, kind="text", phrase=phrase, max_chars=_longer(longest), on_empty=on_empty
+    )
+    return FoundColumn(terms=terms, empty=empty, note="free text; a longer one is an error")
+
+
+def words(name: str) -> str:
+    """Return a header as words for a phrase: "chest_pain" is "chest pain"."""
+    plain = "".join(
+        character if unicodedata.category(character)[0] in "LMN" else " " for character in name
+    )
+    return " ".join(plain.split()) or "value"
+
+
+def outwards(numbers: Sequence[float]) -> tuple[float, float]:
+    """Return ends around all numbers: the next round ones, which are none of the numbers.
+
+    Zero stays an end where nothing is below it.
+    """
+    low, high = min(numbers), max(numbers)
+    size = (high - low) or abs(high) or 1.0
+    step = 10.0 ** math.floor(math.log10(size))
+    below = _round(math.floor(low / step) * step)
+    above = _round(math.ceil(high / step) * step)
+    if below >= low:
+        below = _round(below - step)
+    if above <= high:
+        above = _round(above + step)
+    return (0.0 if low >= 0 > below else below), above
+
+
+def _unfit(name: str, counted: Counter[str], *, free_text: bool) -> str:
+    if not counted:
+        return "empty in every record"
+    if texts.fault(name):
+        return "its name has a character that no charter may hold"
+    if free_text:
+        return ""
+    if len(counted) == 1:
+        return "one value only, which says nothing of a record"
+    rows = counted.total()
+    single = len(counted) == rows >= _ROWS_THAT_TELL
+    if single and (_ID.fullmatch(name) or _is_counter(list(counted))):
+        return "another value in every record, as an id has"
+    if (
+        single
+        and max(map(len, counted)) <= _LONGEST_VALUE
+        and not any(" " in cell or _is_number(cell) for cell in counted)
+    ):
+        return "another word in every record, as an id has"
+    return ""
+
+
+def _is_number(cell: str) -> bool:
+    return exact_number(cell) is not None and math.isfinite(float(cell))
+
+
+def _is_counter(cells: Sequence[str]) -> bool:
+    """Say whether the cells number the records."""
+    if not all(cell.isascii() and cell.isdigit() for cell in cells):
+        return False
+    numbers = sorted(map(int, cells))
+    return numbers[-1] - numbers[0] == len(numbers) - 1
+
+
+def _are_values(counted: Counter[str]) -> bool:
+    return (
+        len(counted) <= MOST_VALUES
+        and 2 * len(counted) <= counted.total()
+        and max(map(len, counted)) <= _LONGEST_VALUE
+        and not any(map(texts.fault, counted))
+    )
+
+
+def _longer(longest: int) -> int:
+    step = int(10 ** max(1, len(str(longest)) - 1))
+    return min((longest // step + 1) * step, MAX_CELL)
+
+
+def _round(number: float) -> float:
+    return float(f"{number:.12g}")
+
+
+def distinct(cells: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Yield each value that is not empty with how often it stands, in order of the values."""
+    yield from sorted(Counter(filter(None, cells)).items())

@@ -1,0 +1,142 @@
+"""The folder that `fedethics new` writes: charter, scenario, policy, a file for each site, README.
+
+Guarantee: the whole folder or nothing. What it holds was read back by the code of a run: the
+charter loads, and every site's file is as the charter says, with records to train on and to hold
+out. The folder and the sites' files are for their owner's eyes alone (modes 0700 and 0600).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from fedethics.charter import document
+from fedethics.charter.data_terms import DataTerms
+from fedethics.data.content import characters
+from fedethics.data.reading import read_records
+from fedethics.data.records import is_held_out
+from fedethics.drafting.charter_text import charter_text
+from fedethics.drafting.proposal import Proposal
+from fedethics.drafting.readme import SiteSize, readme_text
+from fedethics.errors import DataError
+from fedethics.policy.template import policy_text
+from fedethics.simulation.partition import write_csv
+from fedethics.storage import files
+
+DATA, CHARTER, SCENARIO, POLICY, README = (
+    "sites", "charter.toml", "scenario.toml", "policy.toml", "README.md"
+)  # fmt: skip
+# Of each site, in each of both parts.
+_FEWEST_RECORDS = 5
+_CHARACTERS_A_TOKEN = 3
+_LEAST_TOKENS, _MOST_TOKENS = 64, 256
+
+
+def write(proposal: Proposal, out: Path) -> tuple[SiteSize, ...]:
+    """Write the folder and return how many records each site has in both parts.
+
+    Args:
+        proposal: what was decided.
+        out: the folder; must not exist.
+
+    Raises:
+        DataError: the folder exists or cannot be written, a record is not as the draft says, or a
+            site has too few records.
+        CharterError: the draft is no valid charter.
+    """
+    if out.exists():
+        raise DataError(f"{out} exists; it was left as it is. Choose another --out")
+    partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir(mode=0o700, parents=True)
+        (partial / DATA).mkdir(mode=0o700)
+        sizes = _fill(partial, proposal)
+        files.move(partial, out)
+    except OSError as error:
+        raise DataError(f"{out} cannot be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return sizes
+
+
+def _fill(folder: Path, proposal: Proposal) -> tuple[SiteSize, ...]:
+    names = tuple(next(iter(proposal.rows.values()))[0])
+    for site, rows in proposal.rows.items():
+        files.create(folder / DATA / f"{site}.csv", write_csv(rows, names))
+    charter = folder / CHARTER
+    _put(charter, charter_text(proposal, max_tokens=_LEAST_TOKENS))
+    terms = document.load(charter).data
+    sizes = tuple(_size(folder, site, terms) for site in proposal.rows)
+    _require_enough(sizes)
+    tokens = _tokens(max(size.longest for size in sizes))
+    _put(charter, charter_text(proposal, max_tokens=tokens))
+    _put(folder / SCENARIO, _scenario(proposal, sizes))
+    fewest = min(min(size.training, size.held_out) for size in sizes)
+    policy = policy_text(
+        epsilon_per_data_set=6.0, epsilon_per_run=4.0, epsilon_per_year=6.0,
+        delta=proposal.delta, records=min(50, fewest),
+    )  # fmt: skip
+    _put(folder / POLICY, policy)
+    _put(folder / README, readme_text(proposal, sizes, max_tokens=tokens))
+    return sizes
+
+
+def _put(path: Path, text: str) -> None:
+    files.replace(path, text.encode("utf-8"))
+
+
+def _size(folder: Path, site: str, terms: DataTerms) -> SiteSize:
+    path = folder / DATA / f"{site}.csv"
+    try:
+        records = read_records(path, terms)
+    except DataError as error:
+        said = str(error).replace(str(path), f"of {site}")
+        raise DataError(f"{said}. The draft cannot read it; nothing was written") from error
+    held_out = sum(is_held_out(digest, terms) for digest in records.row_hashes)
+    return SiteSize(
+        site=site,
+        training=len(records) - held_out,
+        held_out=held_out,
+        left_out=sum(records.dropped.values()),
+        longest=max(map(characters, records.texts)),
+    )
+
+
+def _require_enough(sizes: Sequence[SiteSize]) -> None:
+    few = [size for size in sizes if min(size.training, size.held_out) < _FEWEST_RECORDS]
+    if few:
+        listed = ", ".join(f"{one.site} {one.training} and {one.held_out}" for one in few)
+        raise DataError(
+            f"a site needs {_FEWEST_RECORDS} records to train on and as many to hold out, and some "
+            f"have fewer: {listed}. Use fewer sites. Nothing was written"
+        )
+
+
+def _tokens(longest: int) -> int:
+    """Return a length in steps of 32 tokens that most texts of so many characters fit in."""
+    steps = math.ceil(longest / _CHARACTERS_A_TOKEN / 32)
+    return min(max(32 * steps, _LEAST_TOKENS), _MOST_TOKENS)
+
+
+def _scenario(proposal: Proposal, sizes: Sequence[SiteSize]) -> str:
+    lines = [
+        "# The sites of one machine. Run it with: fedethics simulate FOLDER",
+        "",
+        f"name = {json.dumps(proposal.wish.name)}",
+        f"charter = {json.dumps(CHARTER)}",
+        f"data-dir = {json.dumps(DATA)}",
+    ]
+    for size in sizes:
+        lines += [
+            "",
+            "[[sites]]",
+            f"name = {json.dumps(size.site)}",
+            f"data = {json.dumps(f'{size.site}.csv')}",
+            f"declared-records = {size.declared} # DECIDE: what a site publishes of its size",
+            f"policy = {json.dumps(POLICY)}",
+        ]
+    return "\n".join([*lines, "", "[comparisons]", "seeds = [7]", ""])

@@ -1,0 +1,161 @@
+"""Groups of a sensitive feature, from the cells of a file; small ones are proposed for merging."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from fedethics import texts
+from fedethics.charter.data_terms import NOT_RECORDED, Column, SensitiveColumn
+from fedethics.charter.spelling import exact_number
+from fedethics.data.records import group_index, parse_cell
+from fedethics.drafting.columns import MOST_VALUES, FoundColumn, LeftOut, distinct, found_column
+from fedethics.errors import DataError
+
+# With fewer records, noise and chance say more of a group's figures than the model does.
+SMALL = 30
+_EXACT_NUMBERS = 6
+_NO_NAME = re.compile(r"[^a-z0-9]+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundFeature:
+    """A sensitive feature as the draft proposes it.
+
+    Attributes:
+        column: as the draft reads it.
+        terms: what the charter would say of its groups.
+        sizes: records of each group. Sensitive: exact counts of this file.
+    """
+
+    column: FoundColumn
+    terms: SensitiveColumn
+    sizes: Mapping[str, int]
+
+    @property
+    def small(self) -> tuple[str, ...]:
+        """Groups that are still below `SMALL` records."""
+        return tuple(group for group, size in self.sizes.items() if size < SMALL)
+
+
+def found_feature(name: str, cells: Sequence[str]) -> FoundFeature:
+    """Return a sensitive feature with its groups.
+
+    A number of many values is cut in three by its distribution. Values below `SMALL` records are
+    put together as "other", where there are two of them. Where many records say nothing, "not
+    recorded" is a group of its own; where few do, they are left out.
+
+    Raises:
+        DataError: one value only, too many values, or no cut that makes groups.
+    """
+    found = found_column(name, cells, told=False)
+    if isinstance(found, LeftOut):
+        raise DataError(f"sensitive column {name}: {found.why}. Nothing was written")
+    counted = dict(distinct(cells))
+    if len(counted) < 2:
+        raise DataError(
+            f"sensitive column {name} has one value only, so there are no groups to compare. "
+            "Nothing was written"
+        )
+    if found.terms.kind == "number" and len(counted) > _EXACT_NUMBERS:
+        return _banded(found, cells)
+    if len(counted) > MOST_VALUES:
+        raise DataError(
+            f"sensitive column {name} has {len(counted)} values; groups are at most "
+            f"{MOST_VALUES}, and small ones cannot be judged. Put values together in the file "
+            "first. Nothing was written"
+        )
+    if any(map(texts.fault, counted)):
+        raise DataError(
+            f"sensitive column {name}: a value has a character that no charter may hold. Nothing "
+            "was written"
+        )
+    return _valued(found, cells, counted)
+
+
+def _valued(found: FoundColumn, cells: Sequence[str], counted: dict[str, int]) -> FoundFeature:
+    column = found.terms
+    if column.kind == "number":
+        # As categories: each spelling is a value, and none is a quantity.
+        column = replace(
+            column, kind="category", values=tuple(counted), minimum=-1e9, maximum=1e9,
+            not_recorded=(),
+        )  # fmt: skip
+        if len({exact_number(value) or value for value in counted}) < len(counted):
+            raise DataError(
+                f"sensitive column {column.name}: a number is spelled in two ways, such as 1 and "
+                "1.0. Spell it in one way. Nothing was written"
+            )
+    sizes = dict(counted)
+    if found.empty >= SMALL and NOT_RECORDED not in sizes:
+        column = replace(column, on_empty="say")
+        sizes[NOT_RECORDED] = found.empty
+    small = [value for value, size in sizes.items() if size < SMALL]
+    merge: tuple[str, ...] = ()
+    groups = tuple(sizes)
+    if len(small) > 1 and len(small) < len(sizes):
+        target = next((value for value in sizes if value.casefold() == "other"), "other")
+        moved = [value for value in small if value != target]
+        groups = (*(value for value in sizes if value not in moved and value != target), target)
+        merge = tuple(f"{_escaped(value)}={target}" for value in moved)
+    terms = SensitiveColumn(
+        name=_feature_name(column.name), column=column.name, groups=groups, merge=merge
+    )
+    return _counted(replace(found, terms=column), terms, cells)
+
+
+def _banded(found: FoundColumn, cells: Sequence[str]) -> FoundFeature:
+    column = found.terms
+    if column.not_recorded:
+        raise DataError(
+            f"sensitive column {column.name}: numbers, and cells that mean nothing was recorded "
+            f"({', '.join(column.not_recorded)}). Leave such cells empty, so that these records "
+            "are left out. Nothing was written"
+        )
+    numbers = np.array([float(cell) for cell in cells if cell])
+    span = float(numbers.max() - numbers.min())
+    step = 10.0 ** math.floor(math.log10(span)) / 2
+    cuts = (float(round(cut / step) * step) for cut in np.quantile(numbers, [1 / 3, 2 / 3]))
+    edges = sorted({cut for cut in cuts if numbers.min() < cut <= numbers.max()})
+    if not edges:
+        raise DataError(
+            f"sensitive column {column.name}: most records have one number, so no cut makes "
+            "groups. Put the groups in a column of their own. Nothing was written"
+        )
+    shown = [f"{edge:g}" for edge in edges]
+    between = [f"{low} to under {high}" for low, high in pairwise(shown)]
+    terms = SensitiveColumn(
+        name=f"{_feature_name(column.name)[:27]}_band",
+        column=column.name,
+        groups=(f"under {shown[0]}", *between, f"{shown[-1]} and over"),
+        edges=tuple(edges),
+    )
+    return _counted(found, terms, cells)
+
+
+def _counted(found: FoundColumn, terms: SensitiveColumn, cells: Sequence[str]) -> FoundFeature:
+    column: Column = found.terms
+    sizes: Counter[int] = Counter()
+    for cell in cells:
+        if cell or column.on_empty == "say":
+            sizes[group_index(parse_cell(cell, column), terms)] += 1
+    return FoundFeature(
+        column=found,
+        terms=terms,
+        sizes={group: sizes[place] for place, group in enumerate(terms.groups)},
+    )
+
+
+def _feature_name(column: str) -> str:
+    plain = _NO_NAME.sub("_", column.lower()).strip("_")
+    return (plain if plain[:1].isalpha() else f"feature_{plain}".rstrip("_"))[:32]
+
+
+def _escaped(value: str) -> str:
+    return value.replace("=", r"\=")

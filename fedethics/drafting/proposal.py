@@ -1,0 +1,240 @@
+"""What a draft proposes for a file: columns, label, groups, sites, and how it is trained."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedethics import texts
+from fedethics.charter.data_terms import MOST_CLASSES, Column, DataTerms, LabelColumn
+from fedethics.charter.spelling import exact_number
+from fedethics.data.reading import raw_rows
+from fedethics.drafting.columns import FoundColumn, LeftOut, distinct, found_column, words
+from fedethics.drafting.groups import FoundFeature, found_feature
+from fedethics.errors import DataError
+from fedethics.simulation.partition import Partition, Row, Taker, deal
+
+FEWEST_SITES, MOST_SITES = 3, 100
+HOLDOUT = 0.34
+ROUNDS, LOCAL_STEPS = 5, 4
+EPSILON = 3.0
+_RECORDS_A_STEP = 1000
+_MOST_RATE, _LEAST_RATE = 0.5, 0.01
+_YES = frozenset({"1", "1.0", "yes", "y", "true", "t", "positive", "pos", "case", "ill", "sick"})
+_SENSITIVE = frozenset(
+    {"sex", "gender", "age", "race", "ethnicity", "religion", "nationality", "disability",
+     "marital_status"}
+)  # fmt: skip
+_NO_NAME = re.compile(r"[^a-z0-9]+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wish:
+    """What a person asked for.
+
+    Attributes:
+        file: CSV or JSON lines.
+        label: column to be predicted.
+        text: columns of free text.
+        sensitive: columns to compare groups by; none for those that are known by their name.
+        split: number of simulated sites; used where `sites` is empty.
+        sites: column whose values are the sites.
+        name: of charter and scenario.
+        industry: of the charter.
+    """
+
+    file: Path
+    label: str
+    text: tuple[str, ...] = ()
+    sensitive: tuple[str, ...] = ()
+    split: int = 4
+    sites: str = ""
+    name: str
+    industry: str = "healthcare"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proposal:
+    """Everything that was decided. Sensitive: the rows are records, and sizes are exact.
+
+    Attributes:
+        label: as the charter would have it.
+        label_counts: records of each value of the label.
+        columns: those that are read, in the file's order.
+        features: the sensitive ones, with their groups.
+        left_out: columns that are not read.
+        rows: of each site, all columns of the file.
+        records: in the file.
+        guessed: whether the sensitive columns were found by their names.
+    """
+
+    wish: Wish
+    label: LabelColumn
+    label_counts: Mapping[str, int]
+    columns: tuple[FoundColumn, ...]
+    features: tuple[FoundFeature, ...]
+    left_out: tuple[LeftOut, ...]
+    rows: Mapping[str, Sequence[Row]]
+    records: int
+    guessed: bool
+
+    @property
+    def sampling_rate(self) -> float:
+        """Share of the training records in a step: a thousand over all sites, half at most."""
+        training = self.records * (1 - HOLDOUT)
+        rate = min(_MOST_RATE, max(_LEAST_RATE, _RECORDS_A_STEP / training))
+        return round(rate, 2)
+
+    @property
+    def delta(self) -> float:
+        """A power of ten at most a tenth of one over the records of any site."""
+        largest = max(map(len, self.rows.values()))
+        return float(10.0 ** -max(4, len(str(largest)) + 1))
+
+
+def propose(wish: Wish) -> Proposal:
+    """Read the file and decide what a first draft says of it.
+
+    Raises:
+        DataError: the file is unreadable or empty, a column is absent, the label has one value,
+            more than 1,000, or empty cells, a sensitive column has no usable groups, no column is
+            left to be told, or too few or too many sites.
+    """
+    rows = _rows(wish)
+    label, counts = _label(wish.label, [row[wish.label] for row in rows])
+    sensitive = wish.sensitive or _by_name(rows[0], wish)
+    features = tuple(found_feature(name, [row[name] for row in rows]) for name in sensitive)
+    by_name = {feature.column.terms.name: feature.column for feature in features}
+    kept: list[FoundColumn] = []
+    left_out: list[LeftOut] = []
+    for name in rows[0]:
+        if name in (wish.label, wish.sites):
+            continue
+        found = by_name.get(name) or found_column(
+            name, [row[name] for row in rows], free_text=name in wish.text
+        )
+        kept += [found] if isinstance(found, FoundColumn) else []
+        left_out += [found] if isinstance(found, LeftOut) else []
+    if not any(found.terms.phrase for found in kept):
+        raise DataError(
+            f"data file {wish.file}: no column is left for the model to read beside the label, the "
+            "sensitive columns and those without use. Nothing was written"
+        )
+    return Proposal(
+        wish=wish, label=label, label_counts=counts, columns=tuple(kept), features=features,
+        left_out=tuple(left_out), rows=_dealt(wish, rows), records=len(rows),
+        guessed=not wish.sensitive,
+    )  # fmt: skip
+
+
+def _rows(wish: Wish) -> list[Row]:
+    """Return all rows with the same columns in each."""
+    asked = {wish.label: "--label", wish.sites: "--sites"}
+    asked |= dict.fromkeys(wish.text, "--text") | dict.fromkeys(wish.sensitive, "--sensitive")
+    if len([wish.label, *filter(None, [wish.sites]), *wish.text, *wish.sensitive]) > len(
+        {*asked} - {""}
+    ):
+        raise DataError("a column is named twice; each has one use. Nothing was written")
+    terms = DataTerms(
+        source="-", holdout_fraction=HOLDOUT, split_salt="-", sensitive=(),
+        columns=tuple(Column(name=name, kind="text") for name in asked if name),
+    )  # fmt: skip
+    rows = [row for _, row in raw_rows(wish.file, terms, by="the options ask")]
+    if not rows:
+        raise DataError(f"data file {wish.file} holds no record. Nothing was written")
+    names = dict.fromkeys(name for row in rows for name in row if name)
+    return [{name: row.get(name, "") for name in names} for row in rows]
+
+
+def _label(column: str, cells: Sequence[str]) -> tuple[LabelColumn, dict[str, int]]:
+    counted = dict(distinct(cells))
+    said = f"label column {column}"
+    fault = ""
+    if (empty := sum(not cell for cell in cells)) > 0:
+        fault = f"is empty in {empty} records; take them out or fill them in"
+    elif len(counted) < 2:
+        fault = "has one value only, so there is nothing to learn"
+    elif len(counted) > MOST_CLASSES:
+        fault = f"has {len(counted)} values; a label has 2 to {MOST_CLASSES:,}"
+    elif 2 * len(counted) > len(cells):
+        fault = (
+            f"has {len(counted)} values in {len(cells)} records, as a number or free text has; a "
+            "class needs several records each"
+        )
+    elif len({exact_number(value) or value for value in counted}) < len(counted):
+        fault = "spells a number in two ways, such as 1 and 1.0; spell it in one way"
+    elif any(map(texts.fault, counted)):
+        fault = "has a value with a character that no charter may hold"
+    if fault:
+        raise DataError(f"{said} {fault}. Nothing was written")
+    if len(counted) > 2:
+        order = sorted(counted, key=_in_order)
+        classes = tuple(value.replace("=", r"\=").replace("|", r"\|") for value in order)
+        return LabelColumn(column=column, classes=classes), counted
+    first, second = sorted(counted, key=lambda value: (value.lower() in _YES, -counted[value]))
+    return LabelColumn(
+        column=column, positive=(second,), negative=(first,),
+        positive_name=_called(column, second), negative_name=_called(column, first),
+    ), counted  # fmt: skip
+
+
+def _in_order(value: str) -> tuple[float, str]:
+    number = float(value) if exact_number(value) is not None else math.inf
+    return number, value
+
+
+def _called(column: str, value: str) -> str:
+    plain = any(character.isalpha() for character in value)
+    return value if plain and len(value) > 1 else f"{words(column)} {value}"
+
+
+def _by_name(row: Row, wish: Wish) -> tuple[str, ...]:
+    taken = {wish.label, wish.sites, *wish.text}
+    found = tuple(name for name in row if name.lower() in _SENSITIVE and name not in taken)
+    if not found:
+        raise DataError(
+            "--sensitive: name at least one column whose groups are to be compared; none was found "
+            f"by its name ({', '.join(sorted(_SENSITIVE))}). Nothing was written"
+        )
+    return found
+
+
+def _dealt(wish: Wish, rows: Sequence[Row]) -> dict[str, list[Row]]:
+    if wish.sites:
+        return _by_column(wish.sites, rows)
+    if not FEWEST_SITES <= wish.split <= MOST_SITES:
+        raise DataError(
+            f"--split: {wish.split} sites; secure sums need {FEWEST_SITES}, and a draft has at "
+            f"most {MOST_SITES}. Nothing was written"
+        )
+    takers = [Taker(name=f"site-{number}") for number in range(1, wish.split + 1)]
+    if len(rows) < 2 * wish.split:
+        raise DataError(
+            f"data file {wish.file}: {len(rows)} records are too few for {wish.split} sites. "
+            "Nothing was written"
+        )
+    return deal(rows, Partition(kind="by-hash", key=f"{wish.name}/1"), takers)
+
+
+def _by_column(column: str, rows: Sequence[Row]) -> dict[str, list[Row]]:
+    counted = Counter(row[column] for row in rows)
+    fault = ""
+    if counted[""]:
+        fault = f"is empty in {counted['']} records"
+    elif not FEWEST_SITES <= len(counted) <= MOST_SITES:
+        fault = f"has {len(counted)} values; a federation has {FEWEST_SITES} to {MOST_SITES} sites"
+    if fault:
+        raise DataError(f"--sites: column {column} {fault}. Nothing was written")
+    dealt: dict[str, list[Row]] = {}
+    named: dict[str, str] = {}
+    for value in sorted(counted):
+        name = _NO_NAME.sub("-", value.lower()).strip("-")[:50] or "site"
+        named[value] = name if name not in named.values() else f"{name}-{len(named) + 1}"
+        dealt[named[value]] = []
+    for row in rows:
+        dealt[named[row[column]]].append(row)
+    return dealt

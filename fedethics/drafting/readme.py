@@ -1,0 +1,143 @@
+"""What a draft decided, for the person who must decide it in earnest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from fedethics import texts
+from fedethics.drafting.columns import FoundColumn
+from fedethics.drafting.groups import SMALL
+from fedethics.drafting.proposal import EPSILON, LOCAL_STEPS, ROUNDS, Proposal
+from fedethics.privacy.calibration import noise_multiplier
+
+_WARNING = """\
+**This folder is about your file's records.** It holds copies of them (`sites/`), and ranges,
+values and exact sizes that were read off them (here, in `charter.toml` and in `scenario.toml`).
+For a simulation on one machine that is fine. Before real sites sign, set ranges and values from
+knowledge of what a value can be, choose what sizes to publish, and send neither this page nor
+`sites/` to anybody. `grep -n DECIDE *.toml` lists what a person must decide; nobody can sign before
+the texts that begin with "DECIDE: " are replaced (`fedethics charter check charter.toml`).
+"""
+
+
+# Sensitive: exact counts of one site's records.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SiteSize:
+    """Records of one site by the draft.
+
+    Attributes:
+        training, held_out: of the two parts.
+        left_out: for an empty cell.
+        longest: characters of the longest text.
+    """
+
+    site: str
+    training: int
+    held_out: int
+    left_out: int
+    longest: int
+
+    @property
+    def declared(self) -> int:
+        """The training size, rounded down."""
+        step = 10 if self.training >= 100 else 5 if self.training >= 20 else 1
+        return self.training - self.training % step
+
+
+def readme_text(proposal: Proposal, sizes: Sequence[SiteSize], *, max_tokens: int) -> str:
+    """Return the page, in Markdown."""
+    wish = proposal.wish
+    head = f"# {wish.name}: what `fedethics new` decided\n\n{_WARNING}"
+    parts = (
+        _columns(proposal), _label(proposal), _groups(proposal), _sites(proposal, sizes),
+        _training(proposal, max_tokens),
+    )  # fmt: skip
+    return "\n".join((head, *("\n".join((*part, "")) for part in parts)))
+
+
+def _columns(proposal: Proposal) -> Iterator[str]:
+    yield "## Columns\n"
+    yield "| column | kind | the model reads | allowed | empty cells | |"
+    yield "|---|---|---|---|---|---|"
+    for found in proposal.columns:
+        terms = found.terms
+        told = texts.markdown(terms.phrase) if terms.phrase else "nothing (groups only)"
+        yield (
+            f"| {texts.markdown(terms.name)} | {terms.kind} | {told} | {_allowed(found)} | "
+            f"{_emptiness(found)} | {found.note} |"
+        )
+    for one in proposal.left_out:
+        yield f"| {texts.markdown(one.name)} | not read | | | | {one.why} |"
+
+
+def _allowed(found: FoundColumn) -> str:
+    terms = found.terms
+    nothing = f"; not recorded: {', '.join(terms.not_recorded)}" if terms.not_recorded else ""
+    if terms.kind == "number":
+        return f"{terms.minimum:.12g} to {terms.maximum:.12g}{texts.markdown(nothing)}"
+    if terms.kind == "text":
+        return f"at most {terms.max_chars} characters"
+    return texts.markdown(", ".join(terms.choices) + nothing)
+
+
+def _emptiness(found: FoundColumn) -> str:
+    if found.terms.on_empty == "say":
+        return f'{found.empty}: told as "not recorded"'
+    return f"{found.empty}: record left out" if found.empty else "none"
+
+
+def _label(proposal: Proposal) -> Iterator[str]:
+    label = proposal.label
+    yield f"## Label\n\n{texts.markdown(label.column)}:\n"
+    for cell, number in label.by_cell.items():
+        count = proposal.label_counts[cell]
+        named = texts.markdown(f"{label.names[number]} (in the file: {cell})")
+        yes = ", the positive one" if label.classes is None and number == 1 else ""
+        yield f"- {named}: {count} records ({count / proposal.records:.0%}){yes}"
+
+
+def _groups(proposal: Proposal) -> Iterator[str]:
+    yield "## Groups\n"
+    if proposal.guessed:
+        yield "Nobody named sensitive columns; these were found by their names.\n"
+    for feature in proposal.features:
+        merged = ", ".join(feature.terms.merged)
+        name, column = texts.markdown(feature.terms.name), texts.markdown(feature.terms.column)
+        yield f"{name}, from {column}:\n"
+        for group, size in feature.sizes.items():
+            few = f" (fewer than {SMALL}; merge it, or its figures say little)" * (size < SMALL)
+            yield f"- {texts.markdown(group)}: {size} records{few}"
+        if merged:
+            yield f"- put together, as proposed: {texts.markdown(merged)}"
+        yield ""
+
+
+def _sites(proposal: Proposal, sizes: Sequence[SiteSize]) -> Iterator[str]:
+    wish = proposal.wish
+    how = f"the values of {wish.sites}" if wish.sites else "simulated, by a hash of each record"
+    yield f"## Sites\n\n{proposal.records} records; the sites are {texts.markdown(how)}.\n"
+    yield "| site | training | declared | held out | left out for an empty cell |"
+    yield "|---|---|---|---|---|"
+    for one in sizes:
+        yield f"| {one.site} | {one.training} | {one.declared} | {one.held_out} | {one.left_out} |"
+
+
+def _training(proposal: Proposal, max_tokens: int) -> Iterator[str]:
+    sigma = noise_multiplier(
+        epsilon=EPSILON, delta=proposal.delta, sampling_rate=proposal.sampling_rate,
+        steps=ROUNDS * LOCAL_STEPS,
+    )  # fmt: skip
+    yield "## Training\n"
+    yield (
+        f"- {ROUNDS} rounds of {LOCAL_STEPS} steps; a step samples {proposal.sampling_rate:g} of "
+        "the training records"
+    )
+    yield (
+        f"- epsilon {EPSILON:g} for a training record and {EPSILON:g} for a held-out one, delta "
+        f"{proposal.delta:g}; that takes noise of at least {sigma:.2f} clipping norms a step "
+        "(`fedethics budget plan` has the whole plan, with the audit's part)"
+    )
+    yield f"- at most {max_tokens} tokens of a record are read; longer texts are cut at their end"
+    yield "- bars: see `[[ethics.objectives]]` in `charter.toml`, each to be decided"
+    yield "\nNext: `fedethics simulate .` in this folder."
