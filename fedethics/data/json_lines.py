@@ -91,10 +91,12 @@ def _table(line: str, number: int) -> dict[str, Any]:
         raise CellProblem(f"line {number}: holds NaN or Infinity, which is no JSON") from problem
     if not isinstance(record, dict):
         raise CellProblem(f"line {number}: a list or a value, where a record's fields must stand")
-    record = {composed(name.strip()): value for name, value in record.items()}
-    if not all(record):
+    named = {_bounded(name.strip(), f"line {number}, a name"): one for name, one in record.items()}
+    if len(named) < len(record):  # "a" and " a ", or a letter in its two forms
+        raise CellProblem(f"line {number}: a field stands twice")
+    if not all(named):
         raise CellProblem(f"line {number}: a field has no name")
-    return record
+    return named
 
 
 class _Number(str):
@@ -140,12 +142,22 @@ def _cell(value: Any, where: str, *, turns: bool) -> str:  # noqa: ANN401  JSON
     if isinstance(value, bool):
         return "true" if value else "false"
     # Canonical, so that one record has one hash however its JSON is laid out.
-    return _bounded(json.dumps(_plain(value), **_CANONICAL), where)
+    try:
+        return _bounded(json.dumps(_plain(value), **_CANONICAL), where)
+    except _Twice as problem:
+        raise CellProblem(f"{where}: a field in it stands twice") from problem
+    except RecursionError as problem:
+        raise CellProblem(f"{where}: nested too deeply") from problem
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  JSON
+    """Return a value in which equal ones are spelled alike, and no others."""
     if isinstance(value, dict):
-        return {_plain(name): _plain(inner) for name, inner in value.items()}
+        table = {composed(name): _plain(inner) for name, inner in value.items()}
+        if len(table) < len(value):
+            raise _Twice
+        # A table that looks like a number, below, is none.
+        return {"number": [table["number"]]} if set(table) == {"number"} else table
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
     if isinstance(value, _Number):

@@ -227,3 +227,41 @@ def test_repeats_and_leaks_of_conversations_are_counted(schema, write):
     topics = [(one.weight, one.topic) for one in findings(facts, terms)]
     assert ("warning", "repeats") in topics
     assert "labels" not in {topic for _, topic in topics}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"text": "x", " text": "y", "site": "a"}', "line 1: a field stands twice"),
+        ('{"text": "x", "site": "a", "\u00e9": 1, "e\u0301": 2}', "line 1: a field stands twice"),
+        ('{"text": "x", "site": "a", "more": {"\u00e9": 1, "e\u0301": 2}}', "in it stands twice"),
+        ('{"text": "x", "site": "a", "\\ud800": 1}', "line 1, a name: holds half of a character"),
+    ],
+)
+def test_two_names_that_are_one_and_half_a_letter_are_told_by_line(schema, write, line, said):
+    with pytest.raises(DataError, match=said):
+        read(write(line), schema("text"))
+
+
+def test_nesting_of_any_depth_is_a_cell_or_one_error(schema, write):
+    deep = []
+    for depth in (100, 700, 900, 950, 990, 3000):
+        nested = "[" * depth + "]" * depth
+        path = write('{"text": "x", "site": "a", "more": ' + nested + "}")
+        try:
+            read(path, schema("text"))
+        except DataError as error:
+            deep.append(str(error))
+
+    assert deep
+    assert all("nested too deeply" in said for said in deep)
+
+
+def test_a_table_that_looks_like_a_number_is_another_row(schema, write):
+    values = (5, {"number": "5e0"}, {"number": ["5e0"]}, {"number": 5}, {"number": {"number": 5}})
+    paths = [
+        write({"text": "x", "site": "a", "more": {"x": value}}, name=f"{place}.jsonl")
+        for place, value in enumerate(values)
+    ]
+
+    assert len({read(path, schema("text")).fingerprint for path in paths}) == len(values)
