@@ -6,16 +6,19 @@ with P, and the whole conversation with F, the answer is F without P, its end ma
 that does not hold, the template changes what was said before, and the record is refused.
 
 Guarantee: a rendering follows from template and conversation alone. A template that asks for the
-date is refused, since sites would train on other words than they evaluate on. What stands inside a
-turn is text: a control token written there does not become one.
+date is refused, since sites would train on other words than they evaluate on; so is one that draws
+at random. None sees where in memory a value lies, which follows from the records before it. What
+stands inside a turn is text: a control token written there does not become one.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
@@ -93,6 +96,74 @@ class _Generation(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
+class _Function:
+    """Something to call, whose text does not say where in memory it lies."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *values: Any, **named: Any) -> Any:  # noqa: ANN401
+        return self._function(*values, **named)
+
+    def __repr__(self) -> str:
+        return "<function>"
+
+
+# What draws at random, or has a text of its own that tells an address.
+_CHANGING = ("lipsum", "cycler", "joiner")
+# Their results are iterators, whose text tells an address.
+_ITERATING = (
+    "batch", "items", "map", "reject", "rejectattr", "reverse", "select", "selectattr", "slice",
+    "unique",
+)  # fmt: skip
+_FUNCTIONS = (types.FunctionType, types.MethodType, types.BuiltinMethodType)
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja in which the same values give the same text, in every process and at every time.
+
+    Danger: a template is the charter's, so the coordinator may have written it. One that could read
+    an address could let a record's text follow from how many records were read before it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+        )
+        for name in _CHANGING:
+            del self.globals[name]
+        del self.filters["random"]
+        for name in _ITERATING:
+            self.filters[name] = _listed(self.filters[name])
+        self.filters["tojson"] = _to_json
+        self.globals["range"] = _Function(self.globals["range"])
+        self.globals["raise_exception"] = _Function(_refuse)
+
+    def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401
+        """Return an attribute as the sandbox does, without its address."""
+        return _without_address(super().getattr(obj, attribute))
+
+    def getitem(self, obj: Any, argument: Any) -> Any:  # noqa: ANN401
+        """Return an item as the sandbox does, without its address."""
+        return _without_address(super().getitem(obj, argument))
+
+
+def _without_address(value: Any) -> Any:  # noqa: ANN401
+    plain = type(value).__repr__ is object.__repr__
+    return _Function(value) if isinstance(value, _FUNCTIONS) or plain else value
+
+
+def _listed(of: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(of)  # what Jinja hands to it is noted on it
+    def listed(*values: Any, **named: Any) -> Any:  # noqa: ANN401
+        found = of(*values, **named)
+        return list(found) if isinstance(found, Iterator) else found
+
+    return listed
+
+
 class ChatTemplate:
     """A template ready to render."""
 
@@ -103,13 +174,8 @@ class ChatTemplate:
             ModelError: it is none, or not one that Jinja reads.
         """
         self._tokens = dict(settings.tokens)
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
-        )
-        environment.filters["tojson"] = _to_json
-        environment.globals["raise_exception"] = _refuse
         try:
-            self._template = environment.from_string(settings.template)
+            self._template = _Sandbox().from_string(settings.template)
         except TemplateError as error:
             raise ModelError(
                 f"the chat template is not one that Jinja reads (line "
