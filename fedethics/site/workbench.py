@@ -44,9 +44,11 @@ class Workbench:
     def activations(self, part: Records) -> Activations:
         """Return the frozen prefix's activations of `part`, computed once per process.
 
-        Token ids for training records that are visited too seldom for states to pay.
+        Token ids for training records that are visited too seldom for states to pay. Where losses
+        compare with the start of training, each record is visited for that once more.
         """
-        if part is self.records.train and self.learner.visits < VISITS_THAT_PAY:
+        seldom = self.learner.visits < VISITS_THAT_PAY and not self.learner.compares
+        if part is self.records.train and seldom:
             return self.learner.tokens(part.texts)
         # The texts in their order, not the records' fingerprint: order and wording both matter.
         texts = digest(part.texts)

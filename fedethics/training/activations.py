@@ -260,7 +260,14 @@ class Batch:
         return targets
 
     def references(self, width: int) -> Tensor:
-        """Return what the start makes of each entry, shape (b, width); 0 of what fills it up."""
+        """Return what the start makes of each entry, shape (b, width); 0 of what fills it up.
+
+        Raises:
+            TrainingError: it is not known.
+        """
+        if len(self.reference) != len(self.rows):
+            # Danger: without it a record would be compared with nothing, in silence.
+            raise TrainingError("a batch without what the start makes of its records was refused")
         found = torch.zeros(len(self.hidden), width)
         for row, one in enumerate(self.reference):
             found[row] = one

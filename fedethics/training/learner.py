@@ -212,6 +212,11 @@ class Learner:
         return self._charter.visits
 
     @property
+    def compares(self) -> bool:
+        """Whether losses compare with what the start of training makes of a record."""
+        return isinstance(self._reader, ComparingReader)
+
+    @property
     def shortest(self) -> int:
         """Tokens of an empty text's entry."""
         return len(self._reader.ids([""])[0])
@@ -296,7 +301,10 @@ class Learner:
         return over(copies, batches, compute)
 
     def tokens(self, texts: Sequence[Content]) -> Activations:
-        """Return the token ids of each text: what every step reads where nothing is cached."""
+        """Return the token ids of each text: what every step reads where nothing is cached.
+
+        Not what the start makes of each: where losses compare with it, take `activations`.
+        """
         device = self._network.device
         if isinstance(self._reader, TokenReader):
             entries = self._reader.entries(texts)

@@ -82,6 +82,7 @@ class _Made:
         self.other_ids = self._entries(learner, random, self.others)
         self._random, self._words = random, int(learner.model.config.vocab_size)
         self._wanted = self._tokens_wanted(self.ids)
+        self._compares = learner.compares
 
     def _entries(self, learner: Learner, random: np.random.Generator, count: int) -> list[Tensor]:
         """Return token ids, the first as long as the shape allows, others down to the shortest."""
@@ -148,6 +149,7 @@ class _Made:
             hidden=tuple(hidden),
             shape=self._shape,
             wanted=tuple(wanted),
+            reference=(torch.zeros(1),) * len(entries) if self._compares else (),
         )
 
 

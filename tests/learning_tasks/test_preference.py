@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from fedethics.charter import document
 from fedethics.data.content import Completion, Preference
-from fedethics.errors import CharterError, DataError, FairnessError
+from fedethics.errors import CharterError, DataError, FairnessError, TrainingError
 from fedethics.fairness import Layout, SensitiveFeature, Tables, overall, tabulate
 from fedethics.learning_tasks.preference.measured import PAIRS
 from fedethics.policy.model import Compute
@@ -154,6 +154,14 @@ def test_a_pairs_numbers_are_the_same_bits_in_any_company(folder, vector, engine
             assert loss == everyone[int(row)][1]
     both, single = each.scores(vector, activations), each.activations(PAIRS_OF_ANSWERS[2:3])
     assert each.scores(vector, single)[0] == both[2]
+
+
+def test_pairs_without_what_the_start_makes_of_them_are_refused(learner, vector):
+    tokens = learner.tokens(PAIRS_OF_ANSWERS)
+    with learner.lock:
+        learner.load(vector)
+        with pytest.raises(TrainingError, match="what the start makes"):
+            learner.losses(tokens.together(ROWS), TARGETS)
 
 
 def test_at_the_start_no_answer_has_gained(learner):

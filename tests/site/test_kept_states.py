@@ -16,9 +16,9 @@ class Model:
 
     compute = Compute()
 
-    def __init__(self, visits):
-        self.visits = visits
-        self.states_key = f"a model with {visits} visits"
+    def __init__(self, visits, *, compares=False):
+        self.visits, self.compares = visits, compares
+        self.states_key = f"a model with {visits} visits, {compares}"
 
     def tokens(self, texts):
         return "ids", texts
@@ -33,6 +33,12 @@ def test_training_records_are_kept_from_two_visits_on_and_held_out_ones_always(v
     bench = Workbench(SimpleNamespace(train=train, held_out=held_out), Model(visits))
     assert bench.activations(train) == (kept, ("a",))
     assert bench.activations(held_out) == ("states", ("b",))
+
+
+def test_what_a_loss_compares_with_is_computed_however_seldom_a_record_is_visited():
+    train = SimpleNamespace(texts=("a",))
+    bench = Workbench(SimpleNamespace(train=train, held_out=None), Model(0.5, compares=True))
+    assert bench.activations(train) == ("states", ("a",))
 
 
 def test_visits_follow_from_the_charter_alone():
