@@ -73,6 +73,9 @@ def _of_work(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator[Ro
     steps = f"{training.rounds}, of {training.local_steps} steps each"
     listed = "any charter" if ANY in policy.allow.charters else "those listed by hash"
     yield "sums that leave", ", ".join(sums), _any_of(policy.allow.releases)
+    if template := charter.model.chat_template:
+        length = f"the charter's own, {len(template)} characters: read it"
+        yield "chat template, a program that reads every record", length, UNLIMITED
     explanation = charter.ethics.explanation
     if explanation.asked:
         changes = f"{len(explanation.occluded(charter.data))} columns left out, one at a time; "

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, Protocol
 from jinja2 import TemplateError, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 
 from fedethics.data.content import Turn
 from fedethics.errors import DataError, ModelError
@@ -138,7 +138,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         for name in _ITERATING:
             self.filters[name] = _listed(self.filters[name])
         self.filters["tojson"] = _to_json
-        self.globals["range"] = _Function(self.globals["range"])
+        self.globals["range"] = _Function(safe_range)
         self.globals["raise_exception"] = _Function(_refuse)
 
     def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401
@@ -151,8 +151,9 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 
 def _without_address(value: Any) -> Any:  # noqa: ANN401
-    plain = type(value).__repr__ is object.__repr__
-    return _Function(value) if isinstance(value, _FUNCTIONS) or plain else value
+    said: object = type(value).__repr__
+    tells = isinstance(value, _FUNCTIONS) or said is object.__repr__
+    return _Function(value) if tells else value
 
 
 def _listed(of: Callable[..., Any]) -> Callable[..., Any]:
