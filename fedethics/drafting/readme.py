@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fedethics import texts
 from fedethics.drafting.columns import FoundColumn
 from fedethics.drafting.groups import SMALL
-from fedethics.drafting.proposal import EPSILON, LOCAL_STEPS, ROUNDS, Proposal
+from fedethics.drafting.proposal import EPSILON, HOLDOUT, LOCAL_STEPS, ROUNDS, Proposal
 from fedethics.privacy.calibration import noise_multiplier
 
 _WARNING = """\
@@ -139,5 +140,30 @@ def _training(proposal: Proposal, max_tokens: int) -> Iterator[str]:
         "(`fedethics budget plan` has the whole plan, with the audit's part)"
     )
     yield f"- at most {max_tokens} tokens of a record are read; longer texts are cut at their end"
-    yield "- bars: see `[[ethics.objectives]]` in `charter.toml`, each to be decided"
+    yield from _bars(proposal)
     yield "\nNext: `fedethics simulate .` in this folder."
+
+
+def _bars(proposal: Proposal) -> Iterator[str]:
+    """Say how near to a bar chance alone leaves a figure undecided: 95 %, rates near one half."""
+    yield (
+        "- bars: see `[[ethics.objectives]]` in `charter.toml`, each to be decided. A bar that is "
+        "nearer to the truth than chance can tell ends in *cannot conclude*; the noise on the "
+        "counts widens that. Chance alone leaves about:"
+    )
+    yield f"    - accuracy: ± {_margin(proposal.records * HOLDOUT):.2f}"
+    two = proposal.label.classes is None
+    share = 1.0
+    if two:
+        (positive,) = proposal.label.positive
+        share = proposal.label_counts[positive] / proposal.records
+    what = "share of missed cases" if two else "accuracy"
+    for feature in proposal.features:
+        smallest = sorted(feature.sizes.values())[:2]
+        gap = math.hypot(*(_margin(size * HOLDOUT * share) for size in smallest))
+        name = texts.markdown(feature.terms.name)
+        yield f"    - gap by {name} in the {what}: ± {min(gap, 1.0):.2f} (its two smallest groups)"
+
+
+def _margin(records: float) -> float:
+    return 1.96 * math.sqrt(0.25 / max(records, 1.0))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fedethics.charter import document
@@ -211,6 +212,18 @@ def test_a_file_that_cannot_be_read_is_one_error(content, said, new, tmp_path):
     assert code == DataError.exit_code
     assert re.search(said, err, re.IGNORECASE), err
     assert not (tmp_path / "own").exists()
+
+
+def test_the_page_says_what_chance_alone_leaves_undecided(new, tmp_path):
+    rows = [row | {"sex": "FMMM"[n % 4], "outcome": str(n // 4 % 2)}
+            for n, row in enumerate(patients(400))]  # fmt: skip
+    file = written(tmp_path / "own.csv", rows)
+    assert new("--data", file, "--label", "outcome", "--sensitive", "sex")[0] == 0
+    page = (tmp_path / "own" / "README.md").read_text()
+    drawn = np.random.default_rng(1)
+    spread = [1.96 * (drawn.binomial(n, 0.5, 40_000) / n).std() for n in (136, 17, 51)]
+    said = [float(one) for one in re.findall(r"± ([0-9.]+)", page)]
+    assert said == pytest.approx([spread[0], float(np.hypot(*spread[1:]))], abs=0.01)
 
 
 @pytest.mark.parametrize(
