@@ -24,6 +24,9 @@ _NO_NAME = re.compile(r"[^a-z0-9]+")
 def new(
     data: Annotated[Path, typer.Option(metavar="FILE", help="Your file: CSV or JSON lines.")],
     label: Annotated[str, typer.Option(metavar="COLUMN", help="The column to predict.")],
+    drop_unlabelled: Annotated[
+        bool, typer.Option("--drop-unlabelled", help="Leave out records without a label.")
+    ] = False,
     text: Annotated[
         str, typer.Option(metavar="COLUMNS", help="Columns of free text, separated by commas.")
     ] = "",
@@ -56,7 +59,8 @@ def new(
         raise DataError("give --split or --sites, not both. Nothing was written")
     called = _name(name, data, industry)
     wish = Wish(
-        file=data, label=label, text=_columns(text), sensitive=_columns(sensitive),
+        file=data, label=label, drop_unlabelled=drop_unlabelled, text=_columns(text),
+        sensitive=_columns(sensitive),
         split=4 if split is None else split, sites=sites, name=called, industry=industry,
     )  # fmt: skip
     _write(wish, out or Path(called), as_json=as_json)

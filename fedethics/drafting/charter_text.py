@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from fedethics.drafting.columns import FoundColumn
@@ -120,7 +121,10 @@ def _ethics(proposal: Proposal) -> Iterator[str]:
 
 def _objectives(proposal: Proposal) -> Iterator[tuple[str, str, float, str]]:
     counts = proposal.label_counts
-    most = max(counts.values()) / proposal.records
+    of_class = Counter[int]()
+    for cell, number in proposal.label.by_cell.items():
+        of_class[number] += counts[cell]
+    most = max(of_class.values()) / proposal.records
     features = [feature.terms.name for feature in proposal.features]
     said = f"always giving the most common label is right for {most:.0%} of this file's records"
     bar = min(0.99, math.ceil(most * 20 + 0.2) / 20)
@@ -131,7 +135,7 @@ def _objectives(proposal: Proposal) -> Iterator[tuple[str, str, float, str]]:
             yield "equal_opportunity_difference", name, 0.2, f"cases missed more often by {name}"
             yield "false_positive_rate_difference", name, 0.2, f"false alarms more often by {name}"
         return
-    even = 1 / len(counts)
+    even = 1 / len(of_class)
     yield "accuracy_score", "", bar, said
     yield (
         "balanced_accuracy_score", "", round(even + (1 - even) / 4, 2),
@@ -211,7 +215,7 @@ def _feature(feature: FoundFeature) -> str:
         notes["edges"] = "DECIDE: these cut this file's records in about three"
     if terms.merge:
         table["merge"] = list(terms.merge)
-        notes["merge"] = f"DECIDE: values of fewer than {SMALL} records, put together"
+        notes["merge"] = f"DECIDE: other spellings, and values of fewer than {SMALL} records"
     if feature.small:
         notes["groups"] = f"DECIDE: fewer than {SMALL} records: {', '.join(feature.small)}"
     return _table("[data.sensitive]", table, notes)

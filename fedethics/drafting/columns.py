@@ -10,13 +10,13 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from fedethics import texts
 from fedethics.charter.data_terms import MAX_CELL, Column
-from fedethics.charter.spelling import exact_number
+from fedethics.charter.spelling import comma_in_number, exact_number
 
 # A column with more different values is free text.
 MOST_VALUES = 30
@@ -83,7 +83,7 @@ def found_column(
     if not free_text and (not told or _are_values(counted)):
         terms = Column(
             name=name, kind="category", phrase=phrase,
-            values=tuple(cell.replace("=", r"\=") for cell in sorted(counted)), on_empty=on_empty,
+            values=_values(counted), on_empty=on_empty,
         )  # fmt: skip
         return FoundColumn(terms=terms, empty=empty, note="values as they stand in this file")
     longest = max(map(len, counted))
@@ -127,7 +127,14 @@ def _unfit(name: str, counted: Counter[str], *, free_text: bool) -> str:
         return ""
     if len(counted) == 1:
         return "one value only, which says nothing of a record"
+    if _with_commas(counted):
+        return "numbers with a comma; export them as 1234.5 and draft again"
     rows = counted.total()
+    if _ID.fullmatch(name) and MOST_VALUES < len(counted) < rows:
+        return (
+            "an id by its name, and values repeat; where they are persons, set privacy.unit to "
+            '"person" and data.person'
+        )
     single = len(counted) == rows >= _ROWS_THAT_TELL
     if single and (_ID.fullmatch(name) or _is_counter(list(counted))):
         return "another value in every record, as an id has"
@@ -159,6 +166,34 @@ def _are_values(counted: Counter[str]) -> bool:
         and max(map(len, counted)) <= _LONGEST_VALUE
         and not any(map(texts.fault, counted))
     )
+
+
+def _with_commas(counted: Counter[str]) -> bool:
+    left = [cell for cell in counted if cell.lower() not in _NOTHING]
+    number = [comma_in_number(cell) for cell in left if not _is_number(cell)]
+    return bool(number) and all(number)
+
+
+def _values(counted: Counter[str]) -> tuple[str, ...]:
+    """Return the entries of a category; another spelling is shown as the one most used."""
+    shown = spellings(counted)
+    return tuple(
+        escaped(cell) if shown[cell] == cell else f"{escaped(cell)}={escaped(shown[cell])}"
+        for cell in sorted(counted)
+    )
+
+
+def escaped(value: str) -> str:
+    """Return a value as it stands in an entry of a charter where "=" divides."""
+    return value.replace("=", r"\=")
+
+
+def spellings(counted: Mapping[str, int]) -> dict[str, str]:
+    """Return for each value its most used spelling, small and capital letters taken as alike."""
+    most: dict[str, str] = {}
+    for value in sorted(counted, key=lambda one: (-counted[one], one)):
+        most.setdefault(value.casefold(), value)
+    return {value: most[value.casefold()] for value in counted}
 
 
 def _longer(longest: int) -> int:

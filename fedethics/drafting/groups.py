@@ -15,7 +15,15 @@ from fedethics import texts
 from fedethics.charter.data_terms import NOT_RECORDED, Column, SensitiveColumn
 from fedethics.charter.spelling import exact_number
 from fedethics.data.records import group_index, parse_cell
-from fedethics.drafting.columns import MOST_VALUES, FoundColumn, LeftOut, distinct, found_column
+from fedethics.drafting.columns import (
+    MOST_VALUES,
+    FoundColumn,
+    LeftOut,
+    distinct,
+    escaped,
+    found_column,
+    spellings,
+)
 from fedethics.errors import DataError
 
 # With fewer records, noise and chance say more of a group's figures than the model does.
@@ -96,18 +104,31 @@ def _valued(found: FoundColumn, cells: Sequence[str], counted: dict[str, int]) -
     if found.empty >= SMALL and NOT_RECORDED not in sizes:
         column = replace(column, on_empty="say")
         sizes[NOT_RECORDED] = found.empty
-    small = [value for value, size in sizes.items() if size < SMALL]
-    merge: tuple[str, ...] = ()
-    groups = tuple(sizes)
-    if len(small) > 1 and len(small) < len(sizes):
-        target = next((value for value in sizes if value.casefold() == "other"), "other")
-        moved = [value for value in small if value != target]
-        groups = (*(value for value in sizes if value not in moved and value != target), target)
-        merge = tuple(f"{_escaped(value)}={target}" for value in moved)
+    group_of = _groups_of(sizes)
     terms = SensitiveColumn(
-        name=_feature_name(column.name), column=column.name, groups=groups, merge=merge
+        name=_feature_name(column.name),
+        column=column.name,
+        groups=tuple(dict.fromkeys(group_of.values())),
+        merge=tuple(
+            f"{escaped(value)}={escaped(group)}"
+            for value, group in group_of.items()
+            if value != group
+        ),
     )
     return _counted(replace(found, terms=column), terms, cells)
+
+
+def _groups_of(sizes: Mapping[str, int]) -> dict[str, str]:
+    """Return each value's group: its most used spelling, or "other" with other small ones."""
+    group_of = spellings(sizes)
+    together: Counter[str] = Counter()
+    for value, group in group_of.items():
+        together[group] += sizes[value]
+    small = [group for group, size in together.items() if size < SMALL]
+    if 1 < len(small) < len(together):
+        target = next((group for group in together if group.casefold() == "other"), "other")
+        group_of = {value: target if group in small else group for value, group in group_of.items()}
+    return group_of
 
 
 def _banded(found: FoundColumn, cells: Sequence[str]) -> FoundFeature:
@@ -155,7 +176,3 @@ def _counted(found: FoundColumn, terms: SensitiveColumn, cells: Sequence[str]) -
 def _feature_name(column: str) -> str:
     plain = _NO_NAME.sub("_", column.lower()).strip("_")
     return (plain if plain[:1].isalpha() else f"feature_{plain}".rstrip("_"))[:32]
-
-
-def _escaped(value: str) -> str:
-    return value.replace("=", r"\=")

@@ -13,7 +13,14 @@ from fedethics import texts
 from fedethics.charter.data_terms import MOST_CLASSES, Column, DataTerms, LabelColumn
 from fedethics.charter.spelling import exact_number
 from fedethics.data.reading import raw_rows
-from fedethics.drafting.columns import FoundColumn, LeftOut, distinct, found_column, words
+from fedethics.drafting.columns import (
+    FoundColumn,
+    LeftOut,
+    distinct,
+    found_column,
+    spellings,
+    words,
+)
 from fedethics.drafting.groups import FoundFeature, found_feature
 from fedethics.errors import DataError
 from fedethics.simulation.partition import Partition, Row, Taker, deal
@@ -24,7 +31,10 @@ ROUNDS, LOCAL_STEPS = 5, 4
 EPSILON = 3.0
 _RECORDS_A_STEP = 1000
 _MOST_RATE, _LEAST_RATE = 0.5, 0.01
-_YES = frozenset({"1", "1.0", "yes", "y", "true", "t", "positive", "pos", "case", "ill", "sick"})
+# Spellings of one yes and one no.
+_YES = frozenset({"1", "1.0", "yes", "y", "true", "t"})
+_NO = frozenset({"0", "0.0", "no", "n", "false", "f"})
+_POSITIVE = _YES | {"positive", "pos", "case", "ill", "sick"}
 _SENSITIVE = frozenset(
     {"sex", "gender", "age", "race", "ethnicity", "religion", "nationality", "disability",
      "marital_status"}
@@ -39,6 +49,7 @@ class Wish:
     Attributes:
         file: CSV or JSON lines.
         label: column to be predicted.
+        drop_unlabelled: leave out the records without a label, in place of an error.
         text: columns of free text.
         sensitive: columns to compare groups by; none for those that are known by their name.
         split: number of simulated sites; used where `sites` is empty.
@@ -49,6 +60,7 @@ class Wish:
 
     file: Path
     label: str
+    drop_unlabelled: bool = False
     text: tuple[str, ...] = ()
     sensitive: tuple[str, ...] = ()
     split: int = 4
@@ -68,7 +80,8 @@ class Proposal:
         features: the sensitive ones, with their groups.
         left_out: columns that are not read.
         rows: of each site, all columns of the file.
-        records: in the file.
+        records: in the file, less the unlabelled.
+        unlabelled: records left out for want of a label.
         guessed: whether the sensitive columns were found by their names.
     """
 
@@ -80,6 +93,7 @@ class Proposal:
     left_out: tuple[LeftOut, ...]
     rows: Mapping[str, Sequence[Row]]
     records: int
+    unlabelled: int
     guessed: bool
 
     @property
@@ -104,7 +118,8 @@ def propose(wish: Wish) -> Proposal:
             more than 1,000, or empty cells, a sensitive column has no usable groups, no column is
             left to be told, or too few or too many sites.
     """
-    rows = _rows(wish)
+    whole = _rows(wish)
+    rows = [row for row in whole if row[wish.label] or not wish.drop_unlabelled]
     label, counts = _label(wish.label, [row[wish.label] for row in rows])
     sensitive = wish.sensitive or _by_name(rows[0], wish)
     features = tuple(found_feature(name, [row[name] for row in rows]) for name in sensitive)
@@ -127,6 +142,7 @@ def propose(wish: Wish) -> Proposal:
     return Proposal(
         wish=wish, label=label, label_counts=counts, columns=tuple(kept), features=features,
         left_out=tuple(left_out), rows=_dealt(wish, rows), records=len(rows),
+        unlabelled=len(whole) - len(rows),
         guessed=not wish.sensitive,
     )  # fmt: skip
 
@@ -155,7 +171,7 @@ def _label(column: str, cells: Sequence[str]) -> tuple[LabelColumn, dict[str, in
     said = f"label column {column}"
     fault = ""
     if (empty := sum(not cell for cell in cells)) > 0:
-        fault = f"is empty in {empty} records; take them out or fill them in"
+        fault = f"is empty in {empty} records; fill them in, or leave them out: --drop-unlabelled"
     elif len(counted) < 2:
         fault = "has one value only, so there is nothing to learn"
     elif len(counted) > MOST_CLASSES:
@@ -165,21 +181,47 @@ def _label(column: str, cells: Sequence[str]) -> tuple[LabelColumn, dict[str, in
             f"has {len(counted)} values in {len(cells)} records, as a number or free text has; a "
             "class needs several records each"
         )
-    elif len({exact_number(value) or value for value in counted}) < len(counted):
+    elif len(kinds := _kinds(counted)) < 2:
+        fault = "has one value only, in several spellings"
+    elif len({exact_number(value) or value for value in kinds}) < len(kinds):
         fault = "spells a number in two ways, such as 1 and 1.0; spell it in one way"
     elif any(map(texts.fault, counted)):
         fault = "has a value with a character that no charter may hold"
     if fault:
         raise DataError(f"{said} {fault}. Nothing was written")
-    if len(counted) > 2:
-        order = sorted(counted, key=_in_order)
-        classes = tuple(value.replace("=", r"\=").replace("|", r"\|") for value in order)
-        return LabelColumn(column=column, classes=classes), counted
-    first, second = sorted(counted, key=lambda value: (value.lower() in _YES, -counted[value]))
+    if len(kinds) > 2:
+        order = sorted(kinds, key=_in_order)
+        return LabelColumn(
+            column=column, classes=tuple(_class(kinds[one]) for one in order)
+        ), counted
+    first, second = sorted(
+        kinds,
+        key=lambda kind: (kind.lower() in _POSITIVE, -sum(counted[one] for one in kinds[kind])),
+    )
     return LabelColumn(
-        column=column, positive=(second,), negative=(first,),
+        column=column, positive=kinds[second], negative=kinds[first],
         positive_name=_called(column, second), negative_name=_called(column, first),
     ), counted  # fmt: skip
+
+
+def _kinds(counted: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
+    """Return the spellings of each answer by the one most used, which stands first."""
+    most = spellings(counted)
+    folded = {value.casefold() for value in counted}
+    if folded <= _YES | _NO and folded & _YES and folded & _NO:
+        for words_of_one in (_YES, _NO):
+            alike = [value for value in counted if value.casefold() in words_of_one]
+            used = max(alike, key=lambda value: (counted[value], value))
+            most |= dict.fromkeys(alike, used)
+    kinds: dict[str, tuple[str, ...]] = {}
+    for value in sorted(counted, key=lambda one: (-counted[one], one)):
+        kinds[most[value]] = (*kinds.get(most[value], ()), value)
+    return kinds
+
+
+def _class(cells: Sequence[str]) -> str:
+    plain = [value.replace("=", r"\=").replace("|", r"\|") for value in cells]
+    return plain[0] if len(plain) == 1 else f"{plain[0]}={'|'.join(plain)}"
 
 
 def _in_order(value: str) -> tuple[float, str]:
@@ -188,7 +230,7 @@ def _in_order(value: str) -> tuple[float, str]:
 
 
 def _called(column: str, value: str) -> str:
-    plain = any(character.isalpha() for character in value)
+    plain = any(character.isalpha() for character in value) and value.lower() not in _YES | _NO
     return value if plain and len(value) > 1 else f"{words(column)} {value}"
 
 

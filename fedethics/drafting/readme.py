@@ -84,13 +84,16 @@ def _allowed(found: FoundColumn) -> str:
 
 def _emptiness(found: FoundColumn) -> str:
     if found.terms.on_empty == "say":
-        return f'{found.empty}: told as "not recorded"'
+        how = 'told as "not recorded"' if found.terms.phrase else "a group of their own"
+        return f"{found.empty}: {how}"
     return f"{found.empty}: record left out" if found.empty else "none"
 
 
 def _label(proposal: Proposal) -> Iterator[str]:
     label = proposal.label
     yield f"## Label\n\n{texts.markdown(label.column)}:\n"
+    if proposal.unlabelled:
+        yield f"- no label: {proposal.unlabelled} records, left out"
     for cell, number in label.by_cell.items():
         count = proposal.label_counts[cell]
         named = texts.markdown(f"{label.names[number]} (in the file: {cell})")
@@ -155,8 +158,8 @@ def _bars(proposal: Proposal) -> Iterator[str]:
     two = proposal.label.classes is None
     share = 1.0
     if two:
-        (positive,) = proposal.label.positive
-        share = proposal.label_counts[positive] / proposal.records
+        positive = sum(proposal.label_counts[cell] for cell in proposal.label.positive)
+        share = positive / proposal.records
     what = "share of missed cases" if two else "accuracy"
     for feature in proposal.features:
         smallest = sorted(feature.sizes.values())[:2]

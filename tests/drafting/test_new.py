@@ -124,6 +124,34 @@ def test_json_lines_of_several_classes_stage_too(new, tmp_path):
     assert stage.charter.data.label.by_cell == {grades[0]: 0, grades[2]: 1, grades[1]: 2}
 
 
+def test_spellings_are_put_together_and_records_without_a_label_left_out_if_asked(new, tmp_path):
+    yes, no = ("1", "Yes", "yes", "TRUE"), ("0", "no", "No", "N", "FALSE")
+    rows = [
+        row
+        | {
+            "outcome": "" if n % 50 == 0 else (yes[n % 4] if row["outcome"] == "1" else no[n % 5]),
+            "clinic": row["clinic"].upper() if n % 7 == 0 else row["clinic"],
+            "sex": row["sex"].lower() if n % 9 == 0 else row["sex"],
+        }
+        for n, row in enumerate(patients())
+    ]
+    file = written(tmp_path / "own.csv", rows)
+    words = ("--data", file, "--label", "outcome", "--sensitive", "sex")
+    code, _, err = new(*words)
+    assert code == DataError.exit_code and "empty in 6 records" in err
+    assert new(*words, "--drop-unlabelled")[0] == 0
+    _, stage = staged(tmp_path / "own", tmp_path / "run")
+    terms = stage.charter.data
+    assert set(terms.labels.positive) == set(yes) and set(terms.labels.negative) == set(no)
+    assert terms.sensitive[0].groups == ("F", "M") and set(terms.sensitive[0].merged) == {"f", "m"}
+    clinic = next(column for column in terms.columns if column.name == "clinic")
+    assert set(clinic.choices.values()) == {"North", "South", "St. Mary"}
+    read = [read_records(path, terms) for path in (tmp_path / "own" / "sites").iterdir()]
+    labels = [int(label) for records in read for label in records.labels]
+    kept = [row for n, row in enumerate(patients()) if n % 50]
+    assert sorted(labels) == sorted(int(row["outcome"]) for row in kept)
+
+
 def test_nobody_can_sign_before_people_have_decided(new, tmp_path):
     file = written(tmp_path / "patients.csv", patients())
     assert new("--data", file, "--label", "outcome")[0] == 0
@@ -168,7 +196,7 @@ def _with(column, value):
         (_with("outcome", lambda n: f"secret{n % 200}"), [], "outcome has 200 values in 300"),
         ([{"sex": "FM"[n % 2], "a": str(n), "outcome": str(n // 3)} for n in range(3006)], [],
          "outcome has 1002 values; a label has 2 to 1,000"),
-        (_with("outcome", lambda n: ("1", "1.0", "0")[n % 3]), [], "a number in two ways"),
+        (_with("outcome", lambda n: ("2", "2.0", "7")[n % 3]), [], "a number in two ways"),
         (_with("sex", lambda n: f"secret{n % 40}"), [], "sensitive column sex has 40 values"),
         (_with("sex", lambda n: "secretvalue"), [], "sensitive column sex has one value only"),
         (patients(), ["--sensitive", "gender"], "no column gender"),
@@ -245,6 +273,21 @@ def test_marks_of_nothing_are_told_apart_from_numbers():
     assert column.terms.kind == "number" and set(column.terms.not_recorded) == {"NA", "?"}
     assert column.empty == 1 and column.terms.on_empty == "say"
     assert isinstance(found_column("n", list(map(str, range(100)))), LeftOut)
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "why"),
+    [
+        ("patient_id", [f"P{n // 2}" for n in range(100)], "values repeat"),
+        ("key", [f"k{n:03}x" for n in range(100)], "another word in every record"),
+        ("income", [f"{n},512.30" for n in range(10, 60)] + ["900.1", "NA"], "with a comma"),
+        ("ward", ["A"] * 40, "one value only"),
+        ("none", [""] * 40, "empty in every record"),
+    ],
+)
+def test_what_says_nothing_or_is_no_plain_number_is_left_out_with_its_reason(name, cells, why):
+    found = found_column(name, cells)
+    assert isinstance(found, LeftOut) and why in found.why
 
 
 def test_small_groups_are_put_together_where_there_are_two():
