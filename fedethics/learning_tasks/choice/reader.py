@@ -75,11 +75,14 @@ class AnswerReader:
             )
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return token ids of each entry, longer texts cut at their end, prompts never."""
+        """Return token ids of each entry, longer texts cut at their end, prompts never.
+
+        A control token that a text holds stays text: it can end no turn, and forge no answer.
+        """
         return [
             self._head + ids[: self._room] + self._tail
             + [int(token) for answer in self._answers for token in answer[:-1]]
-            for ids in (self._tokens(text) for text in texts)
+            for ids in map(self.tokenizer.plain, texts)
         ]  # fmt: skip
 
     def views(self, entry: Tensor) -> tuple[Tensor, ...]:
