@@ -14,6 +14,7 @@ import numpy as np
 from fedethics import texts
 from fedethics.charter.data_terms import NOT_RECORDED, Column, SensitiveColumn
 from fedethics.charter.spelling import exact_number
+from fedethics.data.reading import MAX_EMPTY_GROUPS
 from fedethics.data.records import group_index, parse_cell
 from fedethics.drafting.columns import (
     MOST_VALUES,
@@ -60,7 +61,7 @@ def found_feature(name: str, cells: Sequence[str]) -> FoundFeature:
     recorded" is a group of its own; where few do, they are left out.
 
     Raises:
-        DataError: one value only, too many values, or no cut that makes groups.
+        DataError: one value only, too many values, mostly empty, or no cut that makes groups.
     """
     found = found_column(name, cells, told=False)
     if isinstance(found, LeftOut):
@@ -70,6 +71,11 @@ def found_feature(name: str, cells: Sequence[str]) -> FoundFeature:
         raise DataError(
             f"sensitive column {name} has one value only, so there are no groups to compare. "
             "Nothing was written"
+        )
+    if found.empty > MAX_EMPTY_GROUPS * len(cells):
+        raise DataError(
+            f"sensitive column {name}: empty in {found.empty / len(cells):.0%} of the records, so "
+            "groups by it cannot be judged. Nothing was written"
         )
     if found.terms.kind == "number" and len(counted) > _EXACT_NUMBERS:
         return _banded(found, cells)

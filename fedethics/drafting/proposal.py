@@ -123,6 +123,11 @@ def propose(wish: Wish) -> Proposal:
     label, counts = _label(wish.label, [row[wish.label] for row in rows])
     sensitive = wish.sensitive or _by_name(rows[0], wish)
     features = tuple(found_feature(name, [row[name] for row in rows]) for name in sensitive)
+    if len({feature.terms.name for feature in features}) < len(features):
+        raise DataError(
+            f"sensitive columns {', '.join(sensitive)}: two names are the same in small letters, "
+            "digits and underscores, as a feature is named. Rename one. Nothing was written"
+        )
     by_name = {feature.column.terms.name: feature.column for feature in features}
     kept: list[FoundColumn] = []
     left_out: list[LeftOut] = []
@@ -168,27 +173,9 @@ def _rows(wish: Wish) -> list[Row]:
 
 def _label(column: str, cells: Sequence[str]) -> tuple[LabelColumn, dict[str, int]]:
     counted = dict(distinct(cells))
-    said = f"label column {column}"
-    fault = ""
-    if (empty := sum(not cell for cell in cells)) > 0:
-        fault = f"is empty in {empty} records; fill them in, or leave them out: --drop-unlabelled"
-    elif len(counted) < 2:
-        fault = "has one value only, so there is nothing to learn"
-    elif len(counted) > MOST_CLASSES:
-        fault = f"has {len(counted)} values; a label has 2 to {MOST_CLASSES:,}"
-    elif 2 * len(counted) > len(cells):
-        fault = (
-            f"has {len(counted)} values in {len(cells)} records, as a number or free text has; a "
-            "class needs several records each"
-        )
-    elif len(kinds := _kinds(counted)) < 2:
-        fault = "has one value only, in several spellings"
-    elif len({exact_number(value) or value for value in kinds}) < len(kinds):
-        fault = "spells a number in two ways, such as 1 and 1.0; spell it in one way"
-    elif any(map(texts.fault, counted)):
-        fault = "has a value with a character that no charter may hold"
-    if fault:
-        raise DataError(f"{said} {fault}. Nothing was written")
+    kinds = _kinds(counted)
+    if fault := _label_fault(column, cells, kinds):
+        raise DataError(f"label column {column} {fault}. Nothing was written")
     if len(kinds) > 2:
         order = sorted(kinds, key=_in_order)
         return LabelColumn(
@@ -202,6 +189,26 @@ def _label(column: str, cells: Sequence[str]) -> tuple[LabelColumn, dict[str, in
         column=column, positive=kinds[second], negative=kinds[first],
         positive_name=_called(column, second), negative_name=_called(column, first),
     ), counted  # fmt: skip
+
+
+def _label_fault(column: str, cells: Sequence[str], kinds: Mapping[str, Sequence[str]]) -> str:
+    """Return why no charter could have the label, or ""."""
+    counted = [value for alike in kinds.values() for value in alike]
+    empty = sum(not cell for cell in cells)
+    faults = {
+        "has a name with a character that no charter may hold": bool(texts.fault(column)),
+        f"is empty in {empty} records; fill them in, or leave them out: --drop-unlabelled": empty,
+        "has one value only, so there is nothing to learn": len(kinds) < 2,
+        f"has {len(kinds)} values; a label has 2 to {MOST_CLASSES:,}": len(kinds) > MOST_CLASSES,
+        f"has {len(kinds)} values in {len(cells)} records, as a number or free text has; a class "
+        "needs several records each": 2 * len(kinds) > len(cells),
+        "spells a number in two ways, such as 1 and 1.0; spell it in one way": len(
+            {exact_number(value) or value for value in kinds}
+        )
+        < len(kinds),
+        "has a value with a character that no charter may hold": any(map(texts.fault, counted)),
+    }
+    return next((said for said, true in faults.items() if true), "")
 
 
 def _kinds(counted: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
