@@ -113,8 +113,8 @@ def sign(
     """Sign the charter as the one whom it names in `role` by this key.
 
     Raises:
-        CharterError: the charter is a draft, has words of its template, or does not name this key
-            in this role.
+        CharterError: the charter is a draft, has words of its template (which a simulation may
+            run with), or does not name this key in this role.
     """
     if not charter.roster:
         raise CharterError(
