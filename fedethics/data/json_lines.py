@@ -49,7 +49,9 @@ def json_rows(path: Path, terms: DataTerms) -> Rows:
                 raise CellProblem(f"line {number}: no field {', '.join(missing)}{hint}")
             yield (
                 number,
-                {
+                # A field that may be away is empty then: programs write the one for the other.
+                dict.fromkeys(fields.difference(record), "")
+                | {
                     name: _written(value, f"line {number}, field {name}")
                     if name in written
                     else _cell(value, f"line {number}, field {name}", turns=name in turns)

@@ -265,3 +265,13 @@ def test_a_table_that_looks_like_a_number_is_another_row(schema, write):
     ]
 
     assert len({read(path, schema("text")).fingerprint for path in paths}) == len(values)
+
+
+def test_an_input_that_is_away_and_an_empty_one_are_the_same_row(schema, write):
+    said = {"instruction": "do", "output": "done", "site": "a"}
+    paths = [
+        write({**said, **more}, name=f"{place}.jsonl")
+        for place, more in enumerate(({}, {"input": None}, {"input": ""}))
+    ]
+
+    assert len({read(path, schema("instruction")).fingerprint for path in paths}) == 1
