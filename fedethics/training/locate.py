@@ -120,6 +120,8 @@ def locate_start(charter: Charter, release: Path | None) -> Path:
             f"start-dir: {release} holds an adapter that is withheld, not released; nobody may "
             "start from it. Have it approved first, or agree on another"
         )
+    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+        raise ModelError(f"start-dir: {path} is no ordinary file; nothing was computed")
     try:
         digest = _sha256(path)
     except OSError as error:

@@ -150,10 +150,17 @@ def read_start(learner: Learner, charter: Charter, release: Path | None) -> NDAr
     """
     folder = locate_start(charter, release)
     try:
-        return read_adapter(learner, folder)
+        vector = read_adapter(learner, folder)
     except ModelError as error:
         raise ModelError(
             f"start-dir: the adapter in {folder} does not fit this charter; rank, targets, layers, "
             "form and seed of [adapter] must be those of the release, and the task must train the "
             "same parts. Nothing was computed"
         ) from error
+    # Of what was read: the file may have changed since it was looked up.
+    if hashlib.sha256(learner.adapter_bytes(vector)).hexdigest() != charter.adapter.from_:
+        raise ModelError(
+            f"start-dir: the adapter in {folder} changed while it was read, and is not the one "
+            "that the charter agreed on; nothing was computed"
+        )
+    return vector

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import shutil
 
 import numpy as np
@@ -80,6 +81,12 @@ def _absent(folder):
     (folder / "adapter" / ADAPTER_FILE).unlink()
 
 
+def _a_pipe(folder):
+    path = folder / "adapter" / ADAPTER_FILE
+    path.unlink()
+    os.mkfifo(path)
+
+
 def _of_another_base(folder):
     charter = document.parse((folder / "charter.json").read_bytes())
     model = dataclasses.replace(charter.model, sha256="0" * 64)
@@ -93,6 +100,7 @@ def _of_another_base(folder):
         (_withheld, "is withheld, not released"),
         (_altered, "has SHA-256 .* but the charter agreed on"),
         (_absent, "No such file"),
+        (_a_pipe, "is no ordinary file"),
         (_of_another_base, "an adapter works on its own base only"),
     ],
 )
@@ -116,4 +124,19 @@ def test_other_factors_are_refused(release, tiny_charter, tiny_folder, changes, 
     folder, _ = release
     charter = starting(tiny_charter(), agreed(folder), **changes)
     with pytest.raises(ModelError, match=said):
+        Learner(charter, model_dir=tiny_folder, start_dir=folder)
+
+
+def test_another_adapter_of_the_same_size_and_time_is_refused(
+    release, tiny, tiny_charter, tiny_folder
+):
+    folder, vector = release
+    charter = starting(tiny_charter(), agreed(folder))
+    Learner(charter, model_dir=tiny_folder, start_dir=folder)  # this process knows the file's hash
+    path = folder / "adapter" / ADAPTER_FILE
+    before = path.stat()
+    tiny().save_adapter(vector[::-1].copy(), folder / "adapter")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    with pytest.raises(ModelError, match="is not the one that the charter agreed on"):
         Learner(charter, model_dir=tiny_folder, start_dir=folder)
