@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -42,6 +42,7 @@ from fedethics.training.activations import (
 from fedethics.training.loading import Loaded, config_digest, load_base
 from fedethics.training.locate import locate_model
 from fedethics.training.network import Network
+from fedethics.training.reader import ComparingReader, Reader, TokenReader
 from fedethics.training.records_apart import is_apart
 from fedethics.training.saved_adapter import (
     basis_hash,
@@ -55,72 +56,6 @@ _Result = TypeVar("_Result")
 _ON_CPU = Compute()
 # Copies of a model that work side by side; beyond this, threads wait for Python more than for work.
 _MOST_COPIES = 8
-
-
-class Entry(NamedTuple):
-    """A record in tokens.
-
-    Attributes:
-        ids: what is read.
-        wanted: the token that each of them is to be followed by, or `activations.NOTHING`.
-    """
-
-    ids: list[int]
-    wanted: list[int]
-
-
-class Reader(Protocol):
-    """What a charter's task makes of texts and of the network's output.
-
-    Attributes:
-        tokenizer: the model's.
-    """
-
-    tokenizer: Any
-
-    def ids(self, texts: Sequence[Content]) -> list[list[int]]:
-        """Return the token ids of each record's entry."""
-
-    def views(self, entry: Tensor) -> tuple[Tensor, ...]:
-        """Return the sequences that the network reads of an entry."""
-
-    def join(self, views: Sequence[Tensor]) -> Tensor:
-        """Return the entry whose views these are."""
-
-    def outputs(self, batch: Batch) -> Tensor:
-        """Return what is computed of each entry where nothing is trained, float32, shape (b, w)."""
-
-    def scores(self, outputs: Tensor) -> Tensor:
-        """Return what is measured of each entry, float64, shape (b,) or (b, columns)."""
-
-    def losses(self, batch: Batch, targets: Tensor) -> Tensor:
-        """Return one loss of each entry, float32, shape (b,): of that entry alone."""
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest entry."""
-
-
-@runtime_checkable
-class TokenReader(Reader, Protocol):
-    """A reader of a task that learns tokens of the record itself.
-
-    Attributes:
-        rendering: digest of how records are put into tokens, besides the tokenizer's.
-    """
-
-    rendering: str
-
-    def entries(self, texts: Sequence[Content]) -> list[Entry]:
-        """Return the token ids of each record's entry, and what each is to be followed by."""
-
-
-@runtime_checkable
-class ComparingReader(Reader, Protocol):
-    """A reader of a task whose loss compares with what the start of training makes of a record."""
-
-    def reference(self, batch: Batch) -> Tensor:
-        """Return what is compared of each entry, float32, shape (b, w)."""
 
 
 class Learner:

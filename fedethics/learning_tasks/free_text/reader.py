@@ -29,8 +29,8 @@ from fedethics.training.chat import (
     guard,
     tokenise,
 )
-from fedethics.training.learner import Entry
 from fedethics.training.network import Network
+from fedethics.training.reader import Entry
 
 # Rendered once, so that a library which renders otherwise gives another basis.
 _PROBE = (

@@ -23,8 +23,8 @@ from fedethics.errors import DataError, ModelError
 from fedethics.learning_tasks.free_text.reader import FreeTextReader
 from fedethics.learning_tasks.task import Words
 from fedethics.training.activations import NOTHING, Batch, Shape
-from fedethics.training.learner import Entry
 from fedethics.training.network import Network
+from fedethics.training.reader import Entry
 
 
 class PairReader:
