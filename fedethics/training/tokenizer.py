@@ -141,15 +141,18 @@ class TextReader:
     def marks(self, text: str) -> list[tuple[int, int]]:
         """Return start and end of each control token that would be read inside `text`."""
         read = self._raw.encode(text, add_special_tokens=False)
+        pairs = zip(read.ids, read.offsets, strict=True)
+        found = [(number, place) for number, place in pairs if number in self._control]
+        if not found:
+            return []
         plain = self._literal.encode(text, add_special_tokens=False)
         # An unknown word gives a control token too, and is none: it does so in plain text.
         unknown = set(zip(plain.ids, plain.offsets, strict=True))
         return [
             (start, end)
-            for number, (start, end) in zip(read.ids, read.offsets, strict=True)
+            for number, (start, end) in found
             # Written otherwise too: some tokenizers look for them once letters are made small.
-            if number in self._control
-            and (self._control[number] in text[start:end] or (number, (start, end)) not in unknown)
+            if self._control[number] in text[start:end] or (number, (start, end)) not in unknown
         ]
 
     def decode(self, ids: Sequence[int]) -> str:
