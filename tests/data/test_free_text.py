@@ -116,6 +116,19 @@ def test_a_csv_file_holds_the_same_record_under_the_same_name(schema, write, tmp
     assert read(path, terms).row_hashes == lines.row_hashes
 
 
+def test_a_name_that_stands_twice_in_a_csv_cell_is_refused(schema, tmp_path):
+    path = tmp_path / "site.csv"
+    cell = (
+        f'[{{"role": "user", "content": "{SECRET}", "content": "b"}},'
+        ' {"role": "assistant", "content": "c"}]'
+    )
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["messages", "site"], [cell, "a"]])
+    with pytest.raises(DataError, match="a name stands twice in a turn") as refused:
+        read(path, schema("messages"))
+    assert SECRET not in str(refused.value)
+
+
 def test_a_records_name_follows_every_word_turn_and_field(schema, write):
     base = turns(("u", "hi"), ("a", "ho"), id=7)
     others = [
