@@ -151,7 +151,7 @@ class LearningTask(ABC):
         words: Words,
         labels: Labels,
     ) -> Any:  # noqa: ANN401
-        """Return what encodes records and computes their loss: a `fedethics.training.reader.Reader`.
+        """Return what encodes records and computes their loss: a `training.reader.Reader`.
 
         Args:
             network: the `fedethics.training.network.Network` that it reads with.
