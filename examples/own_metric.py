@@ -6,13 +6,14 @@ computed of them is free of further charge. A metric with an interval and a rule
 """
 
 import sys
+from pathlib import Path
 
 import fedethics
 
 
 def main(run: str, feature: str = "sex") -> None:
     """Print the share of each group that is ill and missed, with the noise of the sum."""
-    tables = fedethics.Run(run).tables()
+    tables = fedethics.Run(Path(run)).tables()
     names = [one.name for one in tables.layout.features]
     groups = tables.layout.features[names.index(feature)].groups
     # counts[cell, label, decision]; a cell is one combination of groups, the last varying fastest.

@@ -71,6 +71,10 @@ class Run:
 
     path: Path
 
+    def __post_init__(self) -> None:
+        """Take a path that was given as text, too."""
+        object.__setattr__(self, "path", Path(self.path))
+
     @property
     def report(self) -> Path:
         """The report: one HTML page that opens offline."""
