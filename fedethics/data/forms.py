@@ -19,6 +19,7 @@ from fedethics.data.content import (
     Turn,
     characters,
 )
+from fedethics.data.json_lines import FieldTwice, unique_fields
 from fedethics.data.records import CellProblem
 
 Cells = Mapping[str, str]
@@ -70,8 +71,8 @@ def _preference(cells: Cells, terms: ContentTerms) -> Content:
 def _messages(cells: Cells, terms: ContentTerms) -> Content:
     where = f"field {terms.messages}"
     try:
-        listed = json.loads(cells.get(terms.messages, ""), object_pairs_hook=_each_once)
-    except _Twice as error:
+        listed = json.loads(cells.get(terms.messages, ""), object_pairs_hook=unique_fields)
+    except FieldTwice as error:
         raise CellProblem(f"{where}: a name stands twice in a turn") from error
     except (ValueError, RecursionError) as error:
         raise CellProblem(f"{where}: no list of turns") from error
@@ -86,18 +87,6 @@ def _messages(cells: Cells, terms: ContentTerms) -> Content:
     )
     _check_order(turns, where)
     return Conversation(turns)
-
-
-class _Twice(ValueError):
-    """A table holds a name twice."""
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        # Which of the two was meant cannot be told.
-        raise _Twice
-    return table
 
 
 def _turn(raw: Any, where: str, terms: ContentTerms) -> Turn:  # noqa: ANN401  JSON

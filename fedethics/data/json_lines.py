@@ -75,13 +75,13 @@ def _table(line: str, number: int) -> dict[str, Any]:
     try:
         record = json.loads(
             line,
-            object_pairs_hook=_unique,
+            object_pairs_hook=unique_fields,
             # Numbers as they are written: ids are longer than a float is exact.
             parse_int=_Number,
             parse_float=_Number,
             parse_constant=_no_number,
         )
-    except _Twice as problem:
+    except FieldTwice as problem:
         raise CellProblem(f"line {number}: a field stands twice") from problem
     except json.JSONDecodeError as problem:
         raise CellProblem(
@@ -107,18 +107,23 @@ class _Number(str):
     __slots__ = ()
 
 
-class _Twice(ValueError):
-    pass
+class FieldTwice(ValueError):
+    """A JSON table holds a name twice; which of the two was meant cannot be told."""
 
 
 class _NoNumber(ValueError):
     pass
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON table, as an `object_pairs_hook`.
+
+    Raises:
+        FieldTwice: a name stands in it twice.
+    """
     table = dict(pairs)
     if len(table) < len(pairs):
-        raise _Twice
+        raise FieldTwice
     return table
 
 
@@ -146,7 +151,7 @@ def _cell(value: Any, where: str, *, turns: bool) -> str:  # noqa: ANN401  JSON
     # Canonical, so that one record has one hash however its JSON is laid out.
     try:
         return _bounded(json.dumps(_plain(value), **_CANONICAL), where)
-    except _Twice as problem:
+    except FieldTwice as problem:
         raise CellProblem(f"{where}: a field in it stands twice") from problem
     except RecursionError as problem:
         raise CellProblem(f"{where}: nested too deeply") from problem
@@ -157,7 +162,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  JSON
     if isinstance(value, dict):
         table = {composed(name): _plain(inner) for name, inner in value.items()}
         if len(table) < len(value):
-            raise _Twice
+            raise FieldTwice
         # A table that looks like a number, below, is none.
         return {"number": [table["number"]]} if set(table) == {"number"} else table
     if isinstance(value, list):

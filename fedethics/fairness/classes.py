@@ -31,6 +31,7 @@ from fedethics.fairness.measured import (
     Targets,
     refuse_outside,
     refuse_some,
+    score_of,
 )
 from fedethics.fairness.metrics import FRACTIONS, JACCARD, PER_CLASS, Fraction, Metric, of_class
 
@@ -57,11 +58,7 @@ class Classes(Measured):
     names: tuple[str, ...]
 
     rows: ClassVar[int] = 1
-    means: ClassVar[Mapping[str, Callable[[FloatArray], BinValues]]] = {
-        "mean_true_score": lambda edges: BinValues(
-            edges[None, :-1], (edges[None, :-1] + edges[None, 1:]) / 2, edges[None, 1:]
-        )
-    }
+    means: ClassVar[Mapping[str, Callable[[FloatArray], BinValues]]] = {"mean_true_score": score_of}
 
     @property
     def decisions(self) -> tuple[int, int]:

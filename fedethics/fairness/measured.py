@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
@@ -165,9 +166,10 @@ class Measured(ABC):
             )
 
 
-def _score(edges: FloatArray) -> BinValues:
+def score_of(edges: FloatArray, *, rows: int = 1) -> BinValues:
+    """Return the score itself on each bin, the same in each row."""
     low, high = edges[:-1], edges[1:]
-    return BinValues(*(np.tile(each, (2, 1)) for each in (low, (low + high) / 2, high)))
+    return BinValues(*(np.tile(each, (rows, 1)) for each in (low, (low + high) / 2, high)))
 
 
 def _error(power: int) -> Callable[[FloatArray], BinValues]:
@@ -194,7 +196,7 @@ class TwoClasses(Measured):
     }
     jaccards: ClassVar[Mapping[str, Fraction]] = {"f1_score": JACCARD}
     means: ClassVar[Mapping[str, Callable[[FloatArray], BinValues]]] = {
-        "mean_prediction": _score,
+        "mean_prediction": partial(score_of, rows=2),
         "mean_absolute_error": _error(1),
         "mean_squared_error": _error(2),
     }

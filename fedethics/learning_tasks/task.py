@@ -8,7 +8,7 @@ What tasks have in common whose target is a class: how it is read, and what is m
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -206,3 +206,39 @@ class Labelled(LearningTask, ABC):
         from fedethics.fairness.measured import TWO_CLASSES
 
         return TWO_CLASSES if labels.classes is None else Classes(labels.names)
+
+
+class Unlabelled(LearningTask, ABC):
+    """A task whose records have no label: what is learnt is in what they say."""
+
+    labelled: ClassVar[bool] = False
+
+    def classes(self, _labels: Labels) -> tuple[str, ...]:
+        """Return one name, the task's own: all targets are 0."""
+        return (self.name,)
+
+    def target(self, _cell: str, _labels: Labels) -> int | None:
+        """Return None: no cell means a target."""
+        return None
+
+    def cells(self, _labels: Labels) -> tuple[str, ...]:
+        """Return nothing."""
+        return ()
+
+
+def rendering_problems(task: str, words: Words) -> Iterator[str]:
+    """Yield what is wrong with how a prompt and a completion are put into words.
+
+    Either both plain templates, each with its one mark, or none of them and a chat template.
+    """
+    plain = words.prompt or words.answer
+    for name, text, mark in (
+        ("prompt", words.prompt, "{prompt}"), ("answer", words.answer, "{completion}")
+    ):  # fmt: skip
+        if plain and text.count(mark) != 1:
+            yield (
+                f"{name}: task {task} needs exactly one {mark} in it, or neither prompt nor answer "
+                "where a chat template renders the record"
+            )
+    if plain and words.chat_template is not None:
+        yield "chat-template: prompt and answer say already how a record is rendered"

@@ -95,6 +95,7 @@ def test_an_adaptive_norm_never_walks_out_of_the_legal_norms(start, draws, rate)
     norm = start
     for draw in draws:
         norm = adaptive.next_norm(norm, short=0, units=3, expected=2.0, draw=draw)
+        assert SMALLEST_NORM <= norm <= LARGEST_NORM
         local(clipping_norm=norm, adaptive=adaptive)
 
 

@@ -16,9 +16,10 @@ from fedethics.learning_tasks.task import (
     COLUMNS,
     Architecture,
     Labels,
-    LearningTask,
     Rate,
+    Unlabelled,
     Words,
+    rendering_problems,
 )
 
 if TYPE_CHECKING:
@@ -28,11 +29,10 @@ if TYPE_CHECKING:
 LOSS_CAP = 4.0
 
 
-class TokenTask(LearningTask, ABC):
-    """A task whose record has no label: what is learnt are tokens of its own."""
+class TokenTask(Unlabelled, ABC):
+    """A task that learns tokens of the record itself."""
 
     architecture: ClassVar[Architecture] = "causal-lm"
-    labelled: ClassVar[bool] = False
     rates: ClassVar[Mapping[str, Rate]] = {
         "exact_match": Rate(
             meaning="share of records whose every token is the model's first guess"
@@ -46,18 +46,6 @@ class TokenTask(LearningTask, ABC):
             high=LOSS_CAP,
         ),
     }
-
-    def classes(self, _labels: Labels) -> tuple[str, ...]:
-        """Return one name: all targets are 0."""
-        return ("tokens",)
-
-    def target(self, _cell: str, _labels: Labels) -> int | None:
-        """Return None: no cell means a target."""
-        return None
-
-    def cells(self, _labels: Labels) -> tuple[str, ...]:
-        """Return nothing."""
-        return ()
 
     def measured(self, _labels: Labels) -> Measured:
         """Return the table of exact matches, and the histogram of token probabilities."""
@@ -86,7 +74,7 @@ class Sft(TokenTask):
 
     def problems(self, words: Words) -> list[str]:
         """Require both plain templates or none, and a cut that leaves completions whole."""
-        return list(_sft_problems(words))
+        return [*rendering_problems(self.name, words), *_sft_problems(words)]
 
 
 class Text(TokenTask):
@@ -102,20 +90,9 @@ class Text(TokenTask):
 
 
 def _sft_problems(words: Words) -> Iterator[str]:
-    plain = words.prompt or words.answer
-    for name, text, mark in (
-        ("prompt", words.prompt, "{prompt}"), ("answer", words.answer, "{completion}")
-    ):  # fmt: skip
-        if plain and text.count(mark) != 1:
-            yield (
-                f"{name}: task sft needs exactly one {mark} in it, or neither prompt nor answer "
-                "where a chat template renders the record"
-            )
-    if plain and words.chat_template is not None:
-        yield "chat-template: prompt and answer say already how a record is rendered"
     if words.truncation == "text-end":
         yield 'truncation: "text-end" would cut completions; take "oldest-turns" or "prompt-start"'
-    if plain and words.truncation == "oldest-turns":
+    if (words.prompt or words.answer) and words.truncation == "oldest-turns":
         yield 'truncation: a prompt and a completion have no turns; take "prompt-start"'
 
 

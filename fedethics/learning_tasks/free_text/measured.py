@@ -21,17 +21,13 @@ from fedethics.fairness.measured import (
     Targets,
     refuse_outside,
     refuse_some,
+    score_of,
 )
 from fedethics.fairness.metrics import Fraction
 from fedethics.learning_tasks.free_text import LOSS_CAP
 
 # What `FreeTextReader.scores` gives of a record.
 PROBABILITY, ACCURACY, EXACT = range(3)
-
-
-def _probability(edges: FloatArray) -> BinValues:
-    low, high = edges[:-1], edges[1:]
-    return BinValues(low[None], (low + high)[None] / 2, high[None])
 
 
 def _loss(edges: FloatArray) -> BinValues:
@@ -51,7 +47,7 @@ class TokensMeasured(Measured):
         "exact_match": Fraction(hits=((0, 1),), misses=((0, 0),)),
     }
     means: ClassVar[Mapping[str, Callable[[FloatArray], BinValues]]] = {
-        "mean_token_probability": _probability,
+        "mean_token_probability": score_of,
         "mean_token_loss": _loss,
     }
 

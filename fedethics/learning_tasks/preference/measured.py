@@ -20,13 +20,9 @@ from fedethics.fairness.measured import (
     checked_numbers,
     refuse_outside,
     refuse_some,
+    score_of,
 )
 from fedethics.fairness.metrics import Fraction
-
-
-def _probability(edges: FloatArray) -> BinValues:
-    low, high = edges[:-1], edges[1:]
-    return BinValues(low[None], (low + high)[None] / 2, high[None])
 
 
 class PairsMeasured(Measured):
@@ -38,7 +34,7 @@ class PairsMeasured(Measured):
         "preference_accuracy": Fraction(hits=((0, 1),), misses=((0, 0),)),
     }
     means: ClassVar[Mapping[str, Callable[[FloatArray], BinValues]]] = {
-        "mean_preference_probability": _probability,
+        "mean_preference_probability": score_of,
     }
 
     def read(self, targets: ArrayLike, scores: ArrayLike, *, threshold: float) -> Targets:
