@@ -16,10 +16,10 @@ from fedethics.aggregates.progress import site as progress
 from fedethics.aggregates.steering import site as steering
 from fedethics.aggregates.update import site as update
 from fedethics.secagg import Opening
-from fedethics.site.session import Session
+from fedethics.site.request_context import RequestContext
 
 # Given what was sent with the opening, does all that can refuse it before it costs.
-Prepare = Callable[[Session, Opening, Mapping[str, bytes]], Mechanism]
+Prepare = Callable[[RequestContext, Opening, Mapping[str, bytes]], Mechanism]
 
 
 def _at_once(mechanism: Mechanism) -> Prepare:

@@ -34,7 +34,7 @@ from fedethics.flower.runtime_api import FAILURES, Job, SuperNodeQueue, SuperNod
 from fedethics.secagg import SiteStore
 from fedethics.site.home import SiteHome
 from fedethics.site.log import SiteLog, write_if_possible
-from fedethics.site.session import Session
+from fedethics.site.request_context import RequestContext
 
 _WAIT_S = 0.5
 
@@ -157,9 +157,9 @@ def preload(home: Path) -> None:
     """
     site = SiteHome.open(home)
     charter = document.load(home / site.settings.charter)
-    session = Session.open(site, document.hash_of(charter), SiteStore(site.opened_sums))
-    for part in (session.workbench.records.train, session.workbench.records.held_out):
-        session.workbench.activations(part)
+    context = RequestContext.open(site, document.hash_of(charter), SiteStore(site.opened_sums))
+    for part in (context.workbench.records.train, context.workbench.records.held_out):
+        context.workbench.activations(part)
 
 
 def main() -> None:

@@ -14,16 +14,16 @@ from fedethics.errors import LedgerTampered
 from fedethics.privacy.ledger import Receipt
 from fedethics.release import durable
 from fedethics.release.receipts import Heads, countersign, parse_heads, read_receipts
-from fedethics.site.session import Session
+from fedethics.site.request_context import RequestContext
 
 KEPT_HEADS = "witnessed"
 
 
-def countersign_heads(session: Session, run: str, data: bytes) -> bytes:
+def countersign_heads(context: RequestContext, run: str, data: bytes) -> bytes:
     """Keep a run's receipts under `witnessed/` and return this site's countersignature.
 
     Args:
-        session: the site.
+        context: the site.
         run: the run that is being closed.
         data: the list of receipts, canonical.
 
@@ -32,27 +32,27 @@ def countersign_heads(session: Session, run: str, data: bytes) -> bytes:
             member's ledger does not continue what it was: rolled back. Nothing was countersigned.
     """
     heads = parse_heads(data)
-    roster = {member.site: member.public_key for member in session.charter.roster}
+    roster = {member.site: member.public_key for member in context.charter.roster}
     receipts = read_receipts(heads, roster)
-    if (heads.run, heads.charter_hash) != (run, session.charter_hash):
+    if (heads.run, heads.charter_hash) != (run, context.charter_hash):
         raise LedgerTampered(
             f"the list of ledger heads is of run {heads.run!r}, not of {run!r}; it was not "
             "countersigned"
         )
-    own = receipts.get(session.site)
-    if own is not None and not session.ledger.holds(
+    own = receipts.get(context.site)
+    if own is not None and not context.ledger.holds(
         index=own.ledger_entries - 1, sha256=own.ledger_head
     ):
         raise LedgerTampered(
             "the list of ledger heads names a receipt of this site that its ledger does not hold; "
             "it was not countersigned"
         )
-    folder = session.home.path / KEPT_HEADS
+    folder = context.home.path / KEPT_HEADS
     _require_forward(folder, heads, receipts, roster)
     folder.mkdir(mode=0o700, exist_ok=True)
     # Named by content, never by what a message says: nothing kept is ever replaced.
     durable.write(folder / f"{sha256_hex(data)}.json", data, mode=0o600)
-    signed = countersign(data, site=session.site, identity=session.identity)
+    signed = countersign(data, site=context.site, identity=context.identity)
     return canonical.encode(terms.document(signed))
 
 

@@ -21,18 +21,20 @@ from fedethics.canonical import sha256_hex
 from fedethics.errors import AdapterRefused, SecaggReject
 from fedethics.secagg import CheckedSum, Opening, Result, unpack_missed
 from fedethics.site.journal import Derived
-from fedethics.site.session import Session
+from fedethics.site.request_context import RequestContext
 from fedethics.training.factors import check_form
 from fedethics.training.server_step import follows, plain_step
 
 Vector = NDArray[np.float32]
 
 
-def require_derived(session: Session, opening: Opening, adapter: Vector, missed: bytes) -> None:
+def require_derived(
+    context: RequestContext, opening: Opening, adapter: Vector, missed: bytes
+) -> None:
     """Refuse an adapter that does not follow from the public start and from sums believed here.
 
     Args:
-        session: the site.
+        context: the site.
         opening: what is asked; its model hash is that of `adapter`.
         adapter: the adapter received, shape (p,).
         missed: what the coordinator sends along of rounds that this site was away in
@@ -44,21 +46,21 @@ def require_derived(session: Session, opening: Opening, adapter: Vector, missed:
     """
     needed = aggregate(opening.task).adapter_round(opening.round_number)
     if needed == 0:
-        if adapter.tobytes() != session.learner.initial_vector().tobytes():
+        if adapter.tobytes() != context.learner.initial_vector().tobytes():
             raise AdapterRefused(_refusal(opening, needed, "it is not the agreed start"))
-        if session.journal.derived(charter_hash=session.charter_hash, run=opening.run) is None:
+        if context.journal.derived(charter_hash=context.charter_hash, run=opening.run) is None:
             start = Derived(round_number=0, vector=adapter, held=True)
-            session.journal.derive(session.question(opening), start)
+            context.journal.derive(context.question(opening), start)
         return
-    held = session.journal.derived_sha256(
-        charter_hash=session.charter_hash, run=opening.run, round_number=needed
+    held = context.journal.derived_sha256(
+        charter_hash=context.charter_hash, run=opening.run, round_number=needed
     )
     if held is not None:
         if sha256_hex(adapter.astype("<f4").tobytes()) != held:
             reason = "it is another than the one that this site held after that round"
             raise AdapterRefused(_refusal(opening, needed, reason))
         return
-    derived = _caught_up(session, opening, needed, missed)
+    derived = _caught_up(context, opening, needed, missed)
     if derived.round_number != needed:
         raise AdapterRefused(
             _refusal(
@@ -68,64 +70,66 @@ def require_derived(session: Session, opening: Opening, adapter: Vector, missed:
                 "coordinator must tell it the others, each with the statements of enough members",
             )
         )
-    form = session.charter.adapter.form
-    if not follows(session.learner, adapter, derived.vector, form):
+    form = context.charter.adapter.form
+    if not follows(context.learner, adapter, derived.vector, form):
         reason = "it does not follow from the sums that were checked"
         raise AdapterRefused(_refusal(opening, needed, reason))
     held_now = Derived(round_number=needed, vector=adapter, held=True)
-    session.journal.derive(session.question(opening), held_now)
+    context.journal.derive(context.question(opening), held_now)
 
 
-def require_form(session: Session, adapter: Vector, opening: Opening) -> None:
+def require_form(context: RequestContext, adapter: Vector, opening: Opening) -> None:
     """Refuse an adapter that the charter's form could not have come to by the opening's round.
 
     Raises:
         ModelError: it is not of that form; nothing was computed with it.
     """
     check_form(
-        session.learner,
+        context.learner,
         adapter,
-        session.charter.adapter,
+        context.charter.adapter,
         rounds_done=aggregate(opening.task).adapter_round(opening.round_number),
     )
 
 
-def step_after(session: Session, result: Result) -> Vector | None:
+def step_after(context: RequestContext, result: Result) -> Vector | None:
     """Return the plain step that a told sum of updates leads to, shape (p,).
 
     None for other sums, and where this site is not in the sum or does not hold what it is added to:
     then it takes the sum later, with the statements of those who checked it.
     """
-    if not aggregate(result.task).trains or session.site not in result.survivors:
+    if not aggregate(result.task).trains or context.site not in result.survivors:
         return None
-    start = session.journal.derived(charter_hash=session.charter_hash, run=result.run)
+    start = context.journal.derived(charter_hash=context.charter_hash, run=result.run)
     if start is None or start.round_number != result.round_number - 1 or not start.held:
         return None
     return plain_step(
-        start.vector, charter=session.charter, total=result.total, survivors=result.survivors
+        start.vector, charter=context.charter, total=result.total, survivors=result.survivors
     )
 
 
-def _caught_up(session: Session, opening: Opening, needed: int, missed: bytes) -> Derived:
+def _caught_up(context: RequestContext, opening: Opening, needed: int, missed: bytes) -> Derived:
     """Return the newest adapter that this site can derive, with the help of what was sent along."""
-    known = session.journal.derived(charter_hash=session.charter_hash, run=opening.run)
-    current = known or Derived(round_number=0, vector=session.learner.initial_vector(), held=True)
+    known = context.journal.derived(charter_hash=context.charter_hash, run=opening.run)
+    current = known or Derived(round_number=0, vector=context.learner.initial_vector(), held=True)
     try:
         for told in unpack_missed(missed):
             if current.round_number < needed:
-                current = _stepped(session, opening, current, told)
+                current = _stepped(context, opening, current, told)
     except SecaggReject as fault:
         raise AdapterRefused(_refusal(opening, needed, str(fault))) from fault
     return current
 
 
-def _stepped(session: Session, asked: Opening, current: Derived, told: CheckedSum) -> Derived:
+def _stepped(
+    context: RequestContext, asked: Opening, current: Derived, told: CheckedSum
+) -> Derived:
     """Return the adapter after one more round; one that is known already is passed over.
 
     Raises:
         SecaggReject: the sum is not to be believed, or is not of the next round of this run.
     """
-    opening, found = session.secagg.believe(told, spec=session.specs[tasks.UPDATE])
+    opening, found = context.secagg.believe(told, spec=context.specs[tasks.UPDATE])
     if opening.run != asked.run:
         raise SecaggReject(f"a sum sent along is of run {opening.run!r}, asked is {asked.run!r}")
     following = current.round_number + 1
@@ -136,30 +140,30 @@ def _stepped(session: Session, asked: Opening, current: Derived, told: CheckedSu
             f"the sum of round {opening.round_number} was sent along, that of round {following} "
             "is missing"
         )
-    base = _base(session, current, told.start)
+    base = _base(context, current, told.start)
     # The members vouch for a sum of updates to this very adapter, by the session that they sign.
-    if session.learner.model_hash(base) != opening.model_hash:
+    if context.learner.model_hash(base) != opening.model_hash:
         raise SecaggReject(
             f"the sum of round {following} sent along is of updates to another adapter"
         )
     if not current.held:
         held = Derived(round_number=current.round_number, vector=base, held=True)
-        session.journal.derive(session.question(asked), held)
-    vector = plain_step(base, charter=session.charter, total=found.total, survivors=found.survivors)
+        context.journal.derive(context.question(asked), held)
+    vector = plain_step(base, charter=context.charter, total=found.total, survivors=found.survivors)
     derived = Derived(round_number=following, vector=vector)
-    session.journal.derive(session.question(asked), derived)
+    context.journal.derive(context.question(asked), derived)
     return derived
 
 
-def _base(session: Session, current: Derived, start: bytes) -> Vector:
+def _base(context: RequestContext, current: Derived, start: bytes) -> Vector:
     """Return the vector that the members' updates were of."""
-    form = session.charter.adapter.form
+    form = context.charter.adapter.form
     if current.held or not start:
         return current.vector
     if len(start) != 4 * current.vector.size:
         raise SecaggReject(f"an adapter sent along has {len(start)} bytes")
     vector = np.frombuffer(start, dtype="<f4").astype(np.float32)
-    if not follows(session.learner, vector, current.vector, form):
+    if not follows(context.learner, vector, current.vector, form):
         raise SecaggReject(
             f"the adapter sent along for round {current.round_number} does not follow from the "
             "sums that were checked"

@@ -15,27 +15,27 @@ from numpy.typing import NDArray
 from fedethics import tasks
 from fedethics.data.rendering import occluded_scores, swapped_scores
 from fedethics.fairness.tabulate import tabulate_explanation
-from fedethics.site.session import Session
+from fedethics.site.request_context import RequestContext
 from fedethics.training.learner import Learner
 
 _PORTION = 512
 
 
 def explain(
-    session: Session, adapter: NDArray[np.float32], scores: NDArray[np.float64]
+    context: RequestContext, adapter: NDArray[np.float32], scores: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """Return the site's sums of changes, without noise, shape (layout.explained.length,).
 
     Sensitive: the caller adds this site's share of the noise before anything leaves.
 
     Args:
-        session: the site.
+        context: the site.
         adapter: the model, shape (p,).
         scores: of the held-out records as they are, shape (n,).
     """
-    layout = tasks.layout_of(session.charter)
-    part, data = session.workbench.records.held_out, session.charter.data
-    score = partial(score_texts, session.workbench.learner, adapter)
+    layout = tasks.layout_of(context.charter)
+    part, data = context.workbench.records.held_out, context.charter.data
+    score = partial(score_texts, context.workbench.learner, adapter)
     occluded = {
         column: occluded_scores(score, part, data, scores, column)
         for column in layout.explained.columns

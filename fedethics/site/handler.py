@@ -31,7 +31,7 @@ from fedethics.site.home import SiteHome
 from fedethics.site.log import SiteLog
 from fedethics.site.openings import check_agreed
 from fedethics.site.records import reading_records
-from fedethics.site.session import Session
+from fedethics.site.request_context import RequestContext
 from fedethics.training.accountants import cross_check
 from fedethics.training.self_test import self_test
 
@@ -42,30 +42,30 @@ class SiteHandler:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.log = SiteLog(path / "log.jsonl")
-        self._answers: dict[Action, Callable[[Session, Request], dict[str, bytes]]] = {
+        self._answers: dict[Action, Callable[[RequestContext, Request], dict[str, bytes]]] = {
             Action.ANNOUNCE: self._announce,
-            Action.JOIN: lambda session, request: {
-                "acknowledgement": session.secagg.join(_payload(request, "roster"))
+            Action.JOIN: lambda context, request: {
+                "acknowledgement": context.secagg.join(_payload(request, "roster"))
             },
             Action.COMPLETE: self._complete,
             Action.TRAIN: self._work,
             Action.EVALUATE: self._work,
-            Action.FORWARD: lambda session, request: {
-                "masked": session.secagg.mask(_payload(request, "forward"))
+            Action.FORWARD: lambda context, request: {
+                "masked": context.secagg.mask(_payload(request, "forward"))
             },
-            Action.SURVIVORS: lambda session, request: {
-                "confirm": session.secagg.confirm(_payload(request, "survivors"))
+            Action.SURVIVORS: lambda context, request: {
+                "confirm": context.secagg.confirm(_payload(request, "survivors"))
             },
-            Action.PROOF: lambda session, request: {
-                "reveal": session.secagg.reveal(_payload(request, "proof"))
+            Action.PROOF: lambda context, request: {
+                "reveal": context.secagg.reveal(_payload(request, "proof"))
             },
             Action.RESULT: self._result,
             Action.SLICE: self._slice,
             Action.READY: self._ready,
-            Action.RECEIPT: lambda session, request: {"receipt": session.receipt(request.run)},
-            Action.WITNESS: lambda session, request: {
+            Action.RECEIPT: lambda context, request: {"receipt": context.receipt(request.run)},
+            Action.WITNESS: lambda context, request: {
                 "countersignature": countersign_heads(
-                    session, request.run, _payload(request, "heads")
+                    context, request.run, _payload(request, "heads")
                 )
             },
         }
@@ -86,55 +86,55 @@ class SiteHandler:
                 answer would hold what may not leave the site (`fedethics.site.egress`).
         """
         home = SiteHome.open(self._path)
-        session = Session.open(home, request.charter_hash, SiteStore(home.opened_sums))
-        payloads = self._answers[request.action](session, request)
-        require_listed(request.action, payloads, session.secagg)
+        context = RequestContext.open(home, request.charter_hash, SiteStore(home.opened_sums))
+        payloads = self._answers[request.action](context, request)
+        require_listed(request.action, payloads, context.secagg)
         self.log.write("answered", action=str(request.action), run=request.run)
         return Reply(payloads=payloads)
 
-    def _announce(self, session: Session, request: Request) -> dict[str, bytes]:
+    def _announce(self, context: RequestContext, request: Request) -> dict[str, bytes]:
         epoch = _payload(request, "epoch").decode("utf-8", "replace")
         if epoch.rpartition("/")[0] != request.run:
             raise SecaggReject(f"epoch {epoch!r} is not of run {request.run!r}; nothing was done")
-        session.permit(request.run)
-        self.log.write("records read", **reading_notes(session.workbench.records))
-        return {"announcement": session.secagg.announce(epoch=epoch)}
+        context.permit(request.run)
+        self.log.write("records read", **reading_notes(context.workbench.records))
+        return {"announcement": context.secagg.announce(epoch=epoch)}
 
-    def _ready(self, session: Session, request: Request) -> dict[str, bytes]:
+    def _ready(self, context: RequestContext, request: Request) -> dict[str, bytes]:
         """Say whether this site would answer what is left of a run; nothing is charged."""
-        session.require_no_refuted_sum(request.run)  # an untold one is told before the opening
-        session.permit(request.run)
+        context.require_no_refuted_sum(request.run)  # an untold one is told before the opening
+        context.permit(request.run)
         return {}
 
-    def _complete(self, session: Session, request: Request) -> dict[str, bytes]:
-        session.secagg.complete(_payload(request, "joined"))
+    def _complete(self, context: RequestContext, request: Request) -> dict[str, bytes]:
+        context.secagg.complete(_payload(request, "joined"))
         return {}
 
-    def _work(self, session: Session, request: Request) -> dict[str, bytes]:
+    def _work(self, context: RequestContext, request: Request) -> dict[str, bytes]:
         """Check the opening, answer it within the budget, and share the answer."""
         open_message = _payload(request, "open")
-        opening = session.secagg.check_open(open_message, specs=session.specs)
-        check_agreed(opening, request, charter=session.charter, plan=session.plan)
-        session.require_settled_sums(opening.run)
-        adapter = _vector(_payload(request, "adapter"), session.specs[tasks.UPDATE].length)
-        session.require_model(opening.model_hash, adapter)
-        require_derived(session, opening, adapter, request.payloads.get("missed", b""))
-        require_form(session, adapter, opening)
-        granted = session.permit(opening.run)
-        question = session.question(opening)
-        vector = session.journal.find(
-            question, model_hash=opening.model_hash, audience=session.audience(opening)
+        opening = context.secagg.check_open(open_message, specs=context.specs)
+        check_agreed(opening, request, charter=context.charter, plan=context.plan)
+        context.require_settled_sums(opening.run)
+        adapter = _vector(_payload(request, "adapter"), context.specs[tasks.UPDATE].length)
+        context.require_model(opening.model_hash, adapter)
+        require_derived(context, opening, adapter, request.payloads.get("missed", b""))
+        require_form(context, adapter, opening)
+        granted = context.permit(opening.run)
+        question = context.question(opening)
+        vector = context.journal.find(
+            question, model_hash=opening.model_hash, audience=context.audience(opening)
         )
         if vector is None:
             # All that can refuse the work itself comes first, before it costs.
-            mechanism = COMPUTED[opening.task](session, opening, request.payloads)
-            vector = self._draw(session, granted, opening, mechanism, adapter)
-        spec = session.specs[opening.task]
-        return {"share": session.secagg.share(open_message, vector, spec=spec)}
+            mechanism = COMPUTED[opening.task](context, opening, request.payloads)
+            vector = self._draw(context, granted, opening, mechanism, adapter)
+        spec = context.specs[opening.task]
+        return {"share": context.secagg.share(open_message, vector, spec=spec)}
 
     def _draw(
         self,
-        session: Session,
+        context: RequestContext,
         granted: Permit,
         opening: Opening,
         mechanism: Mechanism,
@@ -142,81 +142,81 @@ class SiteHandler:
     ) -> NDArray[np.int64]:
         """Reserve the budget, compute with noise, and keep the answer. Sensitive until masked."""
         if aggregate(opening.task).trains:
-            self._self_test(session, opening)
-        reserved = session.reserve(granted, opening)
+            self._self_test(context, opening)
+        reserved = context.reserve(granted, opening)
         with reading_records():
-            vector = mechanism(session, adapter, opening, session.noise(opening))
-        session.journal.keep(
-            session.question(opening),
+            vector = mechanism(context, adapter, opening, context.noise(opening))
+        context.journal.keep(
+            context.question(opening),
             vector,
             model_hash=opening.model_hash,
-            audience=session.audience(opening),
-            adapter_sha256=session.adapter_sha256(opening, adapter),
+            audience=context.audience(opening),
+            adapter_sha256=context.adapter_sha256(opening, adapter),
         )
         for reservation in reserved:
-            session.ledger.confirm(reservation, note="noised answer drawn")
+            context.ledger.confirm(reservation, note="noised answer drawn")
         return vector
 
-    def _self_test(self, session: Session, opening: Opening) -> None:
-        run, charter_hash, basis = opening.run, session.charter_hash, session.basis
-        if session.journal.self_test_passed(charter_hash=charter_hash, run=run, basis=basis):
+    def _self_test(self, context: RequestContext, opening: Opening) -> None:
+        run, charter_hash, basis = opening.run, context.charter_hash, context.basis
+        if context.journal.self_test_passed(charter_hash=charter_hash, run=run, basis=basis):
             return
-        part = session.workbench.records.train
-        terms = session.local_terms(opening.round_number)
-        cross_check(session.plan.training.events, delta=session.plan.delta)
+        part = context.workbench.records.train
+        terms = context.local_terms(opening.round_number)
+        cross_check(context.plan.training.events, delta=context.plan.delta)
         with reading_records():
-            activations = session.workbench.activations(part)
-            self_test(session.workbench.learner, activations, part.labels, terms)
+            activations = context.workbench.activations(part)
+            self_test(context.workbench.learner, activations, part.labels, terms)
             # Held-out records too, so that no shape is left to be proven after a charge.
-            held_out = session.workbench.activations(session.workbench.records.held_out)
-            session.workbench.learner.prove(held_out)
+            held_out = context.workbench.activations(context.workbench.records.held_out)
+            context.workbench.learner.prove(held_out)
         if left_out := activations.left_out + held_out.left_out:
             # For the site's own eyes: they count as not answered, and train nothing.
             self.log.write("records without tokens to learn", run=run, records=left_out)
-        session.journal.record_self_test(charter_hash=charter_hash, run=run, basis=basis)
+        context.journal.record_self_test(charter_hash=charter_hash, run=run, basis=basis)
         self.log.write("self-test passed", run=run)
 
-    def _result(self, session: Session, request: Request) -> dict[str, bytes]:
+    def _result(self, context: RequestContext, request: Request) -> dict[str, bytes]:
         """Take the sum, and ask for the slices of it that this site checks.
 
         Where the charter asks for no checks, the sum is believed as it was told.
         """
-        result = session.secagg.finish(_payload(request, "result"))
-        question, checks = session.question(result), session.charter.secagg.verify_slices
+        result = context.secagg.finish(_payload(request, "result"))
+        question, checks = context.question(result), context.charter.secagg.verify_slices
         seen = sha256_hex(result.total.astype("<i8").tobytes())
-        session.journal.opened(
+        context.journal.opened(
             question,
             sum_sha256=seen,
-            adapter=step_after(session, result),
+            adapter=step_after(context, result),
             believed=not checks,
         )
-        if session.site not in result.survivors:
+        if context.site not in result.survivors:
             return {}
         if not checks:
-            return {"checked": session.secagg.checked(result.session_id)}
-        session.require_no_refuted_sum(result.run)
-        slices = session.secagg.slice_request(result.session_id)
-        session.journal.ask_for_check(question, session_id=result.session_id)
+            return {"checked": context.secagg.checked(result.session_id)}
+        context.require_no_refuted_sum(result.run)
+        slices = context.secagg.slice_request(result.session_id)
+        context.journal.ask_for_check(question, session_id=result.session_id)
         return {"slice-request": slices}
 
-    def _slice(self, session: Session, request: Request) -> dict[str, bytes]:
+    def _slice(self, context: RequestContext, request: Request) -> dict[str, bytes]:
         """Check slices of a sum; one that fails ends this site's part in the run."""
         answer = _payload(request, "slice")
-        session_id = session.secagg.session_of_slice(answer)
+        session_id = context.secagg.session_of_slice(answer)
         # Durable first: if this process dies while it checks, the sum counts as unproven.
-        session.journal.begin_check(session_id)
+        context.journal.begin_check(session_id)
         try:
-            proven = session.secagg.verify_slice(answer)
+            proven = context.secagg.verify_slice(answer)
         except SecaggReject:
-            session.journal.end_check(session_id, "asked")
+            context.journal.end_check(session_id, "asked")
             raise
         except SecaggAbort as lie:
-            session.journal.end_check(session_id, "failed")
+            context.journal.end_check(session_id, "failed")
             self.log.write("false-sum", run=request.run, reason=str(lie))
             raise
-        session.journal.end_check(session_id, "passed")
+        context.journal.end_check(session_id, "passed")
         self.log.write("sum-checked", run=request.run, coordinates=proven)
-        return {"checked": session.secagg.checked(session_id)}
+        return {"checked": context.secagg.checked(session_id)}
 
 
 def _payload(request: Request, name: str) -> bytes:

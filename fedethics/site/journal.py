@@ -304,7 +304,7 @@ class Journal:
         Args:
             charter_hash: the charter.
             run: the run.
-            basis: names what was tested (see `Session.basis`); None for any.
+            basis: names what was tested (see `RequestContext.basis`); None for any.
         """
         with self._open() as connection:
             row = connection.execute(

@@ -36,7 +36,7 @@ from fedethics.site.home import SiteHome
 from fedethics.site.journal import Derived, Question
 from fedethics.site.preflight.agreement import permit_now
 from fedethics.site.rehearsal_stage import OwnSite, Stage, build_stage, stand_ins
-from fedethics.site.session import Session
+from fedethics.site.request_context import RequestContext
 
 Tell = Callable[[str, float], None]
 RUN = "rehearsal"
@@ -100,9 +100,9 @@ def rehearse(home: SiteHome, *, tell: Tell = lambda _step, _seconds: None) -> Re
 def _play(stage: Stage, folder: Path, took: Tell) -> float:
     """Play the steps after the permit; return the seconds of the start-up self-test."""
     home = SiteHome.open(stage.home)
-    session = Session.open(home, hash_of(stage.charter), SiteStore(home.opened_sums))
+    context = RequestContext.open(home, hash_of(stage.charter), SiteStore(home.opened_sums))
     begun = time.perf_counter()
-    learner, specs = session.workbench.learner, session.specs
+    learner, specs = context.workbench.learner, context.specs
     took("records and model", time.perf_counter() - begun)
     own = OwnSite(stage.home, SiteHandler(stage.home))
     sites: dict[str, Answer] = {name: one.answer for name, one in stand_ins(stage, specs).items()}
@@ -113,18 +113,18 @@ def _play(stage: Stage, folder: Path, took: Tell) -> float:
         InProcess({**sites, stage.site: own.answer}), settings, learner=learner
     )
     try:
-        return _steps(coordinator, session, own, took)
+        return _steps(coordinator, context, own, took)
     except RunError as error:
         # What the coordinator was told is a code; here, the reason itself may be shown.
         raise own.failure or error from error
 
 
-def _steps(coordinator: Coordinator, session: Session, own: OwnSite, took: Tell) -> float:
-    rounds, last = coordinator.rounds, session.charter.training.rounds
+def _steps(coordinator: Coordinator, context: RequestContext, own: OwnSite, took: Tell) -> float:
+    rounds, last = coordinator.rounds, context.charter.training.rounds
     coordinator.enrolment.begin()
     took("keys", sum(own.lap()))
     started = datetime.now(UTC)
-    due = list(sums_of(session.charter, session.plan))
+    due = list(sums_of(context.charter, context.plan))
     for task, number in due:
         if number == 1 and aggregate(task).moment is not Moment.AFTER_STEP:
             rounds.open(task, number)
@@ -134,7 +134,7 @@ def _steps(coordinator: Coordinator, session: Session, own: OwnSite, took: Tell)
     took("sum of updates", relay_s)
     self_test_s = _until_self_test(own.home, started)
     if last > 1:
-        _skip_to(last, coordinator, session)
+        _skip_to(last, coordinator, context)
     for task, number in due:
         kind = aggregate(task)
         if number == last and kind.moment is Moment.AFTER_STEP and not kind.skippable:
@@ -156,7 +156,7 @@ def _require_own_sums(coordinator: Coordinator, own: OwnSite) -> None:
             )
 
 
-def _skip_to(last: int, coordinator: Coordinator, session: Session) -> None:
+def _skip_to(last: int, coordinator: Coordinator, context: RequestContext) -> None:
     """Let coordinator and site hold the adapter after round 1 as the one after round `last`.
 
     A real run brings the site there with checked sums only. This goes into the throw-away home.
@@ -165,9 +165,9 @@ def _skip_to(last: int, coordinator: Coordinator, session: Session) -> None:
     adapter = job.adapter(coordinator.rounds.learner.initial_vector(), after=1)
     job.commit_round(last, adapter, job.state.sums)
     question = Question(
-        charter_hash=session.charter_hash, run=RUN, task=tasks.UPDATE, round_number=last
+        charter_hash=context.charter_hash, run=RUN, task=tasks.UPDATE, round_number=last
     )
-    session.journal.derive(question, Derived(round_number=last, vector=adapter, held=True))
+    context.journal.derive(question, Derived(round_number=last, vector=adapter, held=True))
 
 
 def _until_self_test(home: Path, started: datetime) -> float:

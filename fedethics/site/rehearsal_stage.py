@@ -35,7 +35,7 @@ from fedethics.secagg.framing import Kind
 from fedethics.site.handler import SiteHandler
 from fedethics.site.home import SiteHome
 from fedethics.site.journal import Journal, Question
-from fedethics.site.session import audience_of
+from fedethics.site.request_context import audience_of
 
 # Above this many members, the minimum cohort takes part: stand-ins take time too.
 _MOST_MEMBERS = 12

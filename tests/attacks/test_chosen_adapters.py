@@ -19,7 +19,7 @@ from fedethics.secagg import CheckedSum, SiteStore, framing, pack_missed, revoca
 from fedethics.secagg.framing import Kind
 from fedethics.secagg.messages import Member
 from fedethics.site.home import SiteHome
-from fedethics.site.session import Session
+from fedethics.site.request_context import RequestContext
 from fedethics.training.factors import pairs
 from fedethics.training.server_step import plain_step
 from tests.attacks.conftest import Liar
@@ -76,8 +76,8 @@ def svd_federation(staged_svd, memory, integers):
 
 @pytest.fixture
 def integers(monkeypatch):
-    def compute(session, _adapter, opening, _noise, **_):
-        return numbers(session.site, opening, session.specs[opening.task].length)
+    def compute(context, _adapter, opening, _noise, **_):
+        return numbers(context.site, opening, context.specs[opening.task].length)
 
     monkeypatch.setattr(
         handler_module, "COMPUTED", dict.fromkeys(handler_module.COMPUTED, lambda *_: compute)
@@ -288,12 +288,12 @@ def test_a_member_whose_key_was_revoked_vouches_for_nothing(away):
     stage = away.liar.stage
     theirs = Identity.load(stage.homes["hungary"] / "identity.key")
     home = SiteHome.open(stage.homes[SITE])
-    session = Session.open(home, away.liar.hash, SiteStore(home.opened_sums))
-    spec = session.specs[tasks.UPDATE]
-    assert session.secagg.believe(away.sum, spec=spec)[1].survivors == OTHERS
-    session.secagg.revoke(revocation_notice(theirs, key=theirs.public_key, reason="stolen"))
+    context = RequestContext.open(home, away.liar.hash, SiteStore(home.opened_sums))
+    spec = context.specs[tasks.UPDATE]
+    assert context.secagg.believe(away.sum, spec=spec)[1].survivors == OTHERS
+    context.secagg.revoke(revocation_notice(theirs, key=theirs.public_key, reason="stolen"))
     with pytest.raises(SecaggReject, match="hungary, whose key was revoked here"):
-        session.secagg.believe(away.sum, spec=spec)
+        context.secagg.believe(away.sum, spec=spec)
 
 
 def _turned(liar, vector, seed: int):

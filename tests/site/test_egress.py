@@ -21,7 +21,7 @@ from fedethics.site.answering import _handler
 from fedethics.site.egress import EGRESS, Document, Message
 from fedethics.site.handler import SiteHandler
 from fedethics.site.home import SiteHome
-from fedethics.site.session import Session
+from fedethics.site.request_context import RequestContext
 from tests.coordinator.conftest import (  # noqa: F401  fixtures
     kept_jobs,
     learned,
@@ -45,16 +45,16 @@ class Asked:
     answers: dict[tuple[Action, str], bytes]
     monkeypatch: pytest.MonkeyPatch
 
-    def session(self) -> Session:
+    def context(self) -> RequestContext:
         home = SiteHome.open(self.home)
         digest = document.hash_of(document.load(home.charter_path))
-        return Session.open(home, digest, SiteStore(home.opened_sums))
+        return RequestContext.open(home, digest, SiteStore(home.opened_sums))
 
     def says(self, action: Action, payloads: dict[str, bytes]):
         """Return what the coordinator gets where the handler's step for an action says this."""
         handler = _handler(self.home)
         self.monkeypatch.setitem(handler._answers, action, lambda *_: payloads)
-        request = Request(action=action, charter_hash=self.session().charter_hash, run="run")
+        request = Request(action=action, charter_hash=self.context().charter_hash, run="run")
         enter_task(run_id=1, node_id=1)
         sent = request_message(request, node_id=2, ttl_s=9.0, group="x")
         message = wire_copy(sent, message_id="m")
@@ -65,12 +65,12 @@ class Asked:
 
     def at_its_bound(self, action: Action, name: str, *, over: int) -> bytes:
         """Return a message that this site signed, whose body is so many bytes over its bound."""
-        session, kind = self.session(), EGRESS[action][name].kind
+        context, kind = self.context(), EGRESS[action][name].kind
         raw = self.answers[action, name]
-        read = receive(raw, kind=kind, terms=session.secagg.terms, max_body_bytes=len(raw))
-        most = EGRESS[action][name].body(session.secagg, read)
+        read = receive(raw, kind=kind, terms=context.secagg.terms, max_body_bytes=len(raw))
+        most = EGRESS[action][name].body(context.secagg, read)
         return framing.encode(
-            kind, dict(read.header), bytes(most + over), identity=session.identity
+            kind, dict(read.header), bytes(most + over), identity=context.identity
         )
 
 
@@ -122,7 +122,7 @@ def test_a_name_too_many_a_byte_too_many_and_other_bytes_send_nothing(asked):
 
 
 def test_a_signed_message_of_another_kind_or_with_a_field_more_sends_nothing(asked):
-    session, nothing = asked.session(), dataclasses.replace(OF_RECORDS, site=SITE)
+    context, nothing = asked.context(), dataclasses.replace(OF_RECORDS, site=SITE)
     for (action, name), said in asked.answers.items():
         for other in {key for at, key in NAMES if key != name}:
             others = next(each for (_, key), each in asked.answers.items() if key == other)
@@ -132,13 +132,13 @@ def test_a_signed_message_of_another_kind_or_with_a_field_more_sends_nothing(ask
             assert asked.says(action, {name: added}).refusal == nothing
             continue
         kind = EGRESS[action][name].kind
-        read = receive(said, kind=kind, terms=session.secagg.terms, max_body_bytes=len(said))
+        read = receive(said, kind=kind, terms=context.secagg.terms, max_body_bytes=len(said))
         header = {**read.header, "note": SECRET.decode()}
-        more = framing.encode(kind, header, read.body, identity=session.identity)
+        more = framing.encode(kind, header, read.body, identity=context.identity)
         assert asked.says(action, {name: more}).refusal == nothing, (action, name)
         if kind is framing.Kind.SLICE_REQUEST:
             header = {**read.header, "leaves": list(range(LISTED_MESSAGE_BYTES))}
-            more = framing.encode(kind, header, identity=session.identity)
+            more = framing.encode(kind, header, identity=context.identity)
             assert asked.says(action, {name: more}).refusal == nothing
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 import fedethics.site.handler as handler_module
-import fedethics.site.session as session_module
+import fedethics.site.request_context as context_module
 from fedethics.aggregates.registry import aggregate
 from fedethics.charter import document
 from fedethics.installation import Package
@@ -22,7 +22,7 @@ from fedethics.site.home import SiteHome
 from fedethics.site.journal import Journal, Question
 from fedethics.site.preflight.checks import preflight
 from fedethics.site.records import facts_of, site_records
-from fedethics.site.session import Session
+from fedethics.site.request_context import RequestContext
 
 CAP_KEYS = {"update": "train", "fairness": "held_out"}
 
@@ -170,7 +170,7 @@ def test_how_a_site_computes_and_with_what_is_named_by_the_basis_of_its_self_tes
 
     def basis():
         charter_hash = document.hash_of(document.load(home.charter_path))
-        return Session.open(home, charter_hash, SiteStore(home.opened_sums)).basis
+        return RequestContext.open(home, charter_hash, SiteStore(home.opened_sums)).basis
 
     seen = {basis(), basis()}
     policy = home.policy_path.read_text()
@@ -181,6 +181,6 @@ def test_how_a_site_computes_and_with_what_is_named_by_the_basis_of_its_self_tes
         )
         seen.add(basis())
     home.policy_path.write_text(policy)
-    monkeypatch.setattr(session_module, "packages", lambda: iter([Package("torch", "9", True)]))
+    monkeypatch.setattr(context_module, "packages", lambda: iter([Package("torch", "9", True)]))
     seen.add(basis())
     assert len(seen) == 5

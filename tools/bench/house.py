@@ -32,7 +32,7 @@ JOURNEYS: Mapping[str, tuple[str, ...]] = {
         "is_held_out",
         "tell",
         "site_records",
-        "Session",
+        "RequestContext|Session",
         "open_workbench",
         "TextReader",
         "shape_for",

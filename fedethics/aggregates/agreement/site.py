@@ -20,24 +20,24 @@ from fedethics.data.beside import NOTHING
 from fedethics.errors import AccountingError
 from fedethics.privacy.noise import NoiseSource
 from fedethics.secagg import Opening
-from fedethics.site.session import Session
+from fedethics.site.request_context import RequestContext
 
 
 def count(
-    session: Session, _adapter: Vector, _opening: Opening, noise: NoiseSource
+    context: RequestContext, _adapter: Vector, _opening: Opening, noise: NoiseSource
 ) -> NDArray[np.int64]:
     """Return the coincidences of all records with this site's share of the noise.
 
     Raises:
         AccountingError: the charter asks for none. Nothing was computed.
     """
-    plan, terms = AGREEMENT.of(session.plan.sums), session.charter.annotation
+    plan, terms = AGREEMENT.of(context.plan.sums), context.charter.annotation
     if terms is None:
         raise AccountingError("the charter asks for no agreement; nothing was computed")
-    records = session.workbench.records
+    records = context.workbench.records
     table = coincidence_steps(records.train.beside, terms)
     table += coincidence_steps(records.held_out.beside, terms)
-    return np.asarray(table + share_of(session, plan.noise, table.size, noise), dtype=np.int64)
+    return np.asarray(table + share_of(context, plan.noise, table.size, noise), dtype=np.int64)
 
 
 def coincidence_steps(

@@ -18,33 +18,33 @@ from fedethics.data.records import Records
 from fedethics.privacy.audit.histogram import loss_histogram
 from fedethics.privacy.noise import NoiseSource
 from fedethics.secagg import Opening
-from fedethics.site.session import Session
+from fedethics.site.request_context import RequestContext
 
 
 def count_losses(
-    session: Session, adapter: Vector, _opening: Opening, noise: NoiseSource
+    context: RequestContext, adapter: Vector, _opening: Opening, noise: NoiseSource
 ) -> NDArray[np.int64]:
     """Return the trained units' histogram, then the held-out ones', shape (2 * bins,).
 
     Raises:
         AccountingError: the charter asks for no audit. Nothing was computed.
     """
-    plan, records = AUDIT.of(session.plan.sums), session.workbench.records
+    plan, records = AUDIT.of(context.plan.sums), context.workbench.records
     halves = (
         ("members", records.train, plan.members),
         ("non-members", records.held_out, plan.non_members),
     )
     return np.concatenate(
-        [_half(session, adapter, part, half, noise.derive(name)) for name, part, half in halves]
+        [_half(context, adapter, part, half, noise.derive(name)) for name, part, half in halves]
     )
 
 
 def _half(
-    session: Session, adapter: Vector, part: Records, planned: Noise, noise: NoiseSource
+    context: RequestContext, adapter: Vector, part: Records, planned: Noise, noise: NoiseSource
 ) -> NDArray[np.int64]:
-    bins = session.charter.privacy.audit.bins
-    scores = scores_of(session, adapter, part)
-    measured = tasks.layout_of(session.charter).measured
+    bins = context.charter.privacy.audit.bins
+    scores = scores_of(context, adapter, part)
+    measured = tasks.layout_of(context.charter).measured
     sureness = measured.sureness(part.labels.astype(np.int64), scores)
     table = loss_histogram(sureness, units=part.units, bins=bins)
-    return np.asarray(table + share_of(session, planned, bins, noise), dtype=np.int64)
+    return np.asarray(table + share_of(context, planned, bins, noise), dtype=np.int64)

@@ -12,28 +12,28 @@ from fedethics.fairness.tabulate import tabulate
 from fedethics.privacy.noise import NoiseSource
 from fedethics.secagg import Opening
 from fedethics.site.explanation import explain
-from fedethics.site.session import Session
+from fedethics.site.request_context import RequestContext
 
 
 def measure(
-    session: Session, adapter: Vector, _opening: Opening, noise: NoiseSource
+    context: RequestContext, adapter: Vector, _opening: Opening, noise: NoiseSource
 ) -> NDArray[np.int64]:
     """Return counts, histograms and what is explained, with this site's share of the noise."""
-    part = session.workbench.records.held_out
-    scores = scores_of(session, adapter, part)
-    layout = tasks.layout_of(session.charter)
+    part = context.workbench.records.held_out
+    scores = scores_of(context, adapter, part)
+    layout = tasks.layout_of(context.charter)
     table = np.concatenate(
         [
             tabulate(layout, groups=part.groups, labels=part.labels, scores=scores),
-            explain(session, adapter, scores),
+            explain(context, adapter, scores),
         ]
     )
-    return np.asarray(table + _share(session, layout, noise), dtype=np.int64)
+    return np.asarray(table + _share(context, layout, noise), dtype=np.int64)
 
 
-def _share(session: Session, layout: Layout, noise: NoiseSource) -> NDArray[np.int64]:
+def _share(context: RequestContext, layout: Layout, noise: NoiseSource) -> NDArray[np.int64]:
     """Return this site's noise on the whole vector."""
-    plan, explained = session.plan.fairness, layout.explained
+    plan, explained = context.plan.fairness, layout.explained
     blocks = (
         ("counts", plan.counts, layout.counts_length),
         ("histogram", plan.histogram, layout.histogram_length),
@@ -41,5 +41,5 @@ def _share(session: Session, layout: Layout, noise: NoiseSource) -> NDArray[np.i
         ("flips", plan.flips, explained.flips_length),
     )
     return np.concatenate(
-        [share_of(session, planned, length, noise.derive(name)) for name, planned, length in blocks]
+        [share_of(context, planned, length, noise.derive(name)) for name, planned, length in blocks]
     )

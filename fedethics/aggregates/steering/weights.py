@@ -15,25 +15,27 @@ from fedethics.canonical import sha256_hex
 from fedethics.errors import SecaggReject
 from fedethics.secagg import Opening
 from fedethics.site.records import reading_records
-from fedethics.site.session import Session
+from fedethics.site.request_context import RequestContext
 from fedethics.steering import group_weights, steered_groups
 
 
-def weights_of_round(session: Session, opening: Opening, sent: bytes) -> NDArray[np.float64] | None:
+def weights_of_round(
+    context: RequestContext, opening: Opening, sent: bytes
+) -> NDArray[np.float64] | None:
     """Return each training record's weight in a round, shape (n,); None without mitigation.
 
     Args:
-        session: the site.
+        context: the site.
         opening: of the round's update.
         sent: the steering sums opened so far, as the coordinator sends them again.
 
     Raises:
         SecaggReject: they are not the sums that this site was told. Nothing was computed.
     """
-    charter, plan = session.charter, session.plan
+    charter, plan = context.charter, context.plan
     rounds = [number for number in plan.steering.rounds if number <= opening.round_number]
     sums = _split(sent, len(rounds), 4 * tasks.steering_groups(charter)) if rounds else []
-    seen = session.journal.sums(charter_hash=session.charter_hash, run=opening.run)
+    seen = context.journal.sums(charter_hash=context.charter_hash, run=opening.run)
     told = {
         (number, here.sha256) for (task, number), here in seen.items() if task == tasks.STEERING
     }
@@ -47,7 +49,7 @@ def weights_of_round(session: Session, opening: Opening, sent: bytes) -> NDArray
         return None
     weights = group_weights(charter, sums, variance=plan.steering.noise.sum_variance)
     with reading_records():
-        part = session.workbench.records.train
+        part = context.workbench.records.train
         return weights.of(steered_groups(charter, part.groups), part.labels)
 
 

@@ -43,7 +43,7 @@ def audience_of(cohort: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Session:
+class RequestContext:
     """Everything is read from the site's own files when first needed, and nothing from the wire."""
 
     home: SiteHome
@@ -53,7 +53,7 @@ class Session:
     secagg: SiteSecagg
 
     @classmethod
-    def open(cls, home: SiteHome, charter_hash: str, store: SiteStore) -> Session:
+    def open(cls, home: SiteHome, charter_hash: str, store: SiteStore) -> RequestContext:
         """Open the site's files for one request under the charter of `charter_hash`."""
         charter = home.charter(charter_hash)
         identity = home.identity()
