@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.charter.model import Charter
 from fedethics.data.records import Targets
 from fedethics.fairness.layout import INTERSECTION
@@ -36,7 +36,7 @@ def group_weights(
         sums: each flat [group, label, prediction], with noise.
         variance: of the noise on each entry.
     """
-    groups, steering = tasks.steering_groups(charter), steering_of(charter)
+    groups, steering = charter_sums.steering_groups(charter), steering_of(charter)
     weights = first_weights(groups)
     if steering is not None:
         for total in sums:
@@ -73,4 +73,4 @@ def count_groups(
     """
     predicted = scores >= charter.privacy.evaluation.threshold
     entry = steered_groups(charter, groups) * 4 + labels * 2 + predicted
-    return np.bincount(entry, minlength=4 * tasks.steering_groups(charter)).astype(np.int64)
+    return np.bincount(entry, minlength=4 * charter_sums.steering_groups(charter)).astype(np.int64)

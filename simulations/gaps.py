@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from fedethics.charter.ethics_terms import Objective
 from fedethics.charter.model import Charter
+from fedethics.charter_sums import layout_of
 from fedethics.data.records import Split
 from fedethics.fairness import Tables, aggregate, tabulate
 from fedethics.fairness.explained import NOTHING_EXPLAINED
-from fedethics.tasks import layout_of
 
 
 def chosen_gap(charter: Charter) -> Objective | None:

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from fedethics.charter.ethics_terms import MitigationTerms, Objective
 from fedethics.charter.model import Charter
+from fedethics.charter_sums import layout_of
 from fedethics.errors import FairnessError, RunError
 from fedethics.fairness import Tables, tabulate
 from fedethics.fairness.explained import NOTHING_EXPLAINED
 from fedethics.fairness.mitigation import ThresholdPlan, group_thresholds
 from fedethics.privacy.noise import NoiseSource
 from fedethics.steering import steered_groups
-from fedethics.tasks import layout_of
 from simulations.arms import judge
 from simulations.baselines import Bench, Fit
 from simulations.gaps import chosen_gap, pooled_gap

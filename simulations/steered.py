@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.charter.model import Charter
 from fedethics.data.records import Records
 from fedethics.privacy.noise import NoiseSource
@@ -30,7 +30,7 @@ def counts_before(
     scores: Scores,
 ) -> NDArray[np.int64]:
     """Return the sum of the sites' counts before a round, each with its noise."""
-    total = np.zeros(4 * tasks.steering_groups(charter), dtype=np.int64)
+    total = np.zeros(4 * charter_sums.steering_groups(charter), dtype=np.int64)
     for site, part in parts.items():
         total += count_groups(charter, groups=part.groups, labels=part.labels, scores=scores[site])
         if plan.count_mechanism is not None and plan.steering.noise.std:

@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from fedethics import tasks, texts
+from fedethics import charter_sums, texts
 from fedethics.charter import document
 from fedethics.cli import site_check, site_status
 from fedethics.cli.output import AsJson, Home, Terminal, Yes, agreed, answer, readable, table
@@ -233,7 +233,7 @@ def revoke(
     member = SiteSecagg(
         site=site.settings.site,
         identity=identity,
-        terms=tasks.secagg_terms(charter, charter_hash=document.hash_of(charter)),
+        terms=charter_sums.secagg_terms(charter, charter_hash=document.hash_of(charter)),
         store=SiteStore(site.opened_sums),
     )
     # The notice first: a key that is revoked is revoked for good, and its notice must be there.

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.charter import document
 from fedethics.coordinator.events import EventLog
 from fedethics.coordinator.federation import Federation
@@ -122,7 +122,7 @@ def _evidence(
     taken: tuple[tuple[SignedReceipt, Receipt], ...],
     witnesses: tuple[Countersignature, ...],
 ) -> Evidence:
-    charter, layout = job.charter, tasks.layout_of(job.charter)
+    charter, layout = job.charter, charter_sums.layout_of(job.charter)
     opened = job.state.fairness
     return Evidence(
         run_id=run,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.canonical import Json
 from fedethics.coordinator.events import EventLog
 from fedethics.coordinator.federation import Federation, untaken
@@ -89,7 +89,7 @@ class Enrolment:
     def epoch_in(self, log: CoordinatorLog) -> CoordinatorSecagg:
         """Return the epoch whose messages are in `log`."""
         job = self.job
-        terms = tasks.secagg_terms(job.charter, charter_hash=job.charter_hash)
+        terms = charter_sums.secagg_terms(job.charter, charter_hash=job.charter_hash)
         return CoordinatorSecagg(identity=job.identity, terms=terms, log=log)
 
     def _announced(self, epoch: CoordinatorSecagg, nodes: Collection[int]) -> dict[str, int]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from fedethics.canonical import Json
+from fedethics.charter_sums import layout_of
 from fedethics.coordinator.job import Job
 from fedethics.errors import RunError
 from fedethics.fairness.measure import progress as progress_metrics
@@ -22,7 +23,6 @@ from fedethics.release import durable
 from fedethics.release.evidence import Progress
 from fedethics.release.run_log import EVENTS, read_events
 from fedethics.storage import files, lines
-from fedethics.tasks import layout_of
 
 __all__ = ["EVENTS", "EventLog", "announce_metrics", "read_events", "write_metrics"]
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedethics.aggregates.registry import AGGREGATES
+from fedethics.charter_sums import UPDATE
 from fedethics.errors import ReleaseError, RunError, SecaggReject
 from fedethics.release import durable
 from fedethics.secagg import CheckedSum, framing
-from fedethics.tasks import UPDATE
 
 FOLDER = "protocol"
 SUMS = "sums"

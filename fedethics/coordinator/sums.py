@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.aggregates.registry import aggregate
 from fedethics.aggregates.schedule import task_specs
 from fedethics.canonical import Json
@@ -200,7 +200,7 @@ class Sums:
         """Let sites that lost their connection come back, where the job could not go on without."""
         everyone, kind = len(self.federation.sites), aggregate(task)
         if not kind.whole_roster:
-            terms = tasks.secagg_terms(self.job.charter, charter_hash=self.job.charter_hash)
+            terms = charter_sums.secagg_terms(self.job.charter, charter_hash=self.job.charter_hash)
             self.federation.await_connected(enough=terms.smallest_sum(everyone))
         elif not kind.skippable:
             self.federation.await_connected(enough=everyone)
@@ -293,7 +293,7 @@ class Sums:
         """
         found = []
         for number in range(self.checked.last_checked(site, before=after) + 1, after + 1):
-            told = self.checked.load(tasks.UPDATE, number)
+            told = self.checked.load(charter_sums.UPDATE, number)
             if told is None:
                 break
             if self.job.charter.adapter.form == "fedsvd":  # its bits are not the same everywhere

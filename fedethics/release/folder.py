@@ -21,11 +21,11 @@ import numpy as np
 from fedethics import canonical
 from fedethics.charter import document
 from fedethics.charter.model import Charter, Member
+from fedethics.charter_sums import FAIRNESS, layout_of
 from fedethics.errors import CharterError, FairnessError, ReleaseError
 from fedethics.fairness.layout import Tables
 from fedethics.release import durable, evidence
 from fedethics.release.evidence import Evidence
-from fedethics.tasks import FAIRNESS, layout_of
 from fedethics.terms import KEY, term
 
 CHARTER = "charter.json"

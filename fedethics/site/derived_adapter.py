@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.aggregates.registry import aggregate
 from fedethics.canonical import sha256_hex
 from fedethics.errors import AdapterRefused, SecaggReject
@@ -129,7 +129,7 @@ def _stepped(
     Raises:
         SecaggReject: the sum is not to be believed, or is not of the next round of this run.
     """
-    opening, found = context.secagg.believe(told, spec=context.specs[tasks.UPDATE])
+    opening, found = context.secagg.believe(told, spec=context.specs[charter_sums.UPDATE])
     if opening.run != asked.run:
         raise SecaggReject(f"a sum sent along is of run {opening.run!r}, asked is {asked.run!r}")
     following = current.round_number + 1

@@ -20,13 +20,13 @@ from fedethics import memory
 from fedethics.canonical import Json
 from fedethics.charter.document import load
 from fedethics.charter.model import Charter
+from fedethics.charter_sums import layout_of
 from fedethics.data.reading import raw_rows
 from fedethics.data.records import Records, row_hash
 from fedethics.errors import DataError, FedethicsError
 from fedethics.explanation.single import Explained, explain_record
 from fedethics.site.explanation import score_texts
 from fedethics.site.workbench import open_workbench
-from fedethics.tasks import layout_of
 from fedethics.training.saved_adapter import read_adapter
 
 

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.data.rendering import occluded_scores, swapped_scores
 from fedethics.fairness.tabulate import tabulate_explanation
 from fedethics.site.request_context import RequestContext
@@ -33,7 +33,7 @@ def explain(
         adapter: the model, shape (p,).
         scores: of the held-out records as they are, shape (n,).
     """
-    layout = tasks.layout_of(context.charter)
+    layout = charter_sums.layout_of(context.charter)
     part, data = context.workbench.records.held_out, context.charter.data
     score = partial(score_texts, context.workbench.learner, adapter)
     occluded = {

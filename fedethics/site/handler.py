@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.aggregates.at_site import COMPUTED
 from fedethics.aggregates.measuring import Mechanism
 from fedethics.aggregates.registry import aggregate
@@ -116,7 +116,7 @@ class SiteHandler:
         opening = context.secagg.check_open(open_message, specs=context.specs)
         check_agreed(opening, request, charter=context.charter, plan=context.plan)
         context.require_settled_sums(opening.run)
-        adapter = _vector(_payload(request, "adapter"), context.specs[tasks.UPDATE].length)
+        adapter = _vector(_payload(request, "adapter"), context.specs[charter_sums.UPDATE].length)
         context.require_model(opening.model_hash, adapter)
         require_derived(context, opening, adapter, request.payloads.get("missed", b""))
         require_form(context, adapter, opening)

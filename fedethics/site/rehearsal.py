@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.aggregates.aggregate import Moment
 from fedethics.aggregates.registry import aggregate
 from fedethics.aggregates.schedule import sums_of
@@ -165,7 +165,7 @@ def _skip_to(last: int, coordinator: Coordinator, context: RequestContext) -> No
     adapter = job.adapter(coordinator.rounds.learner.initial_vector(), after=1)
     job.commit_round(last, adapter, job.state.sums)
     question = Question(
-        charter_hash=context.charter_hash, run=RUN, task=tasks.UPDATE, round_number=last
+        charter_hash=context.charter_hash, run=RUN, task=charter_sums.UPDATE, round_number=last
     )
     context.journal.derive(question, Derived(round_number=last, vector=adapter, held=True))
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedethics import tasks, terms
+from fedethics import charter_sums, terms
 from fedethics.canonical import Json, sha256_hex
 from fedethics.charter import document
 from fedethics.charter.model import Charter, Member
@@ -224,7 +224,7 @@ class StandIn:
 def stand_ins(stage: Stage, specs: Mapping[str, TaskSpec]) -> dict[str, StandIn]:
     """Return the stand-ins for all other sites, by name."""
     charter_hash = document.hash_of(stage.charter)
-    agreed = tasks.secagg_terms(stage.charter, charter_hash=charter_hash)
+    agreed = charter_sums.secagg_terms(stage.charter, charter_hash=charter_hash)
     return {
         name: StandIn(
             SiteSecagg(

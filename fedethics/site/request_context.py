@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics import canonical, tasks, terms
+from fedethics import canonical, charter_sums, terms
 from fedethics.aggregates.noise import Account
 from fedethics.aggregates.registry import aggregate
 from fedethics.aggregates.schedule import task_specs
@@ -60,7 +60,7 @@ class RequestContext:
         secagg = SiteSecagg(
             site=home.settings.site,
             identity=identity,
-            terms=tasks.secagg_terms(charter, charter_hash=charter_hash),
+            terms=charter_sums.secagg_terms(charter, charter_hash=charter_hash),
             store=store,
         )
         return cls(home, charter, charter_hash, identity, secagg)

@@ -12,7 +12,7 @@ from typing import assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.charter.model import Charter
 from fedethics.privacy.gaussian_shares import NORM_STEPS
 from fedethics.secagg import Quantiser
@@ -82,7 +82,7 @@ def _mean_update(
     grid = Quantiser(clip=charter.secagg.clip, scale=charter.secagg.scale)
     weight = 0.0
     for site in survivors:  # not sum(): since Python 3.12 it rounds floats in another way
-        weight += tasks.site_weight(charter, site)
+        weight += charter_sums.site_weight(charter, site)
     return grid.dequantise(total) / weight
 
 

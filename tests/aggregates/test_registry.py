@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.aggregates.aggregate import Moment
 from fedethics.aggregates.agreement import AGREEMENT
 from fedethics.aggregates.at_coordinator import COMMITTED, SENT_ALONG
@@ -34,7 +34,13 @@ def test_every_kind_has_its_part_at_the_site_and_at_the_coordinator():
 
 
 def test_the_names_in_ledgers_and_evidence_are_those_from_before():
-    names = (tasks.UPDATE, tasks.PROGRESS, tasks.STEERING, tasks.AUDIT, tasks.FAIRNESS)
+    names = (
+        charter_sums.UPDATE,
+        charter_sums.PROGRESS,
+        charter_sums.STEERING,
+        charter_sums.AUDIT,
+        charter_sums.FAIRNESS,
+    )
     assert tuple(AGGREGATES)[:5] == names
 
 
@@ -51,9 +57,9 @@ def test_one_kind_trains_and_it_alone_may_lack_sites_of_the_roster():
 
 
 def test_every_kind_is_charged_to_an_account_and_the_audit_to_both():
-    assert charged_to(Account.TRAINING) == {tasks.UPDATE, tasks.STEERING}
-    assert charged_to(Account.EVALUATION) == {tasks.PROGRESS, tasks.FAIRNESS}
-    assert charged_to(Account.TRAINING, Account.EVALUATION) == {tasks.AUDIT, AGREEMENT.name}
+    assert charged_to(Account.TRAINING) == {charter_sums.UPDATE, charter_sums.STEERING}
+    assert charged_to(Account.EVALUATION) == {charter_sums.PROGRESS, charter_sums.FAIRNESS}
+    assert charged_to(Account.TRAINING, Account.EVALUATION) == {charter_sums.AUDIT, AGREEMENT.name}
 
 
 def test_a_kind_charges_those_accounts_that_it_says_and_no_other(heart):
@@ -71,20 +77,22 @@ def test_a_sum_before_the_step_is_of_the_adapter_before_it():
 def test_a_run_opens_what_is_due_and_ends_with_the_group_tables(heart):
     plan = make_plan(heart)
     due = list(sums_of(heart, plan))
-    assert [number for name, number in due if name == tasks.UPDATE] == list(plan.update.rounds)
+    assert [number for name, number in due if name == charter_sums.UPDATE] == list(
+        plan.update.rounds
+    )
     last = heart.training.rounds
-    assert due[-2:] == [(tasks.AUDIT, last), (tasks.FAIRNESS, last)]
+    assert due[-2:] == [(charter_sums.AUDIT, last), (charter_sums.FAIRNESS, last)]
     assert [name for name, each in AGGREGATES.items() if each.ends_run] == [due[-1][0]]
 
 
 def test_what_the_charter_does_not_ask_for_has_no_plan_no_task_and_no_permission(heart):
     bare = with_terms(heart, audit=UNAUDITED)
     plan = make_plan(bare)
-    assert plan.audit is None and tasks.AUDIT not in plan.sums
-    assert tasks.AUDIT not in task_specs(bare, vector_length=10)
-    assert AGGREGATES[tasks.AUDIT].permissions(bare) == ()
+    assert plan.audit is None and charter_sums.AUDIT not in plan.sums
+    assert charter_sums.AUDIT not in task_specs(bare, vector_length=10)
+    assert AGGREGATES[charter_sums.AUDIT].permissions(bare) == ()
     with pytest.raises(AccountingError, match="asks for no audit"):
-        AGGREGATES[tasks.AUDIT].of(plan.sums)
+        AGGREGATES[charter_sums.AUDIT].of(plan.sums)
 
 
 def test_a_policy_can_list_the_words_of_every_kind_and_no_others():

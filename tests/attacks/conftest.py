@@ -9,7 +9,7 @@ from types import MappingProxyType
 import pytest
 
 import fedethics.site.handler as handler_module
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.aggregates.schedule import task_specs
 from fedethics.charter import document
 from fedethics.errors import FedethicsError
@@ -43,7 +43,7 @@ class Liar:
         self.handlers = {site: SiteHandler(home) for site, home in self.stage.homes.items()}
         self.secagg = CoordinatorSecagg(
             identity=Identity.load(self.stage.coordinator / "identity.key"),
-            terms=tasks.secagg_terms(charter, charter_hash=self.hash),
+            terms=charter_sums.secagg_terms(charter, charter_hash=self.hash),
         )
         self.learner = learner_for(charter, None, Compute())  # as the sites have it
         self.adapter = self.learner.initial_vector()
@@ -94,7 +94,7 @@ class Liar:
         """
         vector = self.adapter if adapter is None else adapter
         session = self.open(task, number, adapter=adapter, cohort=cohort, keep=True)
-        action = Action.TRAIN if task == tasks.UPDATE else Action.EVALUATE
+        action = Action.TRAIN if task == charter_sums.UPDATE else Action.EVALUATE
         work = {"open": session.open_message, "adapter": vector.astype("<f4").tobytes()}
         if steering:
             work["steering"] = steering
@@ -145,7 +145,7 @@ class Liar:
         """Ask one site for the work of one opening; return its reply or the error it raised."""
         opened = self.open(task, number, adapter=adapter, **more)
         vector = self.adapter if adapter is None else adapter
-        action = Action.TRAIN if task == tasks.UPDATE else Action.EVALUATE
+        action = Action.TRAIN if task == charter_sums.UPDATE else Action.EVALUATE
         asked = {"open": opened.open_message, "adapter": vector.astype("<f4").tobytes()}
         try:
             return self.ask(site, action, run=run, **asked, **payloads)

@@ -15,11 +15,11 @@ import pytest
 import torch
 
 from fedethics.charter.document import load
+from fedethics.charter_sums import layout_of
 from fedethics.data.reading import read_records
 from fedethics.fairness.layout import Layout
 from fedethics.fairness.tabulate import tabulate
 from fedethics.policy.model import Compute
-from fedethics.tasks import layout_of
 from fedethics.training.learner import Learner
 from tests.e2e.conftest import heart_data  # noqa: F401  fixture
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fedethics.site.handler as handler_module
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.charter.ethics_terms import MitigationTerms
 from fedethics.charter.privacy_terms import AuditTerms
 from fedethics.errors import AdapterRefused, SecaggReject, SumUntold
@@ -115,42 +115,50 @@ def _assert_refused(liar, task: str, number: int, adapter: np.ndarray, what: str
 def test_each_action_of_each_round_takes_the_derived_adapter_and_no_other(federation):
     liar, start = federation, federation.adapter
     for what, forged in _forgeries(start, start + np.float32(1)).items():
-        for task in (tasks.STEERING, tasks.UPDATE):
+        for task in (charter_sums.STEERING, charter_sums.UPDATE):
             _assert_refused(liar, task, 1, forged, what)
-    liar.play(tasks.STEERING, 1)
-    first, _ = liar.play(tasks.UPDATE, 1)
+    liar.play(charter_sums.STEERING, 1)
+    first, _ = liar.play(charter_sums.UPDATE, 1)
     after_1 = liar.stepped(start, first)
     for what, forged in _forgeries(after_1, start).items():
-        for task, number in ((tasks.PROGRESS, 1), (tasks.STEERING, 2), (tasks.UPDATE, 2)):
+        for task, number in (
+            (charter_sums.PROGRESS, 1),
+            (charter_sums.STEERING, 2),
+            (charter_sums.UPDATE, 2),
+        ):
             _assert_refused(liar, task, number, forged, what)
-    liar.play(tasks.PROGRESS, 1, adapter=after_1)
-    liar.play(tasks.STEERING, 2, adapter=after_1)
-    second, _ = liar.play(tasks.UPDATE, 2, adapter=after_1)
+    liar.play(charter_sums.PROGRESS, 1, adapter=after_1)
+    liar.play(charter_sums.STEERING, 2, adapter=after_1)
+    second, _ = liar.play(charter_sums.UPDATE, 2, adapter=after_1)
     after_2 = liar.stepped(after_1, second)
     for what, forged in _forgeries(after_2, after_1).items():
-        for task in (tasks.AUDIT, tasks.FAIRNESS):
+        for task in (charter_sums.AUDIT, charter_sums.FAIRNESS):
             _assert_refused(liar, task, 2, forged, what)
-    liar.play(tasks.AUDIT, 2, adapter=after_2)
-    liar.play(tasks.FAIRNESS, 2, adapter=after_2)
+    liar.play(charter_sums.AUDIT, 2, adapter=after_2)
+    liar.play(charter_sums.FAIRNESS, 2, adapter=after_2)
 
 
 def test_no_round_is_measured_before_its_sum_was_opened(federation):
-    for task, number in ((tasks.PROGRESS, 1), (tasks.UPDATE, 2), (tasks.FAIRNESS, 2)):
+    for task, number in (
+        (charter_sums.PROGRESS, 1),
+        (charter_sums.UPDATE, 2),
+        (charter_sums.FAIRNESS, 2),
+    ):
         _assert_refused(federation, task, number, federation.adapter, "the start")
 
 
 def test_a_sum_that_the_site_was_told_and_not_shown_to_be_true_leads_to_no_adapter(federation):
     liar = federation
-    liar.play(tasks.STEERING, 1)
-    session, _ = liar.play(tasks.UPDATE, 1, settled=OTHERS)
+    liar.play(charter_sums.STEERING, 1)
+    session, _ = liar.play(charter_sums.UPDATE, 1, settled=OTHERS)
     after_1 = liar.stepped(liar.adapter, session)
-    assert isinstance(liar.work(SITE, tasks.PROGRESS, 1, adapter=after_1), SumUntold)
+    assert isinstance(liar.work(SITE, charter_sums.PROGRESS, 1, adapter=after_1), SumUntold)
     liar.ask(SITE, handler_module.Action.RESULT, result=session.result().message)
     before = _charges(liar)
-    assert isinstance(liar.work(SITE, tasks.PROGRESS, 1, adapter=after_1), SumUntold)
+    assert isinstance(liar.work(SITE, charter_sums.PROGRESS, 1, adapter=after_1), SumUntold)
     assert _charges(liar) == before
     liar.settle(SITE, session)
-    assert "share" in liar.work(SITE, tasks.PROGRESS, 1, adapter=after_1)
+    assert "share" in liar.work(SITE, charter_sums.PROGRESS, 1, adapter=after_1)
 
 
 class Away:
@@ -158,8 +166,8 @@ class Away:
 
     def __init__(self, liar: Liar) -> None:
         self.liar = liar
-        liar.play(tasks.STEERING, 1)
-        self.session, self.said = liar.play(tasks.UPDATE, 1, cohort=OTHERS)
+        liar.play(charter_sums.STEERING, 1)
+        self.session, self.said = liar.play(charter_sums.UPDATE, 1, cohort=OTHERS)
         self.after_1 = liar.stepped(liar.adapter, self.session)
         self.sum = CheckedSum(
             opened=self.session.open_message,
@@ -171,7 +179,7 @@ class Away:
         """Ask the site that was away for its part of the counts after round 1."""
         payloads = {"missed": pack_missed(missed)} if missed else {}
         vector = self.after_1 if adapter is None else adapter
-        return self.liar.work(SITE, tasks.PROGRESS, 1, adapter=vector, payloads=payloads)
+        return self.liar.work(SITE, charter_sums.PROGRESS, 1, adapter=vector, payloads=payloads)
 
     def coordinator_says(self, kind: Kind, body: bytes = b"", **fields: object) -> bytes:
         member = Member(
@@ -276,10 +284,10 @@ def test_a_site_that_was_away_believes_no_sum_of_an_older_run(away):
     older = away.sum
     liar = Liar(away.liar.stage, run="later")
     liar.enrol()
-    liar.play(tasks.STEERING, 1)
-    liar.play(tasks.UPDATE, 1, cohort=OTHERS)
+    liar.play(charter_sums.STEERING, 1)
+    liar.play(charter_sums.UPDATE, 1, cohort=OTHERS)
     payloads = {"missed": pack_missed([older])}
-    refused = liar.work(SITE, tasks.PROGRESS, 1, adapter=away.after_1, payloads=payloads)
+    refused = liar.work(SITE, charter_sums.PROGRESS, 1, adapter=away.after_1, payloads=payloads)
     assert isinstance(refused, AdapterRefused)
     assert "is of run 'run', asked is 'later'" in str(refused)
 
@@ -289,7 +297,7 @@ def test_a_member_whose_key_was_revoked_vouches_for_nothing(away):
     theirs = Identity.load(stage.homes["hungary"] / "identity.key")
     home = SiteHome.open(stage.homes[SITE])
     context = RequestContext.open(home, away.liar.hash, SiteStore(home.opened_sums))
-    spec = context.specs[tasks.UPDATE]
+    spec = context.specs[charter_sums.UPDATE]
     assert context.secagg.believe(away.sum, spec=spec)[1].survivors == OTHERS
     context.secagg.revoke(revocation_notice(theirs, key=theirs.public_key, reason="stolen"))
     with pytest.raises(SecaggReject, match="hungary, whose key was revoked here"):
@@ -310,24 +318,24 @@ def _turned(liar, vector, seed: int):
 def test_under_fedsvd_the_first_rotation_that_passes_is_the_one_of_that_round(svd_federation):
     liar, start = svd_federation, svd_federation.adapter
     for what, forged in _forgeries(start, start + np.float32(1)).items():
-        _assert_refused(liar, tasks.UPDATE, 1, forged, what)
-    first, _ = liar.play(tasks.UPDATE, 1)
+        _assert_refused(liar, charter_sums.UPDATE, 1, forged, what)
+    first, _ = liar.play(charter_sums.UPDATE, 1)
     after_1 = liar.stepped(start, first)
     plain = plain_step(
         start, charter=liar.stage.charter, total=first.result().total, survivors=first.cohort
     )
     for forged in (plain, after_1 * np.float32(1.01), start):
-        refused = liar.work(SITE, tasks.PROGRESS, 1, adapter=forged)
+        refused = liar.work(SITE, charter_sums.PROGRESS, 1, adapter=forged)
         assert isinstance(refused, AdapterRefused)
     taken = _turned(liar, after_1, 1)
-    liar.play(tasks.PROGRESS, 1, adapter=taken)
-    for task, number in ((tasks.PROGRESS, 1), (tasks.UPDATE, 2)):
+    liar.play(charter_sums.PROGRESS, 1, adapter=taken)
+    for task, number in ((charter_sums.PROGRESS, 1), (charter_sums.UPDATE, 2)):
         refused = liar.work(SITE, task, number, adapter=_turned(liar, after_1, 2))
         assert not isinstance(refused, dict)
         refused = liar.work(SITE, task, number, adapter=after_1)
         assert not isinstance(refused, dict)
-    second, _ = liar.play(tasks.UPDATE, 2, adapter=taken)
-    liar.play(tasks.FAIRNESS, 2, adapter=liar.stepped(taken, second))
+    second, _ = liar.play(charter_sums.UPDATE, 2, adapter=taken)
+    liar.play(charter_sums.FAIRNESS, 2, adapter=liar.stepped(taken, second))
 
 
 def test_a_site_that_was_away_under_fedsvd_is_held_to_the_rotation_that_the_others_used(
@@ -336,7 +344,7 @@ def test_a_site_that_was_away_under_fedsvd_is_held_to_the_rotation_that_the_othe
     liar, start = svd_federation, svd_federation.adapter
     sums, adapter, used = [], start, [start]
     for number in (1, 2):
-        session, said = liar.play(tasks.UPDATE, number, adapter=adapter, cohort=OTHERS)
+        session, said = liar.play(charter_sums.UPDATE, number, adapter=adapter, cohort=OTHERS)
         sums.append(
             CheckedSum(
                 opened=session.open_message,
@@ -350,7 +358,7 @@ def test_a_site_that_was_away_under_fedsvd_is_held_to_the_rotation_that_the_othe
 
     def asked(*missed):
         payloads = {"missed": pack_missed(missed)}
-        return liar.work(SITE, tasks.FAIRNESS, 2, adapter=adapter, payloads=payloads)
+        return liar.work(SITE, charter_sums.FAIRNESS, 2, adapter=adapter, payloads=payloads)
 
     other = _turned(liar, used[1], 7).astype("<f4").tobytes()
     for missed in (

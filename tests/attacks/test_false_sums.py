@@ -8,7 +8,7 @@ import sqlite3
 
 import pytest
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.errors import RunError
 from fedethics.release import evidence, folder
 from fedethics.release.receipts import genuine
@@ -57,7 +57,7 @@ def test_one_false_sum_told_to_all_is_caught_by_each_who_then_refuses_the_run(
     lies_about,
 ):
     stage = quick.copy()
-    lies_about(tasks.UPDATE, 1)
+    lies_about(charter_sums.UPDATE, 1)
     with pytest.raises(RunError, match=r"takes no further part in it \(FE603\)"):
         quick.run(stage)
     for site in SITES:
@@ -67,7 +67,7 @@ def test_one_false_sum_told_to_all_is_caught_by_each_who_then_refuses_the_run(
         assert refusals
         assert "sum of update of round 1" in refusals[0]["reason"]
         # It cost what the round had cost, and nothing of the next one.
-        assert dict(charged(stage, site)) == {(tasks.UPDATE, 1): 1}
+        assert dict(charged(stage, site)) == {(charter_sums.UPDATE, 1): 1}
         with sqlite3.connect(stage.homes[site] / "secagg.db") as store:
             (signer,) = store.execute("SELECT signer FROM evidence").fetchone()
         assert signer == "coordinator"
@@ -75,17 +75,17 @@ def test_one_false_sum_told_to_all_is_caught_by_each_who_then_refuses_the_run(
 
 def test_no_resume_talks_a_site_out_of_what_it_saw(quick, lies_about):
     stage = quick.copy()
-    lies_about(tasks.UPDATE, 1)
+    lies_about(charter_sums.UPDATE, 1)
     for resume in (False, True):
         with pytest.raises(RunError):
             quick.run(stage, resume=resume)
     for site in SITES:
-        assert dict(charged(stage, site)) == {(tasks.UPDATE, 1): 1}
+        assert dict(charged(stage, site)) == {(charter_sums.UPDATE, 1): 1}
 
 
 def test_a_false_last_sum_stands_in_every_sites_receipt(quick, lies_about):
     stage = quick.copy()
-    lies_about(tasks.FAIRNESS, 2)
+    lies_about(charter_sums.FAIRNESS, 2)
     quick.run(stage)
     found = evidence.load(stage.run_dir / folder.EVIDENCE)
     assert len(found.receipts) == len(SITES)
@@ -93,8 +93,8 @@ def test_a_false_last_sum_stands_in_every_sites_receipt(quick, lies_about):
         receipt = genuine(signed, roster_key=signed.public_key)
         said = {(told.kind, told.round): told.slices for told in receipt.sums}
         assert said == {
-            (tasks.UPDATE, 1): "passed",
-            (tasks.PROGRESS, 1): "passed",
-            (tasks.UPDATE, 2): "passed",
-            (tasks.FAIRNESS, 2): "failed",
+            (charter_sums.UPDATE, 1): "passed",
+            (charter_sums.PROGRESS, 1): "passed",
+            (charter_sums.UPDATE, 2): "passed",
+            (charter_sums.FAIRNESS, 2): "failed",
         }

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flwr.app import Context, RecordDict
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.aggregates.aggregate import sum_sha256
 from fedethics.canonical import sha256_hex
 from fedethics.errors import (
@@ -44,7 +44,7 @@ def _charges(stage) -> int:
 
 def test_work_cannot_be_booked_on_another_run_than_the_signed_opening_names(liar):
     liar.enrol()
-    error = liar.work(SITE, tasks.UPDATE, 1, run="other")
+    error = liar.work(SITE, charter_sums.UPDATE, 1, run="other")
     assert isinstance(error, SecaggReject)
     assert "booked by run" in str(error)
     assert _charges(liar.stage) == 0
@@ -52,7 +52,12 @@ def test_work_cannot_be_booked_on_another_run_than_the_signed_opening_names(liar
 
 @pytest.mark.parametrize(
     ("task", "number"),
-    [(tasks.UPDATE, 3), (tasks.PROGRESS, 2), (tasks.PROGRESS, 9), (tasks.FAIRNESS, 1)],
+    [
+        (charter_sums.UPDATE, 3),
+        (charter_sums.PROGRESS, 2),
+        (charter_sums.PROGRESS, 9),
+        (charter_sums.FAIRNESS, 1),
+    ],
 )
 def test_a_round_that_the_charter_does_not_have_is_refused(liar, task, number):
     liar.enrol()  # the small charter has two rounds, progress after round 1, tables after round 2
@@ -64,18 +69,18 @@ def test_a_round_that_the_charter_does_not_have_is_refused(liar, task, number):
 
 def test_a_round_has_one_answer_to_one_model_and_costs_once(liar):
     liar.enrol()
-    assert "share" in liar.work(SITE, tasks.UPDATE, 1)
-    assert "share" in liar.work(SITE, tasks.UPDATE, 1)  # opened again: the same answer
+    assert "share" in liar.work(SITE, charter_sums.UPDATE, 1)
+    assert "share" in liar.work(SITE, charter_sums.UPDATE, 1)  # opened again: the same answer
     other = liar.adapter + np.float32(0.01)
-    error = liar.work(SITE, tasks.UPDATE, 1, adapter=other)
+    error = liar.work(SITE, charter_sums.UPDATE, 1, adapter=other)
     assert isinstance(error, AdapterRefused)
     assert _charges(liar.stage) == 1
 
 
 def test_behind_the_derived_adapter_a_round_still_has_one_answer_to_one_model(liar, any_adapter):
     liar.enrol()
-    assert "share" in liar.work(SITE, tasks.UPDATE, 1)
-    error = liar.work(SITE, tasks.UPDATE, 1, adapter=liar.adapter + np.float32(0.01))
+    assert "share" in liar.work(SITE, charter_sums.UPDATE, 1)
+    error = liar.work(SITE, charter_sums.UPDATE, 1, adapter=liar.adapter + np.float32(0.01))
     assert isinstance(error, SecaggReject)
     assert "another model" in str(error)
     assert _charges(liar.stage) == 1
@@ -87,7 +92,7 @@ def test_counts_are_refused_over_less_than_the_roster_even_without_noise(lab):
     liar = Liar(lab.stage(dp=False))
     liar.enrol()
     friends = (SITE, "hungary", "switzerland")
-    error = liar.work(SITE, tasks.FAIRNESS, 2, cohort=friends)
+    error = liar.work(SITE, charter_sums.FAIRNESS, 2, cohort=friends)
     assert isinstance(error, SecaggReject)
     assert "opened without va-long-beach" in str(error)
 
@@ -97,7 +102,7 @@ def test_an_adapter_that_makes_scores_overflow_gets_an_answer_like_any_other(lia
     huge = np.full_like(liar.adapter, 3e38)
     scores = liar.learner.scores(huge, _held_out_activations(liar))
     assert not np.isfinite(scores).all()  # the attack works on the model itself
-    assert "share" in liar.work(SITE, tasks.PROGRESS, 1, adapter=huge)
+    assert "share" in liar.work(SITE, charter_sums.PROGRESS, 1, adapter=huge)
 
 
 def test_nothing_of_an_error_leaves_the_door_even_when_the_log_cannot_be_written(liar):
@@ -116,7 +121,7 @@ def test_nothing_of_an_error_leaves_the_door_even_when_the_log_cannot_be_written
 
 def test_a_changed_file_is_no_second_budget(liar, any_adapter, tmp_path):
     liar.enrol()
-    liar.work(SITE, tasks.UPDATE, 1)
+    liar.work(SITE, charter_sums.UPDATE, 1)
     home = liar.stage.homes[SITE]
     settings = (home / "site.toml").read_text()
     data = Path(next(line.split('"')[1] for line in settings.splitlines() if "data =" in line))
@@ -124,12 +129,12 @@ def test_a_changed_file_is_no_second_budget(liar, any_adapter, tmp_path):
     fewer.write_text("\n".join(data.read_text().splitlines()[:-3]) + "\n")
     (home / "site.toml").write_text(settings.replace(str(data), str(fewer)))
     # Not in the same run, which goes on with the records that it began with.
-    refused = liar.work(SITE, tasks.UPDATE, 2)
+    refused = liar.work(SITE, charter_sums.UPDATE, 2)
     assert isinstance(refused, RecordsRefusal)
     assert _charges(liar.stage) == 1
     other = dataclasses.replace(liar, run="other")
     other.enrol()
-    other.work(SITE, tasks.UPDATE, 1)
+    other.work(SITE, charter_sums.UPDATE, 1)
     book = read_book(home / "ledger.db")
     first, second = (charge for charge in book.charges.values() if charge.kind == "update")
     assert first.data_set.fingerprint != second.data_set.fingerprint
@@ -142,7 +147,7 @@ def test_a_changed_file_is_no_second_budget(liar, any_adapter, tmp_path):
 def test_a_site_that_lost_its_memory_refuses_rather_than_starting_afresh(liar, memory):
     liar.enrol()
     (liar.stage.homes[SITE] / memory).unlink()
-    error = liar.work(SITE, tasks.UPDATE, 1)
+    error = liar.work(SITE, charter_sums.UPDATE, 1)
     assert isinstance(error, LedgerError | LedgerTampered)
 
 
@@ -167,7 +172,7 @@ def test_figures_that_the_sites_were_not_told_fail_the_gate(lab):
     flattered = tuple(count + (index % 4 == 3) for index, count in enumerate(honest.counts))
     rounds = tuple(
         dataclasses.replace(entry, sum_sha256=sum_sha256(flattered + honest.histogram))
-        if entry.kind == tasks.FAIRNESS
+        if entry.kind == charter_sums.FAIRNESS
         else entry
         for entry in honest.rounds
     )
@@ -196,12 +201,12 @@ def test_a_second_opening_with_another_adapter_does_not_change_what_a_receipt_sa
     liar.enrol()
     last = liar.stage.charter.training.rounds
     counted, other = liar.adapter, liar.adapter + np.float32(0.5)
-    opened = liar.open(tasks.FAIRNESS, last)
+    opened = liar.open(charter_sums.FAIRNESS, last)
     for site in liar.handlers:
         work = {"open": opened.open_message, "adapter": counted.astype("<f4").tobytes()}
         opened.add_share(liar.ask(site, Action.EVALUATE, **work)["share"])
     for site in liar.handlers:
-        refused = liar.work(site, tasks.FAIRNESS, last, adapter=other)
+        refused = liar.work(site, charter_sums.FAIRNESS, last, adapter=other)
         assert "with another model before" in str(refused)
     for site, message in opened.forward().items():
         opened.add_masked(liar.ask(site, Action.FORWARD, forward=message)["masked"])

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.privacy.ledger import read_book
 from tests.attacks.conftest import Liar
 
@@ -40,7 +40,7 @@ def test_another_cohort_gets_another_draw_and_pays_for_it(shared_noise):
     everyone = tuple(liar.handlers)
     fewer = tuple(site for site in everyone if site != "switzerland")
     for cohort, charged in ((everyone, 1), (everyone, 1), (fewer, 2), (fewer, 2), (everyone, 3)):
-        assert "share" in liar.work(SITE, tasks.UPDATE, 1, cohort=cohort)
+        assert "share" in liar.work(SITE, charter_sums.UPDATE, 1, cohort=cohort)
         assert _charges(liar.stage) == ["update"] * charged
 
 
@@ -48,5 +48,5 @@ def test_a_vector_that_carries_its_own_noise_is_one_release_to_any_cohort(liar):
     liar.enrol()
     everyone = tuple(liar.handlers)
     for cohort in (everyone, tuple(site for site in everyone if site != "switzerland")):
-        assert "share" in liar.work(SITE, tasks.UPDATE, 1, cohort=cohort)
+        assert "share" in liar.work(SITE, charter_sums.UPDATE, 1, cohort=cohort)
     assert _charges(liar.stage) == ["update"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fedethics.charter.document import load
+from fedethics.charter_sums import layout_of
 from fedethics.errors import CharterError
-from fedethics.tasks import layout_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 HEART = (CONFIGS / "heart.charter.toml").read_text(encoding="utf-8")

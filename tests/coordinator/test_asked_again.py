@@ -8,7 +8,7 @@ import pytest
 from flwr.app import Error, Message
 
 import fedethics.coordinator.exchange as exchange_module
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.protocol import Action
 from fedethics.release.run_log import read_events
 from tests.coordinator.conftest import SITES, charged
@@ -119,7 +119,7 @@ def test_a_site_that_is_silent_at_work_is_not_made_to_work_twice(quick, at_once,
     assert _again(stage) == []
     if leg == "train":
         first = json.loads((stage.run_dir / "state.json").read_text())["sums"][0]
-        assert (first["kind"], "hungary" in first["survivors"]) == (tasks.UPDATE, False)
+        assert (first["kind"], "hungary" in first["survivors"]) == (charter_sums.UPDATE, False)
 
 
 @pytest.mark.parametrize("instead", [None, UNAVAILABLE], ids=["silent", "lost"])

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from fedethics import canonical, tasks
+from fedethics import canonical, charter_sums
 from fedethics.coordinator.enrolment import Enrolment
 from fedethics.errors import RunError, SecaggAbort
 from fedethics.flower.wire import parse_reply, reply_message
@@ -153,7 +153,7 @@ def test_a_site_that_announces_a_weak_key_is_left_out_until_it_announces_another
     quick.run(stage, grid=type("Grid", (Spoilt,), fields))
     assert "cannot be used" in str(_rejected(stage)[0]["sentence"])
     # It came with the second round's enrolment; the last tables are over everyone.
-    assert (tasks.FAIRNESS, 2) in opened(stage, CHEAT)
+    assert (charter_sums.FAIRNESS, 2) in opened(stage, CHEAT)
     for site in SITES:
         assert set(charged(stage, site).values()) == {1}
 
@@ -189,5 +189,5 @@ def test_a_newcomer_whose_coming_fails_costs_those_that_are_there_nothing(quick,
     # Asked again when the job is resumed, it comes.
     quick.run(stage, resume=True)
     for site in SITES:
-        assert (tasks.FAIRNESS, 2) in opened(stage, site)
+        assert (charter_sums.FAIRNESS, 2) in opened(stage, site)
         assert set(charged(stage, site).values()) == {1}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.canonical import parse
 from fedethics.coordinator.protocol_files import ProtocolFiles
 from fedethics.release import durable
@@ -21,7 +21,12 @@ from fedethics.secagg.coordinator_log import CoordinatorLog
 from fedethics.simulation import staging
 from tests.coordinator.conftest import SITES, Tap, TappedGrid, charged, opened
 
-QUESTIONS = {(tasks.UPDATE, 1), (tasks.PROGRESS, 1), (tasks.UPDATE, 2), (tasks.FAIRNESS, 2)}
+QUESTIONS = {
+    (charter_sums.UPDATE, 1),
+    (charter_sums.PROGRESS, 1),
+    (charter_sums.UPDATE, 2),
+    (charter_sums.FAIRNESS, 2),
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,13 +12,18 @@ from collections.abc import Iterable
 
 import pytest
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.errors import FedethicsError
 from tests.coordinator.conftest import SITES, Tap, TappedGrid, charged, opened
 from tests.coordinator.small_disk import small_disk
 
 VICTIM = "hungary"
-QUESTIONS = {(tasks.UPDATE, 1), (tasks.PROGRESS, 1), (tasks.UPDATE, 2), (tasks.FAIRNESS, 2)}
+QUESTIONS = {
+    (charter_sums.UPDATE, 1),
+    (charter_sums.PROGRESS, 1),
+    (charter_sums.UPDATE, 2),
+    (charter_sums.FAIRNESS, 2),
+}
 LEGS = ("train", "query.forward", "query.survivors", "query.proof", "query.result", "query.slice")
 # Codes that name the cause; FE000 would say "something unexpected".
 NAMED = {"FE302", "FE901"}

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.aggregates.schedule import sums_of
 from fedethics.charter.document import load
 from fedethics.charter.model import Member
@@ -27,7 +27,7 @@ from tests.coordinator.conftest import SITES, charged, opened
 from tests.loopback import LoopbackGrid
 from tests.privacy.charters import HEART, UNAUDITED, with_terms
 
-COUNTS = (tasks.PROGRESS, tasks.FAIRNESS, tasks.STEERING, tasks.AUDIT)
+COUNTS = (charter_sums.PROGRESS, charter_sums.FAIRNESS, charter_sums.STEERING, charter_sums.AUDIT)
 
 
 def charter_of(*, audited: bool, progress_every: int, rounds: int):
@@ -59,8 +59,8 @@ def test_the_sums_of_a_job_are_those_that_sites_answer_and_no_others(charter):
     plan = make_plan(charter)
     every = list(sums_of(charter, plan))
     assert len(every) == len(set(every))
-    for task, number in itertools.product((tasks.UPDATE, *COUNTS), range(6)):
-        action = Action.TRAIN if task == tasks.UPDATE else Action.EVALUATE
+    for task, number in itertools.product((charter_sums.UPDATE, *COUNTS), range(6)):
+        action = Action.TRAIN if task == charter_sums.UPDATE else Action.EVALUATE
         opening = SimpleNamespace(run="r", task=task, round_number=number, cohort=SITES)
         try:
             check_agreed(
@@ -70,8 +70,8 @@ def test_the_sums_of_a_job_are_those_that_sites_answer_and_no_others(charter):
             assert (task, number) not in every
         else:
             # A site knows the audit by its plan; without one it refuses later, by its specs.
-            assert (task, number) in every or (task == tasks.AUDIT and plan.audit is None)
-    assert every[-1] == (tasks.FAIRNESS, charter.training.rounds)
+            assert (task, number) in every or (task == charter_sums.AUDIT and plan.audit is None)
+    assert every[-1] == (charter_sums.FAIRNESS, charter.training.rounds)
 
 
 class Exchange:
@@ -185,11 +185,11 @@ def test_sites_that_gave_to_the_last_sum_are_not_asked_again():
 
 
 @settings(max_examples=60)
-@given(st.sets(st.sampled_from(SITES)), st.sampled_from([tasks.UPDATE, *COUNTS]))
+@given(st.sets(st.sampled_from(SITES)), st.sampled_from([charter_sums.UPDATE, *COUNTS]))
 def test_a_cohort_keeps_the_charters_rules_or_there_is_none(here, task):
     charter = CHARTERS[0]
     minimum = charter.secagg.minimum_cohort
-    enough = len(here) >= minimum if task == tasks.UPDATE else here == set(SITES)
+    enough = len(here) >= minimum if task == charter_sums.UPDATE else here == set(SITES)
     if enough:
         assert set(cohort_of(task, 1, charter=charter, enrolled=here, opened=())) == here
         return
@@ -202,7 +202,7 @@ def test_a_site_that_came_after_a_training_sum_is_asked_for_counts_only():
     without = SITES[:-1]
     before = OpenedSum(
         round=1,
-        kind=tasks.UPDATE,
+        kind=charter_sums.UPDATE,
         cohort=without,
         survivors=without,
         dropped=(),
@@ -211,9 +211,9 @@ def test_a_site_that_came_after_a_training_sum_is_asked_for_counts_only():
     )
     found = {
         task: cohort_of(task, 2, charter=CHARTERS[1], enrolled=SITES, opened=(before,))
-        for task in (tasks.UPDATE, tasks.FAIRNESS)
+        for task in (charter_sums.UPDATE, charter_sums.FAIRNESS)
     }
-    assert found == {tasks.UPDATE: without, tasks.FAIRNESS: SITES}
+    assert found == {charter_sums.UPDATE: without, charter_sums.FAIRNESS: SITES}
 
 
 # Whole federations, with an arithmetic for a model.
@@ -253,7 +253,7 @@ def test_a_site_that_has_left_ends_the_job_before_the_next_charge(quick):
     with pytest.raises(RunError, match=r"nothing more was charged.*hungary"):
         quick.run(stage, grid=Leaves)
     for site in SITES:
-        assert (tasks.UPDATE, 2) not in charged(stage, site)
+        assert (charter_sums.UPDATE, 2) not in charged(stage, site)
 
 
 def test_a_file_that_is_replaced_in_a_run_stops_the_job_before_the_next_charge(quick, tmp_path):
@@ -273,8 +273,8 @@ def test_a_file_that_is_replaced_in_a_run_stops_the_job_before_the_next_charge(q
     with pytest.raises(RunError, match=r"hungary, the site's records do not allow this \(FE203\)"):
         quick.run(stage, grid=Exports)
     # It had given its part to round 1; the light evaluation is the first that it refuses.
-    assert charged(stage, "hungary") == {(tasks.UPDATE, 1): 1}
-    assert all((tasks.UPDATE, 2) not in charged(stage, site) for site in SITES)
+    assert charged(stage, "hungary") == {(charter_sums.UPDATE, 1): 1}
+    assert all((charter_sums.UPDATE, 2) not in charged(stage, site) for site in SITES)
     entries = [json.loads(line) for line in (home / "log.jsonl").read_text().splitlines()]
     assert any("began with other records" in entry.get("reason", "") for entry in entries)
     told = (stage.run_dir / "events.jsonl").read_text()
@@ -282,5 +282,5 @@ def test_a_file_that_is_replaced_in_a_run_stops_the_job_before_the_next_charge(q
 
     data.write_text(text)  # put back as it was: the run goes on, and its answer was not kept
     quick.run(stage, resume=True)
-    assert (tasks.FAIRNESS, 2) in opened(stage, "hungary")
+    assert (charter_sums.FAIRNESS, 2) in opened(stage, "hungary")
     assert set(charged(stage, "hungary").values()) == {1}

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.errors import RunError
 from fedethics.release.run_log import follow, read_events
 from tests.coordinator.conftest import SITES, charged, opened
@@ -63,12 +63,12 @@ def test_a_site_that_is_late_once_is_a_dropout_once_and_takes_part_again(quick, 
         (entry["kind"], entry["round"]): entry
         for entry in json.loads((stage.run_dir / "state.json").read_text())["sums"]
     }
-    first, second = rounds[tasks.UPDATE, 1], rounds[tasks.UPDATE, 2]
+    first, second = rounds[charter_sums.UPDATE, 1], rounds[charter_sums.UPDATE, 2]
     assert [entry["site"] for entry in first["dropped"]] == ["hungary"]
     assert ("hungary" in first["survivors"]) == (leg in {"query.survivors", "query.proof"})
     assert second["dropped"] == []
     assert second["survivors"] == list(SITES)
-    assert charged(stage, "hungary")[tasks.UPDATE, 1] == 1
+    assert charged(stage, "hungary")[charter_sums.UPDATE, 1] == 1
     seen = follow(read_events(stage.run_dir))
     assert list(seen.seen[1].dropped) == ["hungary"]
     assert seen.state == "closed"
@@ -94,8 +94,8 @@ def test_a_job_does_not_begin_without_a_site_and_ends_once_it_is_there(quick):
     absent.clear()
     quick.run(stage, resume=True)
     for site in SITES:
-        assert (tasks.UPDATE, 1) in opened(stage, site)
-        assert (tasks.FAIRNESS, 2) in opened(stage, site)
+        assert (charter_sums.UPDATE, 1) in opened(stage, site)
+        assert (charter_sums.FAIRNESS, 2) in opened(stage, site)
 
 
 def test_a_light_evaluation_that_fell_out_is_made_up_when_the_job_is_resumed(quick):

@@ -7,7 +7,7 @@ import math
 import pytest
 from flwr.app import Message
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.errors import RunError
 from fedethics.release.run_log import read_events
 from tests.coordinator.conftest import SITES, charged, opened
@@ -80,7 +80,7 @@ def test_a_cut_of_all_sites_is_waited_out_and_the_job_ends(quick, leg):
 def test_one_site_away_at_the_final_tables_is_waited_for_since_they_need_everyone(quick):
     stage = quick.copy()
     quick.run(stage, grid=_cut(("hungary",), ("evaluate", 2)))
-    assert (tasks.FAIRNESS, 2) in opened(stage, "hungary")
+    assert (charter_sums.FAIRNESS, 2) in opened(stage, "hungary")
     waiting = [e["sites"] for e in read_events(stage.run_dir) if e["event"] == "waiting"]
     assert waiting == [["hungary"]]
 
@@ -88,7 +88,7 @@ def test_one_site_away_at_the_final_tables_is_waited_for_since_they_need_everyon
 def test_one_site_away_in_training_is_not_waited_for(quick):
     stage = quick.copy()
     quick.run(stage, grid=_cut(("hungary",), ("train", 2), looks=math.inf, for_one_leg=True))
-    assert (tasks.UPDATE, 2) not in opened(stage, "hungary")
+    assert (charter_sums.UPDATE, 2) not in opened(stage, "hungary")
     assert "waiting" not in {entry["event"] for entry in read_events(stage.run_dir)}
 
 
@@ -97,4 +97,4 @@ def test_sites_that_stay_away_longer_than_the_slowest_may_work_stop_the_job(quic
     with pytest.raises(RunError, match="Resume the job when the sites are back"):
         quick.run(stage, grid=_cut(SITES, ("train", 1), looks=math.inf), leg_timeout_s=2.0)
     quick.run(stage, resume=True)
-    assert (tasks.FAIRNESS, 2) in opened(stage, "hungary")
+    assert (charter_sums.FAIRNESS, 2) in opened(stage, "hungary")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.errors import RunError
 from fedethics.privacy.ledger.store import Transaction
 from fedethics.secagg.store import SiteStore
@@ -13,7 +13,12 @@ from tests.coordinator.conftest import SITES, Tap, TappedGrid, charged, opened
 from tests.loopback import _UNAVAILABLE
 
 VICTIM = "hungary"
-QUESTIONS = {(tasks.UPDATE, 1), (tasks.PROGRESS, 1), (tasks.UPDATE, 2), (tasks.FAIRNESS, 2)}
+QUESTIONS = {
+    (charter_sums.UPDATE, 1),
+    (charter_sums.PROGRESS, 1),
+    (charter_sums.UPDATE, 2),
+    (charter_sums.FAIRNESS, 2),
+}
 
 
 class SiteDied(BaseException):

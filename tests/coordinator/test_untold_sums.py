@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 
 import fedethics.coordinator.sums as sums_module
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.coordinator.protocol_files import CheckedSums
 from fedethics.errors import RunError
 from fedethics.protocol import Action
@@ -19,7 +19,12 @@ from tests.coordinator.conftest import SITES, charged, opened
 from tests.loopback import LoopbackGrid
 
 AWAY = "hungary"
-QUESTIONS = {(tasks.UPDATE, 1), (tasks.PROGRESS, 1), (tasks.UPDATE, 2), (tasks.FAIRNESS, 2)}
+QUESTIONS = {
+    (charter_sums.UPDATE, 1),
+    (charter_sums.PROGRESS, 1),
+    (charter_sums.UPDATE, 2),
+    (charter_sums.FAIRNESS, 2),
+}
 
 
 def _losing(action: Action, times: float):
@@ -81,22 +86,22 @@ def test_a_site_that_is_left_in_the_dark_answers_no_further_opening_until_it_is_
             quick.run(stage, grid=_losing(Action.RESULT, times=1))
     codes = {e["code"] for e in read_events(stage.run_dir) if e["event"] == "refused"}
     assert codes == {"flower-5", "FE604"}
-    assert dict(charged(stage, AWAY)) == {(tasks.UPDATE, 1): 1}
+    assert dict(charged(stage, AWAY)) == {(charter_sums.UPDATE, 1): 1}
     quick.run(stage, resume=True)  # which begins with telling it
-    assert (tasks.FAIRNESS, 2) in opened(stage, AWAY)
-    assert _said(stage, AWAY)[tasks.UPDATE, 1] == "passed"
+    assert (charter_sums.FAIRNESS, 2) in opened(stage, AWAY)
+    assert _said(stage, AWAY)[charter_sums.UPDATE, 1] == "passed"
 
 
 def test_a_site_that_was_away_for_a_whole_round_catches_up_and_takes_part_again(quick):
     stage = quick.copy()
     quick.run(stage, grid=_losing(Action.TRAIN, times=1))
     sums = _sums(stage)
-    assert AWAY not in sums[tasks.UPDATE, 1]
-    for later in QUESTIONS - {(tasks.UPDATE, 1)}:
+    assert AWAY not in sums[charter_sums.UPDATE, 1]
+    for later in QUESTIONS - {(charter_sums.UPDATE, 1)}:
         assert AWAY in sums[later]
     ours, theirs = _derived(stage, AWAY), _derived(stage, "cleveland")
     assert ours[1] == theirs[1] and ours[2] == theirs[2]
-    assert _said(stage, AWAY).keys() == QUESTIONS - {(tasks.UPDATE, 1)}
+    assert _said(stage, AWAY).keys() == QUESTIONS - {(charter_sums.UPDATE, 1)}
 
 
 def test_a_site_that_enrols_after_the_others_derives_the_adapter_and_counts_with_it(quick):
@@ -110,18 +115,18 @@ def test_a_site_that_enrols_after_the_others_derives_the_adapter_and_counts_with
 
     with pytest.raises(RunError, match=rf"progress sum of round 1.*lacks {AWAY}.*nothing more"):
         quick.run(stage, grid=lambda **fields: LoopbackGrid(**fields, lost=leaves))
-    assert AWAY not in _sums(stage)[tasks.UPDATE, 1]
+    assert AWAY not in _sums(stage)[charter_sums.UPDATE, 1]
     assert not _derived(stage, AWAY)
 
     quick.run(stage, resume=True, grid=_losing(Action.ANNOUNCE, times=1))
     begun = [e["sites"] for e in read_events(stage.run_dir) if e["event"] == "run"]
     assert begun == [list(SITES), sorted(set(SITES) - {AWAY})]
     sums = _sums(stage)
-    for later in QUESTIONS - {(tasks.UPDATE, 1)}:
+    for later in QUESTIONS - {(charter_sums.UPDATE, 1)}:
         assert AWAY in sums[later]
     ours, theirs = _derived(stage, AWAY), _derived(stage, "cleveland")
     assert ours == {number: theirs[number] for number in (1, 2)}
-    assert (tasks.FAIRNESS, 2) in opened(stage, AWAY)
+    assert (charter_sums.FAIRNESS, 2) in opened(stage, AWAY)
 
 
 def test_every_sum_is_kept_with_the_word_of_each_site_in_it(quick):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fedethics.charter.document import load
+from fedethics.charter_sums import layout_of
 from fedethics.data.reading import read_records
 from fedethics.data.rendering import (
     occluded_scores,
@@ -19,7 +20,6 @@ from fedethics.data.rendering import (
     without,
 )
 from fedethics.fairness import Tables, aggregate, importance, tabulate, tabulate_explanation
-from fedethics.tasks import layout_of
 
 HEART = Path(__file__).parents[2] / "configs" / "heart.charter.toml"
 HEADER = "age,sex,cp,exang,oldpeak,thalch,chol,trestbps,fbs,restecg,num\n"

@@ -23,7 +23,7 @@ from typing import Any
 from flwr.app import Context, Error, Message
 from flwr.serverapp import Grid, ServerApp
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.aggregates.schedule import task_specs
 from fedethics.charter import document
 from fedethics.flower.wire import parse_reply, parse_request, request_message
@@ -231,7 +231,7 @@ def again(one: dict[str, Any], charter: str) -> Message:
 def asked_afresh(grid: Grid, home: Path, kept: Kept, epoch: str) -> dict[str, Any]:
     """With the true key of the coordinator: a new epoch, and in it the rounds that were opened."""
     charter = document.load(home / "charter.json")
-    terms = tasks.secagg_terms(charter, charter_hash=document.hash_of(charter))
+    terms = charter_sums.secagg_terms(charter, charter_hash=document.hash_of(charter))
     identity = Identity.load(home / "identity.key")
     hostile = Hostile(grid, terms.charter_hash)
     nodes = list(grid.get_node_ids())
@@ -256,11 +256,11 @@ def asked_afresh(grid: Grid, home: Path, kept: Kept, epoch: str) -> dict[str, An
     model = framing.decode(opened, kind=Kind.OPEN, max_body_bytes=0).header["model_hash"]
     sites, specs = charter.site_names, task_specs(charter, vector_length=len(adapter) // 4)
     openings = {
-        "an opened round, fresh masks": (tasks.UPDATE, 1, sites),
-        "an opened round, one site fewer": (tasks.UPDATE, 1, sites[:-1]),
-        "a round that the charter does not have": (tasks.UPDATE, 3, sites),
-        "opened counts, fresh masks": (tasks.PROGRESS, 1, sites),
-        "counts of fewer sites": (tasks.FAIRNESS, 2, sites[:-1]),
+        "an opened round, fresh masks": (charter_sums.UPDATE, 1, sites),
+        "an opened round, one site fewer": (charter_sums.UPDATE, 1, sites[:-1]),
+        "a round that the charter does not have": (charter_sums.UPDATE, 3, sites),
+        "opened counts, fresh masks": (charter_sums.PROGRESS, 1, sites),
+        "counts of fewer sites": (charter_sums.FAIRNESS, 2, sites[:-1]),
     }
     for name, (task, number, cohort) in openings.items():
         try:
@@ -271,7 +271,7 @@ def asked_afresh(grid: Grid, home: Path, kept: Kept, epoch: str) -> dict[str, An
             found[name] = {"0": f"{type(error).__name__}: {error}"}
             continue
         work = {"open": session.open_message, "adapter": adapter}
-        action = Action.TRAIN if task == tasks.UPDATE else Action.EVALUATE
+        action = Action.TRAIN if task == charter_sums.UPDATE else Action.EVALUATE
         found[name] = hostile.ask(action, nodes, work)
         garbled = session.open_message[:-1] + bytes([session.open_message[-1] ^ 1])
         found[f"{name}, a wrong signature"] = hostile.ask(

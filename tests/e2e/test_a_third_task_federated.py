@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.charter import document
 from fedethics.charter.ethics_terms import Objective
 from fedethics.fairness import overall
@@ -44,7 +44,7 @@ def test_three_levels_are_trained_with_dp_measured_and_judged_by_four_hospitals(
     run = lab.run(lab.stage(change=three_level_charter))
     opened = folder.load(run)
     charter = document.load(run / "charter.json")
-    layout = tasks.layout_of(charter)
+    layout = charter_sums.layout_of(charter)
     assert opened.tables.counts.shape == (layout.num_cells, 3, 3)
     assert opened.tables.histogram.shape == (layout.histogram_cells, 1, layout.bins)
     assert [len(entry.counts) for entry in opened.evidence.progress] == [9]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.aggregates.schedule import task_specs
 from fedethics.charter import document
 from fedethics.charter.privacy_terms import AuditTerms
@@ -61,7 +61,7 @@ def test_the_audit_is_charged_to_both_accounts_within_their_epsilons_and_judged(
         assert spent <= 3.0
     found = evidence.load(run / folder.EVIDENCE)
     assert len(found.audit) == 16
-    (opened,) = [one for one in found.rounds if one.kind == tasks.AUDIT]
+    (opened,) = [one for one in found.rounds if one.kind == charter_sums.AUDIT]
     assert opened.round == 2 and set(opened.survivors) == set(stage.homes)
     receipt = genuine(found.receipts[0], roster_key=found.receipts[0].public_key)
     assert receipt.training_epsilon == pytest.approx(plan.training.epsilon)
@@ -116,9 +116,9 @@ def test_an_audit_before_the_last_round_or_over_fewer_sites_costs_nothing(lab):
     stage = lab.stage(change=audited())
     liar = Liar(stage)
     liar.enrol()
-    assert isinstance(liar.work(SITE, tasks.AUDIT, 1), SecaggReject)
+    assert isinstance(liar.work(SITE, charter_sums.AUDIT, 1), SecaggReject)
     few = tuple(list(stage.homes)[:3])
-    assert isinstance(liar.work(few[0], tasks.AUDIT, 2, cohort=few), Exception)
+    assert isinstance(liar.work(few[0], charter_sums.AUDIT, 2, cohort=few), Exception)
     assert not read_book(stage.homes[SITE] / "ledger.db").charges
 
 
@@ -130,12 +130,12 @@ def test_an_audit_that_a_site_missed_is_opened_once_when_the_job_is_resumed(lab)
             return False
         opened = parse_request(message).payloads["open"]
         header = framing.decode(opened, kind=Kind.OPEN, max_body_bytes=0).header
-        return header["task"] == tasks.AUDIT
+        return header["task"] == charter_sums.AUDIT
 
     with pytest.raises(RunError, match="the audit sum of round 2"):
         lab.run(stage, lost=lost)
     found = evidence.load(lab.run(stage, resume=True) / folder.EVIDENCE)
-    assert [one.kind for one in found.rounds].count(tasks.AUDIT) == 1
+    assert [one.kind for one in found.rounds].count(charter_sums.AUDIT) == 1
     for home in stage.homes.values():
         kinds = [charge.kind for charge in read_book(home / "ledger.db").charges.values()]
         assert kinds.count("audit") == 2  # one on each account, however often it was asked
@@ -143,5 +143,5 @@ def test_an_audit_that_a_site_missed_is_opened_once_when_the_job_is_resumed(lab)
 
 def test_a_charter_without_an_audit_has_no_such_sum(lab):
     stage = lab.stage(change=audited_off)
-    assert tasks.AUDIT not in task_specs(stage.charter, vector_length=10)
+    assert charter_sums.AUDIT not in task_specs(stage.charter, vector_length=10)
     assert document.hash_of(stage.charter) != document.hash_of(audited()(stage.charter))

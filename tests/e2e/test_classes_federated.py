@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.charter import document
 from fedethics.charter.data_terms import Column, LabelColumn
 from fedethics.charter.ethics_terms import ExplanationTerms, Objective
@@ -123,7 +123,7 @@ def test_three_levels_with_dp_from_records_to_the_release_pages(tmp_path):
     done, shown = run(tmp_path, draft, model, dp=True)
 
     opened = folder.load(done)
-    layout = tasks.layout_of(opened.charter)
+    layout = charter_sums.layout_of(opened.charter)
     assert opened.tables.counts.shape == (2, 3, 3)
     assert opened.tables.histogram.shape == (2, 1, layout.bins)
     assert opened.tables.counts_variance > 0

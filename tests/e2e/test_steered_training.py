@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.charter.ethics_terms import MitigationTerms
 from fedethics.errors import PolicyRefusal, RunError, SecaggReject
 from fedethics.identity import Identity
@@ -54,9 +54,9 @@ def test_the_counts_are_charged_to_the_training_records_within_their_one_epsilon
     spent = book.spent(train, delta=stage.charter.privacy.delta)
     assert spent == pytest.approx(epsilon(plan.training.events, delta=plan.delta))
     found = evidence.load(run / folder.EVIDENCE)
-    assert [(one.kind, one.round) for one in found.rounds if one.kind == tasks.STEERING] == [
-        (tasks.STEERING, 1),
-        (tasks.STEERING, 2),
+    assert [(one.kind, one.round) for one in found.rounds if one.kind == charter_sums.STEERING] == [
+        (charter_sums.STEERING, 1),
+        (charter_sums.STEERING, 2),
     ]
     assert [one.variance for one in found.steering] == [plan.steering.noise.sum_variance] * 2
     page = (run / "report.html").read_text()
@@ -110,8 +110,8 @@ def test_counts_that_the_site_was_not_told_steer_nothing_and_cost_nothing(lab):
     allow(stage)
     liar = Liar(stage)
     liar.enrol()
-    opening = liar.open(tasks.UPDATE, 1)
-    groups = tasks.steering_groups(stage.charter)
+    opening = liar.open(charter_sums.UPDATE, 1)
+    groups = charter_sums.steering_groups(stage.charter)
     forged = np.full(4 * groups, 1000, dtype="<i8").tobytes()
     for sums, said in ((forged, "are not those that this site was told"), (b"", "0 bytes of")):
         with pytest.raises(SecaggReject, match=said):

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.charter import document
 from fedethics.errors import CharterError, DataError, FairnessError, ModelError
 from fedethics.fairness import Tables, aggregate, by_group, overall, progress, tabulate
@@ -98,7 +98,7 @@ def test_one_private_step_moves_the_model_by_its_own_loss(learner, texts, terms,
 
 
 def layout(learner):
-    return tasks.layout_of(learner._charter)
+    return charter_sums.layout_of(learner._charter)
 
 
 def test_its_tables_count_a_record_once_in_each_block(learner):

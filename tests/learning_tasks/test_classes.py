@@ -10,7 +10,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.charter.data_terms import LabelColumn
 from fedethics.data.reading import read_records
 from fedethics.errors import DataError
@@ -117,4 +117,4 @@ def test_cells_become_the_numbers_of_their_classes(tiny_charter, tmp_path):
     with pytest.raises(DataError, match="agreed number written otherwise") as refused:
         read("1.0")
     assert "secret" not in str(refused.value)
-    assert tasks.layout_of(charter).measured == Classes(("none", "mild", "severe"))
+    assert charter_sums.layout_of(charter).measured == Classes(("none", "mild", "severe"))

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.aggregates.noise import Account
 from fedethics.aggregates.schedule import sums_of
 from fedethics.charter.document import load
@@ -16,7 +16,7 @@ from tests.policy.test_permit import DATA, Site
 from tests.privacy.charters import HEART
 
 ALL = ("update", "progress", "fairness", "explanation", "steering", "audit")
-TRAINED = (tasks.UPDATE, tasks.STEERING)
+TRAINED = (charter_sums.UPDATE, charter_sums.STEERING)
 
 
 def steered(charter):

@@ -11,12 +11,12 @@ import pytest
 
 from fedethics.charter.document import load
 from fedethics.charter.ethics_terms import STEPS, ExplanationTerms
+from fedethics.charter_sums import layout_of
 from fedethics.errors import AccountingError
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.events import DiscreteGaussianRelease, NonPrivate, SkellamRelease
 from fedethics.privacy.plan import make_plan
 from fedethics.privacy.skellam import probabilities
-from fedethics.tasks import layout_of
 from tests.privacy.charters import HEART, UNAUDITED, with_terms
 
 ASKED = ExplanationTerms(columns=("*",), by="sex", swap=("sex",), largest_change=0.25)

@@ -22,6 +22,7 @@ from fedethics.aggregates.aggregate import sum_sha256
 from fedethics.charter import document
 from fedethics.charter.model import Charter, Member
 from fedethics.charter.signing import CharterSignature, sign
+from fedethics.charter_sums import layout_of
 from fedethics.fairness import tabulate
 from fedethics.identity import Identity
 from fedethics.privacy.accounting import epsilon
@@ -40,7 +41,6 @@ from fedethics.release.evidence import (
 from fedethics.release.plan_facts import plan_facts
 from fedethics.release.publish import publish
 from fedethics.secagg.rules import sites_hash
-from fedethics.tasks import layout_of
 
 SITES = ("cleveland", "hungary", "switzerland", "va-long-beach")
 RUN = "heart-synthetic-0001"

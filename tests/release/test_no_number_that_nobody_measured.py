@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedethics.aggregates.aggregate import sum_sha256
+from fedethics.charter_sums import layout_of
 from fedethics.cli.output import Terminal
 from fedethics.cli.release import show
 from fedethics.coordinator.events import _row
@@ -28,7 +29,6 @@ from fedethics.release.evidence import Progress
 from fedethics.release.sections import rounds
 from fedethics.release.sections.block import NO_ESTIMATE, estimate_cells
 from fedethics.simulation.screen import _interval
-from fedethics.tasks import layout_of
 from tests.release.conftest import lay_out
 
 

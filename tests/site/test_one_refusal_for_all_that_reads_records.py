@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import fedethics.aggregates.update.site as update_module
 import fedethics.site.handler as handler_module
-from fedethics import errors, tasks
+from fedethics import charter_sums, errors
 from fedethics.aggregates.schedule import task_specs
 from fedethics.charter import document
 from fedethics.errors import FedethicsError, PolicyRefusal, RecordsRefusal
@@ -335,7 +335,7 @@ def test_whatever_fails_in_training_on_the_records_is_the_one_refusal(
 ):
     secagg = CoordinatorSecagg(
         identity=Identity.load(door.stage.coordinator / "identity.key"),
-        terms=tasks.secagg_terms(door.stage.charter, charter_hash=door.hash),
+        terms=charter_sums.secagg_terms(door.stage.charter, charter_hash=door.hash),
     )
     doors = {
         site: door if site == door.site else Door(door.stage, door.data.with_name(site), site)
@@ -349,7 +349,7 @@ def test_whatever_fails_in_training_on_the_records_is_the_one_refusal(
     adapter = learned.initial_vector()
     specs = task_specs(door.stage.charter, vector_length=adapter.size)
     opened = secagg.open(
-        spec=specs[tasks.UPDATE],
+        spec=specs[charter_sums.UPDATE],
         round_number=1,
         model_hash=learned.model_hash(adapter),
         cohort=tuple(doors),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.aggregates.audit import AUDIT
 from fedethics.aggregates.measuring import Vector, scores_of, share_of
 from fedethics.aggregates.noise import Noise
@@ -44,7 +44,7 @@ def _half(
 ) -> NDArray[np.int64]:
     bins = context.charter.privacy.audit.bins
     scores = scores_of(context, adapter, part)
-    measured = tasks.layout_of(context.charter).measured
+    measured = charter_sums.layout_of(context.charter).measured
     sureness = measured.sureness(part.labels.astype(np.int64), scores)
     table = loss_histogram(sureness, units=part.units, bins=bins)
     return np.asarray(table + share_of(context, planned, bins, noise), dtype=np.int64)

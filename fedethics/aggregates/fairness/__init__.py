@@ -20,10 +20,10 @@ from fedethics.aggregates.aggregate import (
 from fedethics.aggregates.noise import Account, Noise, count_noise
 from fedethics.charter.ethics_terms import STEPS
 from fedethics.charter.model import Charter
+from fedethics.charter_sums import layout_of
 from fedethics.privacy.calibration import LARGEST
 from fedethics.privacy.events import Event, count_mechanism
 from fedethics.secagg import TaskSpec
-from fedethics.tasks import layout_of
 
 if TYPE_CHECKING:
     from fedethics.release.evidence import Evidence

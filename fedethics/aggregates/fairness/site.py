@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.aggregates.measuring import Vector, scores_of, share_of
 from fedethics.fairness.layout import Layout
 from fedethics.fairness.tabulate import tabulate
@@ -21,7 +21,7 @@ def measure(
     """Return counts, histograms and what is explained, with this site's share of the noise."""
     part = context.workbench.records.held_out
     scores = scores_of(context, adapter, part)
-    layout = tasks.layout_of(context.charter)
+    layout = charter_sums.layout_of(context.charter)
     table = np.concatenate(
         [
             tabulate(layout, groups=part.groups, labels=part.labels, scores=scores),

@@ -15,8 +15,8 @@ from fedethics.aggregates.aggregate import (
 )
 from fedethics.aggregates.noise import Account, count_noise
 from fedethics.charter.model import Charter
+from fedethics.charter_sums import layout_of
 from fedethics.secagg import TaskSpec
-from fedethics.tasks import layout_of
 
 if TYPE_CHECKING:
     from fedethics.release.evidence import Evidence

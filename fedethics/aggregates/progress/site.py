@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.aggregates.measuring import Vector, scores_of, share_of
 from fedethics.fairness.tabulate import tabulate_progress
 from fedethics.privacy.noise import NoiseSource
@@ -19,7 +19,7 @@ def count(
     """Return the four counts with this site's share of the noise."""
     part = context.workbench.records.held_out
     scores = scores_of(context, adapter, part)
-    layout = tasks.layout_of(context.charter)
+    layout = charter_sums.layout_of(context.charter)
     table = tabulate_progress(layout, labels=part.labels, scores=scores)
     share = share_of(context, context.plan.progress.noise, table.size, noise)
     return np.asarray(table + share, dtype=np.int64)

@@ -21,10 +21,10 @@ from fedethics.aggregates.aggregate import (
 )
 from fedethics.aggregates.noise import Account, Noise, count_noise
 from fedethics.charter.model import Charter
+from fedethics.charter_sums import steering_groups
 from fedethics.privacy.calibration import smallest_scale
 from fedethics.privacy.events import NonPrivate
 from fedethics.secagg import TaskSpec
-from fedethics.tasks import steering_groups
 
 if TYPE_CHECKING:
     from fedethics.release.evidence import Evidence

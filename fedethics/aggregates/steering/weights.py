@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.canonical import sha256_hex
 from fedethics.errors import SecaggReject
 from fedethics.secagg import Opening
@@ -34,10 +34,12 @@ def weights_of_round(
     """
     charter, plan = context.charter, context.plan
     rounds = [number for number in plan.steering.rounds if number <= opening.round_number]
-    sums = _split(sent, len(rounds), 4 * tasks.steering_groups(charter)) if rounds else []
+    sums = _split(sent, len(rounds), 4 * charter_sums.steering_groups(charter)) if rounds else []
     seen = context.journal.sums(charter_hash=context.charter_hash, run=opening.run)
     told = {
-        (number, here.sha256) for (task, number), here in seen.items() if task == tasks.STEERING
+        (number, here.sha256)
+        for (task, number), here in seen.items()
+        if task == charter_sums.STEERING
     }
     for number, total in zip(rounds, sums, strict=True):
         if (number, sha256_hex(total.astype("<i8").tobytes())) not in told:

@@ -13,7 +13,7 @@ from typing import assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics import tasks
+from fedethics import charter_sums
 from fedethics.aggregates.measuring import Mechanism
 from fedethics.aggregates.steering.weights import weights_of_round
 from fedethics.aggregates.update import sum_limit
@@ -89,7 +89,7 @@ def _update(
         units=part.units,
         weights=weights,
     )
-    weighted = result.update * np.float32(tasks.site_weight(context.charter, context.site))
+    weighted = result.update * np.float32(charter_sums.site_weight(context.charter, context.site))
     aggregation = context.charter.secagg
     quantiser = Quantiser(clip=aggregation.clip, scale=aggregation.scale)
     return quantiser.quantise(weighted, random_bytes=noise.derive("rounding").random_bytes)

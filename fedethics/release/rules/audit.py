@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 from fedethics.aggregates.aggregate import sum_sha256
+from fedethics.charter_sums import AUDIT
 from fedethics.errors import AccountingError
 from fedethics.privacy.audit.membership import Audit
 from fedethics.release.evidence import OpenedSum
@@ -18,7 +19,6 @@ from fedethics.release.folder import EVIDENCE, Folder
 from fedethics.release.membership import audit_of, promised
 from fedethics.release.rules.privacy import genuine_receipts
 from fedethics.release.rules.rule import Figure, Findings, Rule, Topic
-from fedethics.tasks import AUDIT
 
 NAME = "empirical privacy audit"
 UNAUDITED = (

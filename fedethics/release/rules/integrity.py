@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fedethics.aggregates.aggregate import sum_sha256
 from fedethics.aggregates.registry import AGGREGATES, aggregate
 from fedethics.charter import document
+from fedethics.charter_sums import FAIRNESS, UPDATE
 from fedethics.errors import ReleaseError
 from fedethics.privacy.ledger.receipt import SumSeen
 from fedethics.release import durable
@@ -16,7 +17,6 @@ from fedethics.release.rules.adapter import adapter_config
 from fedethics.release.rules.privacy import genuine_receipts
 from fedethics.release.rules.rule import Figure, Findings, Rule, Topic
 from fedethics.secagg.rules import sites_hash
-from fedethics.tasks import FAIRNESS, UPDATE
 
 _TOPIC: Topic = "integrity"
 _OPENED, _TOLD = "figures from the opened sums", "sums as the sites were told"

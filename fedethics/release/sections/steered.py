@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from fedethics.charter_sums import layout_of
 from fedethics.fairness.gaps import Gap, gap
 from fedethics.fairness.layout import Tables
 from fedethics.fairness.metrics import find_metric
@@ -15,7 +16,6 @@ from fedethics.release.folder import Folder
 from fedethics.release.plots import Line, over_rounds
 from fedethics.release.sections.block import NO_ESTIMATE, Block, Table, feature_label, number
 from fedethics.steering import group_weights
-from fedethics.tasks import layout_of
 
 _METRICS = {
     "true positive rate": "equal_opportunity_difference",
