@@ -2,7 +2,7 @@
 
 What stakeholders ask of a metric, and the answer the sums give.
 
-What would settle an open verdict: more records, or less noise, at the same rates.
+What an open verdict lacks: records of a group, a model that decides, or more records (`needed`).
 
 Whether a model gives all but everyone the same answer: then every group fares alike.
 
@@ -13,7 +13,6 @@ nothing. Such an objective is not called held.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeAlias
@@ -24,6 +23,7 @@ from fedethics.fairness.gaps import gap
 from fedethics.fairness.layout import Tables
 from fedethics.fairness.measure import compare, pooled
 from fedethics.fairness.metrics import Metric, find_metric
+from fedethics.fairness.needed import Limits, records_that_decide
 from fedethics.fairness.partition import MINIMUM_CELL, Partition, everyone
 from fedethics.fairness.rates import fraction_bands
 
@@ -98,93 +98,14 @@ class Verdict:
         outcome: `holds` or `fails` only when the whole interval lies on one side of the bar.
         estimate: value and interval.
         sentence: the verdict in plain words, one line.
-        settle: when it cannot conclude, what would settle it; else empty.
+        remedy: when it cannot conclude, what it lacks, as far as that can be said; else empty.
     """
 
     objective: Objective
     outcome: Outcome
     estimate: Estimate
     sentence: str
-    settle: str
-
-
-Limits: TypeAlias = tuple[float, float, float]
-
-_MOST_RECORDS = 1000.0
-_STEPS = 24
-
-
-def what_would_settle(
-    partition: Partition,
-    *,
-    evaluate: Callable[[Partition], Limits],
-    decided: Callable[[Limits], bool],
-    binned: bool,
-) -> str:
-    """Say how many more records, or how much less noise, would decide at the rates now estimated.
-
-    Both figures come from the intervals themselves, on tables with every count multiplied (same
-    noise) or with the noise's standard deviation multiplied (same counts). They hold if the rates
-    stay where they are now estimated; the next sample may move them, and the answer says so.
-    `binned` says that the width of the score bins is part of the interval.
-    """
-
-    def with_records(factor: float) -> bool:
-        return decided(evaluate(partition.scaled(records=factor)))
-
-    def with_noise(factor: float) -> bool:
-        return decided(evaluate(partition.scaled(noise=factor)))
-
-    sentences = [_records(partition, with_records, binned=binned)]
-    if partition.counts_variance > 0 or partition.histogram_variance > 0:
-        sentences.append(_noise(with_noise))
-    _, low, high = evaluate(partition)
-    surely = "" if high - low < 1.0 else ", which an interval this wide gives no reason to expect"
-    return " ".join([*sentences, f"This supposes that the rates stay as now estimated{surely}."])
-
-
-def _records(partition: Partition, settles: Callable[[float], bool], *, binned: bool) -> str:
-    if not settles(_MOST_RECORDS):
-        or_bins = ", or the score bins are too wide" if binned else ""
-        return (
-            f"Even {_MOST_RECORDS:g} times as many records would not settle it: the estimate lies "
-            f"too close to the bar{or_bins}."
-        )
-    factor = _least(settles, 1.0, _MOST_RECORDS)
-    more = max(float(partition.sizes.sum()), 0.0) * (factor - 1.0)
-    return (
-        f"About {_two_digits(factor)} times as many held-out records (some {_two_digits(more)} "
-        "more, of the same mix and with the same noise) would settle it."
-    )
-
-
-def _noise(settles: Callable[[float], bool]) -> str:
-    if not settles(0.0):
-        return "Less noise alone would not: even with none, this many records would leave it open."
-    # The greatest factor that still settles it: look for the least divisor.
-    if not settles(1.0 / _MOST_RECORDS):
-        return "Only next to no noise would settle it with these records."
-    divisor = _least(lambda by: settles(1.0 / by), 1.0, _MOST_RECORDS)
-    return (
-        f"So would these records with {_two_digits(divisor)} times less noise (a release at about "
-        f"{_two_digits(divisor)} times its epsilon)."
-    )
-
-
-def _least(settles: Callable[[float], bool], low: float, high: float) -> float:
-    """Return the least factor in [low, high] that settles it, by bisection on the log scale."""
-    for _ in range(_STEPS):
-        middle = math.sqrt(low * high)
-        low, high = (low, middle) if settles(middle) else (middle, high)
-    return high
-
-
-def _two_digits(number: float) -> str:
-    if number <= 0:
-        return "0"
-    # Rounded up: the figure must suffice.
-    step = 10.0 ** (math.floor(math.log10(number)) - 1)
-    return f"{math.ceil(number / step - 1e-9) * step:,.10g}"
+    remedy: str
 
 
 # One in a hundred: below it, a group of a few hundred people sees two or three decisions.
@@ -228,6 +149,53 @@ def _one_class(everyone: Partition, confidence: float) -> str:
     )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conclusion:
+    """An outcome and what it was concluded from.
+
+    Attributes:
+        outcome, estimate: as in a `Verdict`.
+        undefined: declared groups for which the metric has no value.
+        shown: the partition that was judged.
+        empty: why a bar that is met says nothing (`one_answer`); else empty.
+    """
+
+    outcome: Outcome
+    estimate: Estimate
+    undefined: tuple[str, ...]
+    shown: Partition
+    empty: str
+
+
+def conclude(
+    tables: Tables, objective: Objective, *, minimum_cell: int = MINIMUM_CELL
+) -> Conclusion:
+    """Return the outcome that `judge` explains. Guarantees and errors as there."""
+    metric = find_metric(objective.metric)
+    undefined: tuple[str, ...] = ()
+    if objective.feature is None:
+        shown = everyone(tables)
+        estimate = pooled(shown, metric, confidence=objective.confidence)
+    else:
+        found = compare(
+            tables,
+            objective.metric,
+            feature=objective.feature,
+            confidence=objective.confidence,
+            minimum_cell=minimum_cell,
+        )
+        estimate, undefined, shown = found.estimate, found.undefined, found.shown
+    # A cut value is no figure to show; its interval decides as any other.
+    outcome, empty = _outcome(objective, (estimate.value, estimate.low, estimate.high)), ""
+    if outcome == "holds":
+        if not undefined:
+            empty = one_answer(everyone(tables), metric, confidence=objective.confidence)
+        outcome = "cannot conclude" if undefined or empty else outcome
+    return Conclusion(
+        outcome=outcome, estimate=estimate, undefined=undefined, shown=shown, empty=empty
+    )
+
+
 def judge(tables: Tables, objective: Objective, *, minimum_cell: int = MINIMUM_CELL) -> Verdict:
     """Return whether `objective` holds, fails, or cannot be concluded.
 
@@ -242,35 +210,16 @@ def judge(tables: Tables, objective: Objective, *, minimum_cell: int = MINIMUM_C
         FairnessError: the objective's feature is not in the tables' layout.
     """
     metric = find_metric(objective.metric)
-    if objective.feature is None:
-        shown = everyone(tables)
-        estimate = pooled(shown, metric, confidence=objective.confidence)
-        undefined: tuple[str, ...] = ()
-    else:
-        found = compare(
-            tables,
-            objective.metric,
-            feature=objective.feature,
-            confidence=objective.confidence,
-            minimum_cell=minimum_cell,
-        )
-        estimate, undefined, shown = found.estimate, found.undefined, found.shown
-    # A cut value is no figure to show; its interval decides as any other.
-    outcome = _outcome(objective, (estimate.value, estimate.low, estimate.high))
-    if outcome == "holds" and undefined:
-        outcome = "cannot conclude"
-    settle = ""
-    if outcome == "holds":
-        settle = one_answer(everyone(tables), metric, confidence=objective.confidence)
-        outcome = "cannot conclude" if settle else outcome
-    elif outcome == "cannot conclude":
-        settle = _settle(objective, metric, shown, estimate, undefined)
+    found = conclude(tables, objective, minimum_cell=minimum_cell)
+    remedy = found.empty
+    if found.outcome == "cannot conclude" and not remedy:
+        remedy = _remedy(objective, metric, found.shown, found.estimate, found.undefined)
     return Verdict(
         objective=objective,
-        outcome=outcome,
-        estimate=estimate,
-        sentence=_sentence(objective, metric, estimate, outcome),
-        settle=settle,
+        outcome=found.outcome,
+        estimate=found.estimate,
+        sentence=_sentence(objective, metric, found.estimate, found.outcome),
+        remedy=remedy,
     )
 
 
@@ -286,7 +235,7 @@ def _outcome(objective: Objective, limits: Limits) -> Outcome:
     return "cannot conclude"
 
 
-def _settle(
+def _remedy(
     objective: Objective,
     metric: Metric,
     shown: Partition,
@@ -295,18 +244,17 @@ def _settle(
 ) -> str:
     if undefined:
         return f"Records for which the metric has a value are needed from: {', '.join(undefined)}."
-    if estimate.cut:
-        return (
-            "More records or less noise would narrow the interval; how much of either would settle "
-            "it cannot be said without an estimate."
-        )
     if math.isnan(estimate.value):
         return "Records that give the metric a value are needed, enough of each group to be shown."
-    return what_would_settle(
+    if estimate.cut:
+        # A forecast would start from a figure that nobody measured.
+        return ""
+    return records_that_decide(
         shown,
         evaluate=partial(_limits, metric=metric, confidence=objective.confidence),
-        decided=lambda limits: _outcome(objective, limits) != "cannot conclude",
-        binned=metric.binned,
+        bar=objective.bar,
+        span=metric.high - metric.low,
+        confidence=objective.confidence,
     )
 
 

@@ -248,7 +248,7 @@ def test_flips_are_judged_against_their_bar(flips, bar, outcome):
     assert verdict.outcome == outcome
     assert verdict.estimate.value == pytest.approx(flips / 300)
     assert "decision changes when their group's word is swapped" in verdict.sentence
-    assert bool(verdict.settle) == (outcome == "cannot conclude")
+    assert bool(verdict.remedy) == (outcome == "cannot conclude")
 
 
 def test_no_flips_of_a_model_that_decides_nothing_are_no_merit():

@@ -28,7 +28,7 @@ def _judge(tables: Tables, stated: ethics_terms.Objective) -> Rule:
         topic="people",
         verdict=_VERDICTS[verdict.outcome],
         figure=_figure(verdict.estimate, stated),
-        sentence=" ".join(filter(None, (verdict.sentence, verdict.settle))),
+        sentence=" ".join(filter(None, (verdict.sentence, verdict.remedy))),
         evidence=EVIDENCE,
     )
 
