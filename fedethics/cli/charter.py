@@ -215,6 +215,7 @@ def check(
             f"{charter} is well formed, but still has its template's capitals; nobody can sign it. "
             f"Fill in, each between its quotes:\n{listed}"
         )
+    _try_template(read)
     found = {
         "valid": True,
         "name": read.name,
@@ -236,6 +237,15 @@ def check(
             console.print(Text(line, style="yellow"), soft_wrap=True)
 
     answer(found, render, as_json=as_json)
+
+
+def _try_template(charter: Charter) -> None:
+    """Run the charter's own chat template once, where this system can limit what it takes."""
+    # Starts a process; most charters have no template.
+    if charter.model.chat_template:
+        from fedethics.training.preview import try_charter_template
+
+        try_charter_template(charter)
 
 
 def _heard(charter: Charter, model_dir: Path | None) -> tuple[list[str], list[str]]:

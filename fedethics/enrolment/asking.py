@@ -74,7 +74,7 @@ def _of_work(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator[Ro
     listed = "any charter" if ANY in policy.allow.charters else "those listed by hash"
     yield "sums that leave", ", ".join(sums), _any_of(policy.allow.releases)
     if template := charter.model.chat_template:
-        length = f"the charter's own, {len(template)} characters: read it"
+        length = f"the charter's own, {len(template)} characters, run apart: read it"
         yield "chat template, a program that reads every record", length, UNLIMITED
     explanation = charter.ethics.explanation
     if explanation.asked:

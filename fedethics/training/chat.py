@@ -13,22 +13,15 @@ stands inside a turn is text: a control token written there does not become one.
 
 from __future__ import annotations
 
-import json
 import re
-import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import wraps
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
-from jinja2 import TemplateError, nodes
-from jinja2.ext import Extension, loopcontrols
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
-
 from fedethics.data.content import Turn
 from fedethics.errors import DataError, ModelError
+from fedethics.training.template_process import RENDERER, Part, TemplateOverrun
 
 # Private-use characters stand for control tokens that a turn's text holds, one pair a record.
 _PRIVATE = range(0xE000, 0xF8FF)
@@ -86,102 +79,17 @@ class ChatSettings:
 NO_CHAT = ChatSettings()
 
 
-class _Generation(Extension):
-    """`{% generation %}`, by which some templates mark the assistant's words: read and passed."""
-
-    tags = {"generation"}  # noqa: RUF012  jinja2's own declaration
-
-    def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-class _Function:
-    """Something to call, whose text does not say where in memory it lies."""
-
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
-
-    def __call__(self, *values: Any, **named: Any) -> Any:  # noqa: ANN401
-        return self._function(*values, **named)
-
-    def __repr__(self) -> str:
-        return "<function>"
-
-
-# What draws at random, or has a text of its own that tells an address.
-_CHANGING = ("lipsum", "cycler", "joiner")
-# Their results are iterators, whose text tells an address.
-_ITERATING = (
-    "batch", "items", "map", "reject", "rejectattr", "reverse", "select", "selectattr", "slice",
-    "unique",
-)  # fmt: skip
-_FUNCTIONS = (types.FunctionType, types.MethodType, types.BuiltinMethodType)
-
-
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja in which the same values give the same text, in every process and at every time.
-
-    Danger: a template is the charter's, so the coordinator may have written it. One that could read
-    an address could let a record's text follow from how many records were read before it.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(
-            trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
-        )
-        for name in _CHANGING:
-            del self.globals[name]
-        del self.filters["random"]
-        for name in _ITERATING:
-            self.filters[name] = _listed(self.filters[name])
-        self.filters["tojson"] = _to_json
-        self.globals["range"] = _Function(safe_range)
-        self.globals["raise_exception"] = _Function(_refuse)
-
-    def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401
-        """Return an attribute as the sandbox does, without its address."""
-        return _without_address(super().getattr(obj, attribute))
-
-    def getitem(self, obj: Any, argument: Any) -> Any:  # noqa: ANN401
-        """Return an item as the sandbox does, without its address."""
-        return _without_address(super().getitem(obj, argument))
-
-
-def _without_address(value: Any) -> Any:  # noqa: ANN401
-    said: object = type(value).__repr__
-    tells = isinstance(value, _FUNCTIONS) or said is object.__repr__
-    return _Function(value) if tells else value
-
-
-def _listed(of: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(of)  # what Jinja hands to it is noted on it
-    def listed(*values: Any, **named: Any) -> Any:  # noqa: ANN401
-        found = of(*values, **named)
-        return list(found) if isinstance(found, Iterator) else found
-
-    return listed
-
-
 class ChatTemplate:
-    """A template ready to render."""
+    """A template ready to render, in the process that renders (`template_process`)."""
 
     def __init__(self, settings: ChatSettings) -> None:
-        """Compile the template.
+        """Have the template compiled.
 
         Raises:
-            ModelError: it is none, or not one that Jinja reads.
+            ModelError: it is none, not one that Jinja reads, or it runs over its limits.
         """
-        self._tokens = dict(settings.tokens)
-        try:
-            self._template = _Sandbox().from_string(settings.template)
-        except TemplateError as error:
-            raise ModelError(
-                f"the chat template is not one that Jinja reads (line "
-                f"{getattr(error, 'lineno', '?')}); nothing was rendered"
-            ) from error
+        self._settings = settings
+        RENDERER.compile(settings.template)
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> ChatTemplate:
         """Return itself: it holds no state, and copies of a learner share it."""
@@ -195,27 +103,45 @@ class ChatTemplate:
             answering: whether the words that ask the assistant for an answer follow.
 
         Raises:
-            DataError: the template refuses such a conversation, or asks for what is not given.
+            DataError: the template refuses such a conversation, asks for what is not given, or
+                runs over its limits.
         """
-        messages = [{"role": turn.role, "content": turn.text} for turn in turns]
-        try:
-            return self._template.render(
-                messages=messages, add_generation_prompt=answering, **self._tokens
-            )
-        except Exception as error:
-            # A template is a program of somebody's; its message may quote a turn.
-            raise DataError(
-                "the model's chat template refuses a conversation of this record's roles "
-                f"({type(error).__name__}). Give a template in the charter's model.chat-template"
-            ) from error
+        (text,) = self.renderings(turns, [Part(len(turns), answering)])
+        return text
+
+    def renderings(self, turns: Sequence[Turn], parts: Sequence[Part]) -> tuple[str, ...]:
+        """Return the text of each beginning of a conversation.
+
+        Raises:
+            DataError: as `render`.
+        """
+        messages = [(turn.role, turn.text) for turn in turns]
+        return RENDERER.render(
+            self._settings.template, self._settings.tokens, messages=messages, parts=parts
+        )
 
 
-def _refuse(_said: str) -> None:
-    raise TemplateError
+def try_out(settings: ChatSettings, *, turns: int, characters: int) -> None:
+    """Render a made-up conversation of the greatest size that a charter allows.
 
+    Args:
+        settings: the template. Control tokens may be missing: what it refuses is not looked at.
+        turns: how many turns a record may have.
+        characters: how many characters a record may have.
 
-def _to_json(value: Any, indent: int | None = None, **_more: object) -> str:  # noqa: ANN401
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+    Raises:
+        ModelError: it is not one that Jinja reads, or it runs over its limits.
+    """
+    template = ChatTemplate(settings)
+    each = "word " * max(1, characters // (5 * max(2, turns)))
+    exchange = [Turn("user", each), Turn("assistant", each)]
+    talk = exchange * max(1, turns // 2)
+    try:
+        conversation(template, talk)
+    except TemplateOverrun as overrun:
+        raise ModelError(f"{overrun}. Nothing was read, trained or charged") from overrun
+    except DataError:  # of this conversation; records may be of another kind
+        return
 
 
 class Tokenised(NamedTuple):
@@ -238,13 +164,14 @@ def conversation(template: ChatTemplate, turns: Sequence[Turn]) -> Rendered:
     Raises:
         DataError: the template changes what was said before, so that it cannot be told.
     """
-    whole = template.render(turns, answering=False)
+    answers = [place for place, turn in enumerate(turns) if turn.role == "assistant"]
+    parts = [Part(len(turns), answering=False)]
+    for place in answers:
+        parts += [Part(place, answering=True), Part(place + 1, answering=False)]
+    whole, *ends = template.renderings(turns, parts)
     spans = []
-    for place, turn in enumerate(turns):
-        if turn.role != "assistant":
-            continue
-        before = template.render(turns[:place], answering=True)
-        after = template.render(turns[: place + 1], answering=False)
+    for place, before, after in zip(answers, ends[::2], ends[1::2], strict=True):
+        turn = turns[place]
         if not (after.startswith(before) and whole.startswith(after)):
             raise DataError(
                 f"turn {place + 1}: the chat template renders what comes before an answer "

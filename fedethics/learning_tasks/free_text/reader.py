@@ -31,6 +31,7 @@ from fedethics.training.chat import (
 )
 from fedethics.training.network import Network
 from fedethics.training.reader import Entry
+from fedethics.training.template_process import TemplateOverrun, paced
 
 # Rendered once, so that a library which renders otherwise gives another basis.
 _PROBE = (
@@ -59,7 +60,8 @@ class FreeTextReader:
             chats: whether records are conversations, or prompts with completions.
 
         Raises:
-            ModelError: neither the tokenizer nor the charter has a template, or it is none.
+            ModelError: neither the tokenizer nor the charter has a template, it is none, or it
+                runs over its limits.
         """
         self._network, self.tokenizer, self._words = network, tokenizer, words
         self._template: ChatTemplate | None = None
@@ -90,11 +92,15 @@ class FreeTextReader:
         """
         found: list[Entry] = []
         faults: list[str] = []
-        for number, text in enumerate(texts, start=1):
-            try:
-                found.append(self._entry(text))
-            except DataError as fault:
-                faults.append(f"record {number} of {len(texts)} in this part: {fault}")
+        with paced(len(texts)) as keep_time:
+            for number, text in enumerate(texts, start=1):
+                try:
+                    found.append(self._entry(text))
+                except TemplateOverrun:
+                    raise
+                except DataError as fault:
+                    faults.append(f"record {number} of {len(texts)} in this part: {fault}")
+                keep_time()
         if faults:
             raise DataError(
                 f"{len(faults)} of {len(texts)} records cannot be put into tokens; nothing was "
@@ -248,11 +254,17 @@ class FreeTextReader:
 
 
 def _digest(template: ChatTemplate, settings: ChatSettings) -> str:
-    """Return the SHA-256 of a template and of what it makes of a probe."""
+    """Return the SHA-256 of a template and of what it makes of a probe.
+
+    Raises:
+        ModelError: the template runs over its limits.
+    """
     told: list[canonical.Json] = [settings.template, dict(settings.tokens)]
     for count in range(1, len(_PROBE) + 1):
         try:
             told.append(template.render(_PROBE[:count], answering=True))
+        except TemplateOverrun as overrun:
+            raise ModelError(f"{overrun}. Nothing was read, trained or charged") from overrun
         except DataError:
             told.append(None)
     return canonical.sha256_hex(canonical.encode(told))

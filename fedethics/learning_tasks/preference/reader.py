@@ -43,9 +43,12 @@ class PairReader:
         self._beta = words.beta
 
     def ids(self, texts: Sequence[Content]) -> list[list[int]]:
-        """Return token ids of each entry; an empty text stands for a pair that says nothing."""
-        pairs = [Preference("", "", "") if text == "" else text for text in texts]
-        return [one.ids for one in self.entries(pairs)]
+        """Return token ids of each entry; an empty text stands for a pair that does not fit.
+
+        Not for a pair of empty answers: there are templates that refuse one.
+        """
+        entries = iter(self.entries([text for text in texts if text != ""]))
+        return [self._nothing().ids if text == "" else next(entries).ids for text in texts]
 
     def entries(self, texts: Sequence[Content]) -> list[Entry]:
         """Return both sequences of each pair, one after the other, and what is predicted.
@@ -116,14 +119,17 @@ class PairReader:
 
     def _joined(self, first: Entry, second: Entry) -> Entry:
         if not (_predicts(first) and _predicts(second)):
-            pad = self.tokenizer.pad_token_id
-            return Entry([pad, pad], [NOTHING, NOTHING])
+            return self._nothing()
         length = max(len(first.ids), len(second.ids))
         pairs = [self._filled(one, length) for one in (first, second)]
         return Entry(
             [token for one in pairs for token in one.ids],
             [token for one in pairs for token in one.wanted],
         )
+
+    def _nothing(self) -> Entry:
+        pad = self.tokenizer.pad_token_id
+        return Entry([pad, pad], [NOTHING, NOTHING])
 
     def _filled(self, entry: Entry, length: int) -> Entry:
         missing = length - len(entry.ids)

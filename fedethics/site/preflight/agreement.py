@@ -25,6 +25,7 @@ from fedethics.site.preflight.finding import Finding, fail, ok, warn
 from fedethics.site.records import facts_or_refusal, site_records
 from fedethics.site.runs import refused_since, runs_under_way
 from fedethics.training.locate import locate_model, locate_start
+from fedethics.training.preview import try_charter_template
 
 
 def policy(home: SiteHome) -> Iterator[Finding]:
@@ -213,6 +214,7 @@ def model(home: SiteHome) -> Iterator[Finding]:
     terms = charter.model
     try:
         locate_model(terms, model_dir=home.model_dir)
+        try_charter_template(charter)
     except ModelError as error:
         yield fail(
             "model", str(error), fix=f"install it, or set model-dir in {home.path}/site.toml"
