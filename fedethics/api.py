@@ -7,14 +7,16 @@ torch.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fedethics.charter.model import Charter
     from fedethics.fairness.layout import Tables
     from fedethics.release.gate import GateReport
+    from fedethics.release.rules.rule import Outcome
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,6 +102,26 @@ class Run:
         """Judge the run anew from its evidence; see `examine`."""
         return examine(self.path)
 
+    @property
+    def verdict(self) -> Outcome:
+        """What the gate says: "pass", "fail", "cannot conclude" or "not informative".
+
+        Judged anew from the evidence each time.
+        """
+        return self.examine().verdict
+
+    def spent(self) -> Mapping[str, tuple[DataSetSpend, ...]]:
+        """Return what each simulated site's ledger has spent, at the charter's delta.
+
+        Empty for a run of real sites: their ledgers stay with them.
+
+        Raises:
+            LedgerError: a ledger that is damaged.
+        """
+        delta = self.charter().privacy.delta
+        ledgers = sorted(self.path.glob("sites/*/ledger.db"))
+        return {one.parent.name: read_ledger(one, delta=delta) for one in ledgers}
+
 
 def load_charter(path: str | Path) -> Charter:
     """Read and validate a charter, as TOML or as a run's `charter.json`.
@@ -138,8 +160,14 @@ def epsilon(charter: Charter) -> Spend:
 
 
 def simulate(
-    scenario: str | Path,
+    scenario: str | Path | Mapping[str, Any],
     *,
+    label: str = "",
+    sensitive: Sequence[str] = (),
+    text: str | Sequence[str] = (),
+    model: str | Path | None = None,
+    drop_unlabelled: bool = False,
+    name: str = "frames",
     out: str | Path = "runs",
     data: str | Path = ".data",
     run_id: str = "",
@@ -150,26 +178,59 @@ def simulate(
     Noise and keys come from the operating system, as in earnest. Data sets are not fetched:
     `python -m simulations.datasets fetch NAME` does that once.
 
+    From frames, the charter is the draft that `fedethics new` would write of them: ranges, values
+    and groups are read off the records. It lies in `<out>/drafts/<run>`, with copies of the
+    records, a README of what was decided, and a scenario that can be edited and run again.
+
     Args:
-        scenario: the scenario's TOML file, which names the charter, the sites and their data.
+        scenario: the scenario's TOML file, which names the charter, the sites and their data; or a
+            frame for each site, by the site's name. A frame is one of pandas, polars or pyarrow, a
+            table of columns, or a list of records.
+        label: of frames: the column to predict.
+        sensitive: of frames: columns whose groups are compared; else found by their names.
+        text: of frames: columns of free text.
+        model: of frames: the base model's folder; by default the embedded one.
+        drop_unlabelled: of frames: leave out records without a label, in place of an error.
+        name: of frames: of the charter, and the start of the run's name.
         out: directory of all runs.
         data: directory of all data sets.
         run_id: name of this run; by default the scenario's name and the time.
         resume: directory of a run to continue after its last committed round.
 
     Raises:
-        FedethicsError: the scenario, its charter, its data or the run is not as it must be. What
-            was committed stays.
+        FedethicsError: the scenario, its charter, its data, a frame or the run is not as it must
+            be. What was committed stays.
+
+    Example:
+        >>> hospitals = {"north": north, "south": south, "west": west}  # pandas data frames
+        >>> run = fedethics.simulate(hospitals, label="died", sensitive=["sex"])
+        >>> run.verdict, run.report
     """
     # Before anything of Hugging Face is imported: never download.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    if isinstance(scenario, str | Path):
+        given = {"label": label, "sensitive": sensitive, "text": text, "model": model}
+        path = _scenario_alone(Path(scenario), given)
+    else:
+        from fedethics.drafting.frames import drafted
+
+        path, run_id = drafted(
+            scenario, label=label, sensitive=sensitive, text=text, model=model, name=name,
+            drop_unlabelled=drop_unlabelled, out=out, run_id=run_id, resumed=bool(resume),
+        )  # fmt: skip
+    return _run(path, out=out, run_id=run_id, resume=resume, data=data)
+
+
+def _run(
+    scenario: Path, *, out: str | Path, run_id: str, resume: str | Path | None, data: str | Path
+) -> Run:
     from fedethics.identity import Identity
     from fedethics.release.publish import publish
     from fedethics.simulation.command import staged
     from fedethics.simulation.federation import run_federation
 
     _, stage = staged(
-        Path(scenario),
+        scenario,
         out=Path(out),
         run_id=run_id,
         resume=None if resume is None else Path(resume),
@@ -178,6 +239,18 @@ def simulate(
     run_federation(stage, resume=resume is not None)
     publish(stage.run_dir, Identity.load(stage.coordinator / "identity.key"))
     return Run(stage.run_dir)
+
+
+def _scenario_alone(path: Path, of_frames: Mapping[str, object]) -> Path:
+    """Return the scenario's file, which says by itself what options would say of frames."""
+    from fedethics.errors import RunError
+
+    if given := [name for name, value in of_frames.items() if value]:
+        raise RunError(
+            f"{', '.join(given)}: options of data frames; {path} names a charter that says it "
+            "already. Nothing was started"
+        )
+    return path / "scenario.toml" if path.is_dir() else path
 
 
 def examine(run: str | Path) -> GateReport:

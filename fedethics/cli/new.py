@@ -14,7 +14,9 @@ from fedethics.charter.document import INDUSTRIES
 from fedethics.cli.output import AsJson, answer
 from fedethics.commands import suggested
 from fedethics.drafting import folder
+from fedethics.drafting.base_model import EMBEDDED, in_folder
 from fedethics.drafting.proposal import Wish, propose
+from fedethics.drafting.source import of_file
 from fedethics.errors import CharterError, DataError
 from fedethics.terms import NAME
 
@@ -48,6 +50,10 @@ def new(
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the charter; by default the file's.")] = "",
     industry: Annotated[str, typer.Option(help=f"One of: {', '.join(INDUSTRIES)}.")] = "healthcare",
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the base model; by default the embedded one."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Draft charter, scenario and policy from a file, ready for `fedethics simulate`.
@@ -59,11 +65,12 @@ def new(
         raise DataError("give --split or --sites, not both. Nothing was written")
     called = _name(name, data, industry)
     wish = Wish(
-        file=data, label=label, drop_unlabelled=drop_unlabelled, text=_columns(text),
+        label=label, drop_unlabelled=drop_unlabelled, text=_columns(text),
         sensitive=_columns(sensitive),
         split=4 if split is None else split, sites=sites, name=called, industry=industry,
+        model=EMBEDDED if model is None else in_folder(model),
     )  # fmt: skip
-    _write(wish, out or Path(called), as_json=as_json)
+    _write(data, wish, out or Path(called), as_json=as_json)
 
 
 def _name(name: str, data: Path, industry: str) -> str:
@@ -80,8 +87,8 @@ def _name(name: str, data: Path, industry: str) -> str:
     return called
 
 
-def _write(wish: Wish, target: Path, *, as_json: bool) -> None:
-    proposal = propose(wish)
+def _write(data: Path, wish: Wish, target: Path, *, as_json: bool) -> None:
+    proposal = propose(wish, of_file(data, wish.needed))
     sizes = folder.write(proposal, target)
     document = {
         "written": str(target),

@@ -157,6 +157,18 @@ def _cell(value: Any, where: str, *, turns: bool) -> str:  # noqa: ANN401  JSON
         raise CellProblem(f"{where}: nested too deeply") from problem
 
 
+def canonical_json(value: Any, where: str) -> str:  # noqa: ANN401  a list or table
+    """Return a list or table of Python as the text that the same value of a file is read as.
+
+    Raises:
+        CellProblem: too long, nested too deeply, or a name in it stands twice.
+        TypeError, ValueError: it holds what JSON has no form for.
+    """
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    read = json.loads(text, parse_int=_Number, parse_float=_Number)
+    return _cell(read, where, turns=False)
+
+
 def _plain(value: Any) -> Any:  # noqa: ANN401  JSON
     """Return a value in which equal ones are spelled alike, and no others."""
     if isinstance(value, dict):

@@ -19,15 +19,15 @@ _HEAD = """\
 """
 _FIXED = """\
 [model]
-name = "all-MiniLM-L6-v2"
-sha256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+name = {model_name}
+sha256 = "{model_sha256}"
 max-tokens = {max_tokens} # longer texts are cut at their end
 
 [adapter]
 rank = 8
 alpha = 128
-targets = ["query", "value"]
-layers = [5]
+targets = {targets}
+layers = {layers} # the last one: what those below make of a text is computed once
 form = "ffa"
 seed = 7
 
@@ -81,6 +81,10 @@ scale = 1048576.0
 def charter_text(proposal: Proposal, *, max_tokens: int) -> str:
     """Return the draft; `charter.document.load` reads it back."""
     fixed = _FIXED.format(
+        model_name=_toml(proposal.wish.model.name),
+        model_sha256=proposal.wish.model.sha256,
+        targets=_toml(proposal.wish.model.targets),
+        layers=_toml(proposal.wish.model.layers),
         max_tokens=max_tokens,
         rounds=ROUNDS,
         local_steps=LOCAL_STEPS,
@@ -147,7 +151,9 @@ def _objectives(proposal: Proposal) -> Iterator[tuple[str, str, float, str]]:
 
 def _data(proposal: Proposal) -> Iterator[str]:
     wish, label = proposal.wish, proposal.label
-    how = f"by the column {wish.sites}" if wish.sites else "a simulated partition by hash"
+    how = "a simulated partition by hash"
+    if wish.sites or proposal.dealt:
+        how = f"by the column {wish.sites}" if wish.sites else "each with records of its own"
     yield _table(
         "data",
         {

@@ -72,7 +72,7 @@ def _fill(folder: Path, proposal: Proposal) -> tuple[SiteSize, ...]:
     terms = document.load(charter).data
     sizes = tuple(_size(folder, site, terms) for site in proposal.rows)
     _require_enough(sizes)
-    tokens = _tokens(max(size.longest for size in sizes))
+    tokens = _tokens(max(size.longest for size in sizes), most=proposal.wish.model.most_tokens)
     _put(charter, charter_text(proposal, max_tokens=tokens))
     _put(folder / SCENARIO, _scenario(proposal, sizes))
     fewest = min(min(size.training, size.held_out) for size in sizes)
@@ -116,10 +116,15 @@ def _require_enough(sizes: Sequence[SiteSize]) -> None:
         )
 
 
-def _tokens(longest: int) -> int:
-    """Return a length in steps of 32 tokens that most texts of so many characters fit in."""
+def _tokens(longest: int, *, most: int | None) -> int:
+    """Return a length in steps of 32 tokens that most texts of so many characters fit in.
+
+    Args:
+        longest: characters of the longest text.
+        most: tokens that the model has positions for; None where it has no table of them.
+    """
     steps = math.ceil(longest / _CHARACTERS_A_TOKEN / 32)
-    return min(max(32 * steps, _LEAST_TOKENS), _MOST_TOKENS)
+    return min(max(32 * steps, _LEAST_TOKENS), _MOST_TOKENS, most or _MOST_TOKENS)
 
 
 def _scenario(proposal: Proposal, sizes: Sequence[SiteSize]) -> str:
@@ -130,6 +135,8 @@ def _scenario(proposal: Proposal, sizes: Sequence[SiteSize]) -> str:
         f"charter = {json.dumps(CHARTER)}",
         f"data-dir = {json.dumps(DATA)}",
     ]
+    if proposal.wish.model.folder is not None:
+        lines.append(f"model-dir = {json.dumps(str(proposal.wish.model.folder))}")
     for size in sizes:
         lines += [
             "",

@@ -1,4 +1,4 @@
-"""What a draft proposes for a file: columns, label, groups, sites, and how it is trained."""
+"""What a draft proposes for records: columns, label, groups, sites, and how it is trained."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from fedethics import texts
-from fedethics.charter.data_terms import MOST_CLASSES, Column, DataTerms, LabelColumn
+from fedethics.charter.data_terms import MOST_CLASSES, LabelColumn
 from fedethics.charter.spelling import exact_number
-from fedethics.data.reading import raw_rows
+from fedethics.drafting.base_model import EMBEDDED, BaseLines
 from fedethics.drafting.columns import (
     FoundColumn,
     LeftOut,
@@ -22,6 +21,7 @@ from fedethics.drafting.columns import (
     words,
 )
 from fedethics.drafting.groups import FoundFeature, found_feature
+from fedethics.drafting.source import Source
 from fedethics.errors import DataError
 from fedethics.simulation.partition import Partition, Row, Taker, deal
 
@@ -47,18 +47,18 @@ class Wish:
     """What a person asked for.
 
     Attributes:
-        file: CSV or JSON lines.
         label: column to be predicted.
         drop_unlabelled: leave out the records without a label, in place of an error.
         text: columns of free text.
         sensitive: columns to compare groups by; none for those that are known by their name.
-        split: number of simulated sites; used where `sites` is empty.
+        split: number of simulated sites; used where `sites` is empty and the records are not
+            those of sites already.
         sites: column whose values are the sites.
         name: of charter and scenario.
         industry: of the charter.
+        model: the base model.
     """
 
-    file: Path
     label: str
     drop_unlabelled: bool = False
     text: tuple[str, ...] = ()
@@ -67,6 +67,19 @@ class Wish:
     sites: str = ""
     name: str
     industry: str = "healthcare"
+    model: BaseLines = EMBEDDED
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that are asked for by name.
+
+        Raises:
+            DataError: one is asked for twice.
+        """
+        named = [self.label, *filter(None, [self.sites]), *self.text, *self.sensitive]
+        if len(set(named)) < len(named):
+            raise DataError("a column is named twice; each has one use. Nothing was written")
+        return tuple(named)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,10 +92,11 @@ class Proposal:
         columns: those that are read, in the file's order.
         features: the sensitive ones, with their groups.
         left_out: columns that are not read.
-        rows: of each site, all columns of the file.
-        records: in the file, less the unlabelled.
+        rows: of each site, all columns.
+        records: in all, less the unlabelled.
         unlabelled: records left out for want of a label.
         guessed: whether the sensitive columns were found by their names.
+        dealt: whether the records came as those of sites.
     """
 
     wish: Wish
@@ -95,6 +109,7 @@ class Proposal:
     records: int
     unlabelled: int
     guessed: bool
+    dealt: bool
 
     @property
     def sampling_rate(self) -> float:
@@ -110,16 +125,18 @@ class Proposal:
         return float(10.0 ** -max(4, len(str(largest)) + 1))
 
 
-def propose(wish: Wish) -> Proposal:
-    """Read the file and decide what a first draft says of it.
+def propose(wish: Wish, source: Source) -> Proposal:
+    """Decide what a first draft says of records.
 
     Raises:
-        DataError: the file is unreadable or empty, a column is absent, the label has one value,
-            more than 1,000, or empty cells, a sensitive column has no usable groups, no column is
-            left to be told, or too few or too many sites.
+        DataError: the label has one value, more than 1,000, or empty cells, a sensitive column has
+            no usable groups, no column is left to be told, or too few or too many sites.
     """
-    whole = _rows(wish)
-    rows = [row for row in whole if row[wish.label] or not wish.drop_unlabelled]
+    labelled = {
+        site: [row for row in held if row[wish.label] or not wish.drop_unlabelled]
+        for site, held in source.rows.items()
+    }
+    rows = [row for held in labelled.values() for row in held]
     label, counts = _label(wish.label, [row[wish.label] for row in rows])
     sensitive = wish.sensitive or _by_name(rows[0], wish)
     features = tuple(found_feature(name, [row[name] for row in rows]) for name in sensitive)
@@ -128,47 +145,39 @@ def propose(wish: Wish) -> Proposal:
             f"sensitive columns {', '.join(sensitive)}: two names are the same in small letters, "
             "digits and underscores, as a feature is named. Rename one. Nothing was written"
         )
-    by_name = {feature.column.terms.name: feature.column for feature in features}
+    kept, left_out = _columns(wish, rows, {one.column.terms.name: one.column for one in features})
+    if not any(found.terms.phrase for found in kept):
+        raise DataError(
+            f"{source.called}: no column is left for the model to read beside the label, the "
+            "sensitive columns and those without use. Nothing was written"
+        )
+    left_out += [LeftOut(name=name, why=why) for name, why in source.not_everywhere.items()]
+    return Proposal(
+        wish=wish, label=label, label_counts=counts, columns=tuple(kept), features=features,
+        left_out=tuple(left_out),
+        rows=_as_they_are(labelled) if source.dealt else _dealt(wish, rows, source.called),
+        records=len(rows),
+        unlabelled=sum(map(len, source.rows.values())) - len(rows),
+        guessed=not wish.sensitive,
+        dealt=source.dealt,
+    )  # fmt: skip
+
+
+def _columns(
+    wish: Wish, rows: Sequence[Row], sensitive: Mapping[str, FoundColumn]
+) -> tuple[list[FoundColumn], list[LeftOut]]:
+    """Return the columns that are read, in their order, and those that are not."""
     kept: list[FoundColumn] = []
     left_out: list[LeftOut] = []
     for name in rows[0]:
         if name in (wish.label, wish.sites):
             continue
-        found = by_name.get(name) or found_column(
+        found = sensitive.get(name) or found_column(
             name, [row[name] for row in rows], free_text=name in wish.text
         )
         kept += [found] if isinstance(found, FoundColumn) else []
         left_out += [found] if isinstance(found, LeftOut) else []
-    if not any(found.terms.phrase for found in kept):
-        raise DataError(
-            f"data file {wish.file}: no column is left for the model to read beside the label, the "
-            "sensitive columns and those without use. Nothing was written"
-        )
-    return Proposal(
-        wish=wish, label=label, label_counts=counts, columns=tuple(kept), features=features,
-        left_out=tuple(left_out), rows=_dealt(wish, rows), records=len(rows),
-        unlabelled=len(whole) - len(rows),
-        guessed=not wish.sensitive,
-    )  # fmt: skip
-
-
-def _rows(wish: Wish) -> list[Row]:
-    """Return all rows with the same columns in each."""
-    asked = {wish.label: "--label", wish.sites: "--sites"}
-    asked |= dict.fromkeys(wish.text, "--text") | dict.fromkeys(wish.sensitive, "--sensitive")
-    if len([wish.label, *filter(None, [wish.sites]), *wish.text, *wish.sensitive]) > len(
-        {*asked} - {""}
-    ):
-        raise DataError("a column is named twice; each has one use. Nothing was written")
-    terms = DataTerms(
-        source="-", holdout_fraction=HOLDOUT, split_salt="-", sensitive=(),
-        columns=tuple(Column(name=name, kind="text") for name in asked if name),
-    )  # fmt: skip
-    rows = [row for _, row in raw_rows(wish.file, terms, by="the options ask")]
-    if not rows:
-        raise DataError(f"data file {wish.file} holds no record. Nothing was written")
-    names = dict.fromkeys(name for row in rows for name in row if name)
-    return [{name: row.get(name, "") for name in names} for row in rows]
+    return kept, left_out
 
 
 def _label(column: str, cells: Sequence[str]) -> tuple[LabelColumn, dict[str, int]]:
@@ -197,7 +206,8 @@ def _label_fault(column: str, cells: Sequence[str], kinds: Mapping[str, Sequence
     empty = sum(not cell for cell in cells)
     faults = {
         "has a name with a character that no charter may hold": bool(texts.fault(column)),
-        f"is empty in {empty} records; fill them in, or leave them out: --drop-unlabelled": empty,
+        f"is empty in {empty} records; fill them in, or leave them out: --drop-unlabelled "
+        "(in Python, drop_unlabelled=True)": empty,
         "has one value only, so there is nothing to learn": len(kinds) < 2,
         f"has {len(kinds)} values; a label has 2 to {MOST_CLASSES:,}": len(kinds) > MOST_CLASSES,
         f"has {len(kinds)} values in {len(cells)} records, as a number or free text has; a class "
@@ -252,7 +262,18 @@ def _by_name(row: Row, wish: Wish) -> tuple[str, ...]:
     return found
 
 
-def _dealt(wish: Wish, rows: Sequence[Row]) -> dict[str, list[Row]]:
+def _as_they_are(rows: Mapping[str, Sequence[Row]]) -> dict[str, Sequence[Row]]:
+    if not FEWEST_SITES <= len(rows) <= MOST_SITES:
+        raise DataError(
+            f"{len(rows)} sites; secure sums need {FEWEST_SITES}, and a draft has at most "
+            f"{MOST_SITES}. Nothing was written"
+        )
+    if empty := [site for site, held in rows.items() if not held]:
+        raise DataError(f"no record with a label at {', '.join(empty)}. Nothing was written")
+    return dict(rows)
+
+
+def _dealt(wish: Wish, rows: Sequence[Row], called: str) -> Mapping[str, Sequence[Row]]:
     if wish.sites:
         return _by_column(wish.sites, rows)
     if not FEWEST_SITES <= wish.split <= MOST_SITES:
@@ -263,8 +284,7 @@ def _dealt(wish: Wish, rows: Sequence[Row]) -> dict[str, list[Row]]:
     takers = [Taker(name=f"site-{number}") for number in range(1, wish.split + 1)]
     if len(rows) < 2 * wish.split:
         raise DataError(
-            f"data file {wish.file}: {len(rows)} records are too few for {wish.split} sites. "
-            "Nothing was written"
+            f"{called}: {len(rows)} records are too few for {wish.split} sites. Nothing was written"
         )
     return deal(rows, Partition(kind="by-hash", key=f"{wish.name}/1"), takers)
 

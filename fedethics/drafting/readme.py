@@ -119,7 +119,9 @@ def _groups(proposal: Proposal) -> Iterator[str]:
 
 def _sites(proposal: Proposal, sizes: Sequence[SiteSize]) -> Iterator[str]:
     wish = proposal.wish
-    how = f"the values of {wish.sites}" if wish.sites else "simulated, by a hash of each record"
+    how = "simulated, by a hash of each record"
+    if wish.sites or proposal.dealt:
+        how = f"the values of {wish.sites}" if wish.sites else "those that the records came from"
     yield f"## Sites\n\n{proposal.records} records; the sites are {texts.markdown(how)}.\n"
     yield "| site | training | declared | held out | left out for an empty cell |"
     yield "|---|---|---|---|---|"

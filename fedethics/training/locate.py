@@ -21,6 +21,7 @@ from fedethics.ownership import cannot_read
 
 WEIGHTS = "model.safetensors"
 _PARTS = "model-*-of-*.safetensors"
+_PICKLES = "pytorch_model*.bin"
 _ADAPTER = "adapter_config.json"
 ADAPTER_FILE = "adapter_model.safetensors"
 
@@ -80,7 +81,7 @@ def locate_model(terms: ModelTerms, *, model_dir: Path | None) -> BaseModel:
     """
     base = find_model(terms, model_dir=model_dir)
     try:
-        found = _digest(base)
+        found = weights_digest(base)
     except OSError as error:
         raise ModelError(f"model {terms.name}: {error.filename}: {error.strerror}") from error
     if (base.folder / _ADAPTER).exists():
@@ -193,9 +194,21 @@ def _embedded(name: str) -> BaseModel:
     return BaseModel(Path(spec.submodule_search_locations[0]) / known.folder, known.gguf_file)
 
 
-def _digest(base: BaseModel) -> str:
+def weights_digest(base: BaseModel) -> str:
+    """Return the SHA-256 of a model's weights as a charter names them.
+
+    Raises:
+        OSError: unreadable.
+        ModelError: an index that does not name its parts, or weights in a form that is not read.
+    """
     parts = sorted(base.folder.glob(_PARTS))
     whole = base.folder / (base.gguf_file or WEIGHTS)
+    if not parts and not whole.exists() and any(base.folder.glob(_PICKLES)):
+        raise ModelError(
+            f"{base.folder} holds its weights as a pickle (.bin), which can run code when it is "
+            "read, so it is not read here. Take its model.safetensors, or write one where you "
+            "trust the file: transformers' AutoModel.from_pretrained(DIR).save_pretrained(DIR)"
+        )
     if base.gguf_file or whole.exists() or not parts:
         return _sha256(whole)
     index = base.folder / f"{WEIGHTS}.index.json"
