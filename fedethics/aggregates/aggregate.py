@@ -16,7 +16,7 @@ from fedethics.errors import AccountingError
 from fedethics.privacy.calibration import LARGEST
 from fedethics.privacy.events import Event
 from fedethics.protocol import Action
-from fedethics.secagg import TaskSpec
+from fedethics.secagg import SumSpec
 
 if TYPE_CHECKING:
     from fedethics.release.evidence import Evidence
@@ -158,7 +158,7 @@ class Aggregate(ABC, Generic[P]):
         return LARGEST
 
     @abstractmethod
-    def spec(self, charter: Charter, plan: P, *, vector_length: int) -> TaskSpec | None:
+    def spec(self, charter: Charter, plan: P, *, vector_length: int) -> SumSpec | None:
         """Return its length, word size and bound; None where it can have none.
 
         Args:
@@ -213,9 +213,9 @@ class Aggregate(ABC, Generic[P]):
         return plan
 
 
-def count_spec(name: str, length: int) -> TaskSpec:
-    """Return the task of a sum of counts, over the whole roster or not at all."""
-    return TaskSpec(name=name, length=length, word_bits=64, bound=_COUNT_BOUND, whole_cohort=True)
+def count_spec(name: str, length: int) -> SumSpec:
+    """Return the specification of a sum of counts, over the whole roster or not at all."""
+    return SumSpec(name=name, length=length, word_bits=64, bound=_COUNT_BOUND, whole_cohort=True)
 
 
 def sum_sha256(opened: Sequence[int]) -> str:

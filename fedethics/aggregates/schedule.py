@@ -1,7 +1,8 @@
 """The sums of a run: when each is due, and what each is to secure aggregation.
 
-Coordinator and sites compute this from the charter by themselves; each OPEN message binds its task
-by hash, so a coordinator that would widen a bound or open another vector is refused.
+Coordinator and sites compute this from the charter by themselves; each OPEN message binds the
+specification of its sum by hash, so a coordinator that would widen a bound or open another vector
+is refused.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from collections.abc import Iterator
 from fedethics.aggregates.registry import AGGREGATES, in_a_round
 from fedethics.charter.model import Charter
 from fedethics.privacy.plan import PrivacyPlan, make_plan
-from fedethics.secagg import TaskSpec
+from fedethics.secagg import SumSpec
 
 Sum = tuple[str, int]
 
 
-def task_specs(charter: Charter, *, vector_length: int) -> dict[str, TaskSpec]:
-    """Return the tasks of `charter`, by name.
+def sum_specs(charter: Charter, *, vector_length: int) -> dict[str, SumSpec]:
+    """Return the specifications of the sums of `charter`, by name.
 
     Args:
         charter: the agreed terms.

@@ -1,8 +1,8 @@
 """Whom to ask for each sum, so that no honest site must refuse.
 
-Sites refuse a cohort that differs from one opened before in the same run and task by fewer than the
-minimum cohort: the difference of two sums would single those sites out (`docs/secagg.md`). And
-counts are summed over the whole roster or not at all.
+Sites refuse a cohort that differs from one opened before in the same run, for the same aggregate,
+by fewer than the minimum cohort: the difference of two sums would single those sites out
+(`docs/secagg.md`). And counts are summed over the whole roster or not at all.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ class MissingSitesError(RunError):
 
 
 def cohort_of(
-    task: str,
+    name: str,
     number: int,
     *,
     charter: Charter,
     enrolled: Collection[str],
     opened: Sequence[OpenedSum],
 ) -> tuple[str, ...]:
-    """Return the sites to ask for the sum of `task` in round `number`, sorted.
+    """Return the sites to ask for the sum of `name` in round `number`, sorted.
 
     Args:
-        task: which kind of sum.
+        name: which kind of sum.
         number: the round.
         charter: the roster and the minimum cohort.
         enrolled: the sites of this epoch.
@@ -50,15 +50,15 @@ def cohort_of(
     Raises:
         MissingSitesError: no cohort of the enrolled sites is one that sites may answer.
     """
-    here, asked = set(enrolled), f"the {task} sum of round {number} cannot be opened"
-    if aggregate(task).whole_roster:
+    here, asked = set(enrolled), f"the {name} sum of round {number} cannot be opened"
+    if aggregate(name).whole_roster:
         _require(set(charter.site_names), here, f"{asked}: it is over the whole roster")
         return tuple(sorted(here))
     minimum = charter.secagg.minimum_cohort
     if len(here) < minimum:
         why = f"{asked}: the minimum cohort is {minimum}, and {len(here)} sites are there"
         raise MissingSitesError(why, set(charter.site_names) - here)
-    before = [frozenset(entry.cohort) for entry in opened if entry.kind == task]
+    before = [frozenset(entry.cohort) for entry in opened if entry.kind == name]
     try:
         check_cohort_change(here, opened=before, minimum_cohort=minimum)
     except SecaggAbort:

@@ -107,7 +107,7 @@ class Federation:
             payloads: what each site is sent.
             wanted: name of the payload that the answer carries.
             take: verifies one answer; what it refuses with a FedethicsError does not count.
-            about: task and round, for the log.
+            about: aggregate and round, for the log.
 
         Returns:
             The sites whose answer was taken, with that answer.

@@ -175,14 +175,14 @@ class Job:
         """Use up the next epoch's number, before its members are told of each other."""
         self.commit(epochs=self.state.epochs + 1)
 
-    def is_committed(self, task: str, number: int) -> bool:
-        """Say whether the sum of `task` in round `number` is in the state."""
-        return self.committed(task, number) is not None
+    def is_committed(self, name: str, number: int) -> bool:
+        """Say whether the sum of `name` in round `number` is in the state."""
+        return self.committed(name, number) is not None
 
-    def committed(self, task: str, number: int) -> OpenedSum | None:
-        """Return what the state says of the sum of `task` in round `number`; None if nothing."""
+    def committed(self, name: str, number: int) -> OpenedSum | None:
+        """Return what the state says of the sum of `name` in round `number`; None if nothing."""
         for entry in self.state.sums:
-            if entry.kind == task and entry.round == number:
+            if entry.kind == name and entry.round == number:
                 return entry
         return None
 

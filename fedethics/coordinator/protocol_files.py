@@ -36,19 +36,19 @@ class ProtocolFiles:
         """Return the file of an epoch."""
         return self._folder / f"epoch-{number:04d}.log"
 
-    def session(self, task: str, number: int) -> Path:
-        """Return the file of the sum of `task` in round `number`."""
-        return self._folder / f"{task}-{number:04d}.log"
+    def session(self, name: str, number: int) -> Path:
+        """Return the file of the sum of `name` in round `number`."""
+        return self._folder / f"{name}-{number:04d}.log"
 
     def sessions(self) -> Iterator[tuple[str, int, Path]]:
-        """Yield task, round and file of each sum that is not settled, by round."""
+        """Yield name, round and file of each sum that is not settled, by round."""
         found: list[tuple[int, str, Path]] = []
         for path in self._folder.glob("*.log"):
             name, _, digits = path.stem.rpartition("-")
             if name in AGGREGATES and digits.isdigit():
                 found.append((int(digits), name, path))
-        for number, task, path in sorted(found):
-            yield task, number, path
+        for number, name, path in sorted(found):
+            yield name, number, path
 
     def forget(self, path: Path) -> None:
         """Delete a file that nobody needs any more.
@@ -73,17 +73,17 @@ class CheckedSums:
     job_path: Path
     _signers: dict[Path, frozenset[str]] = field(default_factory=dict)
 
-    def signers(self, task: str, number: int) -> frozenset[str]:
-        """Return the sites that vouched for the sum of `task` in round `number`."""
-        path = self._path(task, number)
+    def signers(self, name: str, number: int) -> frozenset[str]:
+        """Return the sites that vouched for the sum of `name` in round `number`."""
+        path = self._path(name, number)
         if path not in self._signers:
-            known = self.load(task, number)
+            known = self.load(name, number)
             self._signers[path] = frozenset(map(_signer, known.statements if known else ()))
         return self._signers[path]
 
     def add(
         self,
-        task: str,
+        name: str,
         number: int,
         *,
         opened: bytes,
@@ -93,7 +93,7 @@ class CheckedSums:
         """Keep a sum with the statements that came, beside those that were there, durably.
 
         Args:
-            task: which sum.
+            name: which sum.
             number: its round.
             opened: the OPEN of its session.
             result: the RESULT that was told.
@@ -104,10 +104,10 @@ class CheckedSums:
         """
         if not statements:
             return
-        known = self.load(task, number)
+        known = self.load(name, number)
         kept = {_signer(each): each for each in known.statements} if known else {}
         kept |= {_signer(each): each for each in statements}
-        path = self._path(task, number)
+        path = self._path(name, number)
         try:
             path.parent.mkdir(exist_ok=True)
             durable.write(path, framing.pack([opened, result, *kept.values()]))
@@ -118,13 +118,13 @@ class CheckedSums:
             ) from error
         self._signers[path] = frozenset(kept)
 
-    def load(self, task: str, number: int) -> CheckedSum | None:
+    def load(self, name: str, number: int) -> CheckedSum | None:
         """Return a sum with its statements; None if nobody has vouched for it yet.
 
         Raises:
             RunError: the file is damaged.
         """
-        path = self._path(task, number)
+        path = self._path(name, number)
         if not path.exists():
             return None
         try:
@@ -140,8 +140,8 @@ class CheckedSums:
                 return number
         return 0
 
-    def _path(self, task: str, number: int) -> Path:
-        return self.job_path / SUMS / f"{task}-{number:04d}.sum"
+    def _path(self, name: str, number: int) -> Path:
+        return self.job_path / SUMS / f"{name}-{number:04d}.sum"
 
 
 def _signer(statement: bytes) -> str:

@@ -47,10 +47,10 @@ class Readiness:
         self.federation.await_connected(enough=len(self.federation.sites))
         lost = self._lost()
         here = set(self.federation.sites) - set(lost)
-        for task, number in due:
+        for name, number in due:
             try:
                 cohort_of(
-                    task,
+                    name,
                     number,
                     charter=self.job.charter,
                     enrolled=here,
@@ -61,7 +61,7 @@ class Readiness:
 
     def _due(self) -> list[Sum]:
         every = sums_of(self.job.charter, self.plan)
-        return [(task, number) for task, number in every if not self.job.is_committed(task, number)]
+        return [(name, number) for name, number in every if not self.job.is_committed(name, number)]
 
     def _lost(self) -> dict[str, str]:
         """Return the enrolled sites that would answer nothing now, each with why."""

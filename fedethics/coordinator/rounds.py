@@ -66,9 +66,9 @@ class Rounds:
         self._say_signal()
         write_metrics(self.job)
         self.sums.settle_all()
-        for task, number in sums_of(job.charter, self.plan):
-            if not job.is_committed(task, number):
-                self.open(task, number)
+        for name, number in sums_of(job.charter, self.plan):
+            if not job.is_committed(name, number):
+                self.open(name, number)
         return self._adapter(after=rounds)
 
     def _say_signal(self) -> None:
@@ -88,13 +88,13 @@ class Rounds:
                 advice=" ".join(found.sentences()) or "none",
             )
 
-    def open(self, task: str, number: int) -> None:
+    def open(self, name: str, number: int) -> None:
         """Open one sum, commit it and settle it.
 
         Raises:
             RunError: it could not be opened; what was committed stays.
         """
-        kind = aggregate(task)
+        kind = aggregate(name)
         self.readiness.require()
         self._announce(kind, number)
         sent = SENT_ALONG[kind.name](self.job) if kind.name in SENT_ALONG else {}
@@ -136,14 +136,14 @@ class Rounds:
             opened=session.result(),
             sums=(*self.job.state.sums, _record(session)),
         )
-        COMMITTED[session.task](done)
+        COMMITTED[session.aggregate](done)
 
 
 def _record(session: CoordinatorRound) -> OpenedSum:
     opened = session.result()
     return OpenedSum(
         round=session.round_number,
-        kind=session.task,
+        kind=session.aggregate,
         session=session.session_id,
         cohort=session.cohort,
         survivors=opened.survivors,

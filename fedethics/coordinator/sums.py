@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from fedethics import charter_sums
 from fedethics.aggregates.registry import aggregate
-from fedethics.aggregates.schedule import task_specs
+from fedethics.aggregates.schedule import sum_specs
 from fedethics.canonical import Json
 from fedethics.coordinator.cohort import cohort_of
 from fedethics.coordinator.enrolment import Enrolment
@@ -33,7 +33,7 @@ from fedethics.coordinator.protocol_files import CheckedSums, ProtocolFiles
 from fedethics.coordinator.refusals import what_to_do
 from fedethics.errors import RunError, SecaggAbort, SecaggReject
 from fedethics.protocol import Action
-from fedethics.secagg import CoordinatorRound, TaskSpec, pack_missed
+from fedethics.secagg import CoordinatorRound, SumSpec, pack_missed
 from fedethics.secagg.coordinator import epoch_of
 from fedethics.secagg.coordinator_log import CoordinatorLog
 from fedethics.training.learner import Learner
@@ -63,23 +63,23 @@ class Sums:
         return CheckedSums(self.job.path)
 
     @cached_property
-    def specs(self) -> dict[str, TaskSpec]:
+    def specs(self) -> dict[str, SumSpec]:
         """The sums that the charter allows."""
         length = self.learner.size
-        return task_specs(self.job.charter, vector_length=length)
+        return sum_specs(self.job.charter, vector_length=length)
 
     def open(
         self,
-        task: str,
+        name: str,
         number: int,
         adapter: NDArray[np.float32],
         *,
         sent: Mapping[str, bytes] | None = None,
     ) -> CoordinatorRound:
-        """Open the sum of `task` in round `number` over answers to `adapter`, shape (p,).
+        """Open the sum of `name` in round `number` over answers to `adapter`, shape (p,).
 
         Args:
-            task: which sum.
+            name: which sum.
             number: the round, from 1.
             adapter: what sites answer to.
             sent: what is sent along, by name, such as earlier sums that sites know already.
@@ -91,20 +91,20 @@ class Sums:
         reason = ""
         for attempt in range(_ATTEMPTS):
             if attempt:
-                self._await_sites(task)
+                self._await_sites(name)
             # Sites answer no opening while one that they shared in is not told and proven.
             self.settle_all()
             self.federation.refusals.clear()
             try:
-                session = self._masked(task, number, adapter, sent or {})
+                session = self._masked(name, number, adapter, sent or {})
             except SecaggAbort as error:
                 reason = str(error)
-                self.events.write("sum-abandoned", kind=task, round=number, why=reason)
+                self.events.write("sum-abandoned", kind=name, round=number, why=reason)
                 continue
             self._reveal(session)
             return session
         raise RunError(
-            f"the {task} sum of round {number} could not be opened after {_ATTEMPTS} attempts: "
+            f"the {name} sum of round {number} could not be opened after {_ATTEMPTS} attempts: "
             f"{reason}. What was reserved stays charged at the sites; committed rounds are kept. "
             f"{what_to_do(self.federation.refusals)}"
         )
@@ -117,17 +117,17 @@ class Sums:
         Raises:
             UnfinishedOpeningError: too few of its sites are here.
         """
-        for task, number, path in self.files.sessions():
-            if self.job.is_committed(task, number):
+        for name, number, path in self.files.sessions():
+            if self.job.is_committed(name, number):
                 continue
             session = self._reopened(path)
             if session is None or not session.may_be_open:
                 self.events.write(
-                    "sum-abandoned", kind=task, round=number, why="the coordinator stopped"
+                    "sum-abandoned", kind=name, round=number, why="the coordinator stopped"
                 )
                 self.files.forget(path)
                 continue
-            self.events.write("opening-resumed", kind=task, round=number)
+            self.events.write("opening-resumed", kind=name, round=number)
             self._reveal(session, anyone=True)
             return session
         return None
@@ -140,8 +140,8 @@ class Sums:
         it is told again before the next opening, before the run is closed, and when the job is
         resumed.
         """
-        opened, about, task = session.result(), _about(session), session.task
-        untold = set(opened.survivors) - self.checked.signers(task, session.round_number)
+        opened, about, name = session.result(), _about(session), session.aggregate
+        untold = set(opened.survivors) - self.checked.signers(name, session.round_number)
         told = {
             site: {"result": opened.message}
             for site in opened.survivors
@@ -152,16 +152,16 @@ class Sums:
             self._prove(session, leg(Action.RESULT, told, "slice-request", bytes, about))
         else:
             self._vouched(session, Action.RESULT, told)
-        if self.checked.signers(task, session.round_number) >= set(opened.survivors):
-            self.files.forget(self.files.session(task, session.round_number))
+        if self.checked.signers(name, session.round_number) >= set(opened.survivors):
+            self.files.forget(self.files.session(name, session.round_number))
 
     def settle_all(self) -> None:
         """Settle what was committed and not settled, as far as the sites are here."""
-        for task, number, path in self.files.sessions():
-            entry = self.job.committed(task, number)
+        for name, number, path in self.files.sessions():
+            entry = self.job.committed(name, number)
             if entry is None:
                 continue
-            untold = set(entry.survivors) - self.checked.signers(task, number)
+            untold = set(entry.survivors) - self.checked.signers(name, number)
             if not untold:
                 self.files.forget(path)
             elif untold & set(self.federation.sites):
@@ -170,13 +170,13 @@ class Sums:
                     self.settle(session)
 
     def _masked(
-        self, task: str, number: int, adapter: NDArray[np.float32], sent: Mapping[str, bytes]
+        self, name: str, number: int, adapter: NDArray[np.float32], sent: Mapping[str, bytes]
     ) -> CoordinatorRound:
         """Begin a session and bring it to where shares can be revealed; none is revealed yet."""
-        session = self._begin(task, number, self.learner.model_hash(adapter))
+        session = self._begin(name, number, self.learner.model_hash(adapter))
         about = _about(session)
         leg = self.federation.leg
-        kind = aggregate(task)
+        kind = aggregate(name)
         work = {
             "open": session.open_message,
             "adapter": adapter.astype("<f4").tobytes(),
@@ -196,30 +196,30 @@ class Sums:
             session.proof()
         return session
 
-    def _await_sites(self, task: str) -> None:
+    def _await_sites(self, name: str) -> None:
         """Let sites that lost their connection come back, where the job could not go on without."""
-        everyone, kind = len(self.federation.sites), aggregate(task)
+        everyone, kind = len(self.federation.sites), aggregate(name)
         if not kind.whole_roster:
             terms = charter_sums.secagg_terms(self.job.charter, charter_hash=self.job.charter_hash)
             self.federation.await_connected(enough=terms.smallest_sum(everyone))
         elif not kind.skippable:
             self.federation.await_connected(enough=everyone)
 
-    def _begin(self, task: str, number: int, model_hash: str) -> CoordinatorRound:
+    def _begin(self, name: str, number: int, model_hash: str) -> CoordinatorRound:
         job, epoch = self.job, self.federation.epoch
         if epoch is None:
             raise RunError("no site is enrolled; nothing was asked")
         cohort = cohort_of(
-            task,
+            name,
             number,
             charter=job.charter,
             enrolled=self.federation.sites,
             opened=job.state.sums,
         )
-        path = self.files.session(task, number)
+        path = self.files.session(name, number)
         self.files.forget(path)  # of an attempt that was given up before anything was revealed
         return epoch.open(
-            spec=self.specs[task],
+            spec=self.specs[name],
             round_number=number,
             model_hash=model_hash,
             cohort=cohort,
@@ -248,10 +248,10 @@ class Sums:
             else:
                 return
         raise UnfinishedOpeningError(
-            f"the {session.task} sum of round {session.round_number} is being opened and could not "
-            f"be finished: {reason} Nothing is lost and nothing is charged again. Resume the job "
-            "when the sites are back; if they never will be, start a new run, since no other sum "
-            "of this round will ever be opened"
+            f"the {session.aggregate} sum of round {session.round_number} is being opened and "
+            f"could not be finished: {reason} Nothing is lost and nothing is charged again. Resume "
+            "the job when the sites are back; if they never will be, start a new run, since no "
+            "other sum of this round will ever be opened"
         )
 
     def _prove(self, session: CoordinatorRound, requests: Mapping[str, bytes]) -> None:
@@ -278,7 +278,7 @@ class Sums:
 
         self.federation.leg(action, asked, "checked", take, _about(session))
         self.checked.add(
-            session.task,
+            session.aggregate,
             session.round_number,
             opened=session.open_message,
             result=session.result().message,
@@ -313,7 +313,7 @@ class Sums:
 
 
 def _about(session: CoordinatorRound) -> dict[str, Json]:
-    return {"task": session.task, "round": session.round_number}
+    return {"task": session.aggregate, "round": session.round_number}
 
 
 def _each(name: str, messages: Mapping[str, bytes]) -> dict[str, dict[str, bytes]]:

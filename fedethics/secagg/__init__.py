@@ -8,7 +8,7 @@ from fedethics.secagg.outcomes import Opened, Opening, Result
 from fedethics.secagg.revocation import revocation_notice
 from fedethics.secagg.site import SiteSecagg
 from fedethics.secagg.store import OpenedRound, SiteStore
-from fedethics.secagg.terms import SecaggTerms, TaskSpec
+from fedethics.secagg.terms import SecaggTerms, SumSpec
 
 __all__ = [
     "CheckedSum",
@@ -22,7 +22,7 @@ __all__ = [
     "SecaggTerms",
     "SiteSecagg",
     "SiteStore",
-    "TaskSpec",
+    "SumSpec",
     "pack_missed",
     "revocation_notice",
     "unpack_missed",

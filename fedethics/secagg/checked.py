@@ -25,7 +25,7 @@ from fedethics.secagg.outcomes import Opening, Result
 from fedethics.secagg.site_checks import read_opening
 from fedethics.secagg.site_state import SessionState
 from fedethics.secagg.store_transaction import StoreTransaction
-from fedethics.secagg.terms import SecaggTerms, TaskSpec
+from fedethics.secagg.terms import SecaggTerms, SumSpec
 
 _PARTS = 4
 
@@ -86,7 +86,7 @@ def statement(member: Member, session: SessionState) -> bytes:
         Kind.CHECKED,
         session=opening.session_id,
         run=opening.run,
-        task=opening.task,
+        task=opening.aggregate,
         round=opening.round_number,
         survivors=rules.sites_hash(session.survivors),
         total=session.root,
@@ -113,7 +113,7 @@ def check_statement(
     if sender not in survivors or said != {
         "session": opening.session_id,
         "run": opening.run,
-        "task": opening.task,
+        "task": opening.aggregate,
         "round": opening.round_number,
         "survivors": rules.sites_hash(survivors),
         "total": total.hex(),
@@ -122,20 +122,20 @@ def check_statement(
 
 
 def believe(
-    member: Member, step: StoreTransaction, missed: CheckedSum, spec: TaskSpec
+    member: Member, step: StoreTransaction, missed: CheckedSum, spec: SumSpec
 ) -> tuple[Opening, Result]:
     """Return a sum that this site was not told itself, once enough members vouch for it.
 
     Raises:
-        SecaggReject: not a sum of this charter, not over enough sites, not within the task's
+        SecaggReject: not a sum of this charter, not over enough sites, not within the aggregate's
             bounds, or vouched for by too few members. A statement that is not genuine, is of
             another sum, or whose key was revoked here refuses the whole.
     """
     terms = member.terms
     opened = receive(missed.opened, kind=Kind.OPEN, terms=terms)
     opening = read_opening(opened)
-    if opening.task != spec.name or opened.header["spec_hash"] != spec.hash:
-        raise SecaggReject(f"the sum sent along is not one of task {spec.name!r} of this charter")
+    if opening.aggregate != spec.name or opened.header["spec_hash"] != spec.hash:
+        raise SecaggReject(f"the sum sent along is not sum {spec.name!r} of this charter")
     result = receive(missed.result, kind=Kind.RESULT, terms=terms, max_body_bytes=spec.body_bytes)
     survivors = tuple(result.header["survivors"])
     where = f"the {spec.name} sum of round {opening.round_number} sent along"
@@ -156,14 +156,14 @@ def believe(
             f"{where} is vouched for by {len(signers)} members that checked it, {needed} are needed"
         )
     if len(result.body) != spec.body_bytes:
-        raise SecaggReject(f"{where} has {len(result.body)} bytes, not those of its task")
+        raise SecaggReject(f"{where} has {len(result.body)} bytes, not those of its sum")
     total = masking.to_integers(result.body, spec)
     if masking.exceeds(total, spec=spec, sites=len(survivors)):
         raise SecaggReject(f"{where} is beyond what bounded vectors can reach")
     return opening, Result(
         session_id=opening.session_id,
         run=opening.run,
-        task=opening.task,
+        aggregate=opening.aggregate,
         round_number=opening.round_number,
         total=total,
         survivors=survivors,

@@ -22,7 +22,7 @@ from fedethics.secagg.coordinator_round import CoordinatorRound
 from fedethics.secagg.framing import MAGIC, Frame, Kind
 from fedethics.secagg.graph import graph_of, shape
 from fedethics.secagg.messages import SYSTEM_CLOCK, Clock, Member, joined_bytes, receive
-from fedethics.secagg.terms import COORDINATOR, SecaggTerms, TaskSpec
+from fedethics.secagg.terms import COORDINATOR, SecaggTerms, SumSpec
 
 
 class CoordinatorSecagg:
@@ -176,13 +176,13 @@ class CoordinatorSecagg:
     def open(
         self,
         *,
-        spec: TaskSpec,
+        spec: SumSpec,
         round_number: int,
         model_hash: str,
         cohort: Sequence[str],
         keep: Path | None = None,
     ) -> CoordinatorRound:
-        """Open a session: one sum of one task in one round, over `cohort`.
+        """Open a session: one sum of one aggregate in one round, over `cohort`.
 
         Args:
             spec: the kind of sum.
@@ -228,7 +228,7 @@ class CoordinatorSecagg:
         self._sessions += 1
         return self._session(opened, spec, None if keep is None else CoordinatorLog.create(keep))
 
-    def reopen(self, kept: Path, *, specs: Mapping[str, TaskSpec]) -> CoordinatorRound:
+    def reopen(self, kept: Path, *, specs: Mapping[str, SumSpec]) -> CoordinatorRound:
         """Take up a session of this epoch where the messages in `kept` end.
 
         Guarantee: whatever it sends from there on is what this session would have sent.
@@ -249,7 +249,7 @@ class CoordinatorSecagg:
         return session
 
     def _session(
-        self, opened: Frame, spec: TaskSpec, log: CoordinatorLog | None
+        self, opened: Frame, spec: SumSpec, log: CoordinatorLog | None
     ) -> CoordinatorRound:
         drawn = graph_of(opened.header["cohort"], ring=self._ring(), terms=self._terms)
         archive = None if log is None else SliceArchive(log=log)

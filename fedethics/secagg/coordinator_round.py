@@ -28,7 +28,7 @@ from fedethics.secagg.opening import (
 from fedethics.secagg.outcomes import Opened, Stage, first_silence
 from fedethics.secagg.sharing import ReadShare, check_pairs, read_share, share_body_bytes
 from fedethics.secagg.site_checks import read_opening
-from fedethics.secagg.terms import TaskSpec
+from fedethics.secagg.terms import SumSpec
 
 
 class CoordinatorRound:
@@ -45,7 +45,7 @@ class CoordinatorRound:
 
     Attributes:
         open_message: the signed OPEN, for every site of the cohort.
-        cohort, task, round_number: who was asked, and for which sum.
+        cohort, aggregate, round_number: who was asked, and for which sum.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class CoordinatorRound:
         *,
         member: Member,
         opened: Frame,
-        spec: TaskSpec,
+        spec: SumSpec,
         graph: Graph,
         archive: SliceArchive | None = None,
     ) -> None:
@@ -68,7 +68,7 @@ class CoordinatorRound:
         self._strict = opened.header["mode"] == "strict"
         self._opening = read_opening(opened)
         self.cohort = self._opening.cohort
-        self.task, self.round_number = self._opening.task, self._opening.round_number
+        self.aggregate, self.round_number = self._opening.aggregate, self._opening.round_number
         self._stage: Stage = "share"
         self._signatures: dict[tuple[Kind, str], bytes] = {}
         self._shares: dict[str, ReadShare] = {}
@@ -114,7 +114,7 @@ class CoordinatorRound:
             if frame.header["shared_hash"] != rules.shared_hash(self._sid, self._shared):
                 raise SecaggReject(f"MASKED of {site} is for other sharing sites")
             if len(frame.body) != self._spec.body_bytes:
-                raise SecaggReject(f"MASKED of {site} has {len(frame.body)} bytes, not its task's")
+                raise SecaggReject(f"MASKED of {site} has {len(frame.body)} bytes, not its sum's")
             self._take(frame)
             words = np.frombuffer(frame.body, dtype=self._spec.dtype)
             np.add(self._sum, words, out=self._sum)

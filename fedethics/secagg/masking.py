@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from fedethics.errors import SecaggReject
 from fedethics.secagg import derivation
-from fedethics.secagg.terms import TaskSpec
+from fedethics.secagg.terms import SumSpec
 
 _CHUNK = 1 << 16
 _RANDOM_UNIT = 2.0**-32
@@ -190,7 +190,7 @@ def _stream(key: bytes, mode: CTR | GCM) -> CipherContext:
     return Cipher(AES256(key), mode).encryptor()
 
 
-def to_words(vector: NDArray[np.int64], spec: TaskSpec) -> NDArray[np.unsignedinteger[Any]]:
+def to_words(vector: NDArray[np.int64], spec: SumSpec) -> NDArray[np.unsignedinteger[Any]]:
     """Return `vector`, shape (length,), as words modulo 2**w.
 
     Raises:
@@ -198,14 +198,14 @@ def to_words(vector: NDArray[np.int64], spec: TaskSpec) -> NDArray[np.unsignedin
             not named: it is the site's own.
     """
     if not np.issubdtype(vector.dtype, np.signedinteger):
-        raise SecaggReject(f"task {spec.name}: vector of {vector.dtype}, expected int64")
+        raise SecaggReject(f"sum {spec.name}: vector of {vector.dtype}, expected int64")
     if vector.shape != (spec.length,):
         raise SecaggReject(
-            f"task {spec.name}: vector of shape {vector.shape}, expected ({spec.length},)"
+            f"sum {spec.name}: vector of shape {vector.shape}, expected ({spec.length},)"
         )
     if int(vector.max()) > spec.bound or int(vector.min()) < -spec.bound:
         raise SecaggReject(
-            f"task {spec.name}: a coordinate exceeds the bound {spec.bound}; nothing was sent. "
+            f"sum {spec.name}: a coordinate exceeds the bound {spec.bound}; nothing was sent. "
             "Clip the vector, noise included, before sharing it"
         )
     return vector.astype(np.int64, copy=False).astype(spec.dtype)
@@ -237,13 +237,13 @@ def change_pairs(
     apply_masks(words, add=ahead + gone_behind, subtract=behind + gone_ahead)
 
 
-def to_integers(body: bytes | memoryview, spec: TaskSpec) -> NDArray[np.int64]:
+def to_integers(body: bytes | memoryview, spec: SumSpec) -> NDArray[np.int64]:
     """Return words as signed integers, shape (length,)."""
     signed = np.frombuffer(body, dtype=f"<i{spec.word_bits // 8}")
     return signed.astype(np.int64)
 
 
-def exceeds(total: NDArray[np.int64], *, spec: TaskSpec, sites: int) -> bool:
+def exceeds(total: NDArray[np.int64], *, spec: SumSpec, sites: int) -> bool:
     """Say whether a sum over `sites` sites holds what honest, bounded vectors cannot give."""
     most = sites * spec.bound
     return int(total.max()) > most or int(total.min()) < -most

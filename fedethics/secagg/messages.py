@@ -97,6 +97,7 @@ _FIELDS: Final[Mapping[Kind, dict[str, _Check]]] = {
         "recipient": is_name,
         "joined": _is_names,
     },
+    # `task` is the name of the aggregate, on the wire and in stored messages.
     Kind.OPEN: {
         "suite": _is_count,
         "graph": is_name,

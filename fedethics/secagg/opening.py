@@ -24,7 +24,7 @@ from fedethics.secagg.masking import apply_masks
 from fedethics.secagg.recovery import RECOVERIES, Recovery
 from fedethics.secagg.shamir import recover
 from fedethics.secagg.sharing import ReadShare
-from fedethics.secagg.terms import TaskSpec
+from fedethics.secagg.terms import SumSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -279,7 +279,7 @@ def require(answered: Collection[str], what: str, *, needed: int) -> None:
 
 
 def open_exactly(
-    masked: NDArray[np.unsignedinteger[Any]], gathered: GraphGathered, *, spec: TaskSpec
+    masked: NDArray[np.unsignedinteger[Any]], gathered: GraphGathered, *, spec: SumSpec
 ) -> tuple[memoryview, NDArray[np.int64], tuple[str, ...]]:
     """Remove every mask; return the sum as bytes and as integers, and whose shares contradict it.
 
@@ -292,7 +292,7 @@ def open_exactly(
     survivors = len(gathered.survivors)
     if masking.exceeds(total, spec=spec, sites=survivors):
         raise SecaggAbort(
-            f"task {spec.name!r}: the sum exceeds {survivors} times the bound {spec.bound}; a site "
+            f"sum {spec.name!r}: the sum exceeds {survivors} times the bound {spec.bound}; a site "
             "sent a vector out of range. Discard the sum"
         )
     return body, total, suspects

@@ -18,7 +18,7 @@ class Opening:
 
     session_id: str
     run: str
-    task: str
+    aggregate: str
     round_number: int
     cohort: tuple[str, ...]
     threshold: int
@@ -31,7 +31,7 @@ class Result:
 
     session_id: str
     run: str
-    task: str
+    aggregate: str
     round_number: int
     total: NDArray[np.int64]
     survivors: tuple[str, ...]

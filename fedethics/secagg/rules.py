@@ -12,18 +12,18 @@ from typing import Any
 from fedethics import canonical
 from fedethics.errors import SecaggAbort
 from fedethics.secagg.graph import HARARY, shape
-from fedethics.secagg.terms import SecaggTerms, TaskSpec
+from fedethics.secagg.terms import SecaggTerms, SumSpec
 
 
 def check_open(
-    header: Mapping[str, Any], *, terms: SecaggTerms, spec: TaskSpec, members: Collection[str]
+    header: Mapping[str, Any], *, terms: SecaggTerms, spec: SumSpec, members: Collection[str]
 ) -> None:
     """Check that an OPEN asks for a sum that the charter allows.
 
     Args:
         header: the OPEN's fields, each well formed.
         terms: the charter's terms.
-        spec: the charter's task of the name that the OPEN gives.
+        spec: the charter's aggregate of the name that the OPEN gives.
         members: the sites that joined the epoch.
 
     Raises:
@@ -53,7 +53,7 @@ def check_open(
             "threshold"
         ]
         != threshold,
-        f"task {spec.name!r} has another specification in the charter": (
+        f"sum {spec.name!r} has another specification in the charter": (
             header["spec_hash"] != spec.hash
         ),
         f"a sum of {size} sites could wrap {spec.word_bits}-bit words": not spec.fits(size),
@@ -90,14 +90,14 @@ def check_subset(
     of: Collection[str],
     cohort: Collection[str],
     terms: SecaggTerms,
-    spec: TaskSpec,
+    spec: SumSpec,
     site: str | None,
     stage: str,
 ) -> None:
     """Check a set of sites still present (U1 or U2) against the set before it.
 
     Raises:
-        SecaggAbort: not a subset, without `site`, too small, or not the whole cohort of a task
+        SecaggAbort: not a subset, without `site`, too small, or not the whole cohort of a sum
             that demands it.
     """
     smallest = terms.smallest_sum(len(cohort))
@@ -114,7 +114,7 @@ def check_subset(
     if spec.whole_cohort and len(subset) != len(cohort):
         missing = ", ".join(sorted(set(cohort) - set(subset)))
         raise SecaggAbort(
-            f"{stage}: task {spec.name!r} opens only with the whole cohort, missing {missing}; "
+            f"{stage}: sum {spec.name!r} opens only with the whole cohort, missing {missing}; "
             "the sum stays closed. Restart the round with everyone"
         )
 

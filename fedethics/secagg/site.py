@@ -33,9 +33,9 @@ from fedethics.secagg.sharing import RECORD_BYTES
 from fedethics.secagg.site_checks import catching_lies, verify_open
 from fedethics.secagg.store import OpenedRound, SiteStore
 from fedethics.secagg.store_transaction import StoreTransaction
-from fedethics.secagg.terms import COORDINATOR, SecaggTerms, TaskSpec
+from fedethics.secagg.terms import COORDINATOR, SecaggTerms, SumSpec
 
-# A RESULT or SLICE is read before its session is known; the largest sum a TaskSpec can describe.
+# A RESULT or SLICE is read before its session is known; the largest that a SumSpec can describe.
 MAX_RESULT_BYTES = 1 << 33
 
 
@@ -43,9 +43,9 @@ class SiteSecagg:
     """One site of a federation.
 
     Guarantee: what leaves the site is masked until the site itself agrees to a sum over at least
-    the minimum cohort, and it agrees at most once per (charter, run, task, round). Every method
-    may run in another process than the one before, and answers a repeated message with the same
-    bytes.
+    the minimum cohort, and it agrees at most once per (charter, run, aggregate, round). Every
+    method may run in another process than the one before, and answers a repeated message with the
+    same bytes.
 
     Every method raises `SecaggReject` for a message that is malformed, not genuine or out of place
     (nothing changed), and `SecaggAbort` for one that is genuine and a lie (the session is over,
@@ -132,12 +132,12 @@ class SiteSecagg:
         with self._step(message) as step:
             site_epoch.complete(self._member, step, message)
 
-    def check_open(self, open_message: bytes, *, specs: Mapping[str, TaskSpec]) -> Opening:
+    def check_open(self, open_message: bytes, *, specs: Mapping[str, SumSpec]) -> Opening:
         """Verify an OPEN in full, before any work is done for it.
 
         Args:
             open_message: as received.
-            specs: the charter's tasks by name.
+            specs: the charter's aggregates by name.
 
         Returns:
             What was asked. The caller compares its `model_hash` with the model it holds.
@@ -146,15 +146,15 @@ class SiteSecagg:
         with self._step(message) as step:
             spec = specs.get(message.header["task"])
             if spec is None:
-                raise SecaggAbort(f"OPEN: the charter has no task {message.header['task']!r}")
+                raise SecaggAbort(f"OPEN: the charter has no sum {message.header['task']!r}")
             opening, _ = verify_open(self._member, step, message, spec)
             return opening
 
-    def share(self, open_message: bytes, vector: NDArray[np.int64], *, spec: TaskSpec) -> bytes:
+    def share(self, open_message: bytes, vector: NDArray[np.int64], *, spec: SumSpec) -> bytes:
         """Commit `vector`, shape (length,), to the session of an OPEN; return SHARE.
 
         The same OPEN again gets the same SHARE, and the first vector counts. Another OPEN of the
-        same task wipes what is pending of it; for the same round it is a restart, and refused
+        same aggregate wipes what is pending of it; for the same round it is a restart, and refused
         once a share of that round was revealed.
         """
         message = self._receive(open_message, Kind.OPEN)
@@ -229,7 +229,7 @@ class SiteSecagg:
                 raise SecaggReject("CHECKED: unknown session; this site shared nothing in it")
             return statement(self._member, session)
 
-    def believe(self, missed: CheckedSum, *, spec: TaskSpec) -> tuple[Opening, Result]:
+    def believe(self, missed: CheckedSum, *, spec: SumSpec) -> tuple[Opening, Result]:
         """Return a sum that this site was not told itself, once enough members vouch for it.
 
         Nothing is written, and nobody is blamed: a bundle may have been put together by anyone.

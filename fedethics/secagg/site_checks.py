@@ -20,14 +20,14 @@ from fedethics.secagg.outcomes import Opening
 from fedethics.secagg.site_state import CLOSED, EpochState, SessionState
 from fedethics.secagg.store import SiteStore
 from fedethics.secagg.store_transaction import StoreTransaction
-from fedethics.secagg.terms import SecaggTerms, TaskSpec
+from fedethics.secagg.terms import SecaggTerms, SumSpec
 
 # Roots are hashed forward once a session; a bound keeps one message from costing hours.
 MAX_SESSIONS_AHEAD = 10_000
 
 
 def verify_open(
-    member: Member, step: StoreTransaction, message: Frame, spec: TaskSpec
+    member: Member, step: StoreTransaction, message: Frame, spec: SumSpec
 ) -> tuple[Opening, EpochState]:
     """Check an OPEN against the charter, the epoch and what this site has opened before.
 
@@ -65,16 +65,16 @@ def check_round(member: Member, step: StoreTransaction, opening: Opening) -> Non
         SecaggAbort: see above.
     """
     charter = member.terms.charter_hash
-    verdict = step.verdict(charter, opening.run, opening.task, opening.round_number)
+    verdict = step.verdict(charter, opening.run, opening.aggregate, opening.round_number)
     if verdict is not None:
         raise SecaggAbort(
-            f"round {opening.round_number} of task {opening.task!r} in run {opening.run} was "
+            f"round {opening.round_number} of sum {opening.aggregate!r} in run {opening.run} was "
             f"already {verdict} at this site; a second sum over the same data stays closed. "
             "Go on with the next round"
         )
     rules.check_cohort_change(
         opening.cohort,
-        opened=step.opened_cohorts(charter, opening.run, opening.task),
+        opened=step.opened_cohorts(charter, opening.run, opening.aggregate),
         minimum_cohort=member.terms.minimum_cohort,
     )
 
@@ -85,7 +85,7 @@ def read_opening(message: Frame) -> Opening:
     return Opening(
         session_id=canonical.sha256_hex(message.raw),
         run=header["run"],
-        task=header["task"],
+        aggregate=header["task"],
         round_number=header["round"],
         cohort=tuple(header["cohort"]),
         threshold=header["threshold"],

@@ -27,7 +27,7 @@ from fedethics.secagg.site_checks import (
 )
 from fedethics.secagg.site_state import CLOSED, EpochState, SessionStage, SessionState
 from fedethics.secagg.store_transaction import StoreTransaction
-from fedethics.secagg.terms import TaskSpec
+from fedethics.secagg.terms import SumSpec
 
 _T = TypeVar("_T")
 
@@ -37,11 +37,11 @@ def share(
     step: StoreTransaction,
     message: Frame,
     vector: NDArray[np.int64],
-    spec: TaskSpec,
+    spec: SumSpec,
 ) -> bytes:
     """Commit a vector to a session; return its SHARE."""
     if message.header["task"] != spec.name:
-        raise SecaggReject(f"OPEN is for task {message.header['task']!r}, not {spec.name!r}")
+        raise SecaggReject(f"OPEN is for sum {message.header['task']!r}, not {spec.name!r}")
     opening, epoch = verify_open(member, step, message, spec)
     if step.session(opening.session_id) is not None:
         return _first_share(step, opening.session_id)
@@ -88,9 +88,9 @@ def _remember(
     words: NDArray[np.unsignedinteger[Any]],
 ) -> None:
     opening, charter = session.opening, member.terms.charter_hash
-    # One pending session a task: whoever answers a second one can no longer open the first, so
-    # two sums over slightly different cohorts are never opened behind each other's back.
-    step.abandon_task(charter, opening.run, opening.task)
+    # One pending session for each aggregate: who answers a second one can no longer open the first,
+    # so two sums over slightly different cohorts are never opened behind each other's back.
+    step.abandon_aggregate(charter, opening.run, opening.aggregate)
     # Forward secrecy: what this session needs was derived; the roots behind it go now.
     after = replace(epoch.at_counter(epoch.counter + 1), round_number=opening.round_number)
     step.save_epoch(charter, after)
@@ -228,7 +228,7 @@ def finish(member: Member, step: StoreTransaction, message: Frame) -> Result:
     return Result(
         session_id=session.opening.session_id,
         run=session.opening.run,
-        task=session.opening.task,
+        aggregate=session.opening.aggregate,
         round_number=session.opening.round_number,
         total=total,
         survivors=survivors,
@@ -244,7 +244,7 @@ def _read_total(member: Member, session: SessionState, message: Frame) -> NDArra
     if session.stage == "shared" and member.name in survivors:
         raise SecaggAbort("RESULT counts this site among the survivors; it sent no masked vector")
     if len(message.body) != session.spec.body_bytes:
-        raise SecaggReject(f"RESULT has {len(message.body)} bytes, not those of its task")
+        raise SecaggReject(f"RESULT has {len(message.body)} bytes, not those of its sum")
     total = masking.to_integers(message.body, session.spec)
     if masking.exceeds(total, spec=session.spec, sites=len(survivors)):
         raise SecaggAbort("RESULT holds a coordinate that no sum of bounded vectors can reach")

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 from fedethics import canonical
 from fedethics.secagg.outcomes import Opening
 from fedethics.secagg.sharing import PairRoots, SessionSecrets, SharePair
-from fedethics.secagg.terms import TaskSpec
+from fedethics.secagg.terms import SumSpec
 
 SessionStage: TypeAlias = Literal[
     "shared", "masked", "confirmed", "revealed", "finished", "aborted", "abandoned"
@@ -114,7 +114,7 @@ class SessionState:
     """
 
     opening: Opening
-    spec: TaskSpec
+    spec: SumSpec
     stage: SessionStage
     shared: tuple[str, ...] = ()
     root: str = ""
@@ -141,7 +141,7 @@ class SessionState:
             {
                 "session_id": opening.session_id,
                 "run": opening.run,
-                "task": opening.task,
+                "task": opening.aggregate,
                 "round_number": opening.round_number,
                 "cohort": list(opening.cohort),
                 "threshold": opening.threshold,
@@ -163,7 +163,7 @@ def read_session(spelled: bytes, stage: SessionStage) -> SessionState:
     opening = Opening(
         session_id=document["session_id"],
         run=document["run"],
-        task=document["task"],
+        aggregate=document["task"],
         round_number=document["round_number"],
         cohort=tuple(document["cohort"]),
         threshold=document["threshold"],
@@ -171,7 +171,7 @@ def read_session(spelled: bytes, stage: SessionStage) -> SessionState:
     )
     return SessionState(
         opening=opening,
-        spec=TaskSpec(**document["spec"]),
+        spec=SumSpec(**document["spec"]),
         stage=stage,
         shared=tuple(document["shared"]),
         root=document["root"],

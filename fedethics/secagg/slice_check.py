@@ -27,7 +27,7 @@ from fedethics.secagg.graph import Graph, graph_of
 from fedethics.secagg.messages import Member, receive, receive_detached
 from fedethics.secagg.site_state import SessionState
 from fedethics.secagg.store_transaction import StoreTransaction
-from fedethics.secagg.terms import SecaggTerms, TaskSpec
+from fedethics.secagg.terms import SecaggTerms, SumSpec
 
 _FIXED_PARTS = 6
 _BLOCK_BYTES = 16
@@ -202,7 +202,7 @@ class SliceCheck:
 
 
 def _read_records(
-    part: bytes, spec: TaskSpec, leaf: int, roots: Sequence[bytes]
+    part: bytes, spec: SumSpec, leaf: int, roots: Sequence[bytes]
 ) -> list[NDArray[np.unsignedinteger[Any]]]:
     count = framing.leaf_count(spec.body_bytes)
     size = min(LEAF_BYTES, spec.body_bytes - leaf * LEAF_BYTES)
@@ -214,7 +214,7 @@ def _read_records(
     return [np.frombuffer(record[:size], dtype=spec.dtype) for record in records]
 
 
-def _mask(key: bytes, leaf: int, size: int, spec: TaskSpec) -> NDArray[np.unsignedinteger[Any]]:
+def _mask(key: bytes, leaf: int, size: int, spec: SumSpec) -> NDArray[np.unsignedinteger[Any]]:
     counter = leaf * LEAF_BYTES // _BLOCK_BYTES
     stream = Cipher(AES256(key), CTR(counter.to_bytes(_BLOCK_BYTES, "big"))).encryptor()
     return np.frombuffer(stream.update(bytes(size)), dtype=spec.dtype)

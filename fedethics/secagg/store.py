@@ -69,13 +69,13 @@ class OpenedRound:
     """A sum that this site agreed to open, as it stands from the moment of the REVEAL on.
 
     Attributes:
-        task, round_number: which sum.
+        aggregate, round_number: which sum; in the file, the column `task` is the aggregate.
         session: the session in which it was opened; empty if an older version wrote it.
         cohort: the sites that were asked.
         survivors: the sites in the sum, as this site agreed to them.
     """
 
-    task: str
+    aggregate: str
     round_number: int
     session: str
     cohort: tuple[str, ...]
@@ -158,13 +158,13 @@ class SiteStore:
             ).fetchall()
         return tuple(
             OpenedRound(
-                task=task,
+                aggregate=aggregate,
                 round_number=number,
                 session=session,
                 cohort=tuple(json.loads(cohort)),
                 survivors=tuple(json.loads(survivors)),
             )
-            for task, number, session, cohort, survivors in rows
+            for aggregate, number, session, cohort, survivors in rows
         )
 
     def evidence(self) -> tuple[Evidence, ...]:

@@ -134,17 +134,18 @@ class StoreTransaction:
                 opening.session_id,
                 charter,
                 opening.run,
-                opening.task,
+                opening.aggregate,
                 opening.round_number,
                 state.stage,
                 state.spell(),
             ),
         )
 
-    def abandon_task(self, charter: str, run: str, task: str) -> None:
-        """Wipe every session of a task in which nothing was revealed yet."""
+    def abandon_aggregate(self, charter: str, run: str, aggregate: str) -> None:
+        """Wipe every session of an aggregate in which nothing was revealed yet."""
         self._abandon(
-            "charter = ? AND run = ? AND task = ? AND stage != 'revealed'", (charter, run, task)
+            "charter = ? AND run = ? AND task = ? AND stage != 'revealed'",
+            (charter, run, aggregate),
         )
 
     def close_session(self, session_id: str, stage: SessionStage) -> None:
@@ -215,11 +216,11 @@ class StoreTransaction:
 
     # Rounds and lies: these outlive every session
 
-    def verdict(self, charter: str, run: str, task: str, round_number: int) -> str | None:
-        """Return "opened", "refused" or None for a round of a task."""
+    def verdict(self, charter: str, run: str, aggregate: str, round_number: int) -> str | None:
+        """Return "opened", "refused" or None for a round of an aggregate."""
         row = self._one(
             "SELECT verdict FROM rounds WHERE charter = ? AND run = ? AND task = ? AND round = ?",
-            (charter, run, task, round_number),
+            (charter, run, aggregate, round_number),
         )
         return None if row is None else row[0]
 
@@ -235,7 +236,7 @@ class StoreTransaction:
             (
                 charter,
                 opening.run,
-                opening.task,
+                opening.aggregate,
                 opening.round_number,
                 verdict,
                 canonical.encode(list(opening.cohort)).decode(),
@@ -244,12 +245,12 @@ class StoreTransaction:
             ),
         )
 
-    def opened_cohorts(self, charter: str, run: str, task: str) -> list[frozenset[str]]:
-        """Return every cohort over which this task was opened in this run."""
+    def opened_cohorts(self, charter: str, run: str, aggregate: str) -> list[frozenset[str]]:
+        """Return every cohort over which this aggregate was opened in this run."""
         rows = self._connection.execute(
             "SELECT DISTINCT cohort FROM rounds WHERE charter = ? AND run = ? AND task = ? "
             "AND verdict = 'opened'",
-            (charter, run, task),
+            (charter, run, aggregate),
         )
         return [frozenset(json.loads(cohort)) for (cohort,) in rows]
 

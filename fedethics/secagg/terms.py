@@ -175,7 +175,7 @@ class SecaggTerms:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TaskSpec:
+class SumSpec:
     """One kind of sum; its hash is bound into every OPEN.
 
     Attributes:
@@ -198,14 +198,14 @@ class TaskSpec:
 
     def __post_init__(self) -> None:
         if not is_name(self.name):
-            raise CharterError(f"task name {self.name!r} must be 1 to 64 printable characters")
+            raise CharterError(f"sum name {self.name!r} must be 1 to 64 printable characters")
         if self.word_bits not in {16, 32, 64}:
-            raise CharterError(f"task {self.name}: word_bits {self.word_bits} is not 16, 32 or 64")
+            raise CharterError(f"sum {self.name}: word_bits {self.word_bits} is not 16, 32 or 64")
         if not 1 <= self.length <= 2**30:
-            raise CharterError(f"task {self.name}: length {self.length} is not in 1 to 2**30")
+            raise CharterError(f"sum {self.name}: length {self.length} is not in 1 to 2**30")
         if not 1 <= self.bound < 2 ** (self.word_bits - 1):
             raise CharterError(
-                f"task {self.name}: bound {self.bound} does not fit {self.word_bits}-bit words"
+                f"sum {self.name}: bound {self.bound} does not fit {self.word_bits}-bit words"
             )
 
     @property
@@ -245,5 +245,5 @@ def is_hash(value: object) -> bool:
 
 
 def is_name(value: object) -> bool:
-    """Say whether `value` can name a site, a run or a task."""
+    """Say whether `value` can name a site, a run or an aggregate."""
     return isinstance(value, str) and 1 <= len(value) <= 64 and value.isprintable()

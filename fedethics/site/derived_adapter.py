@@ -44,7 +44,7 @@ def require_derived(
         AdapterRefused: it does not follow, or what it follows from is not known here and was not
             sent with enough members' statements. Nothing was computed or charged.
     """
-    needed = aggregate(opening.task).adapter_round(opening.round_number)
+    needed = aggregate(opening.aggregate).adapter_round(opening.round_number)
     if needed == 0:
         if adapter.tobytes() != context.learner.initial_vector().tobytes():
             raise AdapterRefused(_refusal(opening, needed, "it is not the agreed start"))
@@ -88,7 +88,7 @@ def require_form(context: RequestContext, adapter: Vector, opening: Opening) -> 
         context.learner,
         adapter,
         context.charter.adapter,
-        rounds_done=aggregate(opening.task).adapter_round(opening.round_number),
+        rounds_done=aggregate(opening.aggregate).adapter_round(opening.round_number),
     )
 
 
@@ -98,7 +98,7 @@ def step_after(context: RequestContext, result: Result) -> Vector | None:
     None for other sums, and where this site is not in the sum or does not hold what it is added to:
     then it takes the sum later, with the statements of those who checked it.
     """
-    if not aggregate(result.task).trains or context.site not in result.survivors:
+    if not aggregate(result.aggregate).trains or context.site not in result.survivors:
         return None
     start = context.journal.derived(charter_hash=context.charter_hash, run=result.run)
     if start is None or start.round_number != result.round_number - 1 or not start.held:
@@ -173,7 +173,7 @@ def _base(context: RequestContext, current: Derived, start: bytes) -> Vector:
 
 def _refusal(opening: Opening, needed: int, why: str) -> str:
     return (
-        f"the adapter received for {opening.task} of round {opening.round_number} is not taken as "
-        f"the one after round {needed}: {why}. Nothing was computed or charged. Tell the other "
-        "members if the coordinator cannot explain it"
+        f"the adapter received for {opening.aggregate} of round {opening.round_number} is not "
+        f"taken as the one after round {needed}: {why}. Nothing was computed or charged. Tell the "
+        "other members if the coordinator cannot explain it"
     )

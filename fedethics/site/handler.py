@@ -127,9 +127,9 @@ class SiteHandler:
         )
         if vector is None:
             # All that can refuse the work itself comes first, before it costs.
-            mechanism = COMPUTED[opening.task](context, opening, request.payloads)
+            mechanism = COMPUTED[opening.aggregate](context, opening, request.payloads)
             vector = self._draw(context, granted, opening, mechanism, adapter)
-        spec = context.specs[opening.task]
+        spec = context.specs[opening.aggregate]
         return {"share": context.secagg.share(open_message, vector, spec=spec)}
 
     def _draw(
@@ -141,7 +141,7 @@ class SiteHandler:
         adapter: NDArray[np.float32],
     ) -> NDArray[np.int64]:
         """Reserve the budget, compute with noise, and keep the answer. Sensitive until masked."""
-        if aggregate(opening.task).trains:
+        if aggregate(opening.aggregate).trains:
             self._self_test(context, opening)
         reserved = context.reserve(granted, opening)
         with reading_records():

@@ -4,8 +4,8 @@ And the adapter that this site derived from those sums, the newest one only: it 
 
 A sum that fell through is asked for again, in the same run or after a restart. Drawing fresh noise
 would cost budget a second time and, averaged, weaken the noise; the same noised vector under fresh
-masks does neither, since it is one release however often it is sent. So a round of a task has one
-answer, to one model. Under distributed trust it has one for each cohort: there the noise of an
+masks does neither, since it is one release however often it is sent. So a round of an aggregate has
+one answer, to one model. Under distributed trust it has one for each cohort: there the noise of an
 answer rests on the others in the sum, and two sums over disjoint others would leave less of it.
 
 Danger: an answer carries this site's share of the noise only. The file is mode 0600, never leaves
@@ -30,6 +30,7 @@ from fedethics.errors import LedgerError, SecaggReject
 from fedethics.privacy.ledger.receipt import Slices
 from fedethics.storage import databases
 
+# The column `task` holds the name of the aggregate.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS answers (
     charter TEXT, run TEXT, task TEXT, round INTEGER, model TEXT NOT NULL, words BLOB NOT NULL,
@@ -77,17 +78,17 @@ _FORGET = "DELETE FROM answers WHERE charter = ? AND run = ? AND task = ? AND ro
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """One round of one task of a run: answered once."""
+    """One round of one aggregate of a run: answered once."""
 
     charter_hash: str
     run: str
-    task: str
+    aggregate: str
     round_number: int
 
     @property
     def key(self) -> tuple[str, str, str, int]:
         """The row that holds it."""
-        return self.charter_hash, self.run, self.task, self.round_number
+        return self.charter_hash, self.run, self.aggregate, self.round_number
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,7 +139,7 @@ class Journal:
         """Return the answer already drawn for `question`, shape (length,), or None.
 
         Args:
-            question: which round of which task.
+            question: which round of which aggregate.
             model_hash: what is asked about.
             audience: names the sites whose noise the answer rests on besides its own; empty where
                 its own is enough. An answer drawn for others is not given.
@@ -152,7 +153,7 @@ class Journal:
             return None
         if row[0] != model_hash:
             raise SecaggReject(
-                f"{question.task} of round {question.round_number} was asked for with another "
+                f"{question.aggregate} of round {question.round_number} was asked for with another "
                 "model before; a round has one answer. Nothing was computed"
             )
         if row[2] != audience:
@@ -196,7 +197,7 @@ class Journal:
         """Note the sum that was opened for `question` and delete the answer to it.
 
         Args:
-            question: which round of which task.
+            question: which round of which aggregate.
             sum_sha256: of the sum.
             adapter: what the last adapter comes to with this sum, shape (p,), if it is a sum of
                 updates. It counts once the sum has passed its check (`end_check`).
@@ -258,12 +259,12 @@ class Journal:
             connection.execute(_SHED, place)
 
     def sums(self, *, charter_hash: str, run: str) -> Mapping[tuple[str, int], ToldSum]:
-        """Return the sums of a run that this site was told, by task and round."""
+        """Return the sums of a run that this site was told, by aggregate and round."""
         with self._open() as connection:
             rows = connection.execute(_SUMS, (charter_hash, run)).fetchall()
         return {
-            (task, number): ToldSum(sha256=sha, check=state, adapter=adapter)
-            for task, number, sha, state, adapter in rows
+            (name, number): ToldSum(sha256=sha, check=state, adapter=adapter)
+            for name, number, sha, state, adapter in rows
         }
 
     def ask_for_check(self, question: Question, *, session_id: str) -> None:
@@ -363,15 +364,15 @@ def _place(question: Question) -> tuple[str, str, int]:
 
 
 def _believe(
-    connection: sqlite3.Connection, charter: str, run: str, task: str, number: int
+    connection: sqlite3.Connection, charter: str, run: str, name: str, number: int
 ) -> None:
     """Let the adapter that a sum led to count, and shed those before it."""
     taken = connection.execute(
         "UPDATE derived SET state = 'plain' WHERE charter = ? AND run = ? AND round = ? "
         "AND state = 'told' AND ?",
-        (charter, run, number, aggregate(task).trains),
+        (charter, run, number, aggregate(name).trains),
     )
     if taken.rowcount:
         connection.execute(_SHED, (charter, run, number))
-    if aggregate(task).ends_run:  # the last sum of a run: its adapter is not needed again
+    if aggregate(name).ends_run:  # the last sum of a run: its adapter is not needed again
         connection.execute(_SHED, (charter, run, number + 1))

@@ -1,4 +1,4 @@
-"""Is an opening one that the charter foresees? Its run, its task, its round and its cohort.
+"""Is an opening one that the charter foresees? Its run, its aggregate, its round and its cohort.
 
 Secure aggregation has checked the signature and the cohort rules; this holds the opening to what
 the sites agreed to compute, so that no coordinator gets one round or one table more than planned.
@@ -20,24 +20,24 @@ def check_agreed(
     """Refuse an opening that the charter does not foresee.
 
     Raises:
-        SecaggReject: another run than the request says, a task that the action does not belong to,
-            a round that the charter does not have for this task, or a count sum over fewer sites
-            than the whole roster. Nothing was computed.
+        SecaggReject: another run than the request says, a sum that the action does not belong to, a
+            round in which the charter does not have this sum, or a count sum over fewer sites than
+            the whole roster. Nothing was computed.
     """
     if opening.run != request.run:
         raise SecaggReject(
             f"the opening is of run {opening.run!r}, the request says {request.run!r}; budget is "
             "booked by run, so nothing was computed"
         )
-    kind = aggregate(opening.task)
+    kind = aggregate(opening.aggregate)
     if request.action is not kind.action:
         raise SecaggReject(
-            f"task {opening.task!r} does not belong to {request.action}; nothing was computed"
+            f"sum {opening.aggregate!r} does not belong to {request.action}; nothing was computed"
         )
     due = plan.sums.get(kind.name)
     if due is None or opening.round_number not in due.rounds:
         raise SecaggReject(
-            f"the charter has no {opening.task} in round {opening.round_number}; nothing was "
+            f"the charter has no {opening.aggregate} in round {opening.round_number}; nothing was "
             "computed"
         )
     missing = sorted(set(charter.site_names) - set(opening.cohort))
@@ -45,6 +45,6 @@ def check_agreed(
         # Noise shares are planned for the whole roster, and records behind counts do not change:
         # two sums that differ by one site would show that site's table.
         raise SecaggReject(
-            f"task {opening.task!r} was opened without {', '.join(missing)}; counts are summed "
+            f"sum {opening.aggregate!r} was opened without {', '.join(missing)}; counts are summed "
             "over the whole roster or not at all. Nothing was computed"
         )

@@ -125,9 +125,9 @@ def _steps(coordinator: Coordinator, context: RequestContext, own: OwnSite, took
     took("keys", sum(own.lap()))
     started = datetime.now(UTC)
     due = list(sums_of(context.charter, context.plan))
-    for task, number in due:
-        if number == 1 and aggregate(task).moment is not Moment.AFTER_STEP:
-            rounds.open(task, number)
+    for name, number in due:
+        if number == 1 and aggregate(name).moment is not Moment.AFTER_STEP:
+            rounds.open(name, number)
     _require_own_sums(coordinator, own)
     work_s, relay_s = own.lap()
     took("training", work_s)
@@ -135,10 +135,10 @@ def _steps(coordinator: Coordinator, context: RequestContext, own: OwnSite, took
     self_test_s = _until_self_test(own.home, started)
     if last > 1:
         _skip_to(last, coordinator, context)
-    for task, number in due:
-        kind = aggregate(task)
+    for name, number in due:
+        kind = aggregate(name)
         if number == last and kind.moment is Moment.AFTER_STEP and not kind.skippable:
-            rounds.open(task, number)
+            rounds.open(name, number)
     _require_own_sums(coordinator, own)
     work_s, relay_s = own.lap()
     took("tables", work_s)
@@ -165,7 +165,7 @@ def _skip_to(last: int, coordinator: Coordinator, context: RequestContext) -> No
     adapter = job.adapter(coordinator.rounds.learner.initial_vector(), after=1)
     job.commit_round(last, adapter, job.state.sums)
     question = Question(
-        charter_hash=context.charter_hash, run=RUN, task=charter_sums.UPDATE, round_number=last
+        charter_hash=context.charter_hash, run=RUN, aggregate=charter_sums.UPDATE, round_number=last
     )
     context.journal.derive(question, Derived(round_number=last, vector=adapter, held=True))
 

@@ -30,7 +30,7 @@ from fedethics.identity import Identity
 from fedethics.policy.model import ANY, Officers, Policy, load_policy
 from fedethics.privacy.ledger import Ledger
 from fedethics.protocol import Action, Reply, Request
-from fedethics.secagg import SiteSecagg, SiteStore, TaskSpec, framing
+from fedethics.secagg import SiteSecagg, SiteStore, SumSpec, framing
 from fedethics.secagg.framing import Kind
 from fedethics.site.handler import SiteHandler
 from fedethics.site.home import SiteHome
@@ -118,7 +118,7 @@ class OwnSite:
     Attributes:
         home: its throw-away home.
         handler: what answers.
-        vectors: task and round -> SHA-256 of the vector that this site put into that sum.
+        vectors: aggregate and round -> SHA-256 of the vector that this site put into that sum.
         failure: why the last request was refused, in this site's own words.
         work_s: seconds in which it trained and measured since the last `lap`.
         relay_s: seconds that it took over everything else since the last `lap`.
@@ -160,23 +160,23 @@ class OwnSite:
     def _note_vector(self, request: Request) -> None:
         # Sensitive: this site's answer with its own share of the noise only; its hash is kept.
         opening = framing.decode(request.payloads["open"], kind=Kind.OPEN, max_body_bytes=0).header
-        task, number = str(opening["task"]), int(opening["round"])
+        name, number = str(opening["task"]), int(opening["round"])
         question = Question(
-            charter_hash=request.charter_hash, run=request.run, task=task, round_number=number
+            charter_hash=request.charter_hash, run=request.run, aggregate=name, round_number=number
         )
         journal, model = Journal(self.home / "journal.db"), str(opening["model_hash"])
         # Under distributed trust an answer is drawn for the others of its cohort.
         for audience in ("", audience_of(opening["cohort"])):
             vector = journal.find(question, model_hash=model, audience=audience)
             if vector is not None:
-                self.vectors[task, number] = sha256_hex(vector.astype("<i8").tobytes())
+                self.vectors[name, number] = sha256_hex(vector.astype("<i8").tobytes())
 
 
 class StandIn:
     """A site without records, which puts zeros into every sum."""
 
     def __init__(
-        self, secagg: SiteSecagg, specs: Mapping[str, TaskSpec], *, checks_slices: bool
+        self, secagg: SiteSecagg, specs: Mapping[str, SumSpec], *, checks_slices: bool
     ) -> None:
         self._secagg, self._specs, self._checks_slices = secagg, dict(specs), checks_slices
         self._answers: dict[Action, Callable[[Mapping[str, bytes]], dict[str, bytes]]] = {
@@ -205,7 +205,7 @@ class StandIn:
 
     def _zeros(self, told: Mapping[str, bytes]) -> dict[str, bytes]:
         opening = self._secagg.check_open(told["open"], specs=self._specs)
-        spec = self._specs[opening.task]
+        spec = self._specs[opening.aggregate]
         zeros = np.zeros(spec.length, dtype=np.int64)
         return {"share": self._secagg.share(told["open"], zeros, spec=spec)}
 
@@ -221,7 +221,7 @@ class StandIn:
         return {"checked": self._secagg.checked(session)}
 
 
-def stand_ins(stage: Stage, specs: Mapping[str, TaskSpec]) -> dict[str, StandIn]:
+def stand_ins(stage: Stage, specs: Mapping[str, SumSpec]) -> dict[str, StandIn]:
     """Return the stand-ins for all other sites, by name."""
     charter_hash = document.hash_of(stage.charter)
     agreed = charter_sums.secagg_terms(stage.charter, charter_hash=charter_hash)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fedethics import canonical, charter_sums, terms
 from fedethics.aggregates.noise import Account
 from fedethics.aggregates.registry import aggregate
-from fedethics.aggregates.schedule import task_specs
+from fedethics.aggregates.schedule import sum_specs
 from fedethics.canonical import Json, sha256_hex
 from fedethics.charter.model import Charter
 from fedethics.errors import RecordsRefusal, SecaggAbort, SumRefuted, SumUntold
@@ -27,7 +27,7 @@ from fedethics.privacy.events import NonPrivate
 from fedethics.privacy.ledger import Ledger, Reservation
 from fedethics.privacy.noise import NoiseSource
 from fedethics.privacy.plan import PrivacyPlan, make_plan
-from fedethics.secagg import Opening, Result, SiteSecagg, SiteStore, TaskSpec
+from fedethics.secagg import Opening, Result, SiteSecagg, SiteStore, SumSpec
 from fedethics.site.home import SiteHome
 from fedethics.site.journal import Journal, Question
 from fedethics.site.records import kept_refusal, reading_records
@@ -110,10 +110,10 @@ class RequestContext:
             )
 
     @cached_property
-    def specs(self) -> dict[str, TaskSpec]:
+    def specs(self) -> dict[str, SumSpec]:
         """The sums that the charter allows."""
         length = self.learner.size
-        return task_specs(self.charter, vector_length=length)
+        return sum_specs(self.charter, vector_length=length)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -136,11 +136,11 @@ class RequestContext:
         return Journal(self.home.path / "journal.db")
 
     def question(self, asked: Opening | Result) -> Question:
-        """Name the round of a task that an opening asks for or a result answers."""
+        """Name the round of an aggregate that an opening asks for or a result answers."""
         return Question(
             charter_hash=self.charter_hash,
             run=asked.run,
-            task=asked.task,
+            aggregate=asked.aggregate,
             round_number=asked.round_number,
         )
 
@@ -150,7 +150,7 @@ class RequestContext:
         Count sums are over the whole roster or nothing, so they have one audience anyway.
         """
         shared = self.charter.privacy.training.trust_mode == "distributed"
-        if aggregate(opening.task).whole_roster or not shared:
+        if aggregate(opening.aggregate).whole_roster or not shared:
             return ""
         return audience_of(opening.cohort)
 
@@ -208,10 +208,10 @@ class RequestContext:
         told = self.journal.sums(charter_hash=self.charter_hash, run=run)
         open_ends = []
         for seen in self.secagg.opened_rounds(run):
-            here = told.get((seen.task, seen.round_number))
+            here = told.get((seen.aggregate, seen.round_number))
             checks = self.charter.secagg.verify_slices and self.site in seen.survivors
             if here is None or (checks and here.check != "passed"):
-                open_ends.append(f"{seen.task} of round {seen.round_number}")
+                open_ends.append(f"{seen.aggregate} of round {seen.round_number}")
         if open_ends:
             raise SumUntold(
                 f"run {run}: this site helped to open the sum of {', '.join(open_ends)} and was "
@@ -228,8 +228,8 @@ class RequestContext:
         """
         told = self.journal.sums(charter_hash=self.charter_hash, run=run)
         false = [
-            f"{task} of round {number}"
-            for (task, number), here in told.items()
+            f"{name} of round {number}"
+            for (name, number), here in told.items()
             if here.check == "failed"
         ]
         if false:
@@ -249,7 +249,7 @@ class RequestContext:
 
     def adapter_sha256(self, opening: Opening, adapter: NDArray[np.float32]) -> str:
         """Name the file that counts are about, for the gate; empty where updates are asked for."""
-        if aggregate(opening.task).trains:
+        if aggregate(opening.aggregate).trains:
             return ""
         return sha256_hex(self.learner.adapter_bytes(adapter))
 
@@ -259,11 +259,11 @@ class RequestContext:
         A kind may be charged to both accounts: trained units first, then held-out ones. If the
         second is refused, the first stays charged: nothing that may have been used is given back.
         """
-        accounts = aggregate(opening.task).accounts
+        accounts = aggregate(opening.aggregate).accounts
         return tuple(self._charge(granted, opening, account) for account in accounts)
 
     def _charge(self, granted: Permit, opening: Opening, account: Account) -> Reservation:
-        events = self.plan.charge(opening.task, account)
+        events = self.plan.charge(opening.aggregate, account)
         # All that a run asks of an account: a run begins only where it can end.
         whole_run = self.plan.account(account).events
         data_set, cap = granted.account(account)
@@ -276,7 +276,7 @@ class RequestContext:
             data_set=data_set,
             run=opening.run,
             round_number=opening.round_number,
-            kind=opening.task,
+            kind=opening.aggregate,
             events=events,
             charter_hash=self.charter_hash,
             cap=cap,
@@ -289,7 +289,7 @@ class RequestContext:
         if not seed:
             return NoiseSource.from_os()
         source = NoiseSource.fixed(f"{seed}/{self.site}".encode())
-        return source.derive(f"{opening.run}/{opening.task}/{opening.round_number}")
+        return source.derive(f"{opening.run}/{opening.aggregate}/{opening.round_number}")
 
     def local_terms(self, round_number: int) -> LocalTerms:
         """Return the terms of local training in a round, counted from 1."""

@@ -76,7 +76,7 @@ def _ended(home: SiteHome, charter_hash: str, run: str) -> bool:
         return False
     seen = Journal(journal).sums(charter_hash=charter_hash, run=run)
     last = {each.name for each in AGGREGATES.values() if each.ends_run}
-    return any(task in last for task, _ in seen)
+    return any(name in last for name, _ in seen)
 
 
 def _same(files: frozenset[str], facts: DataFacts | RecordsRefusal) -> bool:
@@ -131,11 +131,11 @@ def sums_seen(
         told: those that it was told since.
     """
     found = []
-    for one in sorted(opened, key=lambda each: (each.round_number, each.task)):
-        here = told.get((one.task, one.round_number))
+    for one in sorted(opened, key=lambda each: (each.round_number, each.aggregate)):
+        here = told.get((one.aggregate, one.round_number))
         found.append(
             SumSeen(
-                kind=one.task,
+                kind=one.aggregate,
                 round=one.round_number,
                 session=one.session or None,
                 cohort=sites_hash(one.cohort),

@@ -13,7 +13,7 @@ from fedethics import terms as term_reader
 from fedethics.aggregates.agreement import AGREEMENT, columns_of
 from fedethics.aggregates.agreement.alpha import alpha_of, entries, matrix_of, reach_of
 from fedethics.aggregates.agreement.site import coincidence_steps
-from fedethics.aggregates.schedule import sums_of, task_specs
+from fedethics.aggregates.schedule import sum_specs, sums_of
 from fedethics.charter import document
 from fedethics.charter.annotation_terms import AnnotationTerms
 from fedethics.charter.document import load
@@ -237,7 +237,7 @@ def test_it_is_opened_once_before_the_first_step():
     due = list(sums_of(charter, make_plan(charter)))
     assert due[0] == ("agreement", 1) and due[1] == ("update", 1)
     assert [name for name, _ in due].count("agreement") == 1
-    spec = task_specs(charter, vector_length=10)["agreement"]
+    spec = sum_specs(charter, vector_length=10)["agreement"]
     assert spec.length == entries(3) == 6 and spec.whole_cohort
 
 

@@ -13,7 +13,7 @@ from fedethics.aggregates.at_coordinator import COMMITTED, SENT_ALONG
 from fedethics.aggregates.at_site import COMPUTED
 from fedethics.aggregates.noise import Account
 from fedethics.aggregates.registry import AGGREGATES, aggregate, charged_to
-from fedethics.aggregates.schedule import sums_of, task_specs
+from fedethics.aggregates.schedule import sum_specs, sums_of
 from fedethics.charter.document import load
 from fedethics.errors import AccountingError, SecaggReject
 from fedethics.policy.model import Allowed
@@ -89,7 +89,7 @@ def test_what_the_charter_does_not_ask_for_has_no_plan_no_task_and_no_permission
     bare = with_terms(heart, audit=UNAUDITED)
     plan = make_plan(bare)
     assert plan.audit is None and charter_sums.AUDIT not in plan.sums
-    assert charter_sums.AUDIT not in task_specs(bare, vector_length=10)
+    assert charter_sums.AUDIT not in sum_specs(bare, vector_length=10)
     assert AGGREGATES[charter_sums.AUDIT].permissions(bare) == ()
     with pytest.raises(AccountingError, match="asks for no audit"):
         AGGREGATES[charter_sums.AUDIT].of(plan.sums)

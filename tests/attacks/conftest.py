@@ -10,7 +10,7 @@ import pytest
 
 import fedethics.site.handler as handler_module
 from fedethics import charter_sums
-from fedethics.aggregates.schedule import task_specs
+from fedethics.aggregates.schedule import sum_specs
 from fedethics.charter import document
 from fedethics.errors import FedethicsError
 from fedethics.identity import Identity
@@ -64,7 +64,7 @@ class Liar:
 
     def open(self, task: str, number: int, *, adapter=None, cohort=None, keep=False):
         vector = self.adapter if adapter is None else adapter
-        specs = task_specs(self.stage.charter, vector_length=vector.size)
+        specs = sum_specs(self.stage.charter, vector_length=vector.size)
         return self.secagg.open(
             spec=specs[task],
             round_number=number,

@@ -77,7 +77,7 @@ def svd_federation(staged_svd, memory, integers):
 @pytest.fixture
 def integers(monkeypatch):
     def compute(context, _adapter, opening, _noise, **_):
-        return numbers(context.site, opening, context.specs[opening.task].length)
+        return numbers(context.site, opening, context.specs[opening.aggregate].length)
 
     monkeypatch.setattr(
         handler_module, "COMPUTED", dict.fromkeys(handler_module.COMPUTED, lambda *_: compute)

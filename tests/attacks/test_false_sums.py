@@ -26,7 +26,7 @@ def lies_about(monkeypatch):
 
         def result(session):
             opened = honest(session)
-            asked = (session.task, session.round_number)
+            asked = (session.aggregate, session.round_number)
             if asked != (task, number) or getattr(session, "_lied", False):
                 return opened
             session._lied = True

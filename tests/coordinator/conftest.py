@@ -47,7 +47,7 @@ SITES = ("cleveland", "hungary", "switzerland", "va-long-beach")
 
 def numbers(site: str, opening: object, size: int) -> np.ndarray:
     """Integers that follow from who is asked what; small enough for every task's bound."""
-    name = f"{site}|{opening.task}|{opening.round_number}"
+    name = f"{site}|{opening.aggregate}|{opening.round_number}"
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
     return np.random.default_rng(seed).integers(0, 50, size, dtype=np.int64)
 
@@ -239,7 +239,7 @@ def memory() -> Iterator[Path]:
 def quick(staged, learned, kept_jobs, memory, monkeypatch) -> Quick:
 
     def compute(session, _adapter, opening, _noise, **_):
-        return numbers(session.site, opening, session.specs[opening.task].length)
+        return numbers(session.site, opening, session.specs[opening.aggregate].length)
 
     for kind, mechanism in (
         (update_site, "train"),

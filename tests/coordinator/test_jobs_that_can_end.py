@@ -61,7 +61,7 @@ def test_the_sums_of_a_job_are_those_that_sites_answer_and_no_others(charter):
     assert len(every) == len(set(every))
     for task, number in itertools.product((charter_sums.UPDATE, *COUNTS), range(6)):
         action = Action.TRAIN if task == charter_sums.UPDATE else Action.EVALUATE
-        opening = SimpleNamespace(run="r", task=task, round_number=number, cohort=SITES)
+        opening = SimpleNamespace(run="r", aggregate=task, round_number=number, cohort=SITES)
         try:
             check_agreed(
                 opening, SimpleNamespace(run="r", action=action), charter=charter, plan=plan

@@ -24,7 +24,7 @@ from flwr.app import Context, Error, Message
 from flwr.serverapp import Grid, ServerApp
 
 from fedethics import charter_sums
-from fedethics.aggregates.schedule import task_specs
+from fedethics.aggregates.schedule import sum_specs
 from fedethics.charter import document
 from fedethics.flower.wire import parse_reply, parse_request, request_message
 from fedethics.identity import Identity
@@ -254,7 +254,7 @@ def asked_afresh(grid: Grid, home: Path, kept: Kept, epoch: str) -> dict[str, An
     adapter = base64.b64decode(trained["payloads"]["adapter"])
     opened = base64.b64decode(trained["payloads"]["open"])
     model = framing.decode(opened, kind=Kind.OPEN, max_body_bytes=0).header["model_hash"]
-    sites, specs = charter.site_names, task_specs(charter, vector_length=len(adapter) // 4)
+    sites, specs = charter.site_names, sum_specs(charter, vector_length=len(adapter) // 4)
     openings = {
         "an opened round, fresh masks": (charter_sums.UPDATE, 1, sites),
         "an opened round, one site fewer": (charter_sums.UPDATE, 1, sites[:-1]),

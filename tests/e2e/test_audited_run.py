@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fedethics import charter_sums
-from fedethics.aggregates.schedule import task_specs
+from fedethics.aggregates.schedule import sum_specs
 from fedethics.charter import document
 from fedethics.charter.privacy_terms import AuditTerms
 from fedethics.errors import PolicyRefusal, RunError, SecaggReject
@@ -143,5 +143,5 @@ def test_an_audit_that_a_site_missed_is_opened_once_when_the_job_is_resumed(lab)
 
 def test_a_charter_without_an_audit_has_no_such_sum(lab):
     stage = lab.stage(change=audited_off)
-    assert charter_sums.AUDIT not in task_specs(stage.charter, vector_length=10)
+    assert charter_sums.AUDIT not in sum_specs(stage.charter, vector_length=10)
     assert document.hash_of(stage.charter) != document.hash_of(audited()(stage.charter))

@@ -18,7 +18,7 @@ from fedethics.secagg import (
     SecaggTerms,
     SiteSecagg,
     SiteStore,
-    TaskSpec,
+    SumSpec,
 )
 
 MODEL = "ab" * 32
@@ -102,7 +102,7 @@ class Federation:
             self.sites[name].complete(joined)
 
     def open(
-        self, spec: TaskSpec, round_number: int = 0, cohort: Collection[str] | None = None
+        self, spec: SumSpec, round_number: int = 0, cohort: Collection[str] | None = None
     ) -> CoordinatorRound:
         return self.coordinator.open(
             spec=spec,
@@ -114,11 +114,11 @@ class Federation:
 
 def spec_of(
     length: int = 5, *, bits: int = 32, bound: int = 1000, whole: bool = False, name: str = "update"
-) -> TaskSpec:
-    return TaskSpec(name=name, length=length, word_bits=bits, bound=bound, whole_cohort=whole)
+) -> SumSpec:
+    return SumSpec(name=name, length=length, word_bits=bits, bound=bound, whole_cohort=whole)
 
 
-def random_vectors(names: Collection[str], spec: TaskSpec, seed: int = 0) -> dict[str, np.ndarray]:
+def random_vectors(names: Collection[str], spec: SumSpec, seed: int = 0) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(seed)
     return {
         name: generator.integers(-spec.bound, spec.bound + 1, spec.length, dtype=np.int64)
@@ -130,7 +130,7 @@ def run_round(
     federation: Federation,
     session: CoordinatorRound,
     vectors: Mapping[str, np.ndarray],
-    spec: TaskSpec,
+    spec: SumSpec,
     *,
     drops: Mapping[str, Collection[str]] | None = None,
 ) -> tuple[Opened, dict[str, Result]]:

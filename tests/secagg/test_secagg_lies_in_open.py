@@ -30,7 +30,7 @@ OTHER_SPEC = spec_of(length=6)
         ({"cohort": [f"site-0{k}" for k in range(6)] + ["site-99"]}, "not in the epoch: site-99"),
         ({"cohort": [f"site-0{k}" for k in range(1, 7)]}, "does not list it"),
         ({"spec_hash": OTHER_SPEC.hash}, "another specification"),
-        ({"task": "secret-task"}, "no task 'secret-task'"),
+        ({"task": "secret-task"}, "no sum 'secret-task'"),
         ({"mode": "fast"}, "mode 'fast' is not the charter's 'strict'"),
         ({"suite": 9}, "suite 9"),
         ({"graph": "star"}, "graph 'star'"),
@@ -55,7 +55,7 @@ def test_an_honest_open_is_described_to_the_caller(server, federation):
     session = federation.open(SPEC)
     opening = server.ask("site-00", "check_open", session.open_message, specs={SPEC.name: SPEC})
     assert opening.cohort == tuple(federation.names) and opening.threshold == 5
-    assert (opening.run, opening.task, opening.round_number) == ("run", "update", 0)
+    assert (opening.run, opening.aggregate, opening.round_number) == ("run", "update", 0)
     assert opening.model_hash == MODEL
 
 

@@ -14,7 +14,7 @@ START = np.arange(5, dtype=np.float32)
 
 
 def _question(task: str, number: int) -> Question:
-    return Question(charter_hash=CHARTER, run=RUN, task=task, round_number=number)
+    return Question(charter_hash=CHARTER, run=RUN, aggregate=task, round_number=number)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_after_the_last_sum_no_adapter_is_kept(journal):
 
 
 def test_runs_and_charters_do_not_share_an_adapter(journal):
-    other = Question(charter_hash=CHARTER, run="other", task="update", round_number=1)
+    other = Question(charter_hash=CHARTER, run="other", aggregate="update", round_number=1)
     journal.derive(other, Derived(round_number=4, vector=START + 4, held=True))
     assert _newest(journal) == (0, START.tolist(), True)
     assert journal.derived(charter_hash="ef" * 32, run=RUN) is None

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import fedethics.aggregates.update.site as update_module
 import fedethics.site.handler as handler_module
 from fedethics import charter_sums, errors
-from fedethics.aggregates.schedule import task_specs
+from fedethics.aggregates.schedule import sum_specs
 from fedethics.charter import document
 from fedethics.errors import FedethicsError, PolicyRefusal, RecordsRefusal
 from fedethics.flower.client_entry import answer
@@ -347,7 +347,7 @@ def test_whatever_fails_in_training_on_the_records_is_the_one_refusal(
         reply = each.ask(Action.JOIN, roster=secagg.roster_message())
         secagg.add_acknowledgement(reply.payloads["acknowledgement"])
     adapter = learned.initial_vector()
-    specs = task_specs(door.stage.charter, vector_length=adapter.size)
+    specs = sum_specs(door.stage.charter, vector_length=adapter.size)
     opened = secagg.open(
         spec=specs[charter_sums.UPDATE],
         round_number=1,

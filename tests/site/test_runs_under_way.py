@@ -53,7 +53,7 @@ class Charged:
 
     def end(self):
         Journal(self.path / "journal.db").opened(
-            Question(charter_hash=self.hash, run="heart-1", task="fairness", round_number=5),
+            Question(charter_hash=self.hash, run="heart-1", aggregate="fairness", round_number=5),
             sum_sha256="0" * 64,
         )
 

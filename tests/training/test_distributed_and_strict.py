@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedethics import charter_sums
-from fedethics.aggregates.schedule import task_specs
+from fedethics.aggregates.schedule import sum_specs
 from fedethics.charter.document import encode, parse
 from fedethics.errors import CharterError, TrainingError
 from fedethics.privacy.gaussian_shares import NORM_STEPS, share_std
@@ -212,7 +212,7 @@ def test_a_frozen_factor_gets_no_noise_and_no_gradient(site, terms, noise):
 
 def test_the_task_has_room_for_every_share_of_a_run(tiny_charter):
     charter = charter_for(tiny_charter)
-    spec = task_specs(charter, vector_length=10)[charter_sums.UPDATE]
+    spec = sum_specs(charter, vector_length=10)[charter_sums.UPDATE]
     std = make_plan(charter).update.gradient_share_std
     assert spec.bound >= 50.0 / 0.5 * NORM_STEPS + 14 * std
     assert spec.fits(4)

@@ -17,7 +17,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedethics.identity import Identity
-from fedethics.secagg import SecaggTerms, TaskSpec, derivation, framing, graph, joining, masking
+from fedethics.secagg import (
+    SecaggTerms,
+    SumSpec,
+    derivation,
+    framing,
+    graph,
+    joining,
+    masking,
+)
 from fedethics.secagg.framing import Frame, Kind
 from fedethics.secagg.graph import Graph
 from fedethics.secagg.messages import Member
@@ -98,7 +106,7 @@ class Stranger:
         self,
         forward: bytes,
         vector: np.ndarray,
-        spec: TaskSpec,
+        spec: SumSpec,
         *,
         near: Iterable[str],
         digest: str,

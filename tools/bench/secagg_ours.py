@@ -22,7 +22,7 @@ from fedethics.secagg import (
     SecaggTerms,
     SiteSecagg,
     SiteStore,
-    TaskSpec,
+    SumSpec,
 )
 
 COLLUDERS = 1
@@ -39,8 +39,8 @@ def threshold(sites: int) -> int:
     return max(2 * sites // 3 + 1, (sites + COLLUDERS) // 2 + 1)
 
 
-def specification(length: int) -> TaskSpec:
-    return TaskSpec(
+def specification(length: int) -> SumSpec:
+    return SumSpec(
         name="update", length=length, word_bits=32, bound=QUANTISER.bound, whole_cohort=False
     )
 

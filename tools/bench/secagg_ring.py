@@ -29,7 +29,7 @@ from fedethics.secagg import (
     SecaggTerms,
     SiteSecagg,
     SiteStore,
-    TaskSpec,
+    SumSpec,
     framing,
     rules,
 )
@@ -138,7 +138,7 @@ class Sitting:
 
     def __init__(self, epoch: Epoch, *, length: int, drops: int) -> None:
         self.epoch = epoch
-        self.spec = TaskSpec(
+        self.spec = SumSpec(
             name="update", length=length, word_bits=32, bound=QUANTISER.bound, whole_cohort=False
         )
         base = np.random.default_rng(0).normal(0, 0.05, length).astype(np.float32)

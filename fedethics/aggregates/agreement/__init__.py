@@ -28,7 +28,7 @@ from fedethics.data.beside import BesideColumn
 from fedethics.errors import AccountingError
 from fedethics.privacy.calibration import smallest_scale
 from fedethics.privacy.events import count_mechanism
-from fedethics.secagg import TaskSpec
+from fedethics.secagg import SumSpec
 
 # More noise than this, over the sensitivity, is not looked for: nothing could be seen through it.
 _LARGEST = 500.0
@@ -73,8 +73,8 @@ class Agreement(Aggregate[AgreementPlan]):
             steps=terms.steps,
         )
 
-    def spec(self, charter: Charter, plan: AgreementPlan, *, vector_length: int) -> TaskSpec:
-        """Return the task: the upper triangle of the matrix, with its diagonal."""
+    def spec(self, charter: Charter, plan: AgreementPlan, *, vector_length: int) -> SumSpec:
+        """Return the specification: the upper triangle of the matrix, with its diagonal."""
         return count_spec(self.name, entries(len(_terms(charter).labels)))
 
     def permissions(self, charter: Charter) -> tuple[str, ...]:

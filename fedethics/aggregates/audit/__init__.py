@@ -21,7 +21,7 @@ from fedethics.aggregates.noise import Account, Noise, count_noise
 from fedethics.charter.model import Charter
 from fedethics.privacy.calibration import smallest_scale
 from fedethics.privacy.events import Event
-from fedethics.secagg import TaskSpec
+from fedethics.secagg import SumSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,8 +68,8 @@ class Audit(Aggregate[AuditPlan]):
             non_members=_half(charter, Account.EVALUATION),
         )
 
-    def spec(self, charter: Charter, plan: AuditPlan, *, vector_length: int) -> TaskSpec:
-        """Return the task."""
+    def spec(self, charter: Charter, plan: AuditPlan, *, vector_length: int) -> SumSpec:
+        """Return the specification."""
         return count_spec(self.name, 2 * plan.bins)
 
     def permissions(self, charter: Charter) -> tuple[str, ...]:

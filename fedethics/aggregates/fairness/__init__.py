@@ -23,7 +23,7 @@ from fedethics.charter.model import Charter
 from fedethics.charter_sums import layout_of
 from fedethics.privacy.calibration import LARGEST
 from fedethics.privacy.events import Event, count_mechanism
-from fedethics.secagg import TaskSpec
+from fedethics.secagg import SumSpec
 
 if TYPE_CHECKING:
     from fedethics.release.evidence import Evidence
@@ -124,8 +124,8 @@ class Fairness(Aggregate[FairnessPlan]):
         largest = count_mechanism(charter.privacy.evaluation.mechanism).largest_std
         return 0.99 * largest / (terms.effect_ratio * STEPS)
 
-    def spec(self, charter: Charter, plan: FairnessPlan, *, vector_length: int) -> TaskSpec:
-        """Return the task."""
+    def spec(self, charter: Charter, plan: FairnessPlan, *, vector_length: int) -> SumSpec:
+        """Return the specification."""
         return count_spec(self.name, layout_of(charter).length)
 
     def permissions(self, charter: Charter) -> tuple[str, ...]:

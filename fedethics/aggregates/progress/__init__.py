@@ -16,7 +16,7 @@ from fedethics.aggregates.aggregate import (
 from fedethics.aggregates.noise import Account, count_noise
 from fedethics.charter.model import Charter
 from fedethics.charter_sums import layout_of
-from fedethics.secagg import TaskSpec
+from fedethics.secagg import SumSpec
 
 if TYPE_CHECKING:
     from fedethics.release.evidence import Evidence
@@ -50,8 +50,8 @@ class Progress(Aggregate[TablePlan]):
             table="a progress table",
         )
 
-    def spec(self, charter: Charter, plan: TablePlan, *, vector_length: int) -> TaskSpec:
-        """Return the task."""
+    def spec(self, charter: Charter, plan: TablePlan, *, vector_length: int) -> SumSpec:
+        """Return the specification."""
         return count_spec(self.name, layout_of(charter).progress_length)
 
     def permissions(self, charter: Charter) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from fedethics.charter.model import Charter
 from fedethics.charter_sums import steering_groups
 from fedethics.privacy.calibration import smallest_scale
 from fedethics.privacy.events import NonPrivate
-from fedethics.secagg import TaskSpec
+from fedethics.secagg import SumSpec
 
 if TYPE_CHECKING:
     from fedethics.release.evidence import Evidence
@@ -65,8 +65,8 @@ class Steering(Aggregate[TablePlan]):
             table="a count of training records",
         )
 
-    def spec(self, charter: Charter, plan: TablePlan, *, vector_length: int) -> TaskSpec | None:
-        """Return the task, where the charter steers."""
+    def spec(self, charter: Charter, plan: TablePlan, *, vector_length: int) -> SumSpec | None:
+        """Return the specification, where the charter steers."""
         if charter.mitigation.method == "none":
             return None
         return count_spec(self.name, 4 * steering_groups(charter))

@@ -38,8 +38,8 @@ def weights_of_round(
     seen = context.journal.sums(charter_hash=context.charter_hash, run=opening.run)
     told = {
         (number, here.sha256)
-        for (task, number), here in seen.items()
-        if task == charter_sums.STEERING
+        for (name, number), here in seen.items()
+        if name == charter_sums.STEERING
     }
     for number, total in zip(rounds, sums, strict=True):
         if (number, sha256_hex(total.astype("<i8").tobytes())) not in told:

@@ -13,7 +13,7 @@ from fedethics.charter.model import Charter
 from fedethics.privacy import wide_gaussian
 from fedethics.privacy.events import Event, NonPrivate, SampledGaussian
 from fedethics.privacy.gaussian_shares import NORM_STEPS, share_std
-from fedethics.secagg import TaskSpec
+from fedethics.secagg import SumSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,9 +77,9 @@ class Update(Aggregate[UpdatePlan]):
             shares=noise_shares(charter, Account.TRAINING, whole_roster=False),
         )
 
-    def spec(self, charter: Charter, plan: UpdatePlan, *, vector_length: int) -> TaskSpec:
-        """Return the task: as long as the adapter."""
-        return TaskSpec(
+    def spec(self, charter: Charter, plan: UpdatePlan, *, vector_length: int) -> SumSpec:
+        """Return the specification: as long as the adapter."""
+        return SumSpec(
             name=self.name,
             length=vector_length,
             word_bits=charter.secagg.word_bits,

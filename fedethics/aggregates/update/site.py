@@ -1,6 +1,6 @@
 """A site's part in a round: DP-SGD on its training records.
 
-Guarantee: what it returns carries its noise already, as integers on the task's grid; the caller
+Guarantee: what it returns carries its noise already, as integers on the update's grid; the caller
 has reserved its cost in the ledger before calling.
 """
 
@@ -43,7 +43,7 @@ def train(
     *,
     weights: NDArray[np.float64] | None = None,
 ) -> NDArray[np.int64]:
-    """Return what the site adds to the round's sum, on the task's grid, shape (p,).
+    """Return what the site adds to the round's sum, on the update's grid, shape (p,).
 
     Under local trust its weighted, noised update; under distributed trust its gradient sum with a
     share of the noise, which must not leave unmasked.
@@ -77,7 +77,7 @@ def _update(
     noise: NoiseSource,
     weights: NDArray[np.float64] | None,
 ) -> NDArray[np.int64]:
-    """Return the site's weighted and noised update, on the task's grid, shape (p,)."""
+    """Return the site's weighted and noised update, on the update's grid, shape (p,)."""
     part = context.workbench.records.train
     result = train_round(
         context.workbench.learner,
