@@ -48,6 +48,12 @@ COMMANDS: Final[dict[str, Command]] = {
         "federation", "app", "Coordinate a federation: enrol, start, watch, stop."
     ),
     "model": Command("model", "app", "Does a base model fit this machine?"),
+    "benchmark": Command(
+        "benchmark",
+        "benchmark",
+        "Ask a language model public bias benchmarks, before and after fine-tuning; no record is "
+        "read.",
+    ),
     "doctor": Command("checks", "doctor", "Check versions and offline flags."),
     "dp-check": Command(
         "checks",

@@ -50,7 +50,7 @@ from fedethics.training.saved_adapter import (
     prefix_hash,
     read_start,
 )
-from fedethics.training.tokenizer import load_tokenizer, tokenizer_digest
+from fedethics.training.tokenizer import TextReader, load_tokenizer, tokenizer_digest
 
 _Result = TypeVar("_Result")
 _ON_CPU = Compute()
@@ -130,6 +130,17 @@ class Learner:
         # What shapes are proven on: nothing that is done to this learner's own layers is on it.
         self._pristine = self._copy(shared=False)
         self.copies = (self, *(self._copy(shared=True) for _ in range(_more_copies(compute))))
+
+    @property
+    def network(self) -> Network:
+        """The network, for what no task asks: put a vector into it with `load` first."""
+        return self._network
+
+    @property
+    def tokenizer(self) -> TextReader:
+        """The model's tokenizer."""
+        reader: TextReader = self._reader.tokenizer
+        return reader
 
     @property
     def max_tokens(self) -> int:

@@ -164,6 +164,24 @@ def own_model(model_dir: Path) -> BaseModel:
     return BaseModel(folder)
 
 
+def any_model(where: str) -> BaseModel:
+    """Return the model that a package carries under this name, or that lies in this folder."""
+    path = Path(where)
+    return own_model(path) if path.exists() or where not in _EMBEDDED else _embedded(where)
+
+
+def weights_sha256(base: BaseModel) -> str:
+    """Return the SHA-256 by which a charter names the weights of `base`.
+
+    Raises:
+        ModelError: they cannot be read.
+    """
+    try:
+        return _digest(base)
+    except OSError as error:
+        raise ModelError(f"{error.filename}: {error.strerror}; there is no model here") from error
+
+
 def _cached(model_dir: Path) -> Path | None:
     """Return the folder of the model whose id ends the path, from the Hugging Face cache."""
     from huggingface_hub import try_to_load_from_cache

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from fedethics.carrier import Carrier
 from fedethics.errors import SetupError
 from fedethics.simulation.partition import Row, read_csv, write_csv
-from simulations.datasets.carrier import Carrier
 from simulations.datasets.dataset import ALL, Dataset
 
 LABEL = "default_next_month"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedethics.canonical import sha256_hex
+from fedethics.carrier import Carrier, fetch_members
 from fedethics.simulation.partition import ALL, SOURCE
 from fedethics.storage import files
-from simulations.datasets.carrier import Carrier, fetch_members
 
 __all__ = ["ALL", "SOURCE", "Dataset"]
 

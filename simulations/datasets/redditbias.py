@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fedethics.carrier import Carrier
 from fedethics.errors import SetupError
 from fedethics.simulation.partition import Row, read_csv, write_csv
-from simulations.datasets.carrier import Carrier
 from simulations.datasets.dataset import ALL, Dataset
 
 LABELS = ("0", "1")

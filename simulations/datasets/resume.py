@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fedethics.carrier import Carrier
 from fedethics.simulation.partition import write_csv
-from simulations.datasets.carrier import Carrier
 from simulations.datasets.dataset import ALL, Dataset
 from simulations.datasets.frame_pickle import read_frame
 

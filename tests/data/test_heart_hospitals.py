@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedethics import carrier
 from fedethics.canonical import sha256_hex
+from fedethics.carrier import Carrier, read_member
 from fedethics.charter.document import load
 from fedethics.data.reading import read_records
 from fedethics.data.records import split
 from fedethics.errors import SetupError
-from simulations.datasets import carrier, dataset, heart
+from simulations.datasets import dataset, heart
 from simulations.datasets.__main__ import main
-from simulations.datasets.carrier import Carrier, read_member
 
 CHARTER = load(Path(__file__).parents[2] / "configs" / "heart.charter.toml")
 # Terrail et al. 2022 (FLamby), Fed-Heart-Disease, table of centres.

