@@ -177,7 +177,7 @@ def weights_sha256(base: BaseModel) -> str:
         ModelError: they cannot be read.
     """
     try:
-        return _digest(base)
+        return weights_digest(base)
     except OSError as error:
         raise ModelError(f"{error.filename}: {error.strerror}; there is no model here") from error
 
