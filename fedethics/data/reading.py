@@ -35,7 +35,7 @@ from fedethics.data.records import (
     row_hash,
     unlike,
 )
-from fedethics.data.rendering import tell, told_columns
+from fedethics.data.rendering import row_text, text_columns
 from fedethics.errors import DataError
 from fedethics.learning_tasks import LearningTask, find_task
 from fedethics.ownership import cannot_read
@@ -321,10 +321,10 @@ class _Reading:
         if not self.values:
             reasons = "; ".join(f"{count} rows: {why}" for why, count in self.dropped.items())
             raise DataError(f"data file {path} holds no usable record ({reasons or 'no rows'})")
-        told = told_columns(self.terms)
+        told = text_columns(self.terms)
         return Records(
             texts=tuple(
-                tell(values, told) if content is None else content
+                row_text(values, told) if content is None else content
                 for values, content in zip(self.values, self.contents, strict=True)
             ),
             labels=np.array(self.labels, dtype=np.int16),

@@ -19,19 +19,19 @@ from fedethics.data.records import Records, Value, wording
 Row = Mapping[str, Value]
 
 
-def told_columns(terms: DataTerms) -> tuple[Column, ...]:
-    """Return the columns that the text tells, in its order."""
+def text_columns(terms: DataTerms) -> tuple[Column, ...]:
+    """Return the columns that the text names, in its order."""
     return tuple(column for column in terms.columns if column.phrase)
 
 
-def tell(row: Row, columns: Sequence[Column]) -> str:
+def row_text(row: Row, columns: Sequence[Column]) -> str:
     """Return the text of a row: the phrases of `columns` in their order."""
     return ", ".join(wording(row[column.name], column) for column in columns)
 
 
 def without(row: Row, terms: DataTerms, *names: str) -> str:
     """Return the text of a row with the phrases of the columns `names` left out."""
-    return tell(row, [column for column in told_columns(terms) if column.name not in names])
+    return row_text(row, [column for column in text_columns(terms) if column.name not in names])
 
 
 def swapped(row: Row, terms: DataTerms, feature: str, *, group: int) -> dict[str, str]:
@@ -49,9 +49,9 @@ def swapped(row: Row, terms: DataTerms, feature: str, *, group: int) -> dict[str
     declared = next(one for one in terms.sensitive if one.name == feature)
     column = next(one for one in terms.columns if one.name == declared.column)
     words = stand_ins(declared, column)
-    columns = told_columns(terms)
+    columns = text_columns(terms)
     return {
-        other: tell({**row, column.name: words[other]}, columns)
+        other: row_text({**row, column.name: words[other]}, columns)
         for index, other in enumerate(declared.groups)
         if index != group
     }

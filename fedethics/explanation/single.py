@@ -24,7 +24,7 @@ from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.ethics_terms import ExplanationTerms as Terms
 from fedethics.charter.ethics_terms import explanation_problems
 from fedethics.data.records import Value, wording
-from fedethics.data.rendering import Scorer, swapped, told_columns, without
+from fedethics.data.rendering import Scorer, swapped, text_columns, without
 from fedethics.errors import DataError
 
 RANDOM_ORDERS = 40
@@ -164,7 +164,7 @@ def explain_record(
     Raises:
         DataError: the text is one column only; nothing could be left out.
     """
-    columns = told_columns(terms)
+    columns = text_columns(terms)
     if len(columns) < 2:
         raise DataError(
             f"the text of a record is its column {', '.join(c.name for c in columns)} alone; "

@@ -30,7 +30,7 @@ JOURNEYS: Mapping[str, tuple[str, ...]] = {
         "parse_cell",
         "row_hash",
         "is_held_out",
-        "tell",
+        "row_text|tell",
         "site_records",
         "RequestContext|Session",
         "open_workbench",

@@ -13,10 +13,10 @@ from fedethics.charter_sums import layout_of
 from fedethics.data.reading import read_records
 from fedethics.data.rendering import (
     occluded_scores,
+    row_text,
     swapped,
     swapped_scores,
-    tell,
-    told_columns,
+    text_columns,
     without,
 )
 from fedethics.fairness import Tables, aggregate, importance, tabulate, tabulate_explanation
@@ -47,7 +47,7 @@ def test_leaving_a_column_out_leaves_the_rest_as_it_was(records, charter):
     for row, text in zip(records.values, records.texts, strict=True):
         assert without(row, charter.data) == text
         phrases = text.split(", ")
-        for place, column in enumerate(told_columns(charter.data)):
+        for place, column in enumerate(text_columns(charter.data)):
             left = phrases[:place] + phrases[place + 1 :]
             assert without(row, charter.data, column.name) == ", ".join(left)
 
@@ -65,10 +65,10 @@ def test_a_merged_group_is_spoken_for_by_its_first_declared_value(charter):
         charter.data.sensitive[0], groups=("Female", "other"), merge=("Male=other", "None=other")
     )
     data = dataclasses.replace(charter.data, sensitive=(sex, *charter.data.sensitive[1:]))
-    row = {column.name: None for column in told_columns(data)} | {"sex": "Female"}
+    row = {column.name: None for column in text_columns(data)} | {"sex": "Female"}
     assert ", man," in swapped(row, data, "sex", group=0)["other"]
     assert (
-        tell(row, told_columns(data))
+        row_text(row, text_columns(data))
         == swapped({**row, "sex": "Male"}, data, "sex", group=1)["Female"]
     )
 
@@ -139,7 +139,7 @@ def test_a_text_that_a_swap_does_not_change_is_not_scored_again(records, charter
             for column in charter.data.columns
         ),
     )
-    told = tuple(tell(row, told_columns(data)) for row in records.values)
+    told = tuple(row_text(row, text_columns(data)) for row in records.values)
     part, scores = dataclasses.replace(records, texts=told), np.full(len(records), 0.4)
 
     def score(texts):
