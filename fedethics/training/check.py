@@ -30,10 +30,10 @@ from fedethics.training.factors import trained_coordinates
 from fedethics.training.guards import (
     SMALL,
     SMALL_IN_BFLOAT16,
+    expected_step,
     refuse_unsupported,
-    require_moved_as_told,
+    require_expected_step,
     require_read,
-    told_update,
 )
 from fedethics.training.learner import Learner
 from fedethics.training.loading import one_line
@@ -263,21 +263,21 @@ def _misplaced(bench: Bench) -> str:
         learner.load(bench.vector)
         for copy in _copies(learner):
             require_read(copy.model, copy.parameters, learner.flat)
-        told = told_update(
+        expected = expected_step(
             torch.stack([_gradient(bench, row) for row in range(RECORDS)]),
             trained_coordinates(learner, bench.terms.frozen),
             clipping_norm=bench.terms.clipping_norm,
             expected_batch=bench.terms.expected_batch,
         )
     # As long as float32 still tells from the vector's own last place.
-    rate = 1.0 / (float(np.abs(told).max()) or 1.0)
+    rate = 1.0 / (float(np.abs(expected).max()) or 1.0)
     result = bench.train(
         NoiseSource.from_os(), sampling_rate=1.0, noise_multiplier=0.0, noise="fast", adaptive=None,
         unit="record", learning_rate=rate,
     )  # fmt: skip
     rounded = learner.compute.dtype == "bfloat16"
-    apart = require_moved_as_told(
-        result.update, rate * told, learner.parameters, vector=bench.vector,
+    apart = require_expected_step(
+        result.update, rate * expected, learner.parameters, vector=bench.vector,
         tolerance=_ROUNDED if rounded else _TOLERANCE,
         small=SMALL_IN_BFLOAT16 if rounded else SMALL,
     )  # fmt: skip

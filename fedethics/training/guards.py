@@ -140,10 +140,10 @@ def require_read(model: nn.Module, parameters: Mapping[str, nn.Parameter], flat:
         raise TrainingError(f"{start} trained numbers in a vector of {flat.numel()}")
 
 
-def told_update(
+def expected_step(
     gradients: Tensor, mask: NDArray[np.bool_], *, clipping_norm: float, expected_batch: float
 ) -> NDArray[np.float64]:
-    """Return the step that a plain loop over records tells: -sum of clipped gradients / batch.
+    """Return the step that a plain loop over records takes: -sum of clipped gradients / batch.
 
     For plain gradient descent with a learning rate of 1, without noise, every record sampled.
 
@@ -160,9 +160,9 @@ def told_update(
     return step
 
 
-def require_moved_as_told(
+def require_expected_step(
     update: NDArray[np.float32],
-    told: NDArray[np.float64],
+    expected: NDArray[np.float64],
     parameters: Mapping[str, nn.Parameter],
     *,
     vector: NDArray[np.float32],
@@ -174,7 +174,7 @@ def require_moved_as_told(
 
     Args:
         update: what a step did to the vector, shape (p,).
-        told: by `told_update`.
+        expected: by `expected_step`.
         parameters: the trained parameters by name, in vector order.
         vector: where the step began; float32 rounds a step to its last place.
         tolerance: of a tensor's step, relative to its largest entry.
@@ -182,21 +182,21 @@ def require_moved_as_told(
         grid: what rounding gradients to integers may add to a coordinate.
 
     Raises:
-        TrainingError: a tensor moved otherwise than told, or not at all.
+        TrainingError: a tensor moved otherwise than expected, or not at all.
     """
     start, worst = 0, 0.0
-    least = small * float(np.abs(told).max(initial=0.0))
+    least = small * float(np.abs(expected).max(initial=0.0))
     for name, parameter in parameters.items():
         place = slice(start, start + parameter.numel())
-        scale = float(np.abs(told[place]).max())
-        apart = float(np.abs(update[place] - told[place]).max())
-        rounding = float(np.finfo(np.float32).eps * np.abs(vector[place] + told[place]).max())
+        scale = float(np.abs(expected[place]).max())
+        apart = float(np.abs(update[place] - expected[place]).max())
+        rounding = float(np.finfo(np.float32).eps * np.abs(vector[place] + expected[place]).max())
         start = place.stop
         if scale > rounding + grid and not bool(update[place].any()):
             raise TrainingError(f"{name} did not move in a step; it is not trained")
         if not apart <= tolerance * max(scale, least) + rounding + grid:
             raise TrainingError(
-                f"{name} moved otherwise than a loop over records tells: off by {apart:.1e}, its "
+                f"{name} moved otherwise than a loop over records does: off by {apart:.1e}, its "
                 f"largest step being {scale:.1e}. The loss would look normal, and the model wrong"
             )
         worst = max(worst, apart / scale if scale > 0.0 else 0.0)

@@ -28,9 +28,9 @@ from fedethics.training.factors import trained_coordinates
 from fedethics.training.guards import (
     SMALL,
     SMALL_IN_BFLOAT16,
-    require_moved_as_told,
+    expected_step,
+    require_expected_step,
     require_read,
-    told_update,
 )
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
@@ -223,10 +223,10 @@ def _check_movement(
         if mask[start:end].any() and not result.update[start:end].any():
             raise TrainingError(f"self-test: {name} did not move in a step; it is not trained")
         start = end
-    _check_moved_as_told(learner, activations, labels, still, mask)
+    _check_expected_step(learner, activations, labels, still, mask)
 
 
-def _check_moved_as_told(
+def _check_expected_step(
     learner: Learner,
     activations: Activations,
     labels: Targets,
@@ -236,11 +236,11 @@ def _check_moved_as_told(
     """Hold a plain step to a loop over records, tensor by tensor (opacus #820)."""
     vector = away_from_zero(learner)
     learner.load(vector)
-    told = told_update(
+    expected = expected_step(
         _loop(learner, activations, labels), mask,
         clipping_norm=still.clipping_norm, expected_batch=still.expected_batch,
     )  # fmt: skip
-    rate = 1.0 / (float(np.abs(told).max()) or 1.0)
+    rate = 1.0 / (float(np.abs(expected).max()) or 1.0)
     plain = dataclasses.replace(
         still, optimizer="sgd", momentum=0.0, weight_decay=0.0, learning_rate=rate, adaptive=None
     )
@@ -251,8 +251,8 @@ def _check_moved_as_told(
     rounded = learner.compute.dtype == "bfloat16"
     # Integer gradients: each record is off by less than one grid step.
     step = rate / (still.grid_scale * still.expected_batch) if still.mode.exact else 0.0
-    require_moved_as_told(
-        moved.update, rate * told, learner.parameters, vector=vector,
+    require_expected_step(
+        moved.update, rate * expected, learner.parameters, vector=vector,
         tolerance=_STEP_ROUNDED if rounded else _GRADIENT_TOLERANCE,
         small=SMALL_IN_BFLOAT16 if rounded else SMALL, grid=len(labels) * step,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A step moves what the forward pass reads, each tensor as a plain loop over records tells.
+"""A step moves what the forward pass reads, each tensor as a plain loop over records does.
 
 The field's best-known trap (opacus #820): the optimiser moves other tensors than the network reads,
 with a normal loss and a normal epsilon.
@@ -18,7 +18,7 @@ from fedethics.policy.model import Compute
 from fedethics.training import check, dp_sgd
 from fedethics.training.check_bench import Bench
 from fedethics.training.engines import ENGINES
-from fedethics.training.guards import require_moved_as_told, require_read, told_update
+from fedethics.training.guards import expected_step, require_expected_step, require_read
 from fedethics.training.learner import Learner
 from tests.training.tiny_models import charter_for, save_tiny
 
@@ -99,7 +99,7 @@ def test_a_tensor_that_the_network_does_not_read_is_named(bench, spoil, place):
 
 
 @pytest.mark.parametrize("change", ["half a step", "another tensor's", "still", "the other way"])
-def test_a_tensor_that_moves_otherwise_than_told_is_named(bench, monkeypatch, change):
+def test_a_tensor_that_moves_otherwise_than_expected_is_named(bench, monkeypatch, change):
     honest = dp_sgd.private_mean
     sizes = [p.numel() for p in bench.learner.parameters.values()]
     last = slice(sum(sizes) - sizes[-1], sum(sizes))
@@ -130,28 +130,28 @@ def test_a_vector_that_is_longer_than_the_tensors_or_in_another_order_is_refused
         require_read(learner.model, learner.parameters, longer)
 
 
-def test_the_told_step_clips_each_record_and_leaves_alone_what_is_not_trained():
+def test_the_expected_step_clips_each_record_and_leaves_alone_what_is_not_trained():
     gradients = torch.tensor([[3.0, 4.0, 7.0], [0.3, 0.4, 7.0]])
     mask = np.array([True, True, False])
-    told = told_update(gradients, mask, clipping_norm=1.0, expected_batch=2.0)
-    assert np.allclose(told, [-(0.6 + 0.3) / 2, -(0.8 + 0.4) / 2, 0.0])
+    expected = expected_step(gradients, mask, clipping_norm=1.0, expected_batch=2.0)
+    assert np.allclose(expected, [-(0.6 + 0.3) / 2, -(0.8 + 0.4) / 2, 0.0])
     whole = {"a": torch.nn.Parameter(torch.zeros(2)), "b": torch.nn.Parameter(torch.zeros(1))}
-    update, start = told.astype(np.float32), np.zeros(3, np.float32)
-    assert require_moved_as_told(update, told, whole, vector=start, tolerance=1e-6) < 1e-6
+    update, start = expected.astype(np.float32), np.zeros(3, np.float32)
+    assert require_expected_step(update, expected, whole, vector=start, tolerance=1e-6) < 1e-6
     update[2] = 0.1
     with pytest.raises(TrainingError, match="b moved otherwise"):
-        require_moved_as_told(update, told, whole, vector=start, tolerance=1e-6)
+        require_expected_step(update, expected, whole, vector=start, tolerance=1e-6)
 
 
 def test_a_grid_and_eight_bits_are_allowed_for_and_no_more():
-    told = np.array([1.0, -1.0, 1e-3, 0.0])
+    expected = np.array([1.0, -1.0, 1e-3, 0.0])
     whole = {name: torch.nn.Parameter(torch.zeros(2)) for name in ("a", "b")}
     start = np.zeros(4, np.float32)
 
     def off(by, **allowed):
-        update = (told + np.array([0, 0, by, 0])).astype(np.float32)
-        return require_moved_as_told(
-            update, told, whole, vector=start, tolerance=0.05, **allowed
+        update = (expected + np.array([0, 0, by, 0])).astype(np.float32)
+        return require_expected_step(
+            update, expected, whole, vector=start, tolerance=0.05, **allowed
         )  # fmt: skip
 
     for by, allowed in ((4e-5, {}), (2e-4, {"grid": 2e-4}), (9e-4, {"small": 0.02})):
