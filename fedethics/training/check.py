@@ -188,7 +188,7 @@ def _filled(bench: Bench) -> str:
 def _desynchronised(bench: Bench) -> str:
     changes = {"sampling_rate": 0.1, "steps": 6, "noise": "fast"}
     all_at_once = bench.train(NoiseSource.fixed(b"dp-check"), None, **changes)
-    with bench.learner.alone():
+    with bench.learner.one_at_a_time():
         one = bench.train(NoiseSource.fixed(b"dp-check"), None, **changes)
     scale = float(np.abs(all_at_once.update).max()) or 1.0
     apart = float(np.abs(one.update - all_at_once.update).max()) / scale

@@ -224,7 +224,7 @@ class Learner:
         return {self.shape_of(length, places=places) for length, places in sizes}
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def one_at_a_time(self) -> Iterator[None]:
         """Compute each record by itself while the block lasts."""
         rows, self.rows = self.rows, 1
         try:
@@ -376,7 +376,7 @@ class Learner:
         # Copies keep the site's precision, and so do proofs: inside, each record by itself, here.
         copies, self.copies = self.copies, (self,)
         try:
-            with self.alone():
+            with self.one_at_a_time():
                 yield
         finally:
             self.copies = copies

@@ -100,7 +100,7 @@ def least(
     """Return the least wall and CPU seconds of sorted, proven and alone, after one warm-up."""
 
     def alone() -> None:
-        with learner.alone():
+        with learner.one_at_a_time():
             apart()
 
     wall: list[list[float]] = [[], [], []]
