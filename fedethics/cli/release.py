@@ -18,7 +18,7 @@ from fedethics.identity import Identity
 from fedethics.release import folder, gate
 from fedethics.release.decision import EXIT_CODES, Decision, decided
 from fedethics.release.gate import GateReport
-from fedethics.release.rules.rule import Figure, Outcome
+from fedethics.release.rules.rule import Measurement, Outcome
 
 app = typer.Typer(
     help="Judge a run, approve it, write its reports again, verify a release.",
@@ -180,7 +180,7 @@ def show(report: GateReport, console: Console) -> None:
     console.print(headline, Text(f"(run {report.run_id}, charter {report.charter_hash[:12]})"))
 
 
-def _value(figure: Figure | None) -> str:
+def _value(figure: Measurement | None) -> str:
     if figure is None or (figure.value is None and figure.low is None):
         return ""
     if figure.value is not None and figure.confidence is None:
@@ -189,7 +189,7 @@ def _value(figure: Figure | None) -> str:
     return f"{'no estimate' if figure.value is None else f'{figure.value:.3f}'} [{low}, {high}]"
 
 
-def _bar(figure: Figure | None) -> str:
+def _bar(figure: Measurement | None) -> str:
     if figure is None or figure.bar is None:
         return ""
     side = {"at-most": "≤", "at-least": "≥", "": ""}[figure.direction]

@@ -11,7 +11,7 @@ from fedethics.errors import AccountingError
 from fedethics.fairness import Estimate
 from fedethics.privacy.plan import make_plan
 from fedethics.release.folder import EVIDENCE, Folder
-from fedethics.release.rules.rule import Figure, Findings, Rule
+from fedethics.release.rules.rule import Findings, Measurement, Rule
 
 NAME = "agreement of annotators"
 
@@ -55,7 +55,7 @@ def examine(folder: Folder) -> tuple[Rule, ...]:
     if found is None:
         missing = "The charter asks for the agreement of annotators, and no such sum is on record."
         return (_rule(Findings(gaps=(missing,))),)
-    figure = Figure(
+    figure = Measurement(
         value=found.figure if math.isfinite(found.figure) else None,
         low=found.low,
         high=found.high,
@@ -66,7 +66,7 @@ def examine(folder: Folder) -> tuple[Rule, ...]:
     return (_rule(_judged(found, terms), holds=_shared(found, terms), figure=figure),)
 
 
-def _rule(findings: Findings, *, holds: str = "-", figure: Figure | None = None) -> Rule:
+def _rule(findings: Findings, *, holds: str = "-", figure: Measurement | None = None) -> Rule:
     return findings.rule(NAME, topic="people", holds=holds, evidence=EVIDENCE, figure=figure)
 
 

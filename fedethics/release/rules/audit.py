@@ -18,7 +18,7 @@ from fedethics.release.evidence import OpenedSum
 from fedethics.release.folder import EVIDENCE, Folder
 from fedethics.release.membership import audit_of, promised
 from fedethics.release.rules.privacy import genuine_receipts
-from fedethics.release.rules.rule import Figure, Findings, Rule, Topic
+from fedethics.release.rules.rule import Findings, Measurement, Rule, Topic
 
 NAME = "empirical privacy audit"
 UNAUDITED = (
@@ -70,7 +70,7 @@ def not_covered(folder: Folder) -> str:
     )
 
 
-def _rule(findings: Findings, *, holds: str, figure: Figure | None = None) -> Rule:
+def _rule(findings: Findings, *, holds: str, figure: Measurement | None = None) -> Rule:
     return findings.rule(NAME, topic=_TOPIC, holds=holds, evidence=EVIDENCE, figure=figure)
 
 
@@ -152,11 +152,11 @@ def _idle(folder: Folder, found: Audit) -> str:
     )
 
 
-def _figure(folder: Folder, found: Audit | None) -> Figure | None:
+def _figure(folder: Folder, found: Audit | None) -> Measurement | None:
     if found is None:
         return None
     bar = promised(folder.charter)
-    return Figure(
+    return Measurement(
         value=found.epsilon,
         confidence=found.confidence,
         bar=bar if math.isfinite(bar) else None,

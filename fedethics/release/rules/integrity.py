@@ -15,7 +15,7 @@ from fedethics.release.evidence import OpenedSum
 from fedethics.release.folder import ADAPTER, CHARTER, EVIDENCE, Folder, located
 from fedethics.release.rules.adapter import adapter_config
 from fedethics.release.rules.privacy import genuine_receipts
-from fedethics.release.rules.rule import Figure, Findings, Rule, Topic
+from fedethics.release.rules.rule import Findings, Measurement, Rule, Topic
 from fedethics.secagg.rules import sites_hash
 
 _TOPIC: Topic = "integrity"
@@ -177,7 +177,7 @@ def _cohort(folder: Folder) -> Rule:
         holds=f"All {len(opened)} opened sums are over at least {smallest} sites (the charter asks "
         f"for {minimum}), and the count sums over the whole cohort.",
         evidence=EVIDENCE,
-        figure=Figure(
+        figure=Measurement(
             value=None if smallest is None else float(smallest),
             bar=float(minimum),
             direction="at-least",

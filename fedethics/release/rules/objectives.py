@@ -7,7 +7,7 @@ import math
 from fedethics.charter import ethics_terms
 from fedethics.fairness import Estimate, Objective, Tables, judge
 from fedethics.release.folder import EVIDENCE, Folder
-from fedethics.release.rules.rule import Figure, Outcome, Rule
+from fedethics.release.rules.rule import Measurement, Outcome, Rule
 
 _VERDICTS: dict[str, Outcome] = {
     "holds": "pass",
@@ -54,8 +54,8 @@ def title(stated: ethics_terms.Objective) -> str:
     return f"{stated.metric} by {stated.feature}" if stated.feature else stated.metric
 
 
-def _figure(estimate: Estimate, stated: ethics_terms.Objective) -> Figure:
-    return Figure(
+def _figure(estimate: Estimate, stated: ethics_terms.Objective) -> Measurement:
+    return Measurement(
         value=_finite(estimate.figure),
         low=_finite(estimate.low),
         high=_finite(estimate.high),

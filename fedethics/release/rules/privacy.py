@@ -13,7 +13,7 @@ from fedethics.release import receipts
 from fedethics.release.evidence import Plan, SignedReceipt
 from fedethics.release.folder import CHARTER, EVIDENCE, Folder
 from fedethics.release.plan_facts import plan_facts
-from fedethics.release.rules.rule import Figure, Findings, Rule, Topic
+from fedethics.release.rules.rule import Findings, Measurement, Rule, Topic
 
 # Stds and epsilons are recomputed in floating point, perhaps by another version of a library.
 _RELATIVE = 1e-6
@@ -139,7 +139,7 @@ def _spending(
         holds=f"No site's data paid more than {worst:.3f} for {phase}; the charter allows "
         f"{allowed:g}.",
         evidence=EVIDENCE,
-        figure=Figure(
+        figure=Measurement(
             value=worst if found and math.isfinite(worst) else None,
             bar=allowed,
             direction="at-most",

@@ -15,7 +15,7 @@ Topic = Literal["people", "privacy", "integrity"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Figure:
+class Measurement:
     """The number that a rule turns on. What is undefined or unbounded is absent.
 
     Attributes:
@@ -43,7 +43,7 @@ class Rule:
     name: str = term(nonempty=True)
     topic: Topic = term()
     verdict: Outcome = term()
-    figure: Figure | None = term(default=None)
+    figure: Measurement | None = term(default=None)
     sentence: str = term(nonempty=True, prose=True)
     evidence: str = term(nonempty=True)
 
@@ -76,7 +76,7 @@ class Findings:
         topic: Topic,
         holds: str,
         evidence: str,
-        figure: Figure | None = None,
+        figure: Measurement | None = None,
     ) -> Rule:
         """Return the rule that these findings answer; `holds` is its sentence without any."""
         return Rule(
