@@ -34,7 +34,7 @@ _FLAGS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Requirement:
     """One thing looked at; `ok` is False only for what would stop a run."""
 
     what: str
@@ -45,7 +45,7 @@ class Finding:
 
 def doctor(as_json: AsJson = False) -> None:
     """Check versions and offline flags. Exit code 7 if a needed package is missing or wrong."""
-    found = [*(Finding(p.name, p.found, p.ok, p.advice) for p in packages()), *_flags()]
+    found = [*(Requirement(p.name, p.found, p.ok, p.advice) for p in packages()), *_flags()]
     healthy = all(finding.ok for finding in found)
     document = {
         "fedethics": __version__,
@@ -66,12 +66,12 @@ def doctor(as_json: AsJson = False) -> None:
         raise typer.Exit(EXIT_ENVIRONMENT)
 
 
-def _flags() -> Iterator[Finding]:
+def _flags() -> Iterator[Requirement]:
     for name, wanted in _FLAGS.items():
         value = os.environ.get(name, "")
         advice = "" if value == wanted else f"site run and federation start set {wanted}"
         # fedethics' own commands never reach out, so a missing flag is advice and not an error.
-        yield Finding(name, value or "not set", True, advice)
+        yield Requirement(name, value or "not set", True, advice)
 
 
 def dp_check(

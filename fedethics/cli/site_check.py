@@ -21,7 +21,7 @@ from fedethics.cli.output import AsJson, Home, Terminal, answer, say, table
 from fedethics.cli.output import table as rich_table
 from fedethics.errors import EXIT_ENVIRONMENT, RunError
 from fedethics.site.preflight.checks import preflight
-from fedethics.site.preflight.finding import Finding
+from fedethics.site.preflight.finding import CheckResult
 from fedethics.site.rehearsal_steps import STEPS
 
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -52,7 +52,7 @@ def check(
         raise typer.Exit(EXIT_ENVIRONMENT)
 
 
-def _show_findings(console: Console, found: list[Finding]) -> None:
+def _show_findings(console: Console, found: list[CheckResult]) -> None:
     shown = rich_table("", ("check", "state", "found", "how to fix"), [])
     shown.show_lines = True
     for finding in found:

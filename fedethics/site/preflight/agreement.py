@@ -21,14 +21,14 @@ from fedethics.privacy.events import Event
 from fedethics.privacy.ledger import Cap, DataSet, Ledger, read_book
 from fedethics.privacy.plan import make_plan
 from fedethics.site.home import SiteHome
-from fedethics.site.preflight.finding import Finding, fail, ok, warn
+from fedethics.site.preflight.finding import CheckResult, fail, ok, warn
 from fedethics.site.records import facts_or_refusal, site_records
 from fedethics.site.runs import refused_since, runs_under_way
 from fedethics.training.locate import locate_model, locate_start
 from fedethics.training.preview import try_charter_template
 
 
-def policy(home: SiteHome) -> Iterator[Finding]:
+def policy(home: SiteHome) -> Iterator[CheckResult]:
     """Read the policy as the site would, officers' signatures included."""
     try:
         read = read_policy(home.policy_path)
@@ -52,7 +52,7 @@ def policy(home: SiteHome) -> Iterator[Finding]:
         yield ok("policy", f"{home.policy_path} is valid")
 
 
-def charter(home: SiteHome) -> Iterator[Finding]:
+def charter(home: SiteHome) -> Iterator[CheckResult]:
     """Check that the charter is the one that was joined, and who signed it."""
     if not home.charter_path.exists():
         yield fail(
@@ -78,7 +78,7 @@ def charter(home: SiteHome) -> Iterator[Finding]:
         )
 
 
-def permission(home: SiteHome) -> Iterator[Finding]:
+def permission(home: SiteHome) -> Iterator[CheckResult]:
     """Ask policy, ledger and records for a run, or for what is left of one; charge nothing."""
     if not home.charter_path.exists():
         yield warn("budget", "not checked: no charter yet", fix="join first")
@@ -89,7 +89,7 @@ def permission(home: SiteHome) -> Iterator[Finding]:
         granted = permit_now(home)
     except PolicyRefusal as refusal:
         # Some reasons name numbers of records, so they are for the terminal.
-        yield Finding(
+        yield CheckResult(
             check="budget",
             state="fail",
             found=f"this site would refuse the run, for {len(refusal.reasons)} reason(s)",
@@ -127,7 +127,7 @@ def permit_now(home: SiteHome) -> Permit:
     )
 
 
-def _joined(home: SiteHome, agreed: Charter, named: str) -> Finding:
+def _joined(home: SiteHome, agreed: Charter, named: str) -> CheckResult:
     again = join_again(home.path)
     path = home.path / "invitation"
     if not path.exists():
@@ -156,7 +156,7 @@ def _outlook(home: SiteHome, account: DataSet, events: Sequence[Event], cap: Cap
     )
 
 
-def records(home: SiteHome) -> Iterator[Finding]:
+def records(home: SiteHome) -> Iterator[CheckResult]:
     """Read the records as a run would. Counts are for the terminal only."""
     if not home.charter_path.exists():
         yield warn("records", "not checked: no charter yet", fix="join first")
@@ -178,7 +178,7 @@ def records(home: SiteHome) -> Iterator[Finding]:
     yield from _kept(home)
 
 
-def under_way(home: SiteHome) -> Iterator[Finding]:
+def under_way(home: SiteHome) -> Iterator[CheckResult]:
     """Look whether each run that was charged here can go on with the records as they are."""
     for each in runs_under_way(home, read_book(home.ledger_path)):
         if each.same_records:
@@ -193,7 +193,7 @@ def under_way(home: SiteHome) -> Iterator[Finding]:
         )
 
 
-def _kept(home: SiteHome) -> Iterator[Finding]:
+def _kept(home: SiteHome) -> Iterator[CheckResult]:
     since = refused_since(home)
     if since:
         yield fail(
@@ -205,7 +205,7 @@ def _kept(home: SiteHome) -> Iterator[Finding]:
         )
 
 
-def model(home: SiteHome) -> Iterator[Finding]:
+def model(home: SiteHome) -> Iterator[CheckResult]:
     """Hash the base model's weights and compare with the charter."""
     if not home.charter_path.exists():
         yield warn("model", "not checked: no charter yet", fix="join first")
@@ -225,7 +225,7 @@ def model(home: SiteHome) -> Iterator[Finding]:
         yield from _start(home, charter)
 
 
-def _start(home: SiteHome, charter: Charter) -> Iterator[Finding]:
+def _start(home: SiteHome, charter: Charter) -> Iterator[CheckResult]:
     try:
         folder = locate_start(charter, home.start_dir)
     except FedethicsError as error:
@@ -238,7 +238,7 @@ def _start(home: SiteHome, charter: Charter) -> Iterator[Finding]:
         yield ok("start", f"the released adapter that training starts from is in {folder}")
 
 
-def _groups(found: Split, terms: DataTerms) -> Finding:
+def _groups(found: Split, terms: DataTerms) -> CheckResult:
     lines, empty = [], []
     for part, records_of in (("training", found.train), ("held-out", found.held_out)):
         for feature, counts in group_counts(records_of, terms).items():
@@ -250,7 +250,7 @@ def _groups(found: Split, terms: DataTerms) -> Finding:
         return ok(
             "groups", "every declared group has records in both parts", local="\n".join(lines)
         )
-    return Finding(
+    return CheckResult(
         check="groups",
         state="warn",
         found=f"{len(empty)} declared group(s) have no record in a part",

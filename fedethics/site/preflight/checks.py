@@ -21,11 +21,11 @@ from fedethics.site.preflight.agreement import (
     records,
     under_way,
 )
-from fedethics.site.preflight.finding import Finding, fail
+from fedethics.site.preflight.finding import CheckResult, fail
 from fedethics.site.preflight.machine import ledger, libraries, machine, modes, owners
 from fedethics.site.preflight.network import coordinator
 
-Check = Callable[[SiteHome], Iterator[Finding]]
+Check = Callable[[SiteHome], Iterator[CheckResult]]
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("keys and files", modes),
     ("file owners", owners),
@@ -48,7 +48,7 @@ def utc_now() -> datetime:
 
 def preflight(
     path: Path, *, network: bool = True, clock: Callable[[], datetime] = utc_now
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     """Yield what was found, one check after another.
 
     Args:
@@ -67,7 +67,7 @@ def preflight(
         yield from _guarded("coordinator", home, lambda site: coordinator(site, clock=clock))
 
 
-def _guarded(name: str, home: SiteHome, check: Check) -> Iterator[Finding]:
+def _guarded(name: str, home: SiteHome, check: Check) -> Iterator[CheckResult]:
     try:
         yield from check(home)
     except FedethicsError as error:

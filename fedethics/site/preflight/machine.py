@@ -17,7 +17,7 @@ from fedethics.installation import packages
 from fedethics.policy.model import load_policy
 from fedethics.privacy.ledger import verify_files
 from fedethics.site.home import SiteHome
-from fedethics.site.preflight.finding import Finding, fail, ok, warn
+from fedethics.site.preflight.finding import CheckResult, fail, ok, warn
 
 _GIB = 1 << 30
 _LEAST_DISK = _GIB // 4
@@ -31,7 +31,7 @@ _ASK_CUDA = (
 )
 
 
-def machine(home: SiteHome) -> Iterator[Finding]:
+def machine(home: SiteHome) -> Iterator[CheckResult]:
     """Check free disk and memory, and that the device of the policy is there."""
     free = shutil.disk_usage(home.path).free
     rule = f"at least {_LEAST_DISK / _GIB:g} GiB, better {_GOOD_DISK / _GIB:g}"
@@ -50,7 +50,7 @@ def machine(home: SiteHome) -> Iterator[Finding]:
     yield _device(home)
 
 
-def libraries(_home: SiteHome) -> Iterator[Finding]:
+def libraries(_home: SiteHome) -> Iterator[CheckResult]:
     """Compare the installed packages with what fedethics pins."""
     found = list(packages())
     wrong = [package for package in found if not package.ok]
@@ -63,7 +63,7 @@ def libraries(_home: SiteHome) -> Iterator[Finding]:
         )
 
 
-def _memory() -> Finding:
+def _memory() -> CheckResult:
     available = available_memory()
     if available is None:
         return warn("memory", "cannot be read on this system", fix="see that 2 GiB are free")
@@ -90,7 +90,7 @@ def available_memory(
     return min(free, max(0, limit - used))
 
 
-def _device(home: SiteHome) -> Finding:
+def _device(home: SiteHome) -> CheckResult:
     compute = load_policy(home.policy_path).compute
     if compute.device == "cpu":
         return ok("device", f"cpu, {compute.dtype}; PyTorch was not started for this")
@@ -118,7 +118,7 @@ def _device(home: SiteHome) -> Finding:
 _PRIVATE = ("identity.key", "ledger.db", "ledger.db.head", "secagg.db", "journal.db", "log.jsonl")
 
 
-def modes(home: SiteHome) -> Iterator[Finding]:
+def modes(home: SiteHome) -> Iterator[CheckResult]:
     """Check that nobody else may read the home, and that both keys are what they should be."""
     open_to_others = [
         f"{path} {_mode(path):04o}"
@@ -136,7 +136,7 @@ def modes(home: SiteHome) -> Iterator[Finding]:
     yield from _keys(home)
 
 
-def owners(home: SiteHome) -> Iterator[Finding]:
+def owners(home: SiteHome) -> Iterator[CheckResult]:
     """Check that nobody else may change, or put another file in the place of, what counts here."""
     if not ownership.knows_owners():
         yield warn(
@@ -158,7 +158,7 @@ def owners(home: SiteHome) -> Iterator[Finding]:
         yield ok("file owners", f"nobody else may change {home.path}, from the root on")
 
 
-def ledger(home: SiteHome) -> Iterator[Finding]:
+def ledger(home: SiteHome) -> Iterator[CheckResult]:
     """Verify the ledger offline, its head file, and that opened sums are remembered."""
     try:
         report = verify_files(home.ledger_path, home.identity().public_key)
@@ -188,7 +188,7 @@ def _looked_at(home: SiteHome) -> Iterator[Path]:
         yield home.path / home.settings.node.key
 
 
-def _keys(home: SiteHome) -> Iterator[Finding]:
+def _keys(home: SiteHome) -> Iterator[CheckResult]:
     key = home.path / (home.settings.node.key if home.settings.node else "node.key")
     try:
         home.identity()

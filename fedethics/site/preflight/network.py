@@ -20,7 +20,7 @@ from fedethics.commands import join_again, suggested
 from fedethics.deployment.chain import ending, last_end
 from fedethics.proxies import Proxy
 from fedethics.site.home import SiteHome
-from fedethics.site.preflight.finding import Finding, fail, ok, warn
+from fedethics.site.preflight.finding import CheckResult, fail, ok, warn
 
 _TIMEOUT_S = 6.0
 _NOTABLE_SKEW_S = 30.0
@@ -37,7 +37,7 @@ _FIXES = {
 }
 
 
-def coordinator(home: SiteHome, *, clock: Callable[[], datetime]) -> Iterator[Finding]:
+def coordinator(home: SiteHome, *, clock: Callable[[], datetime]) -> Iterator[CheckResult]:
     """Connect to the coordinator, and look at its certificate and its clock."""
     table = home.settings.node
     if table is None:
@@ -77,7 +77,7 @@ def coordinator(home: SiteHome, *, clock: Callable[[], datetime]) -> Iterator[Fi
         yield _clocks(connection, host, clock)
 
 
-def _proxies(superlink: str, proxy: Proxy | None) -> Iterator[Finding]:
+def _proxies(superlink: str, proxy: Proxy | None) -> Iterator[CheckResult]:
     """Say which proxy variables are set here, and what they mean for the node."""
     named = ", ".join(proxies.variables())
     if proxy is None and not named:
@@ -120,7 +120,7 @@ def _connection(
     return through
 
 
-def _bad_certificate(address: str, error: ssl.SSLCertVerificationError) -> Finding:
+def _bad_certificate(address: str, error: ssl.SSLCertVerificationError) -> CheckResult:
     return fail(
         "certificate",
         f"{address} showed a certificate that does not hold: {error.verify_message}",
@@ -128,7 +128,7 @@ def _bad_certificate(address: str, error: ssl.SSLCertVerificationError) -> Findi
     )
 
 
-def _unreachable(address: str, error: OSError) -> Finding:
+def _unreachable(address: str, error: OSError) -> CheckResult:
     why = error.strerror or str(error) or type(error).__name__
     return fail(
         "coordinator",
@@ -167,7 +167,7 @@ def _shown_end(connection: http.client.HTTPSConnection) -> datetime:
 
 def _certificate(
     connection: http.client.HTTPSConnection, now: datetime, authority: datetime | None
-) -> Finding:
+) -> CheckResult:
     end = min(_shown_end(connection), authority or datetime.max.replace(tzinfo=UTC))
     line = f"valid until {end.date()} ({(end - now).days} days)"
     if ending(end, now=now):
@@ -182,7 +182,7 @@ def _certificate(
 
 def _clocks(
     connection: http.client.HTTPSConnection, host: str, clock: Callable[[], datetime]
-) -> Finding:
+) -> CheckResult:
     fix = "ask whether the coordinator's proxy sends a Date header; compare the clocks by hand"
     try:
         connection.request("GET", "/health", headers={"Host": host})

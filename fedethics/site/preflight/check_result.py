@@ -9,7 +9,7 @@ State = Literal["ok", "warn", "fail"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
+class CheckResult:
     """One line of the preflight.
 
     Attributes:
@@ -28,16 +28,16 @@ class Finding:
     local: str = ""
 
 
-def ok(check: str, found: str, *, local: str = "") -> Finding:
+def ok(check: str, found: str, *, local: str = "") -> CheckResult:
     """Return a line where all is well."""
-    return Finding(check=check, state="ok", found=found, local=local)
+    return CheckResult(check=check, state="ok", found=found, local=local)
 
 
-def warn(check: str, found: str, *, fix: str) -> Finding:
+def warn(check: str, found: str, *, fix: str) -> CheckResult:
     """Return a line that should be looked at."""
-    return Finding(check=check, state="warn", found=found, fix=fix)
+    return CheckResult(check=check, state="warn", found=found, fix=fix)
 
 
-def fail(check: str, found: str, *, fix: str) -> Finding:
+def fail(check: str, found: str, *, fix: str) -> CheckResult:
     """Return a line that would stop a run."""
-    return Finding(check=check, state="fail", found=found, fix=fix)
+    return CheckResult(check=check, state="fail", found=found, fix=fix)
