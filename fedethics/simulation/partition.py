@@ -33,7 +33,7 @@ Row = dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Partition:
+class Partitioner:
     """How the records of `all.csv` become sites.
 
     Attributes:
@@ -68,7 +68,7 @@ class Taker:
 
 
 def deal(
-    rows: Iterable[Row], partition: Partition, takers: Sequence[Taker]
+    rows: Iterable[Row], partition: Partitioner, takers: Sequence[Taker]
 ) -> dict[str, list[Row]]:
     """Return each site's rows, in the order of `rows`.
 
@@ -92,7 +92,9 @@ def deal(
     return dealt
 
 
-def prepare(partition: Partition, takers: Sequence[Taker], *, dataset: str, data_dir: Path) -> Path:
+def prepare(
+    partition: Partitioner, takers: Sequence[Taker], *, dataset: str, data_dir: Path
+) -> Path:
     """Return the folder with one CSV file a site, `<site>.csv`; made once, then used again.
 
     Raises:
@@ -129,7 +131,7 @@ def _write(folder: Path, dealt: Mapping[str, list[Row]]) -> None:
             raise RunError(f"{folder} cannot be written: {error.strerror}") from error
 
 
-def _chooser(partition: Partition, takers: Sequence[Taker]) -> Callable[[Row, float], str]:
+def _chooser(partition: Partitioner, takers: Sequence[Taker]) -> Callable[[Row, float], str]:
     """Return what names a row's site, given a number uniform on [0, 1) that is the row's own."""
     names = [taker.name for taker in takers]
     if partition.kind == "by-hash":
@@ -165,7 +167,7 @@ def _holders(takers: Sequence[Taker]) -> dict[str, str]:
     return holder
 
 
-def _limits(partition: Partition, value: str, sites: int) -> list[float]:
+def _limits(partition: Partitioner, value: str, sites: int) -> list[float]:
     """Return the upper limits, on [0, 1), of all sites' shares but the last."""
     seed = canonical.encode([partition.key, "shares", value])
     drawn = np.random.default_rng(int.from_bytes(hashlib.sha256(seed).digest(), "big"))

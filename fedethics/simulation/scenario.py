@@ -9,7 +9,7 @@ from fedethics import terms
 from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.errors import RunError
-from fedethics.simulation.partition import Partition, Taker, prepare
+from fedethics.simulation.partition import Partitioner, Taker, prepare
 from fedethics.terms import NAME, term
 
 
@@ -70,7 +70,7 @@ class Scenario:
     data_dir: str = term(default="")
     sites: tuple[SiteSetup, ...] = term(nonempty=True)
     comparisons: ComparisonSetup = term()
-    partition: Partition | None = term(default=None)
+    partition: Partitioner | None = term(default=None)
     model_dir: str = term(default="")
     start_dir: str = term(default="")
     test_noise_seed: str = term(default="")

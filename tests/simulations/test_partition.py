@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from fedethics.errors import RunError
-from fedethics.simulation.partition import Partition, Taker, deal, prepare, read_csv, write_csv
+from fedethics.simulation.partition import Partitioner, Taker, deal, prepare, read_csv, write_csv
 from simulations.datasets.dataset import ALL, SOURCE
 
 ROWS = [{"id": str(n), "label": str(int(n % 4 == 0)), "city": "ABC"[n % 3]} for n in range(4000)]
 SITES = [Taker(name=f"site-{n}") for n in range(5)]
-BY_HASH = Partition(kind="by-hash", key="k")
-SKEWED = Partition(kind="dirichlet", column="label", alpha=0.5, key="k")
-CITIES = Partition(kind="by-column", column="city", key="k")
+BY_HASH = Partitioner(kind="by-hash", key="k")
+SKEWED = Partitioner(kind="dirichlet", column="label", alpha=0.5, key="k")
+CITIES = Partitioner(kind="by-column", column="city", key="k")
 HOLDERS = [Taker(name="first", holds=("A", "C")), Taker(name="second", holds=("B",))]
 
 
@@ -49,7 +49,7 @@ def test_the_shares_of_each_value_follow_the_dirichlet_distribution():
     # Mean and variance of a share of Dirichlet(alpha, ..., alpha) over n sites: 1/n and
     # (n - 1) / (n^2 (n alpha + 1)); many values, each with its own draw.
     rows = [{"id": str(n), "value": str(n % 300)} for n in range(30_000)]
-    partition = Partition(kind="dirichlet", column="value", alpha=1.0, key="k")
+    partition = Partitioner(kind="dirichlet", column="value", alpha=1.0, key="k")
     dealt = deal(rows, partition, SITES)
     counts = [collections.Counter(row["value"] for row in dealt[site.name]) for site in SITES]
     shares = np.array([[count[str(value)] / 100 for count in counts] for value in range(300)])
@@ -90,7 +90,7 @@ def test_a_partition_that_cannot_be_is_refused_with_its_reason(partition, takers
     ("kind", "column"), [("by-hash", "label"), ("dirichlet", ""), ("by-column", "")]
 )
 def test_a_column_goes_with_the_kinds_that_use_one(kind, column):
-    assert Partition(kind=kind, column=column, key="k").problems()
+    assert Partitioner(kind=kind, column=column, key="k").problems()
 
 
 @pytest.fixture
