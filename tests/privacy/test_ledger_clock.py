@@ -34,7 +34,7 @@ class Site:
         )  # fmt: skip
 
     def fill(self):
-        while not self.ledger._journal.refresh().overruns(
+        while not self.ledger._files.refresh().overruns(
             TRAIN, run="run", events=(ROUND,), cap=CAP, now=self.now
         ):
             self.charge()
@@ -108,7 +108,7 @@ def test_however_the_clock_goes_on_a_charge_counts_as_long_as_the_year_allows(st
             site.now += timedelta(days=days)
             site.ledger.pin_officers(PinnedOfficers(public_keys=(), required_signatures=0))
             seen += min(timedelta(days=days), LONGEST_PAUSE)
-            book = site.ledger._journal.refresh()
+            book = site.ledger._files.refresh()
             age = book.age(book.charges[1], now=site.now)
             assert age == seen <= site.now - book.charges[1].time
             renewed = not book.overruns(

@@ -1,7 +1,7 @@
 """A site's ledger: budget is reserved durably before any mechanism runs, and never forgotten.
 
 A crash costs budget and never hides spending: a reservation whose process died stays charged.
-How entries reach the disk, and survive a kill at any point, is told in `journal`.
+How entries reach the disk, and survive a kill at any point, is described in `ledger_files`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fedethics.errors import BudgetExceeded, LedgerError
 from fedethics.identity import Identity, key_fault
 from fedethics.privacy.events import Event
 from fedethics.privacy.ledger.book import Book, clock_statement
-from fedethics.privacy.ledger.journal import Journal
+from fedethics.privacy.ledger.ledger_files import LedgerFiles
 from fedethics.privacy.ledger.model import (
     CLOCK_PURPOSE,
     Cap,
@@ -49,7 +49,7 @@ class Ledger:
         """Use `Ledger.open`."""
         self._clock = clock
         self._identity = identity
-        self._journal = Journal(path, identity=identity, clock=clock, create=create)
+        self._files = LedgerFiles(path, identity=identity, clock=clock, create=create)
 
     @classmethod
     def open(
@@ -73,18 +73,18 @@ class Ledger:
             LedgerTampered: chain, signature or head does not verify; the entry is named.
         """
         ledger = cls(path, identity=identity, clock=clock, create=create)
-        ledger._journal.refresh()
+        ledger._files.refresh()
         return ledger
 
     @property
     def head(self) -> LedgerHead:
         """The newest entry's name, for others to countersign."""
-        return self._journal.refresh().head
+        return self._files.refresh().head
 
     @property
     def officers(self) -> PinnedOfficers | None:
         """The officers that the site's policy is bound to, or None before any were pinned."""
-        return self._journal.refresh().officers
+        return self._files.refresh().officers
 
     def pin_officers(self, officers: PinnedOfficers) -> None:
         """Record durably whose signatures the policy needs from now on.
@@ -95,7 +95,7 @@ class Ledger:
         for key in officers.public_keys:
             if fault := key_fault(key):
                 raise LedgerError(f"an officer's public key {fault}; nothing was written")
-        with self._journal.exclusive() as append:
+        with self._files.exclusive() as append:
             body: dict[str, Json] = {
                 "action": "officers",
                 "public-keys": list(officers.public_keys),
@@ -112,8 +112,8 @@ class Ledger:
         Raises:
             LedgerError: the clock is behind the newest entry, or the key is no pinned officer's.
         """
-        with self._journal.exclusive() as append:
-            book = self._journal.book
+        with self._files.exclusive() as append:
+            book = self._files.book
             pinned = book.officers
             if (
                 pinned
@@ -160,8 +160,8 @@ class Ledger:
             LedgerError: unwritable, or the clock has gone backwards.
             LedgerTampered: the ledger does not verify.
         """
-        with self._journal.exclusive() as append:
-            book = self._journal.book
+        with self._files.exclusive() as append:
+            book = self._files.book
             now = self._honest_time()
             overruns = book.overruns(data_set, run=run, events=events, cap=cap, now=now)
             if whole_run and not overruns:
@@ -206,32 +206,32 @@ class Ledger:
 
     def spent(self, data_set: DataSet, *, delta: float, run: str | None = None) -> float:
         """Return the composed epsilon ever charged to a data set, or within one run."""
-        return self._journal.refresh().spent(data_set, delta=delta, run=run)
+        return self._files.refresh().spent(data_set, delta=delta, run=run)
 
     def overruns(
         self, data_set: DataSet, *, run: str, events: Sequence[Event], cap: Cap
     ) -> tuple[str, ...]:
         """Say which limits a whole run would pass, counting what it was charged already once."""
-        return self._journal.refresh().overruns(
+        return self._files.refresh().overruns(
             data_set, run=run, events=events, cap=cap, now=self._clock(), whole_run=True
         )
 
     def holds(self, *, index: int, sha256: str) -> bool:
         """Say whether this ledger's entry `index` has that hash."""
-        entries = self._journal.refresh().entries
+        entries = self._files.refresh().entries
         return 0 <= index < len(entries) and entries[index].sha256 == sha256
 
     def data_sets(self) -> tuple[DataSet, ...]:
         """Return every account, in the order of its first charge."""
-        return self._journal.refresh().data_sets()
+        return self._files.refresh().data_sets()
 
     def files_of(self, run: str) -> frozenset[str]:
         """Return the files whose records a run was charged for; none before its first charge."""
-        return self._journal.refresh().files_of(run)
+        return self._files.refresh().files_of(run)
 
     def entries(self) -> tuple[dict[str, Any], ...]:
         """Return every entry's table, in order."""
-        return tuple(sealed.body for sealed in self._journal.refresh().entries)
+        return tuple(sealed.body for sealed in self._files.refresh().entries)
 
     def receipt(
         self,
@@ -251,9 +251,9 @@ class Ledger:
         Raises:
             LedgerError: the run was never charged here, or under another charter.
         """
-        charges_of(self._journal.refresh(), run=run, charter=charter)
-        with self._journal.exclusive() as append:
-            book = self._journal.book
+        charges_of(self._files.refresh(), run=run, charter=charter)
+        with self._files.exclusive() as append:
+            book = self._files.book
             if run not in book.runs_given_last():
                 append({"action": "receipt", "run": run}, self._time())
             receipt = make_receipt(
@@ -269,8 +269,8 @@ class Ledger:
         return sign_receipt(receipt, self._identity)
 
     def _settle(self, reservation: Reservation, action: str, words: dict[str, Json]) -> None:
-        with self._journal.exclusive() as append:
-            book = self._journal.book
+        with self._files.exclusive() as append:
+            book = self._files.book
             charge = book.charges.get(reservation.index)
             entry = book.entries[reservation.index] if charge else None
             if charge is None or entry is None or entry.sha256 != reservation.sha256:
@@ -283,7 +283,7 @@ class Ledger:
             append(body, self._time())
 
     def _honest_time(self) -> datetime:
-        now, last = self._clock(), self._journal.book.last_time
+        now, last = self._clock(), self._files.book.last_time
         if last is not None and now < last - CLOCK_TOLERANCE:
             raise LedgerError(
                 f"the clock says {now.isoformat()}, before the newest ledger entry "
@@ -293,7 +293,7 @@ class Ledger:
         return self._time()
 
     def _time(self) -> datetime:
-        now, last = self._clock(), self._journal.book.last_time
+        now, last = self._clock(), self._files.book.last_time
         return now if last is None or now > last else last
 
 

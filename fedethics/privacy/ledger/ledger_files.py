@@ -34,7 +34,7 @@ from fedethics.privacy.ledger.model import ENTRY_PURPOSE, Sealed
 from fedethics.privacy.ledger.store import Store, Transaction
 
 
-class Journal:
+class LedgerFiles:
     """The ledger's two files and the book that they hold.
 
     Attributes:
