@@ -26,7 +26,7 @@ from fedethics.policy.model import Caps, load_policy
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.events import Event
 from fedethics.privacy.ledger.book import Book
-from fedethics.privacy.ledger.model import epsilon_document
+from fedethics.privacy.ledger.entries import epsilon_document
 from fedethics.privacy.ledger.verify import read_book
 from fedethics.privacy.outlook import TrainingQuestion
 from fedethics.privacy.plan import PrivacyPlan, make_plan

@@ -15,7 +15,7 @@ from fedethics.canonical import Json
 from fedethics.charter.model import Charter
 from fedethics.cli.output import readable, table
 from fedethics.privacy import outlook
-from fedethics.privacy.ledger.model import epsilon_document
+from fedethics.privacy.ledger.entries import epsilon_document
 from fedethics.privacy.meaning import (
     NOT_COVERED,
     attack_sentence,

@@ -28,7 +28,7 @@ from fedethics.policy.model import Caps, load_policy
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.ledger import Ledger
 from fedethics.privacy.ledger.book import Book
-from fedethics.privacy.ledger.model import Charge, DataSet, epsilon_document
+from fedethics.privacy.ledger.entries import Charge, DataSet, epsilon_document
 from fedethics.privacy.ledger.verify import read_book, verify_files
 from fedethics.release.durable import FILE_LIMIT
 from fedethics.terms import KEY

@@ -30,7 +30,7 @@ from fedethics.enrolment.leaving import Leaving, leave, prepare_leaving, write_n
 from fedethics.enrolment.papers import make_request, public_half
 from fedethics.errors import PolicyRefusal, RunError
 from fedethics.identity import fingerprint
-from fedethics.privacy.ledger.model import epsilon_document
+from fedethics.privacy.ledger.entries import epsilon_document
 from fedethics.secagg import SiteSecagg, SiteStore, revocation_notice
 from fedethics.site.home import SiteHome
 from fedethics.site.journal import Journal

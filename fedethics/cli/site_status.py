@@ -39,7 +39,7 @@ from fedethics.errors import FedethicsError
 from fedethics.policy.model import load_policy
 from fedethics.privacy.ledger import read_book
 from fedethics.privacy.ledger.book import Book
-from fedethics.privacy.ledger.model import epsilon_document
+from fedethics.privacy.ledger.entries import epsilon_document
 from fedethics.site.home import SiteHome
 from fedethics.site.runs import receipt_of, refused_since, runs_under_way
 

@@ -30,7 +30,7 @@ from fedethics.errors import PolicyError
 from fedethics.identity import public_key_term
 from fedethics.policy.signatures import missing_signatures
 from fedethics.privacy.ledger import Ledger, PinnedOfficers
-from fedethics.privacy.ledger.model import Cap
+from fedethics.privacy.ledger.entries import Cap
 from fedethics.terms import KEY, term
 
 

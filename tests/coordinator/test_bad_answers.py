@@ -12,7 +12,7 @@ from fedethics.coordinator.enrolment import Enrolment
 from fedethics.errors import RunError, SecaggAbort
 from fedethics.flower.wire import parse_reply, reply_message
 from fedethics.identity import Identity
-from fedethics.privacy.ledger.model import RECEIPT_PURPOSE
+from fedethics.privacy.ledger.entries import RECEIPT_PURPOSE
 from fedethics.protocol import Reply
 from fedethics.release import evidence
 from fedethics.release.run_log import read_events

@@ -14,7 +14,7 @@ from fedethics.policy.model import load_policy
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.events import SampledGaussian
 from fedethics.privacy.ledger import DataSet, Ledger
-from fedethics.privacy.ledger.model import Cap
+from fedethics.privacy.ledger.entries import Cap
 from fedethics.site.home import SiteHome
 from fedethics.site.log import SiteLog
 

@@ -11,7 +11,7 @@ from fedethics.identity import Identity
 from fedethics.privacy.events import SkellamRelease
 from fedethics.privacy.ledger import Cap, DataSet, Ledger, read_book
 from fedethics.privacy.ledger.book import LONGEST_PAUSE, YEAR
-from fedethics.privacy.ledger.model import PinnedOfficers
+from fedethics.privacy.ledger.entries import PinnedOfficers
 from fedethics.privacy.ledger.verify import verify_files
 
 TRAIN = DataSet(fingerprint="aa" * 32, label="train")

@@ -14,8 +14,8 @@ from fedethics.errors import ReleaseError
 from fedethics.identity import Identity
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.events import SampledGaussian
+from fedethics.privacy.ledger.entries import Cap, DataSet
 from fedethics.privacy.ledger.ledger import Ledger
-from fedethics.privacy.ledger.model import Cap, DataSet
 from fedethics.privacy.plan import make_plan
 from fedethics.release import evidence, folder, gate, manifest, receipts
 from fedethics.release.publish import rewrite_reports

@@ -37,7 +37,7 @@ from fedethics.policy.model import load_policy
 from fedethics.policy.template import policy_text
 from fedethics.privacy.ledger import Ledger
 from fedethics.privacy.ledger.book import Book
-from fedethics.privacy.ledger.model import BEGINNING, PinnedOfficers, Sealed
+from fedethics.privacy.ledger.entries import BEGINNING, PinnedOfficers, Sealed
 from fedethics.secagg.revocation import read_notice
 from fedethics.secagg.suites import SUITES
 from tests.privacy.charters import HEART

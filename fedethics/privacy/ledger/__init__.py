@@ -1,7 +1,6 @@
 """The site's ledger: what was ever charged to each data set, durable and verifiable offline."""
 
-from fedethics.privacy.ledger.ledger import Ledger
-from fedethics.privacy.ledger.model import (
+from fedethics.privacy.ledger.entries import (
     Cap,
     Charge,
     DataSet,
@@ -9,6 +8,7 @@ from fedethics.privacy.ledger.model import (
     PinnedOfficers,
     Reservation,
 )
+from fedethics.privacy.ledger.ledger import Ledger
 from fedethics.privacy.ledger.receipt import Receipt, read_receipt
 from fedethics.privacy.ledger.verify import VerifyReport, read_book, verify_files
 

@@ -17,8 +17,7 @@ from fedethics.errors import FedethicsError, LedgerTampered
 from fedethics.identity import key_fault, verify
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.events import Event, from_document
-from fedethics.privacy.ledger.kinship import linked_files
-from fedethics.privacy.ledger.model import (
+from fedethics.privacy.ledger.entries import (
     BEGINNING,
     CLOCK_PURPOSE,
     ENTRY_PURPOSE,
@@ -30,6 +29,7 @@ from fedethics.privacy.ledger.model import (
     Sealed,
     read_epsilon,
 )
+from fedethics.privacy.ledger.kinship import linked_files
 
 YEAR = timedelta(days=365)
 # More than this between two entries counts as this much for caps on a year, until an officer says

@@ -13,7 +13,7 @@ from fedethics.canonical import Json
 from fedethics.errors import LedgerError, LedgerTampered
 from fedethics.ownership import cannot_read
 from fedethics.privacy.ledger.book import Book
-from fedethics.privacy.ledger.model import Sealed
+from fedethics.privacy.ledger.entries import Sealed
 from fedethics.storage import files
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fedethics.privacy.ledger.model import DataSet
+from fedethics.privacy.ledger.entries import DataSet
 
 
 def linked_files(charged: Sequence[DataSet], data_set: DataSet | None) -> frozenset[str]:

@@ -18,8 +18,7 @@ from fedethics.errors import BudgetExceeded, LedgerError
 from fedethics.identity import Identity, key_fault
 from fedethics.privacy.events import Event
 from fedethics.privacy.ledger.book import Book, clock_statement
-from fedethics.privacy.ledger.ledger_files import LedgerFiles
-from fedethics.privacy.ledger.model import (
+from fedethics.privacy.ledger.entries import (
     CLOCK_PURPOSE,
     Cap,
     Charge,
@@ -29,6 +28,7 @@ from fedethics.privacy.ledger.model import (
     Reservation,
     epsilon_document,
 )
+from fedethics.privacy.ledger.ledger_files import LedgerFiles
 from fedethics.privacy.ledger.receipt import SumSeen, charges_of, make_receipt, sign_receipt
 
 # A clock that time synchronisation nudges back is not one that was turned back.

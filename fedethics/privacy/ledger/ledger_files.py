@@ -29,8 +29,8 @@ from fedethics.canonical import Json
 from fedethics.errors import LedgerError, LedgerTampered
 from fedethics.identity import Identity
 from fedethics.privacy.ledger.book import Book
+from fedethics.privacy.ledger.entries import ENTRY_PURPOSE, Sealed
 from fedethics.privacy.ledger.head_file import HeadFile, pending_entry
-from fedethics.privacy.ledger.model import ENTRY_PURPOSE, Sealed
 from fedethics.privacy.ledger.store import Store, Transaction
 
 

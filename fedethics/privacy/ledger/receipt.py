@@ -22,7 +22,7 @@ from fedethics.charter.model import Charter
 from fedethics.errors import LedgerError, LedgerTampered
 from fedethics.identity import Identity, verify
 from fedethics.privacy.ledger.book import Book
-from fedethics.privacy.ledger.model import RECEIPT_PURPOSE, Charge
+from fedethics.privacy.ledger.entries import RECEIPT_PURPOSE, Charge
 from fedethics.terms import KEY, NAME, TIME, term
 
 Slices = Literal["unchecked", "passed", "failed"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from fedethics.errors import LedgerError, LedgerTampered
-from fedethics.privacy.ledger.model import Sealed
+from fedethics.privacy.ledger.entries import Sealed
 from fedethics.storage import databases
 
 BUSY_TIMEOUT_S = 60.0

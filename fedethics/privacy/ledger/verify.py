@@ -11,8 +11,8 @@ from pathlib import Path
 from fedethics.errors import LedgerError, LedgerTampered
 from fedethics.ownership import cannot_read
 from fedethics.privacy.ledger.book import Book
+from fedethics.privacy.ledger.entries import LedgerHead
 from fedethics.privacy.ledger.head_file import HeadFile, pending_entry
-from fedethics.privacy.ledger.model import LedgerHead
 from fedethics.privacy.ledger.receipt import read_receipt
 from fedethics.privacy.ledger.store import Store
 
