@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from fedethics.errors import SecaggReject
 from fedethics.secagg import framing, masking, rules
 from fedethics.secagg.framing import Frame, Kind
-from fedethics.secagg.messages import Member, receive
+from fedethics.secagg.messages import Party, receive
 from fedethics.secagg.outcomes import Opening, Result
 from fedethics.secagg.site_checks import read_opening
 from fedethics.secagg.site_state import SessionState
@@ -73,7 +73,7 @@ def unpack_missed(data: bytes) -> tuple[CheckedSum, ...]:
     return tuple(found)
 
 
-def statement(member: Member, session: SessionState) -> bytes:
+def statement(member: Party, session: SessionState) -> bytes:
     """Return the CHECKED of a finished session; the caller says that the check passed.
 
     Raises:
@@ -122,7 +122,7 @@ def check_statement(
 
 
 def believe(
-    member: Member, step: StoreTransaction, missed: CheckedSum, spec: SumSpec
+    member: Party, step: StoreTransaction, missed: CheckedSum, spec: SumSpec
 ) -> tuple[Opening, Result]:
     """Return a sum that this site was not told itself, once enough members vouch for it.
 

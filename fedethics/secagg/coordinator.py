@@ -21,7 +21,7 @@ from fedethics.secagg.coordinator_log import CoordinatorLog, SliceArchive
 from fedethics.secagg.coordinator_round import CoordinatorRound
 from fedethics.secagg.framing import MAGIC, Frame, Kind
 from fedethics.secagg.graph import graph_of, shape
-from fedethics.secagg.messages import SYSTEM_CLOCK, Clock, Member, joined_bytes, receive
+from fedethics.secagg.messages import SYSTEM_CLOCK, Clock, Party, joined_bytes, receive
 from fedethics.secagg.terms import COORDINATOR, SecaggTerms, SumSpec
 
 
@@ -59,7 +59,7 @@ class CoordinatorSecagg:
         if terms.coordinator_key != identity.public_key:
             raise CharterError("the charter names another coordinator key than this identity's")
         self._terms = terms
-        self._member = Member(
+        self._member = Party(
             name=COORDINATOR,
             identity=identity,
             terms=terms,

@@ -14,7 +14,7 @@ from fedethics.secagg.checked import check_statement
 from fedethics.secagg.coordinator_log import SliceArchive
 from fedethics.secagg.framing import Frame, Kind
 from fedethics.secagg.graph import Graph
-from fedethics.secagg.messages import Member, receive
+from fedethics.secagg.messages import Party, receive
 from fedethics.secagg.opening import (
     GraphGathered,
     Reveal,
@@ -51,7 +51,7 @@ class CoordinatorRound:
     def __init__(
         self,
         *,
-        member: Member,
+        member: Party,
         opened: Frame,
         spec: SumSpec,
         graph: Graph,

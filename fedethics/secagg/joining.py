@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 from fedethics.errors import SecaggAbort, SecaggReject
 from fedethics.secagg import derivation, framing, graph
 from fedethics.secagg.framing import Frame, Kind
-from fedethics.secagg.messages import Member, receive
+from fedethics.secagg.messages import Party, receive
 from fedethics.secagg.sharing import PairRoots
 from fedethics.secagg.suites import Suite
 from fedethics.secagg.terms import SecaggTerms
@@ -60,7 +60,7 @@ def check_bundles(bundles: Mapping[str, Frame], *, epoch: str, terms: SecaggTerm
         )
 
 
-def check_announcement(bundle: Frame, held: Mapping[str, Frame], *, member: Member) -> None:
+def check_announcement(bundle: Frame, held: Mapping[str, Frame], *, member: Party) -> None:
     """Check one genuine bundle before it is relayed, so that no site takes it for a lie of others.
 
     Every other site would end its epoch over a key that nobody can agree with, or that will have

@@ -237,7 +237,7 @@ SYSTEM_CLOCK: Final[Clock] = time.time
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Member:
+class Party:
     """A site or the coordinator, under one charter; `now_s` gives seconds since 1970."""
 
     name: str

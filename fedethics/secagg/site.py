@@ -23,7 +23,7 @@ from fedethics.secagg.messages import (
     LISTED_MESSAGE_BYTES,
     SYSTEM_CLOCK,
     Clock,
-    Member,
+    Party,
     joined_bytes,
     receive,
     roster_bytes,
@@ -77,7 +77,7 @@ class SiteSecagg:
             )
         self._store = store
         self._terms = terms
-        self._member = Member(
+        self._member = Party(
             name=site, identity=identity, terms=terms, random_bytes=random_bytes, now_s=now_s
         )
         self._adopt_charter()

@@ -15,7 +15,7 @@ from fedethics import canonical
 from fedethics.errors import SecaggAbort, SecaggReject
 from fedethics.secagg import framing, rules
 from fedethics.secagg.framing import Frame, Kind
-from fedethics.secagg.messages import Member, receive
+from fedethics.secagg.messages import Party, receive
 from fedethics.secagg.outcomes import Opening
 from fedethics.secagg.site_state import CLOSED, EpochState, SessionState
 from fedethics.secagg.store import SiteStore
@@ -27,7 +27,7 @@ MAX_SESSIONS_AHEAD = 10_000
 
 
 def verify_open(
-    member: Member, step: StoreTransaction, message: Frame, spec: SumSpec
+    member: Party, step: StoreTransaction, message: Frame, spec: SumSpec
 ) -> tuple[Opening, EpochState]:
     """Check an OPEN against the charter, the epoch and what this site has opened before.
 
@@ -58,7 +58,7 @@ def verify_open(
     return opening, epoch
 
 
-def check_round(member: Member, step: StoreTransaction, opening: Opening) -> None:
+def check_round(member: Party, step: StoreTransaction, opening: Opening) -> None:
     """Check that a round was neither opened nor refused, and that its cohort is allowed.
 
     Raises:
@@ -94,7 +94,7 @@ def read_opening(message: Frame) -> Opening:
 
 
 def _check_memory(
-    member: Member, step: StoreTransaction, opening: Opening, epoch: EpochState
+    member: Party, step: StoreTransaction, opening: Opening, epoch: EpochState
 ) -> None:
     check_round(member, step, opening)
     if opening.round_number < epoch.round_number:
@@ -104,7 +104,7 @@ def _check_memory(
         )
 
 
-def _check_keys(member: Member, counter: int, epoch: EpochState) -> None:
+def _check_keys(member: Party, counter: int, epoch: EpochState) -> None:
     if member.now_s() >= epoch.expires_s:
         raise SecaggReject(
             f"OPEN: the keys of epoch {epoch.epoch} have expired; announce the next attempt of "
@@ -118,7 +118,7 @@ def _check_keys(member: Member, counter: int, epoch: EpochState) -> None:
 
 
 def check_present(
-    member: Member,
+    member: Party,
     session: SessionState,
     subset: tuple[str, ...],
     *,
@@ -150,7 +150,7 @@ def check_present(
         )
 
 
-def accept_survivors(member: Member, session: SessionState, message: Frame) -> SessionState:
+def accept_survivors(member: Party, session: SessionState, message: Frame) -> SessionState:
     """Check a SURVIVORS message; return the session as it stands once they are agreed to.
 
     Raises:
@@ -171,7 +171,7 @@ def accept_survivors(member: Member, session: SessionState, message: Frame) -> S
     return replace(session, stage="confirmed", survivors=survivors, view=view)
 
 
-def check_proof(member: Member, session: SessionState, message: Frame) -> None:
+def check_proof(member: Party, session: SessionState, message: Frame) -> None:
     """Check that enough survivors confirmed the view that this site confirmed.
 
     Raises:

@@ -10,7 +10,7 @@ from fedethics import canonical
 from fedethics.errors import SecaggAbort, SecaggReject
 from fedethics.secagg import framing, graph, joining
 from fedethics.secagg.framing import Frame, Kind
-from fedethics.secagg.messages import Member, parse_epoch
+from fedethics.secagg.messages import Party, parse_epoch
 from fedethics.secagg.sharing import PairRoots
 from fedethics.secagg.site_state import EpochState
 from fedethics.secagg.store_transaction import StoreTransaction
@@ -19,7 +19,7 @@ from fedethics.secagg.store_transaction import StoreTransaction
 MAX_RING_DRAWS = 256
 
 
-def announce(member: Member, step: StoreTransaction, epoch: str) -> bytes:
+def announce(member: Party, step: StoreTransaction, epoch: str) -> bytes:
     """Return the EPOCH message of an epoch, the same one each time while its keys are young.
 
     Where an epoch was announced, never joined, and is announced again when half of the lifetime is
@@ -67,11 +67,11 @@ def announce(member: Member, step: StoreTransaction, epoch: str) -> bytes:
     return announcement
 
 
-def _is_young(epoch: EpochState, member: Member) -> bool:
+def _is_young(epoch: EpochState, member: Party) -> bool:
     return epoch.expires_s - member.now_s() >= member.terms.epoch_lifetime_s / 2
 
 
-def join(member: Member, step: StoreTransaction, roster: Frame) -> bytes:
+def join(member: Party, step: StoreTransaction, roster: Frame) -> bytes:
     """Verify every bundle, agree on roots with every peer, and return the EPOCH_ACK.
 
     Every earlier attempt of the run is wiped here, and the private keys unless JOINED must come.
@@ -123,7 +123,7 @@ def join(member: Member, step: StoreTransaction, roster: Frame) -> bytes:
     return acknowledgement
 
 
-def complete(member: Member, step: StoreTransaction, message: Frame) -> None:
+def complete(member: Party, step: StoreTransaction, message: Frame) -> None:
     """Agree with the peers whose ciphertexts JOINED brings, and wipe the private keys.
 
     Raises:
@@ -167,7 +167,7 @@ def complete(member: Member, step: StoreTransaction, message: Frame) -> None:
     step.save_epoch(charter, completed)
 
 
-def _first_expiry(member: Member, step: StoreTransaction, bundles: Mapping[str, Frame]) -> int:
+def _first_expiry(member: Party, step: StoreTransaction, bundles: Mapping[str, Frame]) -> int:
     # Not the coordinator's lie: it may not know of a revocation, and clocks differ.
     revoked = [site for site in bundles if step.trust.is_revoked(member.terms.roster[site])]
     if revoked:
@@ -186,7 +186,7 @@ def _first_expiry(member: Member, step: StoreTransaction, bundles: Mapping[str, 
 
 
 def _split(
-    member: Member, epoch: EpochState, message: Frame
+    member: Party, epoch: EpochState, message: Frame
 ) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """Return site -> its ring nonce, and awaited peer -> its ciphertexts, from JOINED's body."""
     joined: list[str] = message.header["joined"]
@@ -202,7 +202,7 @@ def _split(
 
 
 def _respond(
-    member: Member,
+    member: Party,
     epoch: EpochState,
     private_keys: tuple[bytes, bytes],
     ciphertexts: Mapping[str, bytes],
@@ -222,7 +222,7 @@ def _respond(
     }
 
 
-def _check_draws(member: Member, attempt: int) -> None:
+def _check_draws(member: Party, attempt: int) -> None:
     if member.terms.draws_ring and attempt >= MAX_RING_DRAWS:
         raise SecaggReject(
             f"attempt {attempt}: a run draws at most {MAX_RING_DRAWS} ring orders, since a server "

@@ -13,7 +13,7 @@ from fedethics.errors import SecaggAbort, SecaggReject
 from fedethics.secagg import framing, masking, rules
 from fedethics.secagg.framing import Frame, Kind
 from fedethics.secagg.graph import graph_of
-from fedethics.secagg.messages import Member
+from fedethics.secagg.messages import Party
 from fedethics.secagg.outcomes import Result
 from fedethics.secagg.recovery import public_key
 from fedethics.secagg.sharing import SessionSecrets, make_share, open_forward
@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 
 
 def share(
-    member: Member,
+    member: Party,
     step: StoreTransaction,
     message: Frame,
     vector: NDArray[np.int64],
@@ -79,7 +79,7 @@ def share(
 
 
 def _remember(
-    member: Member,
+    member: Party,
     step: StoreTransaction,
     session: SessionState,
     *,
@@ -107,7 +107,7 @@ def _remember(
     step.save_vector(opening.session_id, words.data)
 
 
-def mask(member: Member, step: StoreTransaction, message: Frame) -> bytes:
+def mask(member: Party, step: StoreTransaction, message: Frame) -> bytes:
     """Take the peers' shares and leave in the vector the masks of peers in U1; return MASKED."""
     header = message.header
     if header["recipient"] != member.name:
@@ -143,7 +143,7 @@ def mask(member: Member, step: StoreTransaction, message: Frame) -> bytes:
 
 
 def _masked_with(
-    member: Member,
+    member: Party,
     step: StoreTransaction,
     session: SessionState,
     *,
@@ -166,7 +166,7 @@ def _masked_with(
     return words.data.cast("B")
 
 
-def confirm(member: Member, step: StoreTransaction, message: Frame) -> bytes:
+def confirm(member: Party, step: StoreTransaction, message: Frame) -> bytes:
     """Check and sign the survivor set (strict mode); return the CONFIRM."""
     if member.terms.mode != "strict":
         raise SecaggReject("CONFIRM belongs to strict mode; in fast mode SURVIVORS goes to reveal")
@@ -181,7 +181,7 @@ def confirm(member: Member, step: StoreTransaction, message: Frame) -> bytes:
     return reply
 
 
-def reveal(member: Member, step: StoreTransaction, message: Frame) -> bytes:
+def reveal(member: Party, step: StoreTransaction, message: Frame) -> bytes:
     """Open the round, once: write so to disk, wipe the secrets, return the REVEAL.
 
     `message` is the PROOF in strict mode and the SURVIVORS in fast mode.
@@ -212,7 +212,7 @@ def reveal(member: Member, step: StoreTransaction, message: Frame) -> bytes:
     return reply
 
 
-def finish(member: Member, step: StoreTransaction, message: Frame) -> Result:
+def finish(member: Party, step: StoreTransaction, message: Frame) -> Result:
     """Check the RESULT against what this site agreed to, close the session, return the sum."""
     session = _pending(step, message, may_be_finished=True)
     survivors: tuple[str, ...] = tuple(message.header["survivors"])
@@ -235,7 +235,7 @@ def finish(member: Member, step: StoreTransaction, message: Frame) -> Result:
     )
 
 
-def _read_total(member: Member, session: SessionState, message: Frame) -> NDArray[np.int64]:
+def _read_total(member: Party, session: SessionState, message: Frame) -> NDArray[np.int64]:
     survivors: tuple[str, ...] = tuple(message.header["survivors"])
     if session.survivors and survivors != session.survivors:
         raise SecaggAbort("RESULT names other survivors than this site agreed to")

@@ -24,7 +24,7 @@ from fedethics.errors import SecaggAbort, SecaggReject
 from fedethics.secagg import derivation, framing, rules, sharing
 from fedethics.secagg.framing import HASH_BYTES, LEAF_BYTES, Frame, Kind
 from fedethics.secagg.graph import Graph, graph_of
-from fedethics.secagg.messages import Member, receive, receive_detached
+from fedethics.secagg.messages import Party, receive, receive_detached
 from fedethics.secagg.site_state import SessionState
 from fedethics.secagg.store_transaction import StoreTransaction
 from fedethics.secagg.terms import SecaggTerms, SumSpec
@@ -220,7 +220,7 @@ def _mask(key: bytes, leaf: int, size: int, spec: SumSpec) -> NDArray[np.unsigne
     return np.frombuffer(stream.update(bytes(size)), dtype=spec.dtype)
 
 
-def request(member: Member, step: StoreTransaction, session_id: str, random_leaves: int) -> bytes:
+def request(member: Party, step: StoreTransaction, session_id: str, random_leaves: int) -> bytes:
     """Return the SLICE_REQUEST of a finished session, the same one each time.
 
     Raises:
@@ -239,7 +239,7 @@ def request(member: Member, step: StoreTransaction, session_id: str, random_leav
     return message
 
 
-def verify(member: Member, step: StoreTransaction, message: Frame) -> int:
+def verify(member: Party, step: StoreTransaction, message: Frame) -> int:
     """Check a SLICE message; return how many coordinates it proves right.
 
     Raises:
@@ -276,7 +276,7 @@ def _assigned(session: SessionState, site: str) -> set[int]:
     return set(range(rank, leaves, len(ranked)))
 
 
-def _drawn(member: Member, session: SessionState, count: int) -> set[int]:
+def _drawn(member: Party, session: SessionState, count: int) -> set[int]:
     # The assignment can be foreseen by whoever made the sum; these cannot.
     leaves = framing.leaf_count(session.spec.body_bytes)
     return {int.from_bytes(member.random_bytes(16), "big") % leaves for _ in range(count)}

@@ -17,7 +17,7 @@ from fedethics.privacy.ledger import read_book
 from fedethics.protocol import refuse
 from fedethics.secagg import CheckedSum, SiteStore, framing, pack_missed, revocation_notice
 from fedethics.secagg.framing import Kind
-from fedethics.secagg.messages import Member
+from fedethics.secagg.messages import Party
 from fedethics.site.home import SiteHome
 from fedethics.site.request_context import RequestContext
 from fedethics.training.factors import pairs
@@ -182,7 +182,7 @@ class Away:
         return self.liar.work(SITE, charter_sums.PROGRESS, 1, adapter=vector, payloads=payloads)
 
     def coordinator_says(self, kind: Kind, body: bytes = b"", **fields: object) -> bytes:
-        member = Member(
+        member = Party(
             name="coordinator",
             identity=Identity.load(self.liar.stage.coordinator / "identity.key"),
             terms=self.liar.secagg._member.terms,
