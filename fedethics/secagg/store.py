@@ -83,7 +83,7 @@ class OpenedRound:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Evidence:
+class ProvenLie:
     """A lie that this site caught.
 
     Attributes:
@@ -167,13 +167,13 @@ class SiteStore:
             for aggregate, number, session, cohort, survivors in rows
         )
 
-    def evidence(self) -> tuple[Evidence, ...]:
+    def proven_lies(self) -> tuple[ProvenLie, ...]:
         """Return every lie caught so far, oldest first."""
         columns = "at_s, charter, signer, reason, message, earlier"
         with self._connected() as connection:
             rows = connection.execute(f"SELECT {columns} FROM evidence ORDER BY ordinal")  # noqa: S608
             return tuple(
-                Evidence(
+                ProvenLie(
                     at_s=at_s,
                     charter_hash=charter,
                     signer=signer,

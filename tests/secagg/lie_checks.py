@@ -13,7 +13,7 @@ SPEC = spec_of()
 
 def assert_caught(server, name, *, lies=1):
     """The site recorded the lie with a message that proves who signed it."""
-    evidence = server.federation.stores[name].evidence()
+    evidence = server.federation.stores[name].proven_lies()
     assert len(evidence) == lies
     assert evidence[-1].signer == "coordinator"
     kind = Kind(evidence[-1].message[4])

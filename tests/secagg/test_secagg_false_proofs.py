@@ -87,7 +87,7 @@ def test_a_server_that_bends_the_proof_is_caught(tmp_path, lie):
     assert summed.verify(name, altered(summed, name, lambda parts: None))
     with pytest.raises(SecaggAbort, match="SLICE"):
         summed.verify(name, altered(summed, name, lie))
-    (evidence,) = summed.federation.stores[name].evidence()
+    (evidence,) = summed.federation.stores[name].proven_lies()
     assert evidence.signer == "coordinator"
 
 

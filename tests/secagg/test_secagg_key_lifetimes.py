@@ -107,7 +107,7 @@ def test_keys_that_expired_before_the_roster_came_are_not_joined_and_nobody_is_b
     federation.now_s += 3600
     with pytest.raises(SecaggReject, match="expired keys"):
         federation.sites[FIRST].join(federation.coordinator.roster_message())
-    assert federation.stores[FIRST].evidence() == ()
+    assert federation.stores[FIRST].proven_lies() == ()
 
 
 # Counters
@@ -249,7 +249,7 @@ def test_a_revoked_key_is_never_accepted_again(tmp_path, signer):
             )
         with pytest.raises(SecaggReject, match=r"revoked identity \(site-03\)"):
             federation.sites[FIRST].join(federation.coordinator.roster_message())
-    assert federation.stores[FIRST].evidence() == ()  # the coordinator may not know
+    assert federation.stores[FIRST].proven_lies() == ()  # the coordinator may not know
     # The others go on without it; as their cohort now differs by one site, in a new run.
     rest = [name for name in federation.names if name != "site-03"]
     federation.coordinator = federation.new_coordinator()

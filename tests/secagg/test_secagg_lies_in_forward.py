@@ -74,6 +74,6 @@ def test_a_second_and_different_forward_is_a_contradiction_kept_with_both_messag
     )
     with pytest.raises(SecaggAbort, match="two different FORWARD"):
         server.ask("site-00", "mask", other)
-    (evidence,) = federation.stores["site-00"].evidence()
+    (evidence,) = federation.stores["site-00"].proven_lies()
     assert (evidence.earlier, evidence.message) == (forward, other)
     assert_learned_nothing(server)

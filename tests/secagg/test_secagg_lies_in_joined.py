@@ -79,7 +79,7 @@ def test_a_lying_joined_burns_the_epoch_and_is_kept_as_evidence(federation, lie)
     forged = signed(federation, joined["site-03"], Kind.JOINED, **lie(federation, joined))
     with pytest.raises(SecaggAbort):
         federation.sites["site-03"].complete(forged)
-    (evidence,) = federation.stores["site-03"].evidence()
+    (evidence,) = federation.stores["site-03"].proven_lies()
     assert (evidence.signer, evidence.message) == ("coordinator", forged)
     with pytest.raises(SecaggReject, match="was not joined"):
         federation.sites["site-03"].complete(joined["site-03"])
@@ -99,7 +99,7 @@ def test_a_second_different_joined_is_a_lie(federation):
     )
     with pytest.raises(SecaggAbort, match="two different JOINED"):
         federation.sites["site-03"].complete(fewer)
-    assert len(federation.stores["site-03"].evidence()) == 1
+    assert len(federation.stores["site-03"].proven_lies()) == 1
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def test_survivors_that_cut_a_site_off_from_its_neighbours_are_a_lie(federation)
         survivors = server.survivors_without(survivors, name)
     with pytest.raises(SecaggAbort, match="neighbours are left"):
         server.ask("site-07", "confirm", survivors)
-    assert len(federation.stores["site-07"].evidence()) == 1
+    assert len(federation.stores["site-07"].proven_lies()) == 1
 
 
 def test_the_coordinator_needs_a_signed_quorum_of_all_sites_not_of_neighbours(federation):
@@ -222,7 +222,7 @@ def test_a_nonce_swapped_by_the_server_burns_the_epoch(tmp_path):
     forged = signed(federation, joined, Kind.JOINED, body=bytes(body))
     with pytest.raises(SecaggAbort, match="nonce of site-03 is not what it committed to"):
         federation.sites["site-05"].complete(forged)
-    assert len(federation.stores["site-05"].evidence()) == 1
+    assert len(federation.stores["site-05"].proven_lies()) == 1
     with pytest.raises(SecaggReject, match="was not joined"):
         federation.sites["site-05"].complete(joined)
 

@@ -69,7 +69,7 @@ def test_an_opening_that_comes_after_its_round_was_opened_under_a_newer_one_is_n
     opened_round(server, vectors)
     with pytest.raises(SecaggReject, match="counter 0"):
         server.ask("site-00", "share", late.open_message, vector=vectors["site-00"], spec=SPEC)
-    assert federation.stores["site-00"].evidence() == ()
+    assert federation.stores["site-00"].proven_lies() == ()
 
 
 def test_a_restart_after_a_partial_reveal_finds_the_revealing_sites_closed(

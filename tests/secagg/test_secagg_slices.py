@@ -36,7 +36,7 @@ def test_the_slices_of_all_survivors_prove_every_coordinate_of_an_honest_sum(tmp
     counts = [LEAF_WORDS, LEAF_WORDS, 100]
     for name in summed.checkers:
         assert summed.verify(name) == sum(counts[leaf] for leaf in summed.leaves(name))
-        assert summed.federation.stores[name].evidence() == ()
+        assert summed.federation.stores[name].proven_lies() == ()
 
 
 @pytest.mark.parametrize("bits", [16, 32, 64])
@@ -66,7 +66,7 @@ def test_one_wrong_coordinate_is_caught_by_the_owners_of_its_slice(tmp_path, coo
             continue
         with pytest.raises(SecaggAbort, match=rf"1 coordinates .*the first of them {coordinate},"):
             summed.verify(name)
-        (evidence,) = summed.federation.stores[name].evidence()
+        (evidence,) = summed.federation.stores[name].proven_lies()
         assert evidence.signer == "coordinator"
 
 
@@ -76,7 +76,7 @@ def test_the_evidence_of_a_wrong_coordinate_convinces_a_third_party(tmp_path):
     name = next(n for n in summed.checkers if 0 in summed.leaves(n))
     with pytest.raises(SecaggAbort):
         summed.verify(name)
-    (evidence,) = summed.federation.stores[name].evidence()
+    (evidence,) = summed.federation.stores[name].proven_lies()
     key = summed.federation.key.public_key
     frame = framing.decode(evidence.message, kind=Kind.SLICE, max_body_bytes=1 << 30)
     assert frame.is_signed_by(key)
@@ -118,7 +118,7 @@ def test_an_answer_out_of_place_is_rejected_without_a_trace(tmp_path):
         summed.verify("site-00", other)
     with pytest.raises(SecaggReject, match="signature"):
         summed.verify("site-00", bump(answers["site-00"], len(answers["site-00"]) - 1))
-    assert summed.federation.stores["site-00"].evidence() == ()
+    assert summed.federation.stores["site-00"].proven_lies() == ()
     assert summed.verify("site-00", answers["site-00"])
 
 

@@ -182,5 +182,5 @@ def test_a_p_256_key_off_the_curve_in_the_roster_is_a_lie_of_the_epoch(tmp_path,
     roster = federation.coordinator.roster_message()
     with pytest.raises(SecaggAbort, match="site-03 announced a key that is malformed"):
         federation.sites["site-00"].join(roster)
-    (evidence,) = federation.stores["site-00"].evidence()
+    (evidence,) = federation.stores["site-00"].proven_lies()
     assert evidence.message == roster

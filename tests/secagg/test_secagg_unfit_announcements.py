@@ -52,7 +52,7 @@ def _add_up_without_the_cheat(federation):
     opened, _ = run_round(federation, federation.open(SPEC, 0, names), vectors, SPEC)
     assert np.array_equal(opened.total, np.sum(list(vectors.values()), axis=0))
     for name in names:
-        assert federation.stores[name].evidence() == ()
+        assert federation.stores[name].proven_lies() == ()
 
 
 def test_a_key_that_is_there_already_is_refused(tmp_path):

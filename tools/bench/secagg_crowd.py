@@ -28,7 +28,7 @@ from fedethics.secagg import (
 )
 from fedethics.secagg.framing import Frame, Kind
 from fedethics.secagg.graph import Graph
-from fedethics.secagg.messages import Member
+from fedethics.secagg.messages import Party
 from fedethics.secagg.sharing import PairRoots, SessionSecrets, make_share, open_forward
 from fedethics.secagg.suites import KeyPair
 
@@ -39,7 +39,7 @@ EXPIRES_S = 4_000_000_000
 class Stranger:
     """One site of the crowd."""
 
-    member: Member
+    member: Party
     mask_key: KeyPair
     channel_key: KeyPair
     nonce: bytes
@@ -48,7 +48,7 @@ class Stranger:
 
     @classmethod
     def named(cls, name: str, *, identity: Identity, terms: SecaggTerms) -> Stranger:
-        member = Member(name=name, identity=identity, terms=terms, random_bytes=os.urandom)
+        member = Party(name=name, identity=identity, terms=terms, random_bytes=os.urandom)
         suite = terms.key_agreement
         mask, channel = suite.generate(os.urandom), suite.generate(os.urandom)
         return cls(member, mask, channel, os.urandom(graph.RING_NONCE_BYTES))
