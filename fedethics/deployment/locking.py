@@ -102,14 +102,14 @@ def _take(file: TextIO, path: Path, *, shared: bool = False) -> bool:
 
 def stop_signal() -> threading.Event:
     """Return an event that SIGTERM and SIGINT set, so that everything started is also ended."""
-    told = threading.Event()
+    stopped = threading.Event()
 
-    def tell(_number: int, _frame: FrameType | None) -> None:
-        told.set()
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopped.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, tell)
-    return told
+        signal.signal(number, stop)
+    return stopped
 
 
 def write_secret(path: Path) -> None:

@@ -38,7 +38,7 @@ from fedethics.site.preflight.agreement import permit_now
 from fedethics.site.rehearsal_stage import OwnSite, Stage, build_stage, stand_ins
 from fedethics.site.request_context import RequestContext
 
-Tell = Callable[[str, float], None]
+OnStep = Callable[[str, float], None]
 RUN = "rehearsal"
 
 
@@ -60,8 +60,8 @@ class Rehearsal:
     members: int
 
 
-def rehearse(home: SiteHome, *, tell: Tell = lambda _step, _seconds: None) -> Rehearsal:
-    """Play one round and one evaluation; `tell` is called with each step and its seconds.
+def rehearse(home: SiteHome, *, on_step: OnStep = lambda _step, _seconds: None) -> Rehearsal:
+    """Run one round and one evaluation; `on_step` is called with each step and its seconds.
 
     Raises:
         PolicyRefusal: the policy does not allow the charter; nothing was computed.
@@ -74,7 +74,7 @@ def rehearse(home: SiteHome, *, tell: Tell = lambda _step, _seconds: None) -> Re
 
     def took(step: str, spent_s: float) -> None:
         seconds[step] = spent_s
-        tell(step, spent_s)
+        on_step(step, spent_s)
 
     begun = time.perf_counter()
     permit_now(home)
@@ -97,7 +97,7 @@ def rehearse(home: SiteHome, *, tell: Tell = lambda _step, _seconds: None) -> Re
     )
 
 
-def _play(stage: Stage, folder: Path, took: Tell) -> float:
+def _play(stage: Stage, folder: Path, took: OnStep) -> float:
     """Play the steps after the permit; return the seconds of the start-up self-test."""
     home = SiteHome.open(stage.home)
     context = RequestContext.open(home, hash_of(stage.charter), SiteStore(home.opened_sums))
@@ -119,7 +119,7 @@ def _play(stage: Stage, folder: Path, took: Tell) -> float:
         raise own.failure or error from error
 
 
-def _steps(coordinator: Coordinator, context: RequestContext, own: OwnSite, took: Tell) -> float:
+def _steps(coordinator: Coordinator, context: RequestContext, own: OwnSite, took: OnStep) -> float:
     rounds, last = coordinator.rounds, context.charter.training.rounds
     coordinator.enrolment.begin()
     took("keys", sum(own.lap()))

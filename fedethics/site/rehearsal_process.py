@@ -23,7 +23,7 @@ def main(home: Path) -> int:
     """Rehearse, and return the exit code of what went wrong, or 0."""
     try:
         done = rehearse(
-            SiteHome.open(home), tell=lambda step, seconds: _say(step=step, seconds=seconds)
+            SiteHome.open(home), on_step=lambda step, seconds: _say(step=step, seconds=seconds)
         )
     except FedethicsError as error:
         _say(code=error.code, exit=error.exit_code, why=str(error))

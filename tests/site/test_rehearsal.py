@@ -40,7 +40,7 @@ def site(short_day, tmp_path) -> SiteHome:
 def test_a_rehearsal_leaves_every_byte_of_the_home_as_it_was(site):
     before = everything(site.path)
     told = []
-    done = rehearse(site, tell=lambda step, _seconds: told.append(step))
+    done = rehearse(site, on_step=lambda step, _seconds: told.append(step))
     assert everything(site.path) == before
     assert tuple(told) == STEPS
     assert set(done.seconds) == set(STEPS)
@@ -54,7 +54,7 @@ def test_a_rehearsal_that_the_policy_refuses_computes_nothing(site):
     before = everything(site.path)
     told = []
     with pytest.raises(PolicyRefusal, match="cohort"):
-        rehearse(site, tell=lambda step, _seconds: told.append(step))
+        rehearse(site, on_step=lambda step, _seconds: told.append(step))
     assert told == []
     assert everything(site.path) == before
 

@@ -49,7 +49,7 @@ def test_a_site_that_allows_it_rehearses_it_and_is_told_what_it_asks(day):
     assert asked["columns of annotators"] == "first, second"
     site, told = day.home("alpha"), []
     before = everything(site.path)
-    rehearse(site, tell=lambda step, _seconds: told.append(step))
+    rehearse(site, on_step=lambda step, _seconds: told.append(step))
     assert tuple(told) == STEPS and everything(site.path) == before
 
 
@@ -57,8 +57,8 @@ def test_a_site_that_does_not_list_it_or_whose_labels_are_others_computes_nothin
     annotate(day, "unsure")
     day.join("alpha")
     with pytest.raises(PolicyRefusal, match="'agreement' releases"):
-        rehearse(day.home("alpha"), tell=lambda *_: None)
+        rehearse(day.home("alpha"), on_step=lambda *_: None)
     day.edit_policy("alpha", '"fairness",', '"fairness", "agreement",')
     with pytest.raises(RecordsRefusal, match=r"line 2, column first: not one of 0, 1") as caught:
-        rehearse(day.home("alpha"), tell=lambda *_: None)
+        rehearse(day.home("alpha"), on_step=lambda *_: None)
     assert "unsure" not in str(caught.value)
