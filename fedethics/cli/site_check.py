@@ -20,8 +20,8 @@ from rich.text import Text
 from fedethics.cli.output import AsJson, Home, Terminal, answer, say, table
 from fedethics.cli.output import table as rich_table
 from fedethics.errors import EXIT_ENVIRONMENT, RunError
+from fedethics.site.preflight.check_result import CheckResult
 from fedethics.site.preflight.checks import preflight
-from fedethics.site.preflight.finding import CheckResult
 from fedethics.site.rehearsal_steps import STEPS
 
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}

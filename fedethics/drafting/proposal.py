@@ -23,7 +23,7 @@ from fedethics.drafting.columns import (
 from fedethics.drafting.groups import FoundFeature, found_feature
 from fedethics.drafting.source import Source
 from fedethics.errors import DataError
-from fedethics.simulation.partition import Partition, Row, Taker, deal
+from fedethics.simulation.partition import Partitioner, Row, Taker, deal
 
 FEWEST_SITES, MOST_SITES = 3, 100
 HOLDOUT = 0.34
@@ -286,7 +286,7 @@ def _dealt(wish: Wish, rows: Sequence[Row], called: str) -> Mapping[str, Sequenc
         raise DataError(
             f"{called}: {len(rows)} records are too few for {wish.split} sites. Nothing was written"
         )
-    return deal(rows, Partition(kind="by-hash", key=f"{wish.name}/1"), takers)
+    return deal(rows, Partitioner(kind="by-hash", key=f"{wish.name}/1"), takers)
 
 
 def _by_column(column: str, rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -21,7 +21,7 @@ from fedethics.privacy.events import Event
 from fedethics.privacy.ledger import Cap, DataSet, Ledger, read_book
 from fedethics.privacy.plan import make_plan
 from fedethics.site.home import SiteHome
-from fedethics.site.preflight.finding import CheckResult, fail, ok, warn
+from fedethics.site.preflight.check_result import CheckResult, fail, ok, warn
 from fedethics.site.records import facts_or_refusal, site_records
 from fedethics.site.runs import refused_since, runs_under_way
 from fedethics.training.locate import locate_model, locate_start

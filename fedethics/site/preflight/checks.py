@@ -21,7 +21,7 @@ from fedethics.site.preflight.agreement import (
     records,
     under_way,
 )
-from fedethics.site.preflight.finding import CheckResult, fail
+from fedethics.site.preflight.check_result import CheckResult, fail
 from fedethics.site.preflight.machine import ledger, libraries, machine, modes, owners
 from fedethics.site.preflight.network import coordinator
 

@@ -17,7 +17,7 @@ from fedethics.installation import packages
 from fedethics.policy.model import load_policy
 from fedethics.privacy.ledger import verify_files
 from fedethics.site.home import SiteHome
-from fedethics.site.preflight.finding import CheckResult, fail, ok, warn
+from fedethics.site.preflight.check_result import CheckResult, fail, ok, warn
 
 _GIB = 1 << 30
 _LEAST_DISK = _GIB // 4

@@ -20,7 +20,7 @@ from fedethics.commands import join_again, suggested
 from fedethics.deployment.chain import ending, last_end
 from fedethics.proxies import Proxy
 from fedethics.site.home import SiteHome
-from fedethics.site.preflight.finding import CheckResult, fail, ok, warn
+from fedethics.site.preflight.check_result import CheckResult, fail, ok, warn
 
 _TIMEOUT_S = 6.0
 _NOTABLE_SKEW_S = 30.0
