@@ -116,7 +116,8 @@ class SensitiveColumn:
         name: name of the feature in metrics and reports.
         column: the column that it is read from.
         groups: the declared groups; a record outside them is an error, never dropped.
-        edges: for numbers, increasing inner edges; group i holds edges[i-1] <= x < edges[i].
+        edges: for numbers, increasing inner edges; group i holds edges[i-1] <= x < edges[i]. A last
+            group more, called "not recorded", holds the records without a number.
         merge: values that count as another group, each `value=group`; "not recorded" is a value
             too. Small groups are put together here, where everyone who signs can see it. An "=" in
             the value itself is written "\=".
@@ -131,8 +132,12 @@ class SensitiveColumn:
     def problems(self) -> list[str]:
         """Check what spans fields."""
         found: list[str] = []
-        if self.edges and len(self.groups) != len(self.edges) + 1:
-            found.append(f"{len(self.edges)} edges make {len(self.edges) + 1} groups")
+        banded = self.groups[:-1] if self.groups[-1:] == (NOT_RECORDED,) else self.groups
+        if self.edges and len(banded) != len(self.edges) + 1:
+            found.append(
+                f"{len(self.edges)} edges make {len(self.edges) + 1} groups, and perhaps "
+                f'"{NOT_RECORDED}" as the last one'
+            )
         if list(self.edges) != sorted(set(self.edges)):
             found.append("edges must increase")
         if len(set(self.groups)) < len(self.groups):
@@ -185,6 +190,8 @@ class LabelColumn:
         options: of multiple choice: the column with each class's option, in the order of the
             classes, told in the text as any column. A record's options differ, none is empty
             where its label names it, and it has at least two.
+        on_empty: "drop-row" leaves a record without a label out, counted in the site's own log;
+            absent, it is an error.
     """
 
     column: str = term(nonempty=True)
@@ -195,6 +202,7 @@ class LabelColumn:
     # Without it, a charter is the same bytes as before there were classes.
     classes: tuple[str, ...] | None = term(default=None)
     options: tuple[str, ...] | None = term(default=None, nonempty=True)
+    on_empty: Literal["drop-row"] | None = term(default=None)
 
     def problems(self) -> list[str]:
         """Refuse what no cell could be, and classes that nobody could tell apart."""

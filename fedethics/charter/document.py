@@ -108,7 +108,16 @@ def load(path: Path) -> Charter:
     """
     if path.suffix == ".json":
         return parse(plain_file.read(path, CharterError, typed=True))
-    return _build(terms.load_toml(path, CharterError), where=str(path))
+    return read_toml(plain_file.read(path, CharterError, typed=True), path)
+
+
+def read_toml(content: bytes, path: Path) -> Charter:
+    """Read a charter from the bytes of a TOML file; `path` is named in messages.
+
+    Raises:
+        CharterError: not a charter; the message lists every problem with its key.
+    """
+    return _build(terms.parse_toml(content, path, CharterError), where=str(path))
 
 
 def parse(data: bytes) -> Charter:

@@ -17,6 +17,14 @@ _NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,9}))?"
 _COMMA = re.compile(r"[+-]?[0-9][0-9.]*,[0-9,.]*[0-9]", re.ASCII)
 # Characters that a screen shows as nothing: format characters, controls, line separators.
 _UNSEEN = frozenset({"Cf", "Cc", "Zl", "Zp"})
+# What programs and people write where nothing was recorded, in small letters.
+MEANS_NOTHING = frozenset(
+    {"?", "-", "--", ".", "na", "n/a", "nan", "nil", "none", "null", "unknown", "missing",
+     "not recorded", "not known"}
+)  # fmt: skip
+# Spellings of one yes and one no.
+YES = frozenset({"1", "1.0", "yes", "y", "true", "t"})
+NO = frozenset({"0", "0.0", "no", "n", "false", "f"})
 # An "=" after these is most likely part of the value, as in "<=12 years".
 _COMPARING = ("<", ">", "!", "~")
 
@@ -109,6 +117,20 @@ def why_unlike(raw: str, allowed: Collection[str]) -> str:
         return "it differs from an agreed value in small and capital letters only"
     if _plain(raw) in set(map(_plain, allowed)):
         return "it looks like an agreed value, and is written with other characters or blanks"
+    return ""
+
+
+def escaped(value: str) -> str:
+    """Return a value as it stands in an entry where "=" divides."""
+    return value.replace("=", r"\=")
+
+
+def alike(raw: str, allowed: Collection[str]) -> str:
+    """Return the one of `allowed` that `raw` is another spelling of, or ""."""
+    number = exact_number(raw)
+    for one in allowed:
+        if _plain(raw) == _plain(one) or (number is not None and number == exact_number(one)):
+            return one
     return ""
 
 

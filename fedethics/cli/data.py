@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
@@ -12,18 +13,24 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from fedethics import texts
 from fedethics.aggregates.registry import columns_beside
-from fedethics.charter.document import load
-from fedethics.cli.output import AsJson, answer, table
+from fedethics.charter.amended import Change, amended, fragment
+from fedethics.charter.amended import patch as as_patch
+from fedethics.charter.document import load, read_toml
+from fedethics.cli.output import AsJson, answer, table, write_new
+from fedethics.data.admitted import merged
 from fedethics.data.facts import Facts, GroupCount, gather
 from fedethics.data.findings import Finding, findings
-from fedethics.errors import EXIT_BAD_INPUT
+from fedethics.errors import EXIT_BAD_INPUT, CharterError, DataError
 
 app = typer.Typer(help="Check this site's own records.", no_args_is_help=True)
 _STYLE = {"error": "bold red", "warning": "yellow", "note": ""}
 _LOCAL = "These counts are exact and of this site alone: for its own eyes, never to be sent."
 
 _BETWEEN = " / "
+# Of one column, and of one value, that a screen has room for.
+_MOST_VALUES, _LONGEST_VALUE = 20, 40
 
 
 @app.callback()
@@ -43,11 +50,19 @@ def check(
             help="Columns with one annotator's label each, separated by commas; else the charter's."
         ),
     ] = "",
+    patch: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OUT", help="Write the changes of the charter that would admit the file."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Read a file as a run would and say what is wrong, missing, repeated or unbalanced.
 
-    Exit code 2 if a run would refuse the file, else 0, warnings or not.
+    Values that a run would refuse are shown as they stand in the file, and --patch writes some of
+    them: for this site's eyes, and for people to decide. Exit code 2 if a run would refuse the
+    file, else 0, warnings or not.
     """
     agreed = load(charter)
     terms = agreed.data
@@ -61,6 +76,8 @@ def check(
         annotation=agreed.annotation,
     )
     found = findings(facts, terms)
+    changes = merged([change for bad in facts.bad for change in bad.changes], terms)
+    wrote = _write_patch(patch, charter, changes) if patch else ""
 
     def render(console: Console) -> None:
         for shown in _tables(facts):
@@ -69,6 +86,8 @@ def check(
             console.print(
                 Text(f"{finding.weight}: {finding.sentence}", style=_STYLE[finding.weight])
             )
+        if wrote:
+            console.print(Text(wrote), soft_wrap=True)
         console.print(Text(_verdict(facts), style="bold"))
         console.print(Text(_LOCAL))
 
@@ -89,11 +108,62 @@ def _tables(facts: Facts) -> Iterator[object]:
         for one in facts.missing
         if one.empty + one.not_recorded
     ]
+    if facts.bad:
+        heads = ("column", "value", "rows", "what is wrong", "a charter would admit it with")
+        yield table("Values that a run would refuse", heads, _bad_rows(facts))
+    if facts.dropped:
+        yield table("Rows left out", ("why", "rows"), facts.dropped.items())
     if gaps:
         yield table(f"Missing in {facts.rows} rows", ("column", "empty", "not recorded"), gaps)
     if facts.agreement:
         rows = [(name, one.items, _spelled(one.alpha())) for name, one in facts.agreement.items()]
         yield table("Agreement of annotators", ("among", "records", "Krippendorff's alpha"), rows)
+
+
+def _bad_rows(facts: Facts) -> Iterator[tuple[str | int, ...]]:
+    for column, values in groupby(facts.bad, key=lambda bad: bad.column):
+        listed = list(values)
+        for bad in listed[:_MOST_VALUES]:
+            admits = "; ".join(f"{change.header} {change.line}" for change in bad.changes)
+            yield column, _brief(bad.value), bad.count, bad.why, admits or "nothing: mend the file"
+        if rest := listed[_MOST_VALUES:]:
+            yield column, f"{len(rest)} more", sum(bad.count for bad in rest), "", ""
+
+
+def _brief(value: str) -> str:
+    shown = texts.printed(value, one_line=True)
+    return shown if len(shown) <= _LONGEST_VALUE else f"{shown[: _LONGEST_VALUE - 3]}..."
+
+
+def _write_patch(out: Path, charter: Path, changes: tuple[Change, ...]) -> str:
+    """Write the changes as a patch of the charter's file, or as lines where it is no TOML."""
+    if not changes:
+        return "no change of the charter would admit more of the file; no patch was written"
+    by_hand, left = fragment(changes), ""
+    if charter.suffix == ".json":
+        text, how = by_hand, "lines for the charter's TOML file"
+    else:
+        before = charter.read_text(encoding="utf-8")
+        try:
+            after = amended(before, changes)
+            text, how = as_patch(before, after, name=charter.name), f"git apply {out}"
+            left = _faults(after, charter)
+        except CharterError as error:
+            text, how = by_hand, f"lines to put in by hand, since {error}"
+    write_new(out, text, DataError)
+    return (
+        f"wrote {out} ({how}). It holds values of this file: look at each line before anybody else "
+        f"sees it; a changed charter is another one, for all to sign anew{left}"
+    )
+
+
+def _faults(after: str, charter: Path) -> str:
+    """Say what would be wrong with the changed charter, since groups go with values."""
+    try:
+        read_toml(after.encode("utf-8"), charter)
+    except CharterError as error:
+        return f". The changed charter needs more by hand: {error}"
+    return ""
 
 
 def _group_row(count: GroupCount) -> tuple[str | int, ...]:
@@ -124,6 +194,16 @@ def _document(facts: Facts, found: tuple[Finding, ...]) -> dict[str, object]:
         "left-out": dict(facts.dropped),
         "ids": facts.ids,
         "persons": facts.persons,
+        "refused-values": [
+            {
+                "column": bad.column,
+                "value": bad.value,
+                "rows": bad.count,
+                "why": bad.why,
+                "changes": [f"{change.header} {change.line}" for change in bad.changes],
+            }
+            for bad in facts.bad
+        ],
         "missing": [dataclasses.asdict(one) for one in facts.missing],
         "groups": [dataclasses.asdict(one) for one in facts.groups],
         "repeats": dataclasses.asdict(facts.repeats) if facts.repeats else None,

@@ -19,6 +19,7 @@ import numpy as np
 
 from fedethics.charter.annotation_terms import AnnotationTerms, Level
 from fedethics.charter.data_terms import Column, DataTerms
+from fedethics.data.admitted import BadValue, bad_values, left_out
 from fedethics.data.agreement import Coincidences, coincidences
 from fedethics.data.beside import BesideColumn
 from fedethics.data.content import loose_hash
@@ -119,7 +120,9 @@ class Facts:
     Attributes:
         rows: of the file; `missing` counts among them.
         records: rows that a run would use.
-        dropped: rows left out, by reason.
+        dropped: rows left out, by reason; those for an empty cell also where a run would refuse
+            the file.
+        bad: every distinct value that a run would refuse.
         ids: different spellings in the column of persons; 0 where the unit is the record.
         persons: who they are; less than `ids` where spellings are the same number.
         rounded: ids spelled as a spreadsheet program spells long numbers, with digits lost.
@@ -140,6 +143,7 @@ class Facts:
     repeats: Repeats | None = None
     agreement: Mapping[str, Coincidences] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
+    bad: tuple[BadValue, ...] = ()
     classes: tuple[str, ...] = ()
 
 
@@ -177,6 +181,8 @@ def gather(
         rounded=sum(bool(_ROUNDED.fullmatch(one)) for one in ids),
         missing=tuple(_missing(rows, terms)),
         agreement=_agreement(rows, terms, annotators, annotation),
+        dropped=left_out(rows, terms),
+        bad=bad_values(rows, terms, task=task),
     )
     try:
         parts = split(read_records(path, terms, task=task, beside=beside), terms)

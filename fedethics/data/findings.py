@@ -70,7 +70,8 @@ def _missing(facts: Facts, terms: DataTerms) -> Iterator[Finding]:
                 topic="missing",
                 sentence=f"{missing.column}: {share:.0%} of the rows have nothing in it",
             )
-    gaps = {why: count for why, count in facts.dropped.items() if why != beyond(terms)}
+    asked = (beyond(terms), f"{terms.labels.column} is empty")
+    gaps = {why: count for why, count in facts.dropped.items() if why not in asked}
     left_out = sum(gaps.values())
     if left_out > MANY_DROPPED * facts.rows:
         reasons = "; ".join(f"{count}: {why}" for why, count in gaps.items())

@@ -19,6 +19,7 @@ import numpy as np
 
 from fedethics.charter.data_terms import MAX_CELL, DataTerms
 from fedethics.charter.spelling import composed, invisible
+from fedethics.data.admitted import unlabelled
 from fedethics.data.beside import BesideColumn, BesideReading
 from fedethics.data.content import Content
 from fedethics.data.files import FileKind, kind_of, needed_fields, register
@@ -288,6 +289,9 @@ class _Reading:
     def add(self, line: int, row: Mapping[str, str]) -> None:
         digest = row_hash(row)
         self.all_hashes.append(digest)
+        if unlabelled(row, self.terms):
+            self.dropped[f"{self.terms.labels.column} is empty"] += 1
+            return
         before = len(self.problems)
         values: dict[str, Value] = {}
         empty: list[str] = []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
+from fedethics.charter.amended import toml_value
 from fedethics.drafting.columns import FoundColumn
 from fedethics.drafting.groups import SMALL, FoundFeature
 from fedethics.drafting.proposal import EPSILON, HOLDOUT, LOCAL_STEPS, ROUNDS, Proposal
@@ -17,6 +17,7 @@ _HEAD = """\
 # real sites sign, set them from knowledge (what can a value be?), and decide each "# DECIDE".
 # No site or person can sign while a text still begins with "DECIDE: "; see: fedethics charter check
 """
+_UNLABELLED = "DECIDE: a record without a label is left out; without this line it is an error"
 _FIXED = """\
 [model]
 name = {model_name}
@@ -81,17 +82,17 @@ scale = 1048576.0
 def charter_text(proposal: Proposal, *, max_tokens: int) -> str:
     """Return the draft; `charter.document.load` reads it back."""
     fixed = _FIXED.format(
-        model_name=_toml(proposal.wish.model.name),
+        model_name=toml_value(proposal.wish.model.name),
         model_sha256=proposal.wish.model.sha256,
-        targets=_toml(proposal.wish.model.targets),
-        layers=_toml(proposal.wish.model.layers),
+        targets=toml_value(proposal.wish.model.targets),
+        layers=toml_value(proposal.wish.model.layers),
         max_tokens=max_tokens,
         rounds=ROUNDS,
         local_steps=LOCAL_STEPS,
         delta=f"{proposal.delta:g}",
         epsilon=EPSILON,
         sampling_rate=proposal.sampling_rate,
-        histogram_by=_toml([proposal.features[0].terms.name]),
+        histogram_by=toml_value([proposal.features[0].terms.name]),
     )
     parts = (*_ethics(proposal), *_data(proposal), fixed)
     return "\n".join((_HEAD, *parts))
@@ -162,18 +163,20 @@ def _data(proposal: Proposal) -> Iterator[str]:
             "split-salt": f"{wish.name}/1",
         },
     )
+    empty: dict[str, object] = {"on-empty": "drop-row"} if proposal.unlabelled else {}
     if label.classes is None:
         yield _table(
             "data.label",
             {"column": label.column, "positive": list(label.positive),
              "negative": list(label.negative), "positive-name": label.positive_name,
-             "negative-name": label.negative_name},
-            {"positive": "DECIDE: which value is the yes"},
+             "negative-name": label.negative_name, **empty},
+            {"positive": "DECIDE: which value is the yes", "on-empty": _UNLABELLED},
         )  # fmt: skip
     else:
         yield _table(
-            "data.label", {"column": label.column, "classes": list(label.classes)},
-            {"classes": "DECIDE: the classes, and their names as `name=value`"},
+            "data.label", {"column": label.column, "classes": list(label.classes), **empty},
+            {"classes": "DECIDE: the classes, and their names as `name=value`",
+             "on-empty": _UNLABELLED},
         )  # fmt: skip
     sensitive = {feature.terms.column for feature in proposal.features}
     for found in proposal.columns:
@@ -229,14 +232,5 @@ def _feature(feature: FoundFeature) -> str:
 
 def _table(name: str, values: Mapping[str, object], notes: Mapping[str, str] | None = None) -> str:
     said = {key: f" # {note}" for key, note in (notes or {}).items()}
-    lines = [f"{key} = {_toml(value)}{said.get(key, '')}" for key, value in values.items()]
+    lines = [f"{key} = {toml_value(value)}{said.get(key, '')}" for key, value in values.items()]
     return "\n".join((f"[{name}]", *lines, ""))
-
-
-def _toml(value: object) -> str:
-    """Return a text, number or list of them as TOML, which spells them as JSON does."""
-    if isinstance(value, float):
-        return f"{value:.12g}"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return f"[{', '.join(map(_toml, value))}]"
-    return json.dumps(value, ensure_ascii=False)

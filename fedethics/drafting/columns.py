@@ -15,17 +15,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fedethics import texts
-from fedethics.charter.data_terms import MAX_CELL, Column
-from fedethics.charter.spelling import comma_in_number, exact_number
+from fedethics.charter.data_terms import Column
+from fedethics.charter.spelling import (
+    MEANS_NOTHING,
+    comma_in_number,
+    escaped,
+    exact_number,
+)
+from fedethics.data.admitted import longer, outwards
 
 # A column with more different values is free text.
 MOST_VALUES = 30
 _LONGEST_VALUE = 60
-# What programs and people write where nothing was recorded, in small letters.
-_NOTHING = frozenset(
-    {"?", "-", "--", ".", "na", "n/a", "nan", "nil", "none", "null", "unknown", "missing",
-     "not recorded", "not known"}
-)  # fmt: skip
 _ID = re.compile(r"(?:.*[\s_-])?(?:id|uuid|guid|mrn)", re.IGNORECASE)
 # With fewer rows, different values in all of them say nothing.
 _ROWS_THAT_TELL = 20
@@ -71,7 +72,7 @@ def found_column(
         return LeftOut(name=name, why=why)
     phrase = f"{words(name)} {{value}}" if told else ""
     on_empty: Literal["drop-row", "say"] = "say" if empty and told else "drop-row"
-    nothing = tuple(cell for cell in counted if cell.lower() in _NOTHING)
+    nothing = tuple(cell for cell in counted if cell.lower() in MEANS_NOTHING)
     numbers = [cell for cell in counted if cell not in nothing]
     if not free_text and numbers and all(map(_is_number, numbers)):
         low, high = outwards([float(cell) for cell in numbers])
@@ -88,7 +89,7 @@ def found_column(
         return FoundColumn(terms=terms, empty=empty, note="values as they stand in this file")
     longest = max(map(len, counted))
     terms = Column(
-        name=name, kind="text", phrase=phrase, max_chars=_longer(longest), on_empty=on_empty
+        name=name, kind="text", phrase=phrase, max_chars=longer(longest), on_empty=on_empty
     )
     return FoundColumn(terms=terms, empty=empty, note="free text; a longer one is an error")
 
@@ -99,23 +100,6 @@ def words(name: str) -> str:
         character if unicodedata.category(character)[0] in "LMN" else " " for character in name
     )
     return " ".join(plain.split()) or "value"
-
-
-def outwards(numbers: Sequence[float]) -> tuple[float, float]:
-    """Return ends around all numbers: the next round ones, which are none of the numbers.
-
-    Zero stays an end where nothing is below it.
-    """
-    low, high = min(numbers), max(numbers)
-    size = (high - low) or abs(high) or 1.0
-    step = 10.0 ** math.floor(math.log10(size))
-    below = _round(math.floor(low / step) * step)
-    above = _round(math.ceil(high / step) * step)
-    if below >= low:
-        below = _round(below - step)
-    if above <= high:
-        above = _round(above + step)
-    return (0.0 if low >= 0 > below else below), above
 
 
 def _unfit(name: str, counted: Counter[str], *, free_text: bool) -> str:
@@ -169,7 +153,7 @@ def _are_values(counted: Counter[str]) -> bool:
 
 
 def _with_commas(counted: Counter[str]) -> bool:
-    left = [cell for cell in counted if cell.lower() not in _NOTHING]
+    left = [cell for cell in counted if cell.lower() not in MEANS_NOTHING]
     number = [comma_in_number(cell) for cell in left if not _is_number(cell)]
     return bool(number) and all(number)
 
@@ -183,26 +167,12 @@ def _values(counted: Counter[str]) -> tuple[str, ...]:
     )
 
 
-def escaped(value: str) -> str:
-    """Return a value as it stands in an entry of a charter where "=" divides."""
-    return value.replace("=", r"\=")
-
-
 def spellings(counted: Mapping[str, int]) -> dict[str, str]:
     """Return for each value its most used spelling, small and capital letters taken as alike."""
     most: dict[str, str] = {}
     for value in sorted(counted, key=lambda one: (-counted[one], one)):
         most.setdefault(value.casefold(), value)
     return {value: most[value.casefold()] for value in counted}
-
-
-def _longer(longest: int) -> int:
-    step = int(10 ** max(1, len(str(longest)) - 1))
-    return min((longest // step + 1) * step, MAX_CELL)
-
-
-def _round(number: float) -> float:
-    return float(f"{number:.12g}")
 
 
 def distinct(cells: Sequence[str]) -> Iterator[tuple[str, int]]:

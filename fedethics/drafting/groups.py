@@ -13,7 +13,7 @@ import numpy as np
 
 from fedethics import texts
 from fedethics.charter.data_terms import NOT_RECORDED, Column, SensitiveColumn
-from fedethics.charter.spelling import exact_number
+from fedethics.charter.spelling import escaped, exact_number
 from fedethics.data.reading import MAX_EMPTY_GROUPS
 from fedethics.data.records import group_index, parse_cell
 from fedethics.drafting.columns import (
@@ -21,7 +21,6 @@ from fedethics.drafting.columns import (
     FoundColumn,
     LeftOut,
     distinct,
-    escaped,
     found_column,
     spellings,
 )
@@ -139,13 +138,7 @@ def _groups_of(sizes: Mapping[str, int]) -> dict[str, str]:
 
 def _banded(found: FoundColumn, cells: Sequence[str]) -> FoundFeature:
     column = found.terms
-    if column.not_recorded:
-        raise DataError(
-            f"sensitive column {column.name}: numbers, and cells that mean nothing was recorded "
-            f"({', '.join(column.not_recorded)}). Leave such cells empty, so that these records "
-            "are left out. Nothing was written"
-        )
-    numbers = np.array([float(cell) for cell in cells if cell])
+    numbers = np.array([float(cell) for cell in cells if cell and cell not in column.not_recorded])
     span = float(numbers.max() - numbers.min())
     step = 10.0 ** math.floor(math.log10(span)) / 2
     cuts = (float(round(cut / step) * step) for cut in np.quantile(numbers, [1 / 3, 2 / 3]))
@@ -157,10 +150,14 @@ def _banded(found: FoundColumn, cells: Sequence[str]) -> FoundFeature:
         )
     shown = [f"{edge:g}" for edge in edges]
     between = [f"{low} to under {high}" for low, high in pairwise(shown)]
+    # People without a number are a group of their own, where a cell says so or they are many.
+    apart = bool(column.not_recorded) or found.empty >= SMALL
+    if apart:
+        found = replace(found, terms=replace(column, on_empty="say" if found.empty else "drop-row"))
     terms = SensitiveColumn(
         name=f"{_feature_name(column.name)[:27]}_band",
         column=column.name,
-        groups=(f"under {shown[0]}", *between, f"{shown[-1]} and over"),
+        groups=(f"under {shown[0]}", *between, f"{shown[-1]} and over", *[NOT_RECORDED] * apart),
         edges=tuple(edges),
     )
     return _counted(found, terms, cells)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from fedethics import texts
 from fedethics.charter.data_terms import MOST_CLASSES, LabelColumn
-from fedethics.charter.spelling import exact_number
+from fedethics.charter.spelling import NO, YES, exact_number
 from fedethics.drafting.base_model import EMBEDDED, BaseLines
 from fedethics.drafting.columns import (
     FoundColumn,
@@ -31,10 +31,7 @@ ROUNDS, LOCAL_STEPS = 5, 4
 EPSILON = 3.0
 _RECORDS_A_STEP = 1000
 _MOST_RATE, _LEAST_RATE = 0.5, 0.01
-# Spellings of one yes and one no.
-_YES = frozenset({"1", "1.0", "yes", "y", "true", "t"})
-_NO = frozenset({"0", "0.0", "no", "n", "false", "f"})
-_POSITIVE = _YES | {"positive", "pos", "case", "ill", "sick"}
+_POSITIVE = YES | {"positive", "pos", "case", "ill", "sick"}
 _SENSITIVE = frozenset(
     {"sex", "gender", "age", "race", "ethnicity", "religion", "nationality", "disability",
      "marital_status"}
@@ -94,7 +91,7 @@ class Proposal:
         left_out: columns that are not read.
         rows: of each site, all columns.
         records: in all, less the unlabelled.
-        unlabelled: records left out for want of a label.
+        unlabelled: records among the rows that a run leaves out for want of a label.
         guessed: whether the sensitive columns were found by their names.
         dealt: whether the records came as those of sites.
     """
@@ -132,11 +129,8 @@ def propose(wish: Wish, source: Source) -> Proposal:
         DataError: the label has one value, more than 1,000, or empty cells, a sensitive column has
             no usable groups, no column is left to be told, or too few or too many sites.
     """
-    labelled = {
-        site: [row for row in held if row[wish.label] or not wish.drop_unlabelled]
-        for site, held in source.rows.items()
-    }
-    rows = [row for held in labelled.values() for row in held]
+    whole = [row for held in source.rows.values() for row in held]
+    rows = [row for row in whole if row[wish.label] or not wish.drop_unlabelled]
     label, counts = _label(wish.label, [row[wish.label] for row in rows])
     sensitive = wish.sensitive or _by_name(rows[0], wish)
     features = tuple(found_feature(name, [row[name] for row in rows]) for name in sensitive)
@@ -155,9 +149,9 @@ def propose(wish: Wish, source: Source) -> Proposal:
     return Proposal(
         wish=wish, label=label, label_counts=counts, columns=tuple(kept), features=features,
         left_out=tuple(left_out),
-        rows=_as_they_are(labelled) if source.dealt else _dealt(wish, rows, source.called),
+        rows=_as_they_are(source.rows) if source.dealt else _dealt(wish, whole, source.called),
         records=len(rows),
-        unlabelled=sum(map(len, source.rows.values())) - len(rows),
+        unlabelled=len(whole) - len(rows),
         guessed=not wish.sensitive,
         dealt=source.dealt,
     )  # fmt: skip
@@ -225,8 +219,8 @@ def _kinds(counted: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
     """Return the spellings of each answer by the one most used, which stands first."""
     most = spellings(counted)
     folded = {value.casefold() for value in counted}
-    if folded <= _YES | _NO and folded & _YES and folded & _NO:
-        for words_of_one in (_YES, _NO):
+    if folded <= YES | NO and folded & YES and folded & NO:
+        for words_of_one in (YES, NO):
             alike = [value for value in counted if value.casefold() in words_of_one]
             used = max(alike, key=lambda value: (counted[value], value))
             most |= dict.fromkeys(alike, used)
@@ -247,7 +241,7 @@ def _in_order(value: str) -> tuple[float, str]:
 
 
 def _called(column: str, value: str) -> str:
-    plain = any(character.isalpha() for character in value) and value.lower() not in _YES | _NO
+    plain = any(character.isalpha() for character in value) and value.lower() not in YES | NO
     return value if plain and len(value) > 1 else f"{words(column)} {value}"
 
 
@@ -268,8 +262,6 @@ def _as_they_are(rows: Mapping[str, Sequence[Row]]) -> dict[str, Sequence[Row]]:
             f"{len(rows)} sites; secure sums need {FEWEST_SITES}, and a draft has at most "
             f"{MOST_SITES}. Nothing was written"
         )
-    if empty := [site for site, held in rows.items() if not held]:
-        raise DataError(f"no record with a label at {', '.join(empty)}. Nothing was written")
     return dict(rows)
 
 

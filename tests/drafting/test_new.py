@@ -318,6 +318,14 @@ def test_a_number_is_cut_into_groups_that_hold_everyone():
     assert list(feature.sizes.values()) == counted and min(counted) > 40
 
 
+@pytest.mark.parametrize(("nothing", "empty"), [("unknown", 0), ("", 0), ("n/a", 5)])
+def test_people_whose_number_was_not_recorded_are_a_group_beside_the_bands(nothing, empty):
+    feature = found_feature("age", [*map(str, range(20, 90)), *[nothing] * 40, *[""] * empty])
+    assert feature.terms.groups[-1] == "not recorded"
+    assert sum(feature.sizes.values()) == 70 + 40 + empty
+    assert feature.terms.problems() == [] and feature.sizes["not recorded"] == 40 + empty
+
+
 @pytest.mark.slow
 def test_the_draft_of_a_file_runs_to_its_report_without_an_edit(new, tmp_path):
     """Two commands; the rounds alone are made fewer, to save time."""
