@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from fedethics.aggregates.agreement import gate as agreement
+from fedethics.aggregates.measures import gate as measures
 from fedethics.release.folder import Folder
 from fedethics.release.rules import audit
 from fedethics.release.rules.rule import Rule
@@ -13,4 +14,5 @@ from fedethics.release.rules.rule import Rule
 EXAMINED: Final[Mapping[str, Callable[[Folder], tuple[Rule, ...]]]] = {
     "audit": audit.examine,
     "agreement": agreement.examine,
+    "measures": measures.examine,
 }

@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from fedethics.aggregates.agreement import report as agreement
+from fedethics.aggregates.measures import report as measures
 from fedethics.release.folder import Folder
 from fedethics.release.gate import GateReport
 from fedethics.release.sections.block import Section
 
 # None where the charter does not ask for the sum.
 SECTIONS: Final[Mapping[str, Callable[[Folder, GateReport], Section | None]]] = {
-    "agreement": agreement.build
+    "agreement": agreement.build,
+    "measures": measures.build,
 }
 
 

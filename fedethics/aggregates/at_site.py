@@ -11,6 +11,7 @@ from typing import Final
 from fedethics.aggregates.agreement import site as agreement
 from fedethics.aggregates.audit import site as audit
 from fedethics.aggregates.fairness import site as fairness
+from fedethics.aggregates.measures import site as measures
 from fedethics.aggregates.measuring import Mechanism
 from fedethics.aggregates.progress import site as progress
 from fedethics.aggregates.steering import site as steering
@@ -34,4 +35,5 @@ COMPUTED: Final[Mapping[str, Prepare]] = {
     "audit": _at_once(audit.count_losses),
     "fairness": _at_once(fairness.measure),
     "agreement": _at_once(agreement.count),
+    "measures": _at_once(measures.measure),
 }

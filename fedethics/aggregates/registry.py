@@ -9,6 +9,7 @@ from fedethics.aggregates.aggregate import Aggregate
 from fedethics.aggregates.agreement import AGREEMENT
 from fedethics.aggregates.audit import AUDIT
 from fedethics.aggregates.fairness import FAIRNESS
+from fedethics.aggregates.measures import MEASURES
 from fedethics.aggregates.noise import Account
 from fedethics.aggregates.progress import PROGRESS
 from fedethics.aggregates.steering import STEERING
@@ -18,7 +19,7 @@ from fedethics.data.beside import BesideColumn
 from fedethics.errors import SecaggReject
 
 AGGREGATES: Final[Mapping[str, Aggregate[Any]]] = {
-    each.name: each for each in (UPDATE, PROGRESS, STEERING, AUDIT, FAIRNESS, AGREEMENT)
+    each.name: each for each in (UPDATE, PROGRESS, STEERING, AUDIT, FAIRNESS, AGREEMENT, MEASURES)
 }
 
 
@@ -64,4 +65,4 @@ def trained_kinds() -> frozenset[str]:
 
 def in_a_round() -> Iterator[Aggregate[Any]]:
     """Yield every kind in the order in which those that are due in one round are opened."""
-    yield from sorted(AGGREGATES.values(), key=lambda each: each.moment)
+    yield from sorted(AGGREGATES.values(), key=lambda each: (each.moment, each.ends_run))

@@ -137,6 +137,14 @@ _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
         _grows("Labels must be shared by more.", "Labels may be shared by fewer."),
     ),
     (r"annotation\.epsilon", _fixed(_OTHER_SHARE)),
+    (r"measures", _item("Texts are measured further.", "They are not measured further any more.")),
+    (r"measures\.objectives\[.*\]\.bar", _bar),
+    (
+        r"measures\.objectives\[.*\]",
+        _item("The release is held to this too.", "The release is no longer held to this."),
+    ),
+    (r"measures\.names", _shorter("measured of a held-out text")),
+    (r"measures\.(feature|largest-loss|spread-ratio|epsilon)", _fixed(_EVALUATED_ANEW)),
     (
         r"privacy\.delta",
         _grows(
@@ -211,6 +219,7 @@ ABSENT = "absent"
 # Lists whose items have a name: matched by it, so that a moved item is no change.
 _NAMED_BY: dict[str, tuple[str, ...]] = {
     "ethics.objectives": ("metric", "feature"),
+    "measures.objectives": ("metric",),
     "ethics.stakeholders": ("role", "name"),
     "data.columns": ("name",),
     "data.sensitive": ("name",),

@@ -23,6 +23,7 @@ from fedethics.charter.ethics_terms import (
     mitigation_problems,
     objective_feature_problems,
 )
+from fedethics.charter.measure_terms import MeasureTerms, measures_rule
 from fedethics.charter.privacy_terms import AggregationTerms, PrivacyTerms
 from fedethics.charter.training_terms import AdapterTerms, ModelTerms, TrainingTerms
 from fedethics.identity import key_fault, public_key_term
@@ -170,6 +171,7 @@ class Charter:
     secagg: AggregationTerms = term()
     mitigation: MitigationTerms = term(default=MitigationTerms())
     annotation: AnnotationTerms | None = term(default=None)
+    measures: MeasureTerms | None = term(default=None)
     coordinator_key: str = public_key_term(default="")
     roster: tuple[Member, ...] = term(default=())
 
@@ -408,4 +410,5 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[str]]], ...] = (
     (("charter", "ethics"), _mitigation_rule),
     (("mitigation", "ethics", "data", "privacy"), _steering_rule),
     (("annotation", "data", "privacy"), annotation_rule),
+    (("measures", "model", "data", "privacy"), measures_rule),
 )

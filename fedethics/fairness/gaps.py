@@ -210,6 +210,20 @@ _COMBINERS: dict[Combine, Callable[..., tuple[float, float, float]]] = {
 }
 
 
+def over_groups(
+    bands: Callable[..., Bands], groups: int, combine: Combine, *, confidence: float
+) -> tuple[float, float, float]:
+    """Return the largest difference, lowest ratio, lowest or highest group, with its limits.
+
+    Args:
+        bands: limits of each group at a critical value `z`, arrays of shape (groups,).
+        groups: how many there are.
+        combine: which of them.
+        confidence: of the limits.
+    """
+    return _COMBINERS[combine](bands, groups, confidence, confidence)
+
+
 def _pairs(groups: int) -> np.ndarray:
     different: np.ndarray = ~np.eye(groups, dtype=bool)
     return different

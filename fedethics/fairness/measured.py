@@ -72,6 +72,8 @@ class Measured(ABC):
         rows: rows of a cell's histogram: one for each target, or 1 for all together.
         thresholded: whether each record has one score, and the decision is whether it reaches the
             charter's threshold. Swapped words, group thresholds and weights need that.
+        values: numbers between bounds, by name: from scores, and where the charter cuts, to
+            numbers in [0, 1], shape (n,), greater for greater ones.
         means: for means over the histogram, by the metric's name: from bin edges, shape
             (bins + 1,), to the value on each bin.
     """
@@ -79,6 +81,7 @@ class Measured(ABC):
     rows: ClassVar[int]
     thresholded: ClassVar[bool] = False
     means: ClassVar[Mapping[str, Callable[[FloatArray], BinValues]]] = {}
+    values: ClassVar[Mapping[str, Callable[[FloatArray, float], FloatArray]]] = {}
 
     @property
     @abstractmethod

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -98,6 +98,33 @@ class Rate:
     high: float = 1.0
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bounded:
+    """A number between two bounds that a task measures of a held-out record.
+
+    Attributes:
+        meaning: plain words, to follow "the mean".
+        low, high: its least and greatest possible value.
+        unit: of its values; empty for shares.
+        cut: whether the charter says where it is cut: `high` is then that, and `low` minus that
+            where the number can be negative.
+        binary: whether it is 0 or 1, so that nothing is told of its spread.
+    """
+
+    meaning: str
+    low: float = 0.0
+    high: float = 1.0
+    unit: str = ""
+    cut: bool = False
+    binary: bool = False
+
+    def cut_at(self, largest: float) -> Bounded:
+        """Return it with the charter's cut."""
+        if not self.cut:
+            return self
+        return replace(self, low=self.low and -largest, high=largest)
+
+
 class LearningTask(ABC):
     """One kind of thing that a model can learn. It holds no state.
 
@@ -108,6 +135,7 @@ class LearningTask(ABC):
         forms: in which forms it reads a record: `COLUMNS`, or those of `data.content.form`.
         labelled: whether a record has a label that is learnt.
         losses: what `model.loss` may name; empty where the task has one loss.
+        values: numbers between bounds that a charter's `measures` can ask for, by name.
         keys: which of `TASK_KEYS` it reads; a charter that gives it another one is refused.
     """
 
@@ -117,6 +145,7 @@ class LearningTask(ABC):
     forms: ClassVar[tuple[str, ...]] = (COLUMNS,)
     labelled: ClassVar[bool] = True
     losses: ClassVar[tuple[str, ...]] = ()
+    values: ClassVar[Mapping[str, Bounded]] = {}
     keys: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod

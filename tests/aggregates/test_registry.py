@@ -11,6 +11,7 @@ from fedethics.aggregates.aggregate import Moment
 from fedethics.aggregates.agreement import AGREEMENT
 from fedethics.aggregates.at_coordinator import COMMITTED, SENT_ALONG
 from fedethics.aggregates.at_site import COMPUTED
+from fedethics.aggregates.measures import MEASURES
 from fedethics.aggregates.noise import Account
 from fedethics.aggregates.registry import AGGREGATES, aggregate, charged_to
 from fedethics.aggregates.schedule import sum_specs, sums_of
@@ -58,7 +59,8 @@ def test_one_kind_trains_and_it_alone_may_lack_sites_of_the_roster():
 
 def test_every_kind_is_charged_to_an_account_and_the_audit_to_both():
     assert charged_to(Account.TRAINING) == {charter_sums.UPDATE, charter_sums.STEERING}
-    assert charged_to(Account.EVALUATION) == {charter_sums.PROGRESS, charter_sums.FAIRNESS}
+    held_out = {charter_sums.PROGRESS, charter_sums.FAIRNESS, MEASURES.name}
+    assert charged_to(Account.EVALUATION) == held_out
     assert charged_to(Account.TRAINING, Account.EVALUATION) == {charter_sums.AUDIT, AGREEMENT.name}
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fedethics.learning_tasks.task import (
     COLUMNS,
     Architecture,
+    Bounded,
     Labels,
     Rate,
     Unlabelled,
@@ -44,6 +45,15 @@ class TokenTask(Unlabelled, ABC):
             meaning=f"mean loss of a record's tokens in nats, each record's cut at {LOSS_CAP:g}",
             binned=True,
             high=LOSS_CAP,
+        ),
+    }
+
+    values: ClassVar[Mapping[str, Bounded]] = {
+        "token_accuracy": Bounded(
+            meaning="share of a record's tokens that are the model's first guess"
+        ),
+        "token_loss": Bounded(
+            meaning="loss of a record's tokens", high=LOSS_CAP, unit="nats", cut=True
         ),
     }
 

@@ -38,6 +38,16 @@ def _loss(edges: FloatArray) -> BinValues:
     return BinValues(loss[None, 1:], middle[None], loss[None, :-1])
 
 
+def _accuracy(scores: FloatArray, _largest: float) -> FloatArray:
+    return scores[:, ACCURACY]
+
+
+def _token_loss(scores: FloatArray, largest: float) -> FloatArray:
+    with np.errstate(divide="ignore"):
+        loss: FloatArray = np.minimum(-np.log(scores[:, PROBABILITY]), largest)
+    return loss / largest
+
+
 class TokensMeasured(Measured):
     """Exact or not, and one histogram of token probabilities."""
 
@@ -49,6 +59,10 @@ class TokensMeasured(Measured):
     means: ClassVar[Mapping[str, Callable[[FloatArray], BinValues]]] = {
         "mean_token_probability": score_of,
         "mean_token_loss": _loss,
+    }
+    values: ClassVar[Mapping[str, Callable[[FloatArray, float], FloatArray]]] = {
+        "token_accuracy": _accuracy,
+        "token_loss": _token_loss,
     }
 
     def read(self, targets: ArrayLike, scores: ArrayLike, *, threshold: float) -> Targets:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedethics.learning_tasks.task import (
     Architecture,
+    Bounded,
     Labels,
     Rate,
     Unlabelled,
@@ -38,6 +39,16 @@ class PreferenceTask(Unlabelled):
         "mean_preference_probability": Rate(
             meaning="mean probability that the chosen answer is preferred (DPO's sigmoid)",
             binned=True,
+        ),
+    }
+
+    values: ClassVar[Mapping[str, Bounded]] = {
+        "preference_margin": Bounded(
+            meaning="reward of the chosen answer less that of the rejected one (beta times nats)",
+            low=-1.0,
+            high=1.0,
+            unit="nats",
+            cut=True,
         ),
     }
 

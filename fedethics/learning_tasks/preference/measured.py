@@ -25,6 +25,13 @@ from fedethics.fairness.measured import (
 from fedethics.fairness.metrics import Fraction
 
 
+def _margin(scores: FloatArray, largest: float) -> FloatArray:
+    """Return where the sigmoid's argument lies between minus and plus `largest`."""
+    with np.errstate(divide="ignore"):
+        margin = np.log(scores) - np.log1p(-scores)
+    return (margin.clip(-largest, largest) + largest) / (2 * largest)
+
+
 class PairsMeasured(Measured):
     """Preferred or not, and one histogram of the sigmoid of the reward margin."""
 
@@ -35,6 +42,9 @@ class PairsMeasured(Measured):
     }
     means: ClassVar[Mapping[str, Callable[[FloatArray], BinValues]]] = {
         "mean_preference_probability": score_of,
+    }
+    values: ClassVar[Mapping[str, Callable[[FloatArray, float], FloatArray]]] = {
+        "preference_margin": _margin,
     }
 
     def read(self, targets: ArrayLike, scores: ArrayLike, *, threshold: float) -> Targets:

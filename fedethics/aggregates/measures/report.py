@@ -1,0 +1,58 @@
+"""The section on what was measured of held-out texts: means over everyone and by group."""
+
+from __future__ import annotations
+
+from fedethics.aggregates.measures.gate import sentence
+from fedethics.aggregates.measures.opened import OpenedMeasures, opened_measures
+from fedethics.charter.measure_terms import MeasureTerms
+from fedethics.errors import AccountingError
+from fedethics.release.folder import Folder
+from fedethics.release.gate import GateReport
+from fedethics.release.sections.block import Section, Table, estimate_cells
+
+_CONFIDENCE = 0.95
+
+
+def build(folder: Folder, _verdict: GateReport) -> Section | None:
+    """Return the section; None where the charter measures nothing further."""
+    terms = folder.charter.measures
+    if terms is None:
+        return None
+    try:
+        found = opened_measures(folder)
+    except AccountingError:
+        found = None
+    return Section(
+        title="What was measured of held-out texts",
+        words=_words(terms, found),
+        explanation=(
+            "A mean over held-out records, each cut to the range of its measure before it was "
+            "counted; the charter fixed the cut before the run. The interval holds the noise and "
+            "that the records are a sample. Several records of one person are taken as independent."
+        ),
+        tables={} if found is None else {"Means": _means(terms, found)},
+    )
+
+
+def _words(terms: MeasureTerms, found: OpenedMeasures | None) -> str:
+    if found is None:
+        return "No sum of measures is on record."
+    if not terms.objectives:
+        return "The charter sets no bar for these figures."
+    return " ".join(
+        sentence(found.estimate(*one.parts(), confidence=one.confidence), one)
+        for one in terms.objectives
+    )
+
+
+def _means(terms: MeasureTerms, found: OpenedMeasures) -> Table:
+    rows = []
+    for name, measure in found.layout.measures.items():
+        label = f"{measure.meaning} ({name})"
+        low_high = f"{measure.low:g} to {measure.high:g} {measure.unit}".strip()
+        everyone = found.estimate(name, confidence=_CONFIDENCE)
+        rows.append((label, low_high, "everyone", *estimate_cells(everyone)))
+        if terms.feature:
+            for group, one in found.by_group(name, confidence=_CONFIDENCE).items():
+                rows.append((label, low_high, f"{terms.feature}: {group}", *estimate_cells(one)))
+    return Table(head=("Measure", "Range", "Whose", "Mean", "Interval (95 %)"), rows=tuple(rows))

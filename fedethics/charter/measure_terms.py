@@ -1,0 +1,144 @@
+"""What is measured of a held-out text besides the group tables: numbers between two bounds.
+
+A measure is a number of one record: the share of its tokens that the model guesses, its loss cut at
+a bound. Its mean over all sites, by group, follows from one sum, which has an epsilon of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from fedethics.charter.data_terms import DataTerms
+from fedethics.charter.privacy_terms import LARGEST_EPSILON, PrivacyTerms
+from fedethics.charter.training_terms import ModelTerms
+from fedethics.learning_tasks import find_task
+from fedethics.learning_tasks.task import Bounded
+from fedethics.terms import term
+
+# A number is counted in so many steps from the least to the greatest possible one.
+GRID: Final = 256
+Combine: TypeAlias = Literal["", "difference", "ratio", "group_min", "group_max"]
+COMBINES: Final[tuple[Combine, ...]] = ("difference", "ratio", "group_min", "group_max")
+# A comparison can be asked one way only: the other would reward disparity.
+_SENSE: Final = {
+    "difference": "at-most", "ratio": "at-least", "group_min": "at-least", "group_max": "at-most",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeasureObjective:
+    """A bar for the mean of a measure, over everyone or between groups.
+
+    Attributes:
+        metric: a measure; or one with _difference, _ratio, _group_min or _group_max behind it, over
+            the groups of `measures.feature`.
+        bar: the value not to cross, in the measure's own unit.
+        direction: which side of the bar is good.
+        confidence: level of the interval that must lie on the good side.
+        why: the reason in plain words, printed in every report.
+    """
+
+    metric: str = term(nonempty=True)
+    bar: float = term()
+    direction: Literal["at-most", "at-least"] = term()
+    confidence: float = term(default=0.95, above=0.5, below=1.0)
+    why: str = term(nonempty=True, prose=True)
+
+    def parts(self) -> tuple[str, Combine]:
+        """Return the measure, and how its groups are put together; empty for everyone."""
+        for combine in COMBINES:
+            if self.metric.endswith(f"_{combine}"):
+                return self.metric.removesuffix(f"_{combine}"), combine
+        return self.metric, ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeasureTerms:
+    """Numbers between two bounds that are measured of each held-out record in the last round.
+
+    Attributes:
+        names: the task's measures, for example "token_accuracy" and "token_loss".
+        feature: sensitive feature whose groups are summed apart; empty for everyone together.
+        largest_loss: nats at which a loss, and a margin, is cut. It is fixed before the run: a
+            mean of an unbounded number cannot be told with noise. The noise grows with it.
+        spread_ratio: noise on the sums that tell how far the numbers are spread, over that on the
+            sums of the numbers. They move by at most as much.
+        epsilon: what the sum costs each held-out unit, out of `privacy.evaluation.epsilon`.
+        objectives: bars that the release is held to.
+    """
+
+    names: tuple[str, ...] = term(default=())
+    feature: str = term(default="")
+    largest_loss: float = term(default=4.0, at_least=0.01, at_most=100)
+    spread_ratio: float = term(default=2.0, at_least=0.1, at_most=16)
+    epsilon: float = term(default=1.0, at_least=0.02, at_most=LARGEST_EPSILON)
+    objectives: tuple[MeasureObjective, ...] = term(default=())
+
+    def problems(self) -> list[str]:
+        """Refuse what could not be counted."""
+        found = []
+        if not self.names:
+            found.append("names: nothing is measured; name a measure, or leave the table out")
+        if len(set(self.names)) < len(self.names):
+            found.append("names: a measure stands twice")
+        return found
+
+    def bounded(self, task: str) -> dict[str, Bounded]:
+        """Return the measures that are asked for and that a task has, by name, in their order."""
+        known = find_task(task).values
+        return {name: known[name].cut_at(self.largest_loss) for name in self.names if name in known}
+
+
+def measures_rule(
+    measures: MeasureTerms, model: ModelTerms, data: DataTerms, privacy: PrivacyTerms
+) -> Iterator[str]:
+    """Yield what is wrong between the measures, the task, the groups and the budget."""
+    known = measures.bounded(model.task)
+    listed = ", ".join(find_task(model.task).values) or "none"
+    for name in measures.names:
+        if name not in known:
+            yield (
+                f"measures.names: {name!r} is no measure of model.task {model.task!r}; it has: "
+                f"{listed}"
+            )
+    features = {feature.name: feature for feature in data.sensitive}
+    if measures.feature and measures.feature not in features:
+        yield f"measures.feature: {measures.feature!r} is not a sensitive feature"
+    evaluation = privacy.evaluation
+    if evaluation.mechanism != "none" and measures.epsilon >= evaluation.epsilon:
+        yield (
+            f"measures.epsilon {measures.epsilon:g} leaves nothing of privacy.evaluation.epsilon "
+            f"{evaluation.epsilon:g} for the group tables"
+        )
+    for index, objective in enumerate(measures.objectives):
+        for problem in _objective_problems(objective, measures, known):
+            yield f"measures.objectives[{index}]: {problem}"
+
+
+def _objective_problems(
+    objective: MeasureObjective, measures: MeasureTerms, known: dict[str, Bounded]
+) -> Iterator[str]:
+    name, combine = objective.parts()
+    if name not in known:
+        listed = ", ".join(known) or "none"
+        yield (
+            f"metric {objective.metric!r} is none of measures.names ({listed}), alone or with "
+            f"_{', _'.join(COMBINES)} behind it"
+        )
+        return
+    measure = known[name]
+    if combine and not measures.feature:
+        yield f"metric {objective.metric!r} compares groups, and measures.feature names none"
+    if combine == "ratio" and measure.low != 0:
+        yield f"metric {objective.metric!r}: {name} can be negative, so it has no ratio"
+    width = measure.high - measure.low
+    low, high = {"difference": (0.0, width), "ratio": (0.0, 1.0)}.get(
+        combine, (measure.low, measure.high)
+    )
+    if not low <= objective.bar <= high:
+        yield f"bar {objective.bar:g} for {objective.metric} is outside [{low:g}, {high:g}]"
+    sense = _SENSE.get(combine, objective.direction)
+    if objective.direction != sense:
+        yield f"{objective.metric} can only be asked to be {sense} a bar"
