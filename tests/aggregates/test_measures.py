@@ -14,7 +14,7 @@ from fedethics.aggregates.measures.gate import examine
 from fedethics.aggregates.measures.opened import OpenedMeasures
 from fedethics.aggregates.measures.report import build
 from fedethics.aggregates.measures.site import tabulate_values
-from fedethics.aggregates.schedule import sums_of, task_specs
+from fedethics.aggregates.schedule import sum_specs, sums_of
 from fedethics.charter import document
 from fedethics.charter.document import load
 from fedethics.charter.measure_terms import MeasureObjective, MeasureTerms
@@ -116,7 +116,7 @@ def test_it_is_summed_once_before_the_group_tables_end_the_run(letters):
     plan = make_plan(letters)
     due = [name for name, _ in sums_of(letters, plan)]
     assert due[-2:] == ["measures", "fairness"] and due.count("measures") == 1
-    spec = task_specs(letters, vector_length=10)["measures"]
+    spec = sum_specs(letters, vector_length=10)["measures"]
     assert spec.length == 12 and spec.whole_cohort
 
 

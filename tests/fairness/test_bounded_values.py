@@ -120,7 +120,7 @@ def test_the_interval_covers_the_mean_as_often_as_it_says(name, noise):
 @pytest.mark.parametrize("noise", NOISES)
 @pytest.mark.parametrize("n", [50, 200, 1000])
 def test_the_interval_covers_the_mean_at_every_size_and_noise(name, noise, n):
-    assert coverage(name, n=n, noise=noise, runs=4000) >= 0.94
+    assert coverage(name, n=n, noise=noise, runs=4000) >= 0.93
 
 
 def test_the_spread_makes_an_interval_much_narrower_where_numbers_are_alike():

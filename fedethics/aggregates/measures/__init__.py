@@ -18,7 +18,7 @@ from fedethics.errors import AccountingError
 from fedethics.learning_tasks.task import Bounded
 from fedethics.privacy.calibration import smallest_scale
 from fedethics.privacy.events import Event, count_mechanism
-from fedethics.secagg import TaskSpec
+from fedethics.secagg import SumSpec
 
 # More noise than this, over the sensitivity, is not looked for: nothing could be seen through it.
 _LARGEST = 300.0
@@ -152,7 +152,7 @@ class Measures(Aggregate[MeasuresPlan]):
             )
         )
 
-    def spec(self, charter: Charter, plan: MeasuresPlan, *, vector_length: int) -> TaskSpec:
+    def spec(self, charter: Charter, plan: MeasuresPlan, *, vector_length: int) -> SumSpec:
         """Return the task."""
         return count_spec(self.name, layout_of_measures(charter).length)
 
