@@ -35,5 +35,5 @@ COMPUTED: Final[Mapping[str, Prepare]] = {
     "audit": _at_once(audit.count_losses),
     "fairness": _at_once(fairness.measure),
     "agreement": _at_once(agreement.count),
-    "measures": _at_once(measures.measure),
+    "measures": _at_once(measures.sum_values),
 }

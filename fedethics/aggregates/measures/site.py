@@ -23,7 +23,7 @@ from fedethics.secagg import Opening
 from fedethics.site.request_context import RequestContext
 
 
-def measure(
+def sum_values(
     context: RequestContext, adapter: Vector, _opening: Opening, noise: NoiseSource
 ) -> NDArray[np.int64]:
     """Return hits, misses and spreads with this site's share of the noise.
