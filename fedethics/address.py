@@ -17,7 +17,7 @@ from fedethics.errors import EnrolmentError
 
 _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _LONGEST_NAME, _LONGEST_SHOWN = 253, 120
-_HINT = "write it as host:port, such as fed.example.org:443, 192.0.2.7:443 or [2001:db8::7]:443"
+_HINT = "use the form host:port, such as fed.example.org:443, 192.0.2.7:443 or [2001:db8::7]:443"
 
 IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -45,7 +45,9 @@ class Address:
         if not why:
             why, host = _host(host, bracketed=text.startswith("["))
         if why:
-            raise EnrolmentError(f"{_shown(text)} is no address: {why}; {_HINT}. Nothing was done")
+            raise EnrolmentError(
+                f"{_shown(text)} is not an address: {why}; {_HINT}. Nothing was done"
+            )
         return cls(host, port)
 
     @property
@@ -103,7 +105,7 @@ def _split(text: str) -> tuple[str, str, int]:
         if not colon:
             return "it has no port", "", 0
         if ":" in host:
-            return "an IPv6 address stands in brackets", "", 0
+            return "an IPv6 address must be in brackets", "", 0
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 5):
         return f"its port is {_shown(digits)}, not a number", "", 0
     if not 1 <= int(digits) <= 65535:
@@ -117,22 +119,22 @@ def _host(host: str, *, bracketed: bool) -> tuple[str, str]:
         try:
             found = ipaddress.IPv6Address(host)
         except ValueError:
-            return f"{_shown(host)} is no IPv6 address", ""
+            return f"{_shown(host)} is not an IPv6 address", ""
         if found.scope_id is not None:
             return "an address with a zone (%) means another machine at each site", ""
         return "", str(found)
     name = host.lower() if host.isascii() else _mapped(host)
     if name is None:
-        return f"{_shown(host)} has no A-label, so no name server knows it", ""
+        return f"{_shown(host)} has no A-label, so no name server can resolve it", ""
     name = name.removesuffix(".")
     last = name.rpartition(".")[2]
     if last.isdigit() or last.startswith("0x"):
         try:
             return "", str(ipaddress.IPv4Address(name))
         except ValueError:
-            return f"{_shown(host)} is no IPv4 address of four numbers", ""
+            return f"{_shown(host)} is not an IPv4 address of four numbers", ""
     if len(name) > _LONGEST_NAME or not all(_label_holds(label) for label in name.split(".")):
-        return f"{_shown(host)} is no host name", ""
+        return f"{_shown(host)} is not a host name", ""
     return "", name
 
 

@@ -25,7 +25,7 @@ def simulate(
         bool, typer.Option(help="also run what the report compares with")
     ] = True,
 ) -> None:
-    """Run the real coordinator and sites in one process and show what came out."""
+    """Run the real coordinator and sites in one process and show the results."""
     setup, stage = staged(scenario, out=out, run_id=run_id, resume=resume, data=data)
     # Late: it takes seconds to import torch, and a wrong file is answered at once.
     from fedethics.simulation import federation

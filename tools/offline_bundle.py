@@ -159,7 +159,7 @@ def _manifest(bundle: Path) -> dict[str, dict[str, dict[str, object]]]:
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(dict(pairs)) != len(pairs):
-        raise ValueError("a name stands twice")
+        raise ValueError("a name is listed twice")
     return dict(pairs)
 
 

@@ -75,7 +75,7 @@ class AnnotationTerms:
                 found.append(f"{key}: {len(given)} of them; expected 2 to {most}")
             spelled = [exact_number(one) or one for one in given] if key == "labels" else given
             if len(set(spelled)) < len(given):
-                found.append(f"{key}: one stands twice")
+                found.append(f"{key}: one is listed twice")
             if any(one != one.strip() or not one for one in given):
                 found.append(f"{key}: one is empty, or has a blank at an end")
         numbers = [exact_number(one) is not None for one in self.labels]
@@ -83,8 +83,8 @@ class AnnotationTerms:
             found.append('labels: level "interval" needs numbers')
         if bool(self.guideline.strip()) == bool(self.guideline_sha256):
             found.append(
-                "guideline: give its text, or guideline-sha256, the SHA-256 of a longer one; what "
-                "annotators were told is a part of what is signed"
+                "guideline: give its text, or guideline-sha256, the SHA-256 of a longer one; the "
+                "guideline is part of what is signed"
             )
         return found
 
@@ -97,15 +97,15 @@ def annotation_rule(
     read |= set(data.content.fields) if data.content else set()
     if told := sorted(read & set(annotation.annotators)):
         yield (
-            f"annotation.annotators: {', '.join(told)} is a column that the model reads, or that "
-            "tells persons apart; an annotator's label is neither"
+            f"annotation.annotators: {', '.join(told)} is a column that the model reads or that "
+            "identifies persons; a column of annotators' labels must be neither"
         )
     training, evaluation = privacy.training, privacy.evaluation
     for name, terms in (("training", training), ("evaluation", evaluation)):
         if terms.mechanism != "none" and annotation.epsilon >= terms.epsilon:
             yield (
-                f"annotation.epsilon {annotation.epsilon:g} leaves nothing of "
-                f"privacy.{name}.epsilon {terms.epsilon:g}"
+                f"annotation.epsilon {annotation.epsilon:g} uses up privacy.{name}.epsilon "
+                f"{terms.epsilon:g}"
             )
     if training.mechanism != "none" and evaluation.mechanism == "none":
         yield (

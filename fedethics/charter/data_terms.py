@@ -89,22 +89,22 @@ def _value_problems(column: Column) -> Iterator[str]:
     """Yield what no cell could ever be, or would be taken for something else."""
     yield from _blank_ends("name", [column.name])
     if column.kind != "category" and column.values:
-        yield f"values: of a category only; kind {column.kind!r} would never read them"
+        yield f"values: only a category has them; kind {column.kind!r} would never read them"
     faults = list(filter(None, map(pair_problem, column.values)))
     yield from (f"values: {fault}" for fault in faults)
     if not faults and len(column.choices) < len(column.values):
-        yield "values: a value stands twice"
+        yield "values: a value is listed twice"
     yield from _blank_ends("not-recorded", column.not_recorded)
     if column.kind == "category" and column.values and not faults and not column.readable:
-        yield "values: each of them means not recorded, so no record has a value"
+        yield 'values: all of them mean "not recorded", so no record has a value'
 
 
 def _blank_ends(key: str, names: Iterable[str]) -> Iterator[str]:
     for name in names:
         if name != name.strip():
             yield (
-                f"{key}: {name!r} has a blank at an end, which is taken off every cell and header; "
-                "nothing in a file could be it"
+                f"{key}: {name!r} has a blank at an end; blanks are removed from every cell and "
+                "header, so nothing in a file can match it"
             )
 
 
@@ -141,7 +141,7 @@ class SensitiveColumn:
         if list(self.edges) != sorted(set(self.edges)):
             found.append("edges must increase")
         if len(set(self.groups)) < len(self.groups):
-            found.append("a group stands twice")
+            found.append("a group is listed twice")
         faults = [f"merge: {fault}" for fault in map(pair_problem, self.merge) if fault]
         if faults:
             return found + faults
@@ -150,7 +150,7 @@ class SensitiveColumn:
         if unknown:
             found.append(f"merge: {', '.join(unknown)} not among the groups")
         if len(merged) < len(self.merge) or set(merged) & set(self.groups):
-            found.append("merge: a value stands twice, or is a group itself")
+            found.append("merge: a value is listed twice, or is a group itself")
         return found
 
     @property
@@ -212,7 +212,8 @@ class LabelColumn:
             return found + list(self._two_label_problems())
         if self.positive or self.negative or self.positive_name or self.negative_name:
             found.append(
-                "classes: stand beside positive and negative; a label has the one form or the other"
+                "classes: given together with positive and negative; a label uses one form or the "
+                "other"
             )
         return found + list(_class_problems(self.classes))
 
@@ -220,14 +221,14 @@ class LabelColumn:
         if self.options is None:
             return
         if self.classes is None:
-            yield "options: need `classes`, which name them, such as A to E"
+            yield "options: they need `classes` as their names, such as A to E"
         elif len(self.options) != len(self.classes):
             yield (
                 f"options: {len(self.options)} columns for {len(self.classes)} classes; each class "
                 "names one option"
             )
         if len(set(self.options)) < len(self.options):
-            yield "options: a column stands twice"
+            yield "options: a column is listed twice"
 
     def _two_label_problems(self) -> Iterator[str]:
         for key, given in (
@@ -236,13 +237,16 @@ class LabelColumn:
             ("negative-name", self.negative_name.strip()),
         ):  # fmt: skip
             if not given:
-                yield f"{key}: missing; a yes or no needs it, and more classes need `classes`"
+                yield (
+                    f"{key}: missing; a label with two values needs it, a label with more classes "
+                    "needs `classes`"
+                )
         yield from _blank_ends("positive", self.positive)
         yield from _blank_ends("negative", self.negative)
         if self.positive_name and self.positive_name == self.negative_name:
             yield (
                 f"positive-name and negative-name are both {self.positive_name!r}; the two answers "
-                "could not be told apart"
+                "could not be distinguished"
             )
 
     @property
@@ -387,12 +391,12 @@ class DataTerms:
         found: list[str] = []
         names = [column.name for column in self.columns]
         if len(set(names)) < len(names):
-            found.append("columns: a name stands twice")
+            found.append("columns: a name is listed twice")
         if self.label and self.label.column in names:
             found.append(f"columns: the label {self.label.column!r} must not be an input")
         if self.person and self.person in {*names, self.labels.column}:
             found.append(
-                f"person: {self.person!r} tells persons apart; it is no input and no label"
+                f"person: {self.person!r} identifies persons; it must not be an input or the label"
             )
         if not self.person and self.max_rows_per_person > 1:
             found.append("max-rows-per-person: needs the column `person`")
@@ -421,14 +425,14 @@ class DataTerms:
             return
         if told:
             yield (
-                f"columns: {', '.join(told)} have a phrase, but data.content says what is read of "
-                "a record; nobody would read the phrases"
+                f"columns: {', '.join(told)} have a phrase, but data.content says what the model "
+                "reads of a record, so the phrases would have no effect"
             )
         others = {*names, self.labels.column, self.person}
         if twice := sorted(others & set(self.content.fields)):
             yield (
-                f"content: {', '.join(twice)} is a column, label or person too; a field is one "
-                "thing"
+                f"content: {', '.join(twice)} is also a column, label or person; a field can have "
+                "only one use"
             )
 
     def _sensitive_problems(self) -> Iterator[str]:
@@ -444,7 +448,7 @@ class DataTerms:
                 yield from (f"{said}: {problem}" for problem in group_problems(feature, column))
         features = [feature.name for feature in self.sensitive]
         if len(set(features)) < len(features):
-            yield "sensitive: a name stands twice"
+            yield "sensitive: a name is listed twice"
 
 
 def group_problems(feature: SensitiveColumn, column: Column) -> Iterator[str]:
@@ -455,30 +459,30 @@ def group_problems(feature: SensitiveColumn, column: Column) -> Iterator[str]:
     """
     reached, stray = _reached(feature, column)
     if feature.edges and column.kind == "category":
-        yield f"edges cut numbers, and column {column.name!r} is a category"
+        yield f"edges divide numbers, but column {column.name!r} is a category"
         return
     empty = [group for group in feature.groups if group not in reached]
     if empty:
         yield (
             f"no value of column {column.name!r} can be in the group{'s' * (len(empty) > 1)} "
-            f"{', '.join(map(repr, empty))}; {_allowed(feature, column)}. Name the groups by these "
-            "values, or put values into a group with merge"
+            f"{', '.join(map(repr, empty))}; {_allowed(feature, column)}. Use these values as "
+            "names of groups, or merge values into a group with `merge`"
         )
     if stray:
         yield (
             f"{', '.join(map(repr, stray))} of column {column.name!r} would be in no declared "
-            "group, and a site with such a record could not take part; declare that group, or put "
-            "it into another with merge"
+            "group, and a site with such a record could not take part; declare that group, or "
+            "merge it into another with `merge`"
         )
     if column.kind == "number" and not feature.edges:
         named = list(map(exact_number, [*feature.groups, *feature.merged]))
         twice = {number for number in named if number and named.count(number) > 1}
         if twice:
-            yield "groups, merge: the same number stands twice, spelled in two ways"
+            yield "groups, merge: the same number is listed twice, in two spellings"
     dead = [value for value in feature.merged if not _can_be(value, feature, column)]
     if dead:
         yield (
-            f"merge: {', '.join(map(repr, dead))} can be no value of column {column.name!r}; "
+            f"merge: {', '.join(map(repr, dead))} cannot be a value of column {column.name!r}; "
             f"{_allowed(feature, column)}"
         )
 
@@ -530,7 +534,7 @@ def _allowed(feature: SensitiveColumn, column: Column) -> str:
     if column.kind == "category":
         return f"its values are {', '.join(map(repr, column.readable))}"
     if feature.edges:
-        return f"its numbers go from {column.minimum:g} to {column.maximum:g}"
+        return f"its numbers range from {column.minimum:g} to {column.maximum:g}"
     return (
         f"its groups without edges are numbers from {column.minimum:g} to {column.maximum:g}, "
         "below 2^53 in size"

@@ -81,16 +81,19 @@ def _bar(old: Json, new: Json, context: Context) -> str:
         return ""
     easier = (new > old) == (context.get("direction") == "at-most")
     if easier:
-        return "Easier to meet: a model that was held back before may now pass, at people's cost."
-    return "Harder to meet: the release is held to more."
+        return (
+            "Easier to meet: a model that did not pass before may now pass, and people may be "
+            "harmed by it."
+        )
+    return "Harder to meet: the release must satisfy more."
 
 
 def _mitigation(old: Json, new: Json, _context: Context) -> str:
     before, after = _items(old), _items(new)
     if "thresholds" in after - before:
-        return "A person's group may now be used when a decision about that person is taken."
+        return "A person's group may now be used for a decision about that person."
     if "thresholds" in before - after:
-        return "A person's group may no longer be used when a decision is taken."
+        return "A person's group may no longer be used for a decision."
     return ""
 
 
@@ -111,16 +114,17 @@ def _items(value: Json) -> set[str]:
 
 
 _SAME_EPSILON = (
-    "The guarantee stays what its epsilon says; the noise is computed anew, and so is the model."
+    "The guarantee is still that of its epsilon; the noise is computed again, and so is the model."
 )
-_OTHER_ATTACK = "How closely the attack looks; what it costs comes out of the same epsilons."
-_OTHER_SHARE = "How closely agreement is seen; what it costs comes out of the same epsilons."
+_OTHER_ATTACK = "How precise the attack is; its cost is part of the same epsilons."
+_OTHER_SHARE = "How precisely agreement is measured; its cost is part of the same epsilons."
 _EVALUATED_ANEW = (
-    "The guarantee stays what its epsilon says; the noise on all held-out figures is computed anew."
+    "The guarantee is still that of its epsilon; the noise on all held-out figures is computed "
+    "again."
 )
 _OTHER_SPLIT = (
-    "The same people are cut into trained and held out otherwise; sites refuse that, since it "
-    "would give them a second budget."
+    "The same people are split into trained and held out differently; sites refuse that, because "
+    "it would give these people a second budget."
 )
 _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
     (r"privacy\.training\.epsilon", _epsilon("Records that are trained on")),
@@ -130,11 +134,11 @@ _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
         _fixed("Whether the finished adapter is attacked before its release."),
     ),
     (r"privacy\.audit\.(epsilon|bins)", _fixed(_OTHER_ATTACK)),
-    (r"annotation", _item("How far annotators agree is counted.", "It is not counted any more.")),
-    (r"annotation\.guideline(-sha256)?", _fixed("Annotators were told something else.")),
+    (r"annotation", _item("The agreement of annotators is counted.", "It is no longer counted.")),
+    (r"annotation\.guideline(-sha256)?", _fixed("Annotators followed another guideline.")),
     (
         r"annotation\.bar",
-        _grows("Labels must be shared by more.", "Labels may be shared by fewer."),
+        _grows("More annotators must agree on labels.", "Fewer annotators may agree on labels."),
     ),
     (r"annotation\.epsilon", _fixed(_OTHER_SHARE)),
     (r"measures", _item("Texts are measured further.", "They are not measured further any more.")),
@@ -155,7 +159,9 @@ _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
     (r"privacy\.(training|evaluation)\.mechanism", _fixed("Whether there is noise at all.")),
     (
         r"privacy\.(training|evaluation)\.trust-mode",
-        _fixed("Whose honesty the guarantee rests on: the site's alone, or the other sites' too."),
+        _fixed(
+            "Who must be honest for the guarantee to hold: the site alone, or the other sites too."
+        ),
     ),
     (
         r"privacy\.evaluation\.threshold",
@@ -176,28 +182,26 @@ _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
     (r"ethics\.objectives\[.*\]\.bar", _bar),
     (
         r"ethics\.objectives\[.*\]\.confidence",
-        _grows("A pass must be shown with more certainty.", "A pass may be shown less surely."),
+        _grows("A pass needs more certainty.", "A pass needs less certainty."),
     ),
     (
         r"ethics\.objectives\[.*\]",
-        _item("The release is held to this too.", "The release is no longer held to this."),
+        _item("The release must satisfy this too.", "The release need not satisfy this any more."),
     ),
     (
         r"ethics\.stakeholders\[.*\]",
         _item("Must sign the charter too.", "Need not sign the charter any more."),
     ),
-    (r"ethics\.stakeholders\[.*\]\.public-key", _fixed("Another key signs in this name.")),
-    (r"ethics\.not-measured", _shorter("left unmeasured on purpose")),
+    (r"ethics\.stakeholders\[.*\]\.public-key", _fixed("Another key signs under this name.")),
+    (r"ethics\.not-measured", _shorter("deliberately not measured")),
     (r"ethics\.allowed-mitigation", _mitigation),
-    (r"ethics\.explanation\.columns", _shorter("asked whether the score leans on it")),
-    (r"ethics\.explanation\.swap", _shorter("asked whether its word decides")),
+    (r"ethics\.explanation\.columns", _shorter("tested for influence on the score")),
+    (r"ethics\.explanation\.swap", _shorter("tested for influence of its word")),
     (r"ethics\.explanation\.(by|largest-change|.*-ratio)", _fixed(_EVALUATED_ANEW)),
-    (r"ethics\.reference-population", _fixed("The figures speak of other people.")),
+    (r"ethics\.reference-population", _fixed("The figures describe other people.")),
     (
         r"data\.sensitive\[.*\]",
-        _item(
-            "Gaps between these groups are looked at.", "These groups are not looked at any more."
-        ),
+        _item("Gaps between these groups are measured.", "These groups are no longer measured."),
     ),
     (r"data\.sensitive\[.*\]\.groups", _shorter("a group")),
     (
@@ -205,11 +209,11 @@ _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
         _item("The model may read this of a person.", "The model no longer reads this."),
     ),
     (r"data\.(holdout-fraction|split-salt)", _fixed(_OTHER_SPLIT)),
-    (r"data\.label(\..*)?", _fixed("What is predicted about a person is another thing.")),
-    (r"data\.content(\..*)?", _fixed("Another text is read of a person.")),
+    (r"data\.label(\..*)?", _fixed("Something else is predicted about a person.")),
+    (r"data\.content(\..*)?", _fixed("The model reads another text about a person.")),
     (r"model\.sha256", _fixed("Another base model.")),
     (r"roster\[.*\]", _item("This site's people take part.", "This site's people leave.")),
-    (r"roster\[.*\]\.public-key", _fixed("Another key speaks for this site.")),
+    (r"roster\[.*\]\.public-key", _fixed("Another key signs for this site.")),
     (r"roster\[.*\]\.declared-records", _fixed("The site's weight in the model changes.")),
     (r"coordinator-key", _fixed("Another coordinator.")),
 )

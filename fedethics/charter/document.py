@@ -32,8 +32,8 @@ _METHOD = {
     "dora": "DoRA rescales whole rows of the base weights, so no gradient for each record exists",
     "ia3": "IA3 trains bare scaling vectors, which have no gradient for each record",
     "vera": "VeRA trains bare vectors over shared matrices, which have no gradient for each record",
-    "prompt-tuning": "prompt tuning trains what is read without the records, so there is no "
-    "gradient for each record",
+    "prompt-tuning": "prompt tuning trains a prompt that is not part of any record, so there is "
+    "no gradient for each record",
 }
 _QUANTISED = (
     "quantised weights are a term of the model here, so that every site computes the same: "
@@ -45,10 +45,10 @@ _GHOST = (
 )
 _MODES = {"ghost": _GHOST, "ghost-fsdp": _GHOST, "ew": "expanded weights fail on these models"}
 _SECURE = (
-    "secure_mode of Opacus needs a package that is dead (torchcsprng); noise here comes from the "
-    "operating system's generator through AES always"
+    "secure_mode of Opacus needs a package that is no longer maintained (torchcsprng); noise here "
+    "always comes from the operating system's generator through AES"
 )
-_GDP = "Opacus's GDP accountant reports less than the true epsilon; PLD is the accountant here"
+_GDP = "Opacus's GDP accountant reports less than the true epsilon; the accountant here is PLD"
 _TARGETS = (
     "a record has one class, from the charter's list, or its own answer as text. Offered: "
     "classification of 2 to 1,000 classes and the other tasks that model.task names. "
@@ -209,10 +209,10 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _HISTOGRAM_BY = {"law-enforcement": "race", "content-moderation": "target"}
 _TO_FILL_IN = re.compile(r"NAME (of|for) |DESCRIBE: |DECIDE: ")
 _HEAD = """\
-# The whole agreement between the sites, the coordinator and the people who watch over them.
-# Edit it, then: fedethics charter check FILE. Its SHA-256 is its name in every message, so any
-# change is another charter and voids every signature. fedethics charter diff A B says what a
-# change means. Words in CAPITALS are yours to fill in; bars are starting points, not law.
+# The whole agreement between the sites, the coordinator and the stakeholders.
+# Edit it, then: fedethics charter check FILE. Every message names it by its SHA-256, so any
+# change makes another charter and voids every signature. fedethics charter diff A B says what a
+# change means. Fill in the words in CAPITALS. The bars are starting points, not law.
 
 """
 

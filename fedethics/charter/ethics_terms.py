@@ -70,11 +70,13 @@ class ExplanationTerms:
         found: list[str] = []
         for name, values in (("columns", self.columns), ("swap", self.swap)):
             if len(set(values)) < len(values):
-                found.append(f"{name}: a name stands twice")
+                found.append(f"{name}: a name is listed twice")
         if EVERY_TOLD_COLUMN in self.columns and len(self.columns) > 1:
-            found.append(f'columns: "{EVERY_TOLD_COLUMN}" means all of them and stands alone')
+            found.append(
+                f'columns: "{EVERY_TOLD_COLUMN}" means all of them, so it must be the only entry'
+            )
         if self.by and not self.columns:
-            found.append("by: nothing is left out, so nothing can be told by group")
+            found.append("by: no column is left out, so there is nothing to compare by group")
         return found
 
 
@@ -91,12 +93,12 @@ def explanation_problems(terms: ExplanationTerms, data: DataTerms) -> Iterator[s
     told = {column.name for column in data.columns if column.phrase}
     named = set(terms.columns) - {EVERY_TOLD_COLUMN}
     for name in sorted(named - told):
-        yield f"columns: {name!r} is not told in the text, so the model never reads it"
+        yield f"columns: {name!r} is not in the text, so the model never reads it"
     if terms.columns and len(told) < 2:
         yield (
             f"columns: {', '.join(sorted(told)) or 'no column'} is all that the model reads; "
-            "leaving it out leaves nothing to judge. Explanations of free text by its words are "
-            "not built"
+            "without it there is no text to judge. Explanations of free text by its words are not "
+            "built"
         )
     features = {feature.name: feature for feature in data.sensitive}
     if terms.by and terms.by not in features:
@@ -114,14 +116,14 @@ def _swap_problems(feature: SensitiveColumn, data: DataTerms) -> Iterator[str]:
         return  # said by the schema
     if column.kind != "category" or feature.edges:
         yield (
-            f"swap: {feature.name!r} is read from {column.name!r}, which is no category; only a "
-            "word can be swapped for another"
+            f"swap: {feature.name!r} is read from {column.name!r}, which is not a category; only a "
+            "word can be swapped"
         )
         return
     if not column.phrase:
         yield (
-            f"swap: {feature.name!r} is read from {column.name!r}, which is not told in the text; "
-            "no word says it, so swapping would change nothing and prove nothing"
+            f"swap: {feature.name!r} is read from {column.name!r}, which is not in the text, so "
+            "swapping would change nothing and prove nothing"
         )
     wordless = sorted(set(feature.groups) - set(stand_ins(feature, column)))
     if wordless or len(feature.groups) < 2:
@@ -147,7 +149,7 @@ NOT_AT_DECISION_TIME: dict[str, str] = {
     "finance": "a credit decision that depends on the applicant's group treats that person "
     "differently because of it, which credit law forbids in many places (in the US: ECOA, 12 CFR "
     "1002.4)",
-    "hiring": "a cut-off that depends on the applicant's group treats that person differently "
+    "hiring": "a threshold that depends on the applicant's group treats that person differently "
     "because of it, which employment law forbids in many places (in the US: Title VII, 42 U.S.C. "
     "2000e-2(l))",
 }
@@ -270,7 +272,7 @@ class EthicsTerms:
         keys = [one.public_key for one in self.stakeholders if one.public_key]
         if len(set(keys)) < len(keys):
             found.append(
-                "stakeholders: a public key stands twice; each signs with a key of its own"
+                "stakeholders: a public key is listed twice; each stakeholder needs a different key"
             )
         found.extend(_contradictions(self.objectives))
         absent = set(self.approval_by) - {one.role for one in self.stakeholders}
@@ -290,7 +292,7 @@ def _contradictions(objectives: tuple[Objective, ...]) -> Iterator[str]:
             ):
                 yield (
                     f"objectives: {floor.metric} must be at least {floor.bar:g} and at most "
-                    f"{roof.bar:g}; no model can be both"
+                    f"{roof.bar:g}; no model can satisfy both"
                 )
 
 
@@ -306,8 +308,8 @@ def objective_feature_problems(objective: Objective, data: DataTerms) -> Iterato
         yield f"{objective.feature!r} names a feature twice"
     if named and all(len(features[name].groups) < 2 for name in named):
         yield (
-            f"{objective.feature!r} has one group only, so there is nothing to compare and the "
-            "objective would hold whatever the model does"
+            f"{objective.feature!r} has only one group, so there is nothing to compare and the "
+            "objective would hold for every model"
         )
 
 
@@ -353,7 +355,7 @@ class MitigationTerms:
     def problems(self) -> list[str]:
         """Check what spans fields."""
         if (self.method == "none") == bool(self.feature):
-            return ['a method needs a feature, and method "none" has none']
+            return ['a method needs a feature; method "none" must have none']
         return []
 
     def rounds(self, last: int) -> tuple[int, ...]:

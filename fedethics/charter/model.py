@@ -73,11 +73,11 @@ _RING_SHARE = 1e-3
 def unit_rule(privacy: PrivacyTerms, data: DataTerms) -> Iterator[str]:
     """Yield what is wrong between unit and data: a person needs an id, a record has none."""
     if privacy.unit == "person" and not data.person:
-        yield 'privacy.unit "person": data.person does not name the column that tells persons apart'
+        yield 'privacy.unit "person": data.person does not name the column that identifies persons'
     if privacy.unit == "record" and data.person:
         yield (
             f'data.person: {data.person!r} is named, but privacy.unit is "record"; the epsilon '
-            "would be for one row of a person only"
+            "would hold only for one row of a person"
         )
 
 
@@ -86,7 +86,7 @@ def adaptive_clipping_rule(privacy: PrivacyTerms, training: TrainingTerms) -> It
     if privacy.training.adaptive_quantile and training.optimizer == "adam-bc":
         yield (
             'privacy.training.adaptive-quantile: optimizer "adam-bc" subtracts the noise\'s '
-            "variance, which moves with the norm; use another optimizer"
+            "variance, which changes with the norm; use another optimizer"
         )
 
 
@@ -104,8 +104,8 @@ def distributed_training_rule(
         )
     if training.local_steps != 1:
         yield (
-            f"training.local-steps: {training.local_steps}, but under distributed trust a round is "
-            "one step: a second one would read a gradient that is not noised enough. Use 1"
+            f"training.local-steps: {training.local_steps}, but under distributed trust a round "
+            "has one step: a second step would use a gradient without enough noise. Use 1"
         )
     if training.optimizer != "sgd" or training.momentum:
         yield (
@@ -115,7 +115,7 @@ def distributed_training_rule(
     if secagg.colluders == 0:
         yield (
             "secagg.colluders: 0, but under distributed trust any member can subtract its own "
-            "share of the training noise; count at least that one"
+            "share of the training noise; set it to at least 1"
         )
 
 
@@ -201,8 +201,8 @@ class Charter:
         keys = {one.public_key for one in self.ethics.stakeholders}
         if keys & {self.coordinator_key, *(member.public_key for member in self.roster)}:
             found.append(
-                "ethics.stakeholders: a stakeholder's key is a site's or the coordinator's; a "
-                "signature must tell who signed"
+                "ethics.stakeholders: a stakeholder's key is also that of a site or the "
+                "coordinator; a signature must show who signed"
             )
         return found
 
@@ -231,7 +231,7 @@ def _roster_rule(roster: tuple[Member, ...], secagg: AggregationTerms) -> Iterat
     names = [member.site for member in roster]
     keys = [member.public_key for member in roster]
     if len(set(names)) < len(names) or len(set(keys)) < len(keys):
-        yield "roster: a site name or public key stands twice"
+        yield "roster: a site name or public key is listed twice"
     if roster and len(roster) < secagg.minimum_cohort:
         yield (
             f"roster: {len(roster)} sites, fewer than secagg.minimum-cohort "
@@ -243,7 +243,7 @@ def _trust_rule(privacy: PrivacyTerms, secagg: AggregationTerms) -> Iterator[str
     if privacy.evaluation.trust_mode == "distributed" and secagg.colluders == 0:
         yield (
             "secagg.colluders: 0, but under distributed trust any member can subtract its own "
-            "share of the noise; count at least that one"
+            "share of the noise; set it to at least 1"
         )
 
 
@@ -275,7 +275,7 @@ def _form_rule(model: ModelTerms, data: DataTerms) -> Iterator[str]:
         needed = " or ".join(map(repr, task.forms))
         yield (
             f"data.content.form: a record has the form {form!r}, and model.task {model.task!r} "
-            f'reads {needed} ("{COLUMNS}": told by data.columns, without data.content)'
+            f'reads {needed} ("{COLUMNS}": from data.columns, without data.content)'
         )
     if task.labelled and data.label is None:
         yield f"data.label: missing; model.task {model.task!r} learns it"
@@ -295,8 +295,8 @@ def _task_rule(model: ModelTerms, data: DataTerms, ethics: EthicsTerms) -> Itera
     for index, objective in enumerate(ethics.objectives):
         if not measured.answers(find_metric(objective.metric)):
             yield (
-                f"ethics.objectives[{index}].metric: {objective.metric} does not follow from what "
-                f"model.task {model.task!r} measures: {', '.join(measured.listed)}"
+                f"ethics.objectives[{index}].metric: {objective.metric} cannot be computed from "
+                f"what model.task {model.task!r} measures: {', '.join(measured.listed)}"
             )
     explained = ethics.explanation.occluded(data) or ethics.explanation.swap
     if explained and not measured.thresholded:
@@ -322,9 +322,9 @@ def _explanation_rule(ethics: EthicsTerms, data: DataTerms) -> Iterator[str]:
             )
         if objective.needs_whole_shifts and ethics.explanation.largest_change < 1:
             yield (
-                f"ethics.objectives[{index}]: {objective.metric} would be judged on changes cut at "
-                f"ethics.explanation.largest-change {ethics.explanation.largest_change:g}; set it "
-                "to 1, or ask for a flip rate"
+                f"ethics.objectives[{index}]: {objective.metric} would be judged on changes that "
+                "are cut at ethics.explanation.largest-change "
+                f"{ethics.explanation.largest_change:g}; set it to 1, or ask for a flip rate"
             )
 
 
@@ -380,8 +380,8 @@ def _steering_rule(
         )
     if mitigation.epsilon >= privacy.training.epsilon:
         yield (
-            f"mitigation.epsilon {mitigation.epsilon:g} leaves nothing of "
-            f"privacy.training.epsilon {privacy.training.epsilon:g} for the gradients"
+            f"mitigation.epsilon {mitigation.epsilon:g} uses up privacy.training.epsilon "
+            f"{privacy.training.epsilon:g}; nothing is left for the gradients"
         )
 
 

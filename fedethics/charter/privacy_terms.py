@@ -87,7 +87,7 @@ class TrainingPrivacy:
         if self.adaptive_quantile and exact:
             return [
                 "adaptive-quantile: adaptive clipping is built for local trust with noise "
-                '"fast" only; its count would need exact noise of its own'
+                '"fast" only; its count would need its own exact noise'
             ]
         return []
 
@@ -153,8 +153,7 @@ class PrivacyTerms:
         if not self.audit.asked:
             return []
         found = [
-            f"audit.epsilon {self.audit.epsilon:g} leaves nothing of privacy.{name}.epsilon "
-            f"{terms.epsilon:g}"
+            f"audit.epsilon {self.audit.epsilon:g} uses up privacy.{name}.epsilon {terms.epsilon:g}"
             for name, terms in (("training", self.training), ("evaluation", self.evaluation))
             if terms.mechanism != "none" and self.audit.epsilon >= terms.epsilon
         ]

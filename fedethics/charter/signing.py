@@ -84,7 +84,7 @@ class Standing:
 
     @property
     def complete(self) -> bool:
-        """Whether all that the charter names have signed, and nothing is void."""
+        """Whether everyone whom the charter names has signed, and nothing is void."""
         return not self.missing and not self.void
 
 
@@ -118,7 +118,7 @@ def sign(
     """
     if not charter.roster:
         raise CharterError(
-            "the charter is a draft without a roster: who takes part is part of what is signed. "
+            "the charter is a draft without a roster, and the roster is part of what is signed. "
             "Nothing was signed. Fill in coordinator-key and [[roster]] first"
         )
     # A simulated signature is nobody's consent, so nobody need have decided yet.
@@ -214,8 +214,8 @@ def add_signatures(path: Path, charter: Charter, more: Iterable[CharterSignature
     if before is not None and before.charter_hash != own:
         raise CharterError(
             f"{path} holds signatures over charter {before.charter_hash[:16]}, this one is "
-            f"{own[:16]}: a changed byte voids them all. Nothing was written. Put that file away, "
-            "and let everyone sign again"
+            f"{own[:16]}: one changed byte voids all signatures. Nothing was written. Move that "
+            "file away, and ask everyone to sign again"
         )
     listed = (*(before.signatures if before else ()), *more)
     kept = {(one.role, one.public_key): one for one in listed}

@@ -79,7 +79,7 @@ def pair_problem(entry: str) -> str:
     before = plain.partition("=")[0]
     raw, shown = shown_pair(entry)
     if not raw:
-        return f"{entry!r} names no value; an empty cell is never a value"
+        return f"{entry!r} has no value; an empty cell is never a value"
     if plain.count("=") > 1 or ("=" in plain and before.endswith(_COMPARING)):
         escaped = entry.replace(r"\=", "=").replace("=", r"\=")
         return (
@@ -87,7 +87,10 @@ def pair_problem(entry: str) -> str:
             rf"the value, write it with a backslash: '{escaped}' (in TOML between single quotes)"
         )
     if raw != raw.strip():
-        return f"{entry!r} has a blank at an end, which is taken off every cell; no cell can be it"
+        return (
+            f"{entry!r} has a blank at an end; blanks are removed from every cell, so no cell can "
+            "match it"
+        )
     return ""
 
 
@@ -106,17 +109,17 @@ def why_unlike(raw: str, allowed: Collection[str]) -> str:
     It never holds `raw`.
     """
     if hidden := invisible(raw):
-        return f"it holds {hidden}, which no screen shows; remove it"
+        return f"it holds {hidden}, which is invisible; remove it"
     number = exact_number(raw)
     if number is not None and number in set(map(exact_number, allowed)):
         return (
-            "it is an agreed number written otherwise, as 1.0 is 1; save the column as text, or as "
-            "whole numbers"
+            "it is an agreed number in another spelling, such as 1.0 for 1; save the column as "
+            "text, or as whole numbers"
         )
     if raw.casefold() in {one.casefold() for one in allowed}:
-        return "it differs from an agreed value in small and capital letters only"
+        return "it differs from an agreed value only in small and capital letters"
     if _plain(raw) in set(map(_plain, allowed)):
-        return "it looks like an agreed value, and is written with other characters or blanks"
+        return "it looks like an agreed value, but has other characters or blanks"
     return ""
 
 

@@ -66,7 +66,7 @@ class ModelTerms:
             if getattr(self, key) is not None and key not in task.keys
         ]
         if self.loss is not None and self.loss not in task.losses:
-            found.append(f"loss: task {self.task} has one loss; none is named")
+            found.append(f"loss: task {self.task} has only one loss, so leave this key out")
         return found + task.problems(self)
 
 
@@ -104,7 +104,7 @@ class AdapterTerms:
                 'records, without noise and outside any epsilon. Use "fedsvd" or "ffa"'
             ]
         return [
-            f"{name}: one stands twice"
+            f"{name}: one is listed twice"
             for name, values in (("targets", self.targets), ("layers", self.layers))
             if len(set(values)) < len(values)
         ]
@@ -136,7 +136,7 @@ class TrainingTerms:
         """Refuse a number that the optimiser would not read."""
         found: list[str] = []
         if self.momentum and self.optimizer != "sgd":
-            found.append(f"momentum: of sgd only; optimizer {self.optimizer!r} has its own")
+            found.append(f"momentum: only for sgd; optimizer {self.optimizer!r} has its own")
         if self.weight_decay and self.optimizer != "adamw":
-            found.append(f"weight-decay: of adamw only, not of {self.optimizer!r}")
+            found.append(f"weight-decay: only for adamw, not for {self.optimizer!r}")
         return found

@@ -100,7 +100,7 @@ class Forecast:
         console.print(table(title, heads, rows))
         if not rows:
             console.print(
-                Text("nothing was charged yet; `fedethics budget plan` tells what a charter costs")
+                Text("nothing was charged yet; `fedethics budget plan` shows what a charter costs")
             )
         console.print(Text(f"All figures are composed, for one {self.unit}, add-or-remove-one."))
 
@@ -155,7 +155,9 @@ def _runs_that_fit(past: list[Event], run: tuple[Event, ...], *, cap: float, del
 # From here on the accountant takes a second or more each time it is asked.
 _MANY_STEPS = 500_000
 
-app = typer.Typer(help="Plan a privacy budget; try a charter against it.", no_args_is_help=True)
+app = typer.Typer(
+    help="Plan a privacy budget, and see what a charter would cost.", no_args_is_help=True
+)
 
 
 @app.command("plan")
@@ -165,13 +167,15 @@ def plan(
     rounds: Annotated[int, typer.Option(help="Rounds of the run.")] = 20,
     epsilon: Annotated[float, typer.Option(help="Budget of the whole run.")] = 3.0,
     delta: Annotated[float, typer.Option(help="Below 1/records.")] = 1e-5,
-    sampling_rate: Annotated[float, typer.Option(help="Chance to join a step.")] = 0.1,
+    sampling_rate: Annotated[
+        float, typer.Option(help="Probability that a record is in a step.")
+    ] = 0.1,
     local_steps: Annotated[int, typer.Option(help="DP-SGD steps in a round.")] = 1,
     site: Annotated[
         list[str] | None, typer.Option(help="NAME=RECORDS of one site; repeat for more.")
     ] = None,
     parameters: Annotated[
-        int | None, typer.Option(min=1, help="Trained parameters, where they are known.")
+        int | None, typer.Option(min=1, help="Number of trained parameters, if known.")
     ] = None,
     with_model: WithModel = False,
     model_dir: ModelDir = None,
@@ -180,9 +184,9 @@ def plan(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what noise a budget needs, what it means, and which sites can take part.
+    """Show the noise that a budget needs, what it means, and which sites can take part.
 
-    Give a charter, or the terms of a run that has none yet. Exit code 5 where the run could not
+    Give a charter, or the terms of a run without one. Exit code 5 if the run could not
     take place.
     """
     sites = _sites(site or [])
@@ -217,10 +221,10 @@ def plan(
 def what_if(
     charter: Annotated[Path, typer.Argument(metavar="CHARTER")],
     ledger: Annotated[Path, typer.Option(help="The ledger file, or the site's directory.")],
-    policy: Annotated[Path | None, typer.Option(help="Judge by this policy's caps.")] = None,
+    policy: Annotated[Path | None, typer.Option(help="Compare with this policy's caps.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what another run of a charter would leave of each data set's budget."""
+    """Show how much of each data set's budget another run of a charter would leave."""
     book = read_book(ledger_file(ledger))
     caps = load_policy(policy, at_site=False).caps if policy else None
     forecast: Forecast = what_if_forecast(load(charter), book=book, caps=caps)
@@ -229,7 +233,7 @@ def what_if(
 
 def _say_if_long(steps: int) -> None:
     if steps >= _MANY_STEPS:
-        say(f"composing {steps:,} steps some twenty times; this takes a while", err=True)
+        say(f"composing {steps:,} steps about twenty times; this takes a while", err=True)
 
 
 def _sites(given: list[str]) -> dict[str, int]:

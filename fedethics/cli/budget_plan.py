@@ -108,7 +108,7 @@ class Plan:
         if visits < VISITS_THAT_PAY:
             said.append(
                 f"A record is visited {visits:.3g} times in the run. Below {VISITS_THAT_PAY}, "
-                "keeping the states of the frozen layers costs more time than it saves, so sites "
+                "keeping the states of the frozen layers costs more time than it saves. So sites "
                 "do not keep them for training."
             )
         return said
@@ -298,7 +298,7 @@ def plan_of_charter(
     elif unable:
         refusal = (
             f"{', '.join(unable)} cannot take part, and counts are summed over the whole roster or "
-            "not at all, so the run would end without its fairness tables"
+            "not at all. So the run would end without its fairness tables"
         )
     return Plan(
         title=f"{charter.name} version {charter.charter.version} ({privacy.charter_hash[:16]})",

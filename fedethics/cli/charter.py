@@ -46,7 +46,10 @@ CharterPath = Annotated[
 ]
 SignaturesPath = Annotated[
     Path | None,
-    typer.Option("--signatures", help="The signatures, if not in charter.signatures.json beside."),
+    typer.Option(
+        "--signatures",
+        help="The file of signatures; default: charter.signatures.json next to the charter.",
+    ),
 ]
 
 
@@ -59,7 +62,7 @@ def sign_charter(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Sign the charter as it stands, as the one whom it names by this key."""
+    """Sign the charter as it is, in the role that it gives to this key."""
     read = load(charter)
     identity, role = _signer(key, role, site_home)
     made = sign(read, identity, role=role)
@@ -89,7 +92,7 @@ def collect(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Bring signatures that were made on other machines into one file; void ones are refused."""
+    """Collect signatures from other machines in one file; void ones are refused."""
     read = load(charter)
     more = [one for path in others for one in _given(path)]
     void = standing(read, more).void
@@ -110,7 +113,7 @@ def collect(
 def verify_signatures(
     charter: CharterPath, signatures: SignaturesPath = None, as_json: AsJson = False
 ) -> None:
-    """Say who signed and who is missing. Exit code: 0 all signed, 8 some missing, 6 any void."""
+    """Show who signed and who is missing. Exit code: 0 all signed, 8 some missing, 6 any void."""
     read = load(charter)
     found = standing(read, load_signatures(signatures or signatures_path(charter)))
     document = {
@@ -146,7 +149,7 @@ def _given(path: Path) -> tuple[CharterSignature, ...]:
 def _show(console: Console, charter: Charter, found: Standing) -> None:
     console.print(Text(f"charter {hash_of(charter)}"), soft_wrap=True)
     for one in found.valid:
-        note = ", simulated: nobody's consent" if one.simulated else ""
+        note = ", simulated: not the consent of any person" if one.simulated else ""
         console.print(Text.assemble(("✓", "green"), f" {one.role} {one.name}, {one.signed}{note}"))
     for signer in found.missing:
         console.print(Text.assemble(("?", "yellow"), f" {signer.label} has not signed"))
@@ -155,8 +158,8 @@ def _show(console: Console, charter: Charter, found: Standing) -> None:
     if not charter.ethics.stakeholders:
         console.print(
             Text(
-                "The charter names no stakeholder: nobody besides the sites and the coordinator "
-                "is asked to stand behind it."
+                "The charter names no stakeholder: only the sites and the coordinator are asked "
+                "to sign it."
             ),
             soft_wrap=True,
         )
@@ -164,8 +167,8 @@ def _show(console: Console, charter: Charter, found: Standing) -> None:
 
 def _waiting(found: Standing) -> str:
     if found.missing:
-        return f"still to sign: {', '.join(signer.label for signer in found.missing)}"
-    return "all that the charter names have signed"
+        return f"not signed yet: {', '.join(signer.label for signer in found.missing)}"
+    return "everyone whom the charter names has signed"
 
 
 app = typer.Typer(help="Write, read, compare and sign a charter.", no_args_is_help=True)
@@ -182,14 +185,14 @@ def init(
     ),
     as_json: AsJson = False,
 ) -> None:
-    """Write a commented charter to edit, for an industry; never overwrites one."""
+    """Write a commented charter to edit, for an industry. Never overwrites a file."""
     if industry not in INDUSTRIES:
         raise CharterError(
             f"--industry {industry!r} is not one of {', '.join(INDUSTRIES)}; nothing was written"
         )
     write_new(out, charter_text(industry), CharterError)
     check_it = suggested("charter", "check", out)
-    lines = (f"wrote {out}; fill in what is in CAPITALS, then: {check_it}",)
+    lines = (f"wrote {out}; fill in the words in CAPITALS, then run: {check_it}",)
     answer(
         {"written": str(out), "industry": industry},
         lambda console: console.print(Text("\n".join(lines)), soft_wrap=True),
@@ -204,16 +207,17 @@ def check(
     model_dir: ModelDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Validate a charter: every problem at once, exit code 2 if there is any.
+    """Check a charter and list every problem. Exit code 2 if there is one.
 
-    With the model at hand, also whether the adapter fits it, and whether a step can be heard.
+    With the model, also check whether the adapter fits it, and how large the signal of a step is.
     """
     read = load(charter)
     if left := unfilled(read):
         listed = "\n".join(f"  - {place}" for place in left)
         raise CharterError(
-            f"{charter} is well formed, but still has its template's capitals; nobody can sign it. "
-            f"Fill in, each between its quotes:\n{listed}"
+            f"{charter} is well formed, but still has words of its template in capitals, so it "
+            f"cannot be "
+            f"signed. Fill in, each between its quotes:\n{listed}"
         )
     _try_template(read)
     found = {
@@ -260,8 +264,8 @@ def _heard(charter: Charter, model_dir: Path | None) -> tuple[list[str], list[st
         lines.append(f"batch / (noise x sqrt(p)) of a step: {planned.signal.bound:.3g}")
     elif planned.sigma is not None:
         lines.append(
-            "batch / (noise x sqrt(p)) of a step: not known before the roster is; "
-            f"`fedethics budget plan` with --parameters {parameters} and --site tells it"
+            "batch / (noise x sqrt(p)) of a step: not known without the roster; use `fedethics "
+            f"budget plan` with --parameters {parameters} and --site tells it"
         )
     return lines, planned.warnings()
 
@@ -272,7 +276,7 @@ def diff(
     after: Annotated[Path, typer.Argument(metavar="B", help="The later charter.")],
     as_json: AsJson = False,
 ) -> None:
-    """Say what two charters differ in, and what that means for people and privacy."""
+    """Show how two charters differ, and what that means for people and privacy."""
     first, second = load(before), load(after)
     changes = differences(first, second)
     document = {
@@ -283,15 +287,15 @@ def diff(
 
     def render(console: Console) -> None:
         if not changes:
-            console.print(Text("the same charter, to the byte"))
+            console.print(Text("the same charter, byte for byte"))
             return
         for change in changes:
             console.print(_change_line(change), soft_wrap=True)
         count = len(changes)
         console.print(
             Text(
-                f"{count} change{'s' if count > 1 else ''}: another charter, so every signature "
-                "over the earlier one is void for the later"
+                f"{count} change{'s' if count > 1 else ''}: this is another charter, so no "
+                "signature of the earlier one is valid for it"
             ),
             soft_wrap=True,
         )
@@ -308,7 +312,7 @@ def _change_line(change: Change) -> Text:
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of a charter, by which an editor completes and checks one."""
+    """Print the JSON Schema of a charter, for editors."""
     say_json(json_schema(Charter, title="fedethics charter"), indent=2)
 
 
@@ -351,7 +355,7 @@ def _terms(charter: Charter) -> list[tuple[str, str]]:
         ("reference population", charter.ethics.reference_population),
         ("not measured", "; ".join(charter.ethics.not_measured)),
         ("mitigation allowed", ", ".join(charter.ethics.allowed_mitigation)),
-        ("release approved by", ", ".join(charter.ethics.approval_by) or "any one who signs"),
+        ("release approved by", ", ".join(charter.ethics.approval_by) or "anyone who signs"),
         ("model", f"{charter.model.name} ({charter.model.sha256[:16]})"),
         ("data", charter.data.source),
         ("rounds x local steps", f"{charter.training.rounds} x {charter.training.local_steps}"),

@@ -82,13 +82,13 @@ def dp_check(
     start_dir: Annotated[
         Path | None, typer.Option(help="The release that the charter starts from, if it does.")
     ] = None,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to try it.")] = "cpu",
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Device to test.")] = "cpu",
     dtype: Annotated[
         Literal["float32", "bfloat16"], typer.Option(help="Precision of matrix products.")
     ] = "float32",
     as_json: AsJson = False,
 ) -> None:
-    """Set the ten traps of DP training and run the mechanism self-test, on made-up records.
+    """Test with made-up records that ten known errors of DP training are caught; run the self-test.
 
     Reads no data and spends no budget. Exit code 6 if anything fails.
     """
@@ -115,12 +115,14 @@ def dp_check(
         raise typer.Exit(EXIT_INTEGRITY)
 
 
-audit_app = typer.Typer(help="Attack what was promised: no data, no budget.", no_args_is_help=True)
+audit_app = typer.Typer(
+    help="Test the promised privacy by attack; uses no data and no budget.", no_args_is_help=True
+)
 
 
 @audit_app.callback()
 def audit_group() -> None:
-    """Attack what was promised: no data, no budget."""
+    """Test the promised privacy by attack; uses no data and no budget."""
 
 
 @audit_app.command()
@@ -133,14 +135,17 @@ def mechanism(
         Path | None, typer.Option(help="The release that the charter starts from, if it does.")
     ] = None,
     canaries: Annotated[
-        int, typer.Option(min=100, max=100_000, help="Made-up units; more show more.")
+        int,
+        typer.Option(
+            min=100, max=100_000, help="Number of made-up units; more units give a stronger test."
+        ),
     ] = 1000,
     as_json: AsJson = False,
 ) -> None:
     """Send canaries through the training steps of one site and measure noise, shift and epsilon.
 
-    Reads no data and spends no budget. Exit code 6 if anything contradicts the charter; finding
-    nothing is no proof of privacy.
+    Reads no data and spends no budget. Exit code 6 if anything contradicts the charter. If nothing
+    does, that is no proof of privacy.
     """
     # By name at run time: the officer's commands must start without torch, and this one needs it.
     engine: Any = importlib.import_module("fedethics.training.mechanism_audit")
@@ -172,8 +177,8 @@ def mechanism(
         title = f"{found.canaries} canaries through {found.steps} steps of {charter}"
         console.print(table(title, ("figure", "measured", "agreed", "state"), rows))
         console.print(
-            f"Promised for these steps: epsilon {found.promised:.4g} at delta {found.delta:g}. "
-            "An audit can contradict a promise and never prove one."
+            f"Promised for these steps: epsilon {found.promised:.4g} at delta {found.delta:g}. An "
+            "audit can contradict a promise but never prove it."
         )
 
     answer(document, render, as_json=as_json)

@@ -26,7 +26,7 @@ from fedethics.errors import EXIT_BAD_INPUT, CharterError, DataError
 
 app = typer.Typer(help="Check this site's own records.", no_args_is_help=True)
 _STYLE = {"error": "bold red", "warning": "yellow", "note": ""}
-_LOCAL = "These counts are exact and of this site alone: for its own eyes, never to be sent."
+_LOCAL = "These counts are exact and describe this site alone. Do not send them to anyone."
 
 _BETWEEN = " / "
 # Of one column, and of one value, that a screen has room for.
@@ -47,7 +47,7 @@ def check(
     annotators: Annotated[
         str,
         typer.Option(
-            help="Columns with one annotator's label each, separated by commas; else the charter's."
+            help="Columns of one annotator each, separated by commas; default: the charter's."
         ),
     ] = "",
     patch: Annotated[
@@ -60,9 +60,9 @@ def check(
 ) -> None:
     """Read a file as a run would and say what is wrong, missing, repeated or unbalanced.
 
-    Values that a run would refuse are shown as they stand in the file, and --patch writes some of
-    them: for this site's eyes, and for people to decide. Exit code 2 if a run would refuse the
-    file, else 0, warnings or not.
+    Values that a run would refuse are shown as they are in the file, and --patch writes some of
+    them: for people at this site only. Exit code 2 if a run would refuse the file, else 0, even
+    with warnings.
     """
     agreed = load(charter)
     terms = agreed.data

@@ -19,12 +19,12 @@ from fedethics.errors import EXIT_BAD_INPUT, RunError
 from fedethics.site.home import SiteHome
 
 _LIMITS = (
-    "An effect is how this model's score changes when the phrase is left out of the text. It is no "
-    "cause in the world and no advice; the model may never have seen a text with the phrase "
-    "missing; phrases that say the same can each look unimportant. A swapped word changes nothing "
-    "that goes with it in life, so no flip does not mean fair treatment.",
-    "This tells of single records: show it to nobody who may not see them. Nothing was sent, "
-    "written or charged.",
+    "An effect is how this model's score changes when the phrase is left out of the text. It is "
+    "neither a cause in the world nor advice. The model may never have seen a text without the "
+    "phrase. If two phrases say the same, each can look unimportant. A swapped word does not "
+    "change what is correlated with it in life, so no flip does not mean fair treatment.",
+    "This output describes single records: show it only to people who may see them. Nothing was "
+    "sent, written or charged.",
 )
 
 
@@ -77,7 +77,7 @@ def _question(
     home: Path | None, *, charter: Path | None, data: Path | None, model_dir: Path | None
 ) -> dict[str, Any]:
     if home is not None and (charter or data or model_dir):
-        raise typer.BadParameter("--home says charter, file and model itself; give it alone")
+        raise typer.BadParameter("--home already names charter, file and model; give it alone")
     if home is not None:
         site = SiteHome.open(home)
         charter, data, model_dir = site.charter_path, site.data_path, site.model_dir
@@ -107,7 +107,7 @@ def _answers(asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield said["record"] | explained
     if done.returncode:
         raise RunError(
-            f"the process that explains ended with {done.returncode}; its own words are above"
+            f"the process that explains ended with {done.returncode}; its message is above"
         )
 
 
@@ -124,7 +124,7 @@ def _show(console: Console, one: Mapping[str, Any], threshold: float) -> None:
         verdict = "the decision flips" if swap["flips"] else "the decision stays"
         console.print(
             Text(
-                f"{swap['feature']} told as {swap['other']} instead of {swap['own']}: score "
+                f"{swap['feature']} written as {swap['other']} instead of {swap['own']}: score "
                 f"{swap['score']:.3f}, {verdict}."
             )
         )

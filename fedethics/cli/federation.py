@@ -49,25 +49,27 @@ from fedethics.systems import require_home_system
 def approve_requests(
     home: CoordinatorHome,
     requests: Annotated[
-        list[Path] | None, typer.Argument(metavar="[REQUEST]...", help="Files that sites sent.")
+        list[Path] | None,
+        typer.Argument(metavar="[REQUEST]...", help="Request files from the sites."),
     ] = None,
     replace: Annotated[
-        bool, typer.Option(help="A site may come with another key than it was approved with.")
+        bool, typer.Option(help="Accept a site whose key has changed since it was approved.")
     ] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put sites on the roster, and write the charter and the invitation that follow.
+    """Put sites on the roster, and write the charter and the invitation.
 
     Call each site and compare the fingerprint before you say yes. The same requests again change
-    nothing; without requests, the invitation is written anew, as after an edit of federation.toml.
+    nothing. Without requests, the invitation is written again; use this after an edit of
+    federation.toml.
     """
     papers = [files.read(path) for path in requests or ()]
     asked = [read_request(data) for data in papers]
     if asked:
         if not as_json:
             _show_requests(Terminal(), asked)
-        agreed("Has each site read out exactly this fingerprint to you?", yes=yes)
+        agreed("Did each site read out exactly this fingerprint to you?", yes=yes)
     settings = FederationHome.open(home)
     enrolment = approve(home, papers, replace=replace)
     _answer(home, settings, enrolment, as_json=as_json)
@@ -75,11 +77,13 @@ def approve_requests(
 
 def remove_site(
     home: CoordinatorHome,
-    notice: Annotated[Path, typer.Argument(metavar="NOTICE", help="What `site leave` wrote.")],
+    notice: Annotated[
+        Path, typer.Argument(metavar="NOTICE", help="The notice that `site leave` wrote.")
+    ],
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take a site that left off the roster. The rest is a new charter, which sites join again."""
+    """Remove a site that left from the roster. All sites must join the new charter again."""
     paper = files.read(notice)
     content, _ = read_notice(paper)
     agreed(f"Take {content.site} off the roster?", yes=yes)
@@ -132,15 +136,15 @@ def _next(enrolment: Enrolment, path: Path, print_of: str) -> list[str]:
     charter = enrolment.charter
     if charter is None:
         return [
-            f"{enrolment.missing} more site(s) are needed before there is a charter: sums over "
-            "fewer are never opened"
+            f"{enrolment.missing} more site(s) are needed for a charter, because sums over fewer "
+            "sites are never opened"
         ]
     named = f"{charter.name} version {charter.charter.version}, charter {hash_of(charter)}"
     if not enrolment.changed:
         return [f"nothing changed: {named}", f"invitation: {path}"]
     return [
         f"{named}",
-        f"Send {path} to every site of the roster, and read this fingerprint to each on the "
+        f"Send {path} to every site of the roster, and read out this fingerprint to each by "
         f"telephone: {print_of}",
         "Sites that joined an earlier version must join again.",
     ]
@@ -171,7 +175,7 @@ _DETAIL = ("leg-started", "leg-ended")  # in events.jsonl and `federation status
 _END_S = 90.0
 Home = Annotated[Path, typer.Option(help="The coordinator's home.")]
 LogJson = Annotated[
-    bool, typer.Option("--log-json", help="One JSON object a line, for a log collector.")
+    bool, typer.Option("--log-json", help="One JSON object per line, for a log collector.")
 ]
 
 
@@ -179,7 +183,8 @@ def start(
     home: Home,
     log_json: LogJson = False,
     or_resume: Annotated[
-        bool, typer.Option("--or-resume", help="Resume when the job was begun; for systemd.")
+        bool,
+        typer.Option("--or-resume", help="Resume the job if it was started before; for systemd."),
     ] = False,
 ) -> None:
     """Start the SuperLink, wait for the sites, and run the job to its end."""
@@ -194,10 +199,10 @@ def resume(home: Home, log_json: LogJson = False) -> None:
 
 
 def stop(home: Home) -> None:
-    """Stop the job that is being run from this home; it can be resumed."""
+    """Stop the job that runs from this home; it can be resumed."""
     opened = FederationHome.open(home)
     if not end_holder(opened.state_dir / "lock", timeout_s=_END_S):
-        raise RunError(f"nothing is being run from {opened.path}")
+        raise RunError(f"no job is running from {opened.path}")
     again = suggested("federation", "resume", "--home", home)
     say(f"stopped job {opened.settings.job.id}. To continue it: {again}")
 
@@ -247,24 +252,27 @@ def init(
     home: CoordinatorHome,
     charter: Annotated[Path, typer.Option(help="The draft: a charter without its roster (TOML).")],
     listen: Annotated[str, typer.Option(help="host:port of the SuperLink.")] = "127.0.0.1:9443",
-    address: Annotated[str, typer.Option(help="host:port that sites dial; default: listen.")] = "",
+    address: Annotated[
+        str, typer.Option(help="host:port that sites connect to; default: listen.")
+    ] = "",
     certificate: Annotated[
-        Path | None, typer.Option(help="Own certificate, and those up to its authority's (PEM).")
+        Path | None,
+        typer.Option(help="Your own certificate, followed by those up to its authority's (PEM)."),
     ] = None,
     key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
     ca: Annotated[Path | None, typer.Option(help="Its authority's certificate (PEM).")] = None,
     proxy_ca: Annotated[
         Path | None,
-        typer.Option(help="Authority of the proxy's certificate (PEM), where it has its own."),
+        typer.Option(help="Authority of the proxy's certificate (PEM), if it is a different one."),
     ] = None,
     shielded: Annotated[
-        bool, typer.Option(help="The network keeps everyone but the proxy from listen.")
+        bool, typer.Option(help="Only the proxy can reach the listen address in this network.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make the coordinator's home: its key, its settings and its certificates.
 
-    All of it is made, or nothing. Without certificates of your own, a pilot authority is made.
+    If anything fails, nothing is made. Without your own certificates, a pilot authority is made.
     """
     own = _own(certificate, key, ca, proxy_ca)
     founded = found_coordinator(
@@ -276,9 +284,9 @@ def init(
         shielded=shielded,
     )
     print_of = fingerprint(founded.identity.public_key)
-    which = "your own" if own else f"a pilot authority's, good for {SERVER_DAYS} days"
+    which = "your own" if own else f"from a pilot authority, valid for {SERVER_DAYS} days"
     said = (
-        f"{home} is the coordinator's home. Its key was made here and never leaves.",
+        f"{home} is the coordinator's home. Its key was made here and never leaves this machine.",
         f"fingerprint to read out to every site, by telephone: {print_of}",
         f"sites dial {founded.address}",
         f"certificates: {which}",
@@ -300,31 +308,36 @@ def init(
 def renew_certificate(
     home: CoordinatorHome,
     certificate: Annotated[
-        Path | None, typer.Option(help="The next one, and those up to its authority's (PEM).")
+        Path | None,
+        typer.Option(help="The next certificate, followed by those up to its authority's (PEM)."),
     ] = None,
     key: Annotated[
-        Path | None, typer.Option(help="Its private key (PEM); default: the present one.")
+        Path | None, typer.Option(help="Its private key (PEM); default: the current one.")
     ] = None,
     ca: Annotated[
-        Path | None, typer.Option(help="Its authority's (PEM); default: the present one.")
+        Path | None,
+        typer.Option(help="Its authority's certificate (PEM); default: the current one."),
     ] = None,
     days: Annotated[
-        int, typer.Option(min=1, max=825, help="How long a pilot authority's is valid.")
+        int,
+        typer.Option(
+            min=1, max=825, help="Days for which a pilot authority's certificate is valid."
+        ),
     ] = SERVER_DAYS,
     new_authority: Annotated[
-        bool, typer.Option(help="Take another authority; every site must join again.")
+        bool, typer.Option(help="Change the authority; every site must join again.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put the SuperLink's next certificate in place; a running job takes it by itself.
+    """Install the SuperLink's next certificate; a running job switches to it by itself.
 
-    Sites believe the authority, so nobody enrols again. Without files, the pilot authority that
-    `federation init` made signs the next one.
+    Sites trust the authority, so no site joins again. Without files, the pilot authority that
+    `federation init` made signs the next certificate.
     """
     opened = FederationHome.open(home)
     present = opened.server_files
     if certificate is None and (key is not None or ca is not None):
-        raise EnrolmentError("--key and --ca are those of a --certificate, which is missing")
+        raise EnrolmentError("--key and --ca belong to a --certificate, which is missing")
     own = (
         None
         if certificate is None
@@ -336,7 +349,7 @@ def renew_certificate(
     said += [f"note: {one}" for one in renewed.warnings]
     if renewed.rejoin:
         again = suggested("federation", "approve", "--home", home)
-        said.append(f"Its authority is another one. Write the invitation anew: {again}")
+        said.append(f"Its authority has changed. Write the invitation again: {again}")
         said.append("Then send it to every site; each must join again before the next run.")
     document = {"end": end, "warnings": list(renewed.warnings), "rejoin": renewed.rejoin}
     answer(document, lambda console: _say(console, said), as_json=as_json)
@@ -358,7 +371,9 @@ def _own(
             "authority, name it as proxy-ca in federation.toml. Nothing was written"
         )
     if certificate is None or key is None or ca is None:
-        raise EnrolmentError("own certificates take all three of --certificate, --key and --ca")
+        raise EnrolmentError(
+            "your own certificates need all three of --certificate, --key and --ca"
+        )
     return OwnCertificates(certificate=certificate, key=key, ca=ca, proxy_ca=proxy_ca)
 
 

@@ -31,21 +31,21 @@ _SHOWN_ROUNDS = 12
 def status(
     job: Annotated[Path | None, typer.Option("--job", help="The run's directory.")] = None,
     home: Annotated[
-        Path | None, typer.Option("--home", help="The coordinator's home, for its present job.")
+        Path | None, typer.Option("--home", help="The coordinator's home, for its current job.")
     ] = None,
     keep_following: Annotated[
         bool, typer.Option("--follow", help="Redraw every second until the run is closed.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show where a run stands. Reads its event log and touches nothing."""
+    """Show the state of a run. Only reads its event log."""
     if (job is None) == (home is None):
         raise RunError("give --job with a run's directory, or --home with the coordinator's")
     opened = FederationHome.open(home) if home is not None else _home_of(job)
     if job is None:
         job = opened.job_dir if opened else Path()
     if home is None and not job.is_dir():
-        raise RunError(f"{job} is no run's directory")
+        raise RunError(f"{job} is not a run's directory")
     run, shown = follow(read_events(job)), Shown(job, opened)
     if as_json or not keep_following:
         found = _document(run) | {"notes": shown.notes(run)}
@@ -82,10 +82,12 @@ class Shown:
             return ""
         if self.home is not None and self._is_present and not self._is_run:
             again = suggested("federation", "resume", "--home", self.home.path)
-            return f"Nothing is being run from {self.home.path}; to continue: {again}"
+            return f"No job is running from {self.home.path}; to continue: {again}"
         if quiet <= _QUIET_S:
             return ""
-        return f"Nothing was logged for {_span(quiet)}: the coordinator waits for a site, or died"
+        return (
+            f"No entry in the log for {_span(quiet)}: the coordinator waits for a site, or has died"
+        )
 
     @property
     def _is_present(self) -> bool:

@@ -19,15 +19,15 @@ app = typer.Typer(help="Make and show a person's signing key.", no_args_is_help=
 @app.command()
 def new(
     out: Annotated[Path, typer.Option("--out", "-o", help="The key file to write (mode 0600).")],
-    name: Annotated[str, typer.Option(help="Whose key it is, as reports shall print it.")] = "",
+    name: Annotated[str, typer.Option(help="Name of the key's owner, as reports print it.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Make a signing key; prints the public half and its fingerprint. Never overwrites one."""
+    """Make a signing key and print its public half and fingerprint. Never overwrites a file."""
     identity = Identity.generate()
     try:
         identity.save(out)
     except FileExistsError as error:
-        raise PolicyError(f"{out} exists; it was left as it is") from error
+        raise PolicyError(f"{out} exists; it was not changed") from error
     except OSError as error:
         raise PolicyError(f"{out} cannot be written: {error.strerror}") from error
     _answer(identity.public_key, name=name, written=out, as_json=as_json)

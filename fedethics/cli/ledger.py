@@ -67,7 +67,9 @@ def _refused(why: str) -> typer.BadParameter:
     return typer.BadParameter(why, param_hint="--receipt")
 
 
-app = typer.Typer(help="Spent and left, verification, export.", no_args_is_help=True)
+app = typer.Typer(
+    help="Show what was spent and what is left; verify and export a ledger.", no_args_is_help=True
+)
 PublicKey = Annotated[
     str, typer.Option("--public-key", help="The site's key from the charter's roster, in hex.")
 ]
@@ -124,11 +126,11 @@ def verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify a ledger offline from its files and the public key. Exit code 6 if it does not."""
+    """Verify a ledger offline from its files and the public key. Exit code 6 if that fails."""
     if not re.fullmatch(KEY, public_key):
         raise typer.BadParameter(
-            f"{public_key!r} is not a public key: all 64 hex digits are needed, as the charter's "
-            "roster gives them",
+            f"{public_key!r} is not a public key: give all 64 hex digits, as the charter's roster "
+            "lists them",
             param_hint="--public-key",
         )
     if fault := key_fault(public_key):
@@ -155,9 +157,9 @@ def verify(
         )
         console.print(Text(rollback))
         if not report.head_checked:
-            console.print(Text("caution: the .head file was not beside the ledger"))
+            console.print(Text("caution: the .head file was not next to the ledger"))
         if report.pending:
-            console.print(Text("the newest entry is in the .head file only; it counts"))
+            console.print(Text("the newest entry is only in the .head file; it counts"))
 
     answer(document, render, as_json=as_json)
 
@@ -192,10 +194,10 @@ def clock(
     key: Annotated[Path, typer.Option(help="The officer's signing key (mode 0600).")],
     as_json: AsJson = False,
 ) -> None:
-    """State as an officer that this computer's clock is right, after a pause of 92 days or more.
+    """Confirm as an officer that this computer's clock is right, after a pause of 92 days or more.
 
-    Until then, charges of more than a year ago keep counting towards the cap on a year: a clock
-    that was set forward would look the same.
+    Until then, charges older than a year keep counting towards the yearly cap, because a clock that
+    was set forward would look the same.
     """
     officer = Identity.load(key)
     stated = Ledger.open(ledger_file(ledger), identity=Identity.load(site_key)).state_clock(officer)
@@ -203,7 +205,7 @@ def clock(
     answer(
         {"stated": said, "officer": officer.public_key},
         lambda console: console.print(
-            Text(f"stated by {officer.public_key[:16]}: it is {said}; the ledger says so now")
+            Text(f"stated by {officer.public_key[:16]}: it is {said}; the ledger now records this")
         ),
         as_json=as_json,
     )
@@ -213,10 +215,10 @@ def _rollback_sentence(receipts: int) -> str:
     """Say what was checked against an older copy of both files having been put back."""
     if receipts:
         held = "the receipt given is" if receipts == 1 else f"all {receipts} receipts given are"
-        return f"rollback: {held} in this ledger, so it was not put back to before then"
+        return f"rollback: {held} in this ledger, so it was not rolled back to an earlier state"
     return (
-        "rollback: not checked, since no receipt was given. What is here is sound, but an older "
-        "copy of both files would look the same. Give receipts that others hold, with --receipt"
+        "rollback: not checked, because no receipt was given. These files verify, but an older "
+        "copy of both would look the same. Give receipts that others hold, with --receipt"
     )
 
 

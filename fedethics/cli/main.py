@@ -33,21 +33,25 @@ class Command(NamedTuple):
 
 
 COMMANDS: Final[dict[str, Command]] = {
-    "budget": Command("budget", "app", "Plan a privacy budget; try a charter against it."),
+    "budget": Command("budget", "app", "Plan a privacy budget, and see what a charter would cost."),
     "policy": Command("policy", "app", "Write, check and sign a site's policy."),
-    "ledger": Command("ledger", "app", "Spent and left, verification, export."),
+    "ledger": Command(
+        "ledger", "app", "Show what was spent and what is left; verify and export a ledger."
+    ),
     "charter": Command("charter", "app", "Write, read, compare and sign a charter."),
     "data": Command("data", "app", "Check this site's own records."),
     "key": Command("key", "app", "Make and show a person's signing key."),
     "release": Command(
         "release", "app", "Judge a run, approve it, write its reports again, verify a release."
     ),
-    "audit": Command("checks", "audit_app", "Attack what was promised: no data, no budget."),
+    "audit": Command(
+        "checks", "audit_app", "Test the promised privacy by attack; uses no data and no budget."
+    ),
     "site": Command("site", "app", "Run one site: enrol, check, rehearse, run, leave."),
     "federation": Command(
         "federation", "app", "Coordinate a federation: enrol, start, watch, stop."
     ),
-    "model": Command("model", "app", "Does a base model fit this machine?"),
+    "model": Command("model", "app", "Check whether a base model fits this machine."),
     "benchmark": Command(
         "benchmark",
         "benchmark",
@@ -58,7 +62,8 @@ COMMANDS: Final[dict[str, Command]] = {
     "dp-check": Command(
         "checks",
         "dp_check",
-        "Set the ten traps of DP training and run the mechanism self-test, on made-up records.",
+        "Test with made-up records that ten known errors of DP training are caught; run the "
+        "self-test.",
     ),
     "explain": Command(
         "explain",
@@ -68,12 +73,12 @@ COMMANDS: Final[dict[str, Command]] = {
     "new": Command(
         "new",
         "new",
-        "Draft charter, scenario and policy from a file, ready for `fedethics simulate`.",
+        "Draft a charter, a scenario and a policy from your file, ready for `fedethics simulate`.",
     ),
     "simulate": Command(
         "simulate",
         "simulate",
-        "Run the real coordinator and sites in one process and show what came out.",
+        "Run the real coordinator and sites in one process and show the results.",
     ),
 }
 
@@ -122,7 +127,7 @@ class Commands(TyperGroup):
 
 
 app = typer.Typer(
-    help="Federated, private and fair fine-tuning across institutions: the tools of its officers.",
+    help="Federated, private and fair fine-tuning across institutions.",
     cls=Commands,
     no_args_is_help=True,
     add_completion=False,

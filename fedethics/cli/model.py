@@ -34,12 +34,12 @@ def trained_parameters(charter: Charter, model_dir: Path | None) -> int:
     return int(shapes.trained_parameters(charter, model_dir=model_dir))
 
 
-app = typer.Typer(help="Does a base model fit this machine?", no_args_is_help=True)
+app = typer.Typer(help="Check whether a base model fits this machine.", no_args_is_help=True)
 
 
 @app.callback()
 def model_commands() -> None:
-    """Does a base model fit this machine?"""
+    """Check whether a base model fits this machine."""
 
 
 @app.command()
@@ -48,11 +48,12 @@ def fit(
     gpu: Annotated[float, typer.Option(min=0.1, help="Memory of the device, in GiB.")],
     max_tokens: Annotated[int, typer.Option(min=8, help="Tokens of the longest record.")] = 2048,
     answer_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Of them, in the answer; a quarter if left out.")
+        int | None,
+        typer.Option(min=1, help="Tokens of the answer among these; default: a quarter."),
     ] = None,
     rank: Annotated[int, typer.Option(min=1, max=256, help="Of the adapter.")] = 8,
     top_layers: Annotated[
-        int, typer.Option(min=0, help="How many of the last layers are trained; 0: all.")
+        int, typer.Option(min=0, help="Number of last layers that are trained; 0: all.")
     ] = 0,
     target: Annotated[
         list[str] | None, typer.Option(help="A trained layer's name; repeat for more.")
@@ -71,9 +72,9 @@ def fit(
     ] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether a training step of a decoder fits a device, and in batches of how many records.
+    """Check whether a training step of a decoder fits a device, and with how many records at once.
 
-    Reads shapes and no weights, and runs nothing on the device. Exit code 5 if it does not fit.
+    Reads shapes but no weights, and runs nothing on the device. Exit code 5 if it does not fit.
     """
     engine: Any = importlib.import_module("fedethics.training.fit")
     question = engine.Question(
@@ -125,7 +126,7 @@ def _tell(
         if best:
             verdict = (
                 f"It fits with {best} records at once (training.physical-batch = {best}), "
-                f"{reserve / gib:g} GiB being left to the device itself."
+                f"{reserve / gib:g} GiB being reserved for the device itself."
             )
         else:
             verdict = f"It does not fit. Try: {'; '.join(advice)}."

@@ -36,19 +36,19 @@ def new(
         str,
         typer.Option(
             metavar="COLUMNS",
-            help="Columns whose groups are compared, separated by commas; else found by name.",
+            help="Columns whose groups are compared, separated by commas; default: found by name.",
         ),
     ] = "",
     split: Annotated[
-        int | None, typer.Option(metavar="N", help="Deal the records out to N sites by hash. [4]")
+        int | None, typer.Option(metavar="N", help="Divide the records among N sites by hash. [4]")
     ] = None,
     sites: Annotated[
-        str, typer.Option(metavar="COLUMN", help="Each value of this column is a site.")
+        str, typer.Option(metavar="COLUMN", help="Make one site of each value of this column.")
     ] = "",
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The folder to write; by default the name.")
+        Path | None, typer.Option("--out", "-o", help="The folder to write; default: the name.")
     ] = None,
-    name: Annotated[str, typer.Option(help="Name of the charter; by default the file's.")] = "",
+    name: Annotated[str, typer.Option(help="Name of the charter; default: the file's name.")] = "",
     industry: Annotated[str, typer.Option(help=f"One of: {', '.join(INDUSTRIES)}.")] = "healthcare",
     model: Annotated[
         Path | None,
@@ -56,10 +56,10 @@ def new(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draft charter, scenario and policy from a file, ready for `fedethics simulate`.
+    """Draft a charter, a scenario and a policy from your file, ready for `fedethics simulate`.
 
-    Ranges and values are read off the records: fine for a simulation, and to be set from knowledge
-    before real sites sign. Nothing leaves this machine, and nothing is overwritten.
+    Ranges and values are read from the records. For a simulation this is fine; set them from your
+    knowledge before real sites sign. Nothing leaves this machine, and nothing is overwritten.
     """
     if split is not None and sites:
         raise DataError("give --split or --sites, not both. Nothing was written")
@@ -101,7 +101,7 @@ def _write(data: Path, wish: Wish, target: Path, *, as_json: bool) -> None:
     lines = (
         f"wrote {target}: {proposal.records} records at {len(sizes)} sites, "
         f"{len(proposal.columns)} columns, {len(proposal.left_out)} not read",
-        f"read what was decided: {target / folder.README}",
+        f"read what was decided in: {target / folder.README}",
         f"then: {suggested('simulate', target)}",
     )
     answer(document, lambda console: _say(console, lines), as_json=as_json)

@@ -179,7 +179,7 @@ def write_new(path: Path, text: str, error: type[FedethicsError]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         files.create(path, text.encode("utf-8"), mode=files.PUBLIC)
     except FileExistsError as problem:
-        raise error(f"{path} exists; it was left as it is") from problem
+        raise error(f"{path} exists; it was not changed") from problem
     except OSError as problem:
         raise error(f"{path} cannot be written: {problem.strerror}") from problem
 
@@ -231,5 +231,5 @@ def agreed(question: str, *, yes: bool) -> None:
     except typer.Abort:
         said = False
     if not said:
-        say("not agreed: nothing was changed", err=True)
+        say("the answer was not yes: nothing was changed", err=True)
         raise typer.Exit(EXIT_REFUSED)

@@ -33,7 +33,7 @@ def init(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a commented policy to edit; never overwrites one."""
+    """Write a commented policy to edit. Never overwrites a file."""
     for given in charter or ():
         if not re.fullmatch(KEY, given):
             raise PolicyError(
@@ -53,15 +53,15 @@ def init(
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of a policy, by which an editor completes and checks one."""
+    """Print the JSON Schema of a policy, for editors."""
     say_json(json_schema(Policy, title="fedethics policy"), indent=2)
 
 
 @app.command()
 def check(policy: PolicyPath, as_json: AsJson = False) -> None:
-    """Read a policy as the site would; every problem at once, exit code 2 if there is any.
+    """Check a policy as the site would and list every problem. Exit code 2 if there is one.
 
-    What a site would refuse only where the file lies (its folders, its owner) is a caution here.
+    Problems with the file's owner or folders are only cautions here; a site would refuse them.
     """
     read = load_policy(policy, at_site=False)
     cautions = (*_cautions(read), *(f"{fault}" for fault in ownership.faults(policy)))
@@ -83,13 +83,13 @@ def sign(
     leaving: Annotated[
         bool,
         typer.Option(
-            help="Sign as an officer whom this policy no longer names: the ledger wants the "
-            "officers before to sign the change."
+            help="Sign as an officer whom this policy no longer names: the ledger requires that "
+            "the earlier officers sign the change."
         ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add an officer's signature over the policy as it stands. Exit code 2 for any other key."""
+    """Sign the policy as it is, with an officer's key. Exit code 2 for any other key."""
     officer = Identity.load(key)
     named = read_policy(policy, at_site=False, signed=False).policy.officers.public_keys
     why = no_officer(policy, officer.public_key, named)
@@ -128,24 +128,28 @@ def _rows(policy: Policy) -> list[tuple[str, str]]:
 def _cautions(policy: Policy) -> tuple[str, ...]:
     found: list[str] = []
     if policy.allow.charters == ("any",):
-        found.append('allow.charters = "any": the site agrees to charters nobody here has read')
+        found.append('allow.charters = "any": the site accepts charters that no one here has read')
     if policy.allow.without_dp:
-        found.append("allow.without-dp: a run may spend an infinite epsilon, once and for all")
+        found.append(
+            "allow.without-dp: a run may spend an infinite epsilon, which can never be undone"
+        )
     if policy.allow.fixed_noise:
-        found.append("allow.fixed-noise: noise may protect nobody; never with real records")
+        found.append(
+            "allow.fixed-noise: the noise may give no protection; never use this with real records"
+        )
     found.extend(policy.caps.contradictions())
     if policy.minimum.honest_sites > policy.minimum.cohort:
         found.append(
             f"minimum.honest-sites {policy.minimum.honest_sites} is above minimum.cohort "
-            f"{policy.minimum.cohort}, so the cohort's floor never holds"
+            f"{policy.minimum.cohort}, so minimum.cohort has no effect"
         )
     if policy.caps.delta * policy.minimum.records >= 1:
         found.append(
             f"caps.delta {policy.caps.delta:g} is not below 1/minimum.records = "
-            f"{1 / policy.minimum.records:.2g}: a part of as few records is refused all the same"
+            f"{1 / policy.minimum.records:.2g}: so few records are refused in any case"
         )
     if policy.caps.epsilon_per_data_set > 10:
-        found.append("caps.epsilon-per-data-set above 10 bounds no attacker in practice")
+        found.append("caps.epsilon-per-data-set above 10 does not limit an attacker in practice")
     if not policy.officers.required_signatures:
-        found.append("officers.required-signatures = 0: whoever can edit the file sets the caps")
+        found.append("officers.required-signatures = 0: anyone who can edit the file sets the caps")
     return tuple(found)

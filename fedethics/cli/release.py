@@ -24,7 +24,9 @@ app = typer.Typer(
     help="Judge a run, approve it, write its reports again, verify a release.",
     no_args_is_help=True,
 )
-RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="The run's directory, as runs/<id>.")]
+RunDir = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The run's directory, such as runs/<id>.")
+]
 _STYLES: dict[Outcome, str] = {
     "pass": "green",
     "fail": "bold red",
@@ -66,22 +68,22 @@ def approve_run(
     run: RunDir,
     key: Annotated[Path, typer.Option(help="The approver's signing key (mode 0600).")],
     role: Annotated[str, typer.Option(help=f"As the charter names it: {', '.join(ROLES)}.")],
-    reason: Annotated[str, typer.Option(help="Why; printed in every report.")],
+    reason: Annotated[str, typer.Option(help="The reason; printed in every report.")],
     despite_uncertainty: Annotated[
         bool,
-        typer.Option("--despite-uncertainty", help="Although the gate cannot conclude."),
+        typer.Option("--despite-uncertainty", help="Approve although the gate cannot conclude."),
     ] = False,
     not_checked: Annotated[
         list[str] | None,
         typer.Option(
             "--not-checked",
             metavar="WHAT",
-            help="Do without a check that `verify` could not carry out here, such as `pages`.",
+            help="Accept that `verify` could not check this here, such as `pages`.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Approve a release, signed over its manifest. A failed gate can never be approved."""
+    """Approve a release with a signature over its manifest. A failed gate can never be approved."""
     # Drawing needs matplotlib, which most other commands can do without.
     from fedethics.release.approve import approve
 
@@ -101,7 +103,7 @@ def rewrite(
     run: RunDir,
     key: Annotated[
         Path | None,
-        typer.Option(help="The coordinator's key, to sign again what comes out otherwise."),
+        typer.Option(help="The coordinator's key, to sign a new manifest if the pages differ."),
     ] = None,
 ) -> None:
     """Write the reports and cards again from the run's evidence."""
@@ -115,7 +117,7 @@ def rewrite(
 def verify_release(run: RunDir, as_json: AsJson = False) -> None:
     """Check hashes, signatures, ledger heads, sums, pages and verdict.
 
-    Exit code: 0, 6 if any is wrong, or 10 if none is but one could not be checked here.
+    Exit code: 0; 6 if anything is wrong; 10 if nothing is wrong but something was not checked here.
     """
     # It draws the pages again, to compare them.
     from fedethics.release.verification import verify

@@ -23,7 +23,7 @@ def simulate(
     ] = None,
     data: Annotated[Path, typer.Option(help="directory of the data sets")] = Path(".data"),
 ) -> None:
-    """Run the real coordinator and sites in one process and show what came out.
+    """Run the real coordinator and sites in one process and show the results.
 
     Every site has its own keys, policy and ledger, in the run's directory. No network, no Flower.
     """

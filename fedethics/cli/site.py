@@ -46,17 +46,17 @@ def join(
         str,
         typer.Option(
             prompt="Fingerprint that the coordinator read out to you",
-            help="The coordinator's fingerprint, from a telephone call and not from this file.",
+            help="The coordinator's fingerprint, as you heard it by telephone, not from this file.",
         ),
     ],
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check an invitation, show what its charter asks and what the policy allows, and ask.
+    """Check an invitation, show what its charter asks and what the policy allows, and ask you.
 
-    Joining again under the same charter, address and authority asks nothing. A refusal changes
-    nothing. After a yes, the charter, the coordinator's address and its
-    authority's certificate are installed.
+    If charter, address and authority are the same as before, the command does not ask. A
+    refusal changes nothing. After a yes, the command installs the charter, the coordinator's
+    address and its authority's certificate.
     """
     site = SiteHome.open(home)
     proposal = propose(site, files.read(invitation), said=fingerprint)
@@ -65,7 +65,7 @@ def join(
     if proposal.refusals:
         raise PolicyRefusal(proposal.refusals)
     question = (
-        f"Take part in {proposal.charter.name} under this charter, by way of "
+        f"Take part in {proposal.charter.name} under this charter, through "
         f"{proposal.invitation.superlink}?"
     )
     agreed(question, yes=yes or proposal.again)
@@ -91,17 +91,17 @@ def _show_proposal(console: Console, home: Path, proposal: Proposal) -> None:
     )
     rows = [(ask.term, ask.asked, ask.allowed) for ask in proposal.asks]
     heads = ("term", "the charter asks", "policy.toml allows")
-    console.print(table("What it asks of this site", heads, rows))
+    console.print(table("What the charter asks of this site", heads, rows))
     if proposal.changes:
         changed = [(one.key, one.old, one.new, one.meaning) for one in proposal.changes]
         heads_of_changes = ("term", "until now", "from now on", "what it means")
         console.print(table("What changes for this site", heads_of_changes, changed))
     elif proposal.again:
-        console.print(Text("This site holds exactly this charter, address and authority already."))
+        console.print(Text("This site already has exactly this charter, address and authority."))
     if proposal.unread:
         console.print(
             Text(
-                "The records could not be judged yet, so their number and budget were not: "
+                "The records could not be read yet, so their number and budget were not checked: "
                 f"{proposal.unread}\nOnce they are in place: {check}",
                 style="yellow",
             ),
@@ -111,9 +111,9 @@ def _show_proposal(console: Console, home: Path, proposal: Proposal) -> None:
 
 def _joined(console: Console, home: Path, site: SiteHome) -> None:
     for line in (
-        "joined. Sign the charter, once you mean it: "
+        "joined. Sign the charter when your institution agrees to it: "
         + suggested("charter", "sign", site.charter_path, "--site-home", home),
-        "and look whether this machine is ready: " + suggested("site", "check", "--home", home),
+        "and check whether this machine is ready: " + suggested("site", "check", "--home", home),
     ):
         console.print(Text(line), soft_wrap=True)
 
@@ -171,7 +171,7 @@ def leave_federation(
         "meaning": lines,
     }
     done = [
-        f"left. Send {output} to the coordinator, and stop the node if it runs.",
+        f"This site has left. Send {output} to the coordinator, and stop the node if it runs.",
         f"{site.ledger_path} is kept: what was spent on these records stays spent, wherever "
         "they are used next. Do not delete it.",
     ]
@@ -180,20 +180,22 @@ def leave_federation(
 
 def _what_stays(leaving: Leaving) -> list[str]:
     if not leaving.stays:
-        return ["Nothing was ever computed here under this charter: no model holds anything of it."]
+        return [
+            "Nothing was computed here under this charter, so no model learnt from these records."
+        ]
     lines = [
         "What leaving does not undo:",
         f"- {len(leaving.content.runs)} run(s) used this site's records: "
-        f"{', '.join(leaving.content.runs)}. Their sums, and every model made of them, keep what "
-        "they learned here. It cannot be taken out; no step of this software unlearns.",
+        f"{', '.join(leaving.content.runs)}. Their sums, and every model made from them, keep what "
+        "they learned here. This software cannot remove it from them.",
     ]
     lines += [
-        f"- {each.label} records: what was released about any one of them stays bounded by "
+        f"- {each.label} records: what was released about any one of them remains limited by "
         f"epsilon {readable(each.epsilon)} at delta {each.delta:g}"
         + (f" ({each.rounds} training rounds)." if each.rounds else ".")
         for each in leaving.stays
     ]
-    return [*lines, "- Copies of the model that others hold are not recalled by this notice."]
+    return [*lines, "- This notice does not recall copies of the model that others hold."]
 
 
 def _say(console: Console, lines: list[str]) -> None:
@@ -204,9 +206,9 @@ def _say(console: Console, lines: list[str]) -> None:
 def revoke(
     home: Home,
     key: Annotated[str, typer.Option(help="The public key, 64 hex digits.")] = "",
-    reason: Annotated[str, typer.Option(help="Why, for people; no data.")] = "",
+    reason: Annotated[str, typer.Option(help="The reason, for people to read; no data.")] = "",
     notice: Annotated[
-        Path | None, typer.Option(help="A notice that the key's holder signed, instead.")
+        Path | None, typer.Option(help="Instead: a notice that the key's holder signed.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Also write the notice to a new file.")
@@ -214,10 +216,10 @@ def revoke(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Revoke a member's key here: it is never believed again, and every open session ends.
+    """Revoke a member's key at this site: it is never accepted again, and every open session ends.
 
-    With --key: by this site's own decision. Revoking the site's own key and sending the notice
-    tells others that its holder lost control of it. A run under way must be started anew.
+    With --key, this site decides by itself. To tell others that you lost control of the site's own
+    key, revoke that key and send them the notice. A running job must be started again as a new run.
     """
     if (notice is None) == (not key):
         raise typer.BadParameter("give --key with --reason, or --notice")
@@ -228,7 +230,7 @@ def revoke(
         if notice is None
         else files.read(notice)
     )
-    agreed("A revoked key never comes back. Revoke?", yes=yes)
+    agreed("A revoked key can never be used again. Revoke it?", yes=yes)
     charter = document.load(site.charter_path)
     member = SiteSecagg(
         site=site.settings.site,
@@ -241,33 +243,33 @@ def revoke(
         if output is not None:
             files.create(output, data, mode=0o644)
         revoked = member.revoke(data)
-    line = f"revoked {revoked[:16]}...; what was agreed with it is wiped"
+    line = f"revoked {revoked[:16]}...; everything agreed with it is deleted"
     answer({"revoked": revoked}, lambda console: console.print(Text(line)), as_json=as_json)
 
 
 def reconsider(home: Home, yes: Yes = False, as_json: AsJson = False) -> None:
-    """Let this site decide anew whether its records go with its charter.
+    """Let this site decide again whether its records fit its charter.
 
-    A site that found that they do not keeps to that answer, so that nobody learns of a change by
-    asking again. Use this once the records are mended.
+    If they did not fit, the site keeps that answer, so that the coordinator cannot learn of a
+    change by asking again. Use this when the records are mended.
     """
     site = SiteHome.open(home)
     since = refused_since(site)
     if not since:
         raise RunError(
-            f"{site.path} keeps no such answer to the charter that it holds; nothing was changed"
+            f"{site.path} has no kept answer to its current charter; nothing was changed"
         )
     if not as_json:
         told = (
-            f"On {since} the records did not go with the charter. If they do now, the coordinator "
+            f"On {since} the records did not fit the charter. If they fit now, the coordinator "
             "learns that they were changed."
         )
         _say_reconsidered(Terminal(), told)
-    agreed("Decide anew when the coordinator asks next?", yes=yes)
+    agreed("Decide again when the coordinator asks next?", yes=yes)
     charter_hash = document.hash_of(document.load(site.charter_path))
     SiteLog(site.path / "log.jsonl").write("reconsidered", charter=charter_hash, since=since)
     Journal(site.path / "journal.db").drop_refusal(charter_hash=charter_hash)
-    line = "done. See first what the site would answer: fedethics site check --home " + str(home)
+    line = "done. To see first what the site would answer: fedethics site check --home " + str(home)
     found = {"charter-hash": charter_hash, "refused-since": since}
     answer(found, lambda console: _say_reconsidered(console, line), as_json=as_json)
 
@@ -289,7 +291,7 @@ def site_commands() -> None:
 def init(
     home: Home,
     site: Annotated[str, typer.Option(help="The name to ask for, such as st-anna.")],
-    data: Annotated[Path, typer.Option(help="The records (CSV), there now or later.")] = Path(
+    data: Annotated[Path, typer.Option(help="The file of records; it may be added later.")] = Path(
         "data.csv"
     ),
     as_json: AsJson = False,
@@ -299,7 +301,7 @@ def init(
     identity = found_site(home, site=site, data=str(there))
     print_of = fingerprint(identity.public_key)
     said = [
-        f"{home} is the home of {site!r}. Its keys were made here and never leave.",
+        f"{home} is the home of {site!r}. Its keys were made here and never leave this machine.",
         f"fingerprint of its identity: {print_of}",
         f"Fill in {home / 'policy.toml'} (the privacy officer) and {home / 'site.toml'} (you), "
         "then:",
@@ -314,7 +316,9 @@ def init(
 @app.command()
 def request(
     home: Home,
-    output: Annotated[Path, typer.Option("--output", "-o", help="A new file, to send.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The request: a new file, to send.")
+    ],
     declared_records: Annotated[
         int,
         typer.Option(
@@ -335,8 +339,8 @@ def request(
     files.create(output, data, mode=0o644)
     print_of = fingerprint(identity.public_key)
     said = [
-        f"wrote {output}: send it to the coordinator, by any way.",
-        f"When they call back, read them this fingerprint: {print_of}",
+        f"wrote {output}: send it to the coordinator, for example by mail.",
+        f"When the coordinator calls you back, read out this fingerprint: {print_of}",
     ]
     document = {"request": str(output), "site": settings.site, "fingerprint": print_of}
     answer(document, lambda console: _say(console, said), as_json=as_json)

@@ -30,13 +30,13 @@ _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 def check(
     home: Home,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Leave out the connection to the coordinator.")
+        bool, typer.Option("--offline", help="Do not connect to the coordinator.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check keys, ledger, policy, charter, records, model, budget, machine and connection.
 
-    Under half a minute; charges nothing and trains nothing. Exit code 7 if anything would stop a
+    Takes under half a minute; charges nothing and trains nothing. Exit code 7 if anything stops a
     run. Numbers of records are shown on the terminal only, never in the JSON answer.
     """
     found = list(preflight(home, network=not offline))
@@ -67,17 +67,17 @@ def _show_findings(console: Console, found: list[CheckResult]) -> None:
     failed = sum(finding.state == "fail" for finding in found)
     warned = sum(finding.state == "warn" for finding in found)
     if failed:
-        console.print(Text(f"not ready: {failed} to mend, {warned} to look at", style="bold red"))
+        console.print(Text(f"not ready: {failed} failed, {warned} warned", style="bold red"))
     else:
-        console.print(Text(f"ready: {warned} to look at", style="bold green"))
+        console.print(Text(f"ready: {warned} warned", style="bold green"))
 
 
 def rehearse(home: Home, as_json: AsJson = False) -> None:
-    """Play one round and one evaluation on this site's records, with stand-ins for the others.
+    """Run one round and one evaluation on this site's records, with stand-ins for the other sites.
 
-    Everything that a run does here is done: permit, self-test, training with noise, tables,
-    masking, opening. Nothing leaves this machine, nothing is charged, and what was computed is
-    thrown away. Prints the time of each step and an estimate for the whole run.
+    It does everything that a run does here: permit, self-test, training with noise,
+    tables, masking, opening. Nothing leaves this machine, nothing is charged, and the results are
+    deleted. Prints the time of each step and an estimate for the whole run.
     """
     console = Terminal(stderr=True)
     done: dict[str, Any] = {}
@@ -104,7 +104,7 @@ def _lines(home: Path) -> Iterator[dict[str, Any]]:
         code = process.wait()
     if code < 0 or code == 1:
         raise RunError(
-            f"the rehearsal's process ended with {code}; its own words are above. Nothing was "
+            f"the rehearsal's process ended with {code}; its message is above. Nothing was "
             "charged; remove rehearsal-* from the home if it is still there"
         )
 
@@ -134,7 +134,7 @@ def _show(console: Console, done: dict[str, Any]) -> None:
     rows = [(step, f"{seconds:.1f}") for step, seconds in done["seconds"].items()]
     console.print(table("At this site", ("step", "seconds"), rows))
     for words in (
-        f"Of the training, {done['self_test_s']:.1f} s are done once a run (self-test).",
+        f"Of the training, {done['self_test_s']:.1f} s are spent once in a run (self-test).",
         f"The whole run takes about {_span(done['run_s'])} here, without the network and without "
         "waiting for other sites.",
         f"Both sums over {done['members']} members were this site's own vector, bit for bit. The "

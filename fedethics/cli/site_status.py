@@ -45,23 +45,25 @@ from fedethics.site.runs import receipt_of, refused_since, runs_under_way
 
 _LOOK_S = 0.5
 _PLAIN_S = 60.0
-_STOPPING = f"told to; a message in hand is finished first, for up to {WORK_GRACE_S:.0f} s"
+_STOPPING = f"asked to stop; the current message is finished first, for up to {WORK_GRACE_S:.0f} s"
 
 
 def run(
     home: Annotated[Path, typer.Option(help="The site's home.")],
     log_json: Annotated[
-        bool, typer.Option("--log-json", help="One JSON object a line, for a log collector.")
+        bool, typer.Option("--log-json", help="One JSON object per line, for a log collector.")
     ] = False,
     metrics_port: Annotated[
         int | None,
-        typer.Option(help="Answer /metrics (Prometheus) on this loopback port; 0 takes any."),
+        typer.Option(
+            help="Serve /metrics (Prometheus) on this loopback port; 0 takes any free port."
+        ),
     ] = None,
     preload: Annotated[
-        bool, typer.Option(help="Load records and model at the start, or with the first task.")
+        bool, typer.Option(help="Load records and model at the start, or only with the first task.")
     ] = True,
 ) -> None:
-    """Take part: run this site's node until it is told to stop (Ctrl-C, SIGTERM).
+    """Take part: run this site's node until Ctrl-C or SIGTERM.
 
     No code that arrives over the network is run. Ends with an error when the coordinator refuses
     this node.
@@ -162,7 +164,7 @@ class _Account:
 
 
 def status(home: Home, as_json: AsJson = False) -> None:
-    """Show the charter, the node, the runs so far and the budget left. Touches nothing."""
+    """Show the charter, the node, the runs so far and the budget left. Only reads."""
     site = SiteHome.open(home)
     caps = load_policy(site.policy_path).caps
     book = read_book(site.ledger_path, site.identity().public_key)
@@ -204,8 +206,8 @@ def receipt(
 ) -> None:
     """Write the signed receipt of what one run spent here; anyone can verify it offline.
 
-    It names the ledger's head and tells what the run cost one unit; it holds no number of records,
-    no cap and nothing of other runs.
+    It names the ledger's head and what the run cost one unit. It holds no number of records, no cap
+    and no details of other runs.
     """
     site = SiteHome.open(home)
     files.create(output, receipt_of(site, run), mode=0o644)
@@ -242,7 +244,7 @@ def _standing(site: SiteHome, book: Book) -> dict[str, str]:
     runs = [
         each.run
         if each.same_records
-        else f"{each.run} (began with other records than the data file holds now: it cannot go on)"
+        else f"{each.run} (began with other records than the file holds now: it cannot continue)"
         for each in runs_under_way(site, book)
     ]
     told = f"since {kept}: see `fedethics site check`" if kept else ""
@@ -257,7 +259,7 @@ def _show(
 ) -> None:
     console.print(table("", ("", ""), [(key.replace("-", " "), facts[key]) for key in facts]))
     if not accounts:
-        console.print(Text("Nothing was ever charged here."))
+        console.print(Text("Nothing has been charged here."))
         return
     rows = [
         (

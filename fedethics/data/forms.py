@@ -73,7 +73,7 @@ def _messages(cells: Cells, terms: ContentTerms) -> Content:
     try:
         listed = json.loads(cells.get(terms.messages, ""), object_pairs_hook=unique_fields)
     except FieldTwice as error:
-        raise CellProblem(f"{where}: a name stands twice in a turn") from error
+        raise CellProblem(f"{where}: a name occurs twice in a turn") from error
     except (ValueError, RecursionError) as error:
         raise CellProblem(f"{where}: no list of turns") from error
     if not isinstance(listed, list) or not listed:

@@ -82,7 +82,7 @@ def _table(line: str, number: int) -> dict[str, Any]:
             parse_constant=_no_number,
         )
     except FieldTwice as problem:
-        raise CellProblem(f"line {number}: a field stands twice") from problem
+        raise CellProblem(f"line {number}: a field occurs twice") from problem
     except json.JSONDecodeError as problem:
         raise CellProblem(
             f"line {number}: no JSON (at character {problem.pos + 1}); each line must be one record"
@@ -95,7 +95,7 @@ def _table(line: str, number: int) -> dict[str, Any]:
         raise CellProblem(f"line {number}: a list or a value, where a record's fields must stand")
     named = {_bounded(name.strip(), f"line {number}, a name"): one for name, one in record.items()}
     if len(named) < len(record):  # "a" and " a ", or a letter in its two forms
-        raise CellProblem(f"line {number}: a field stands twice")
+        raise CellProblem(f"line {number}: a field occurs twice")
     if not all(named):
         raise CellProblem(f"line {number}: a field has no name")
     return named
@@ -152,7 +152,7 @@ def _cell(value: Any, where: str, *, turns: bool) -> str:  # noqa: ANN401  JSON
     try:
         return _bounded(json.dumps(_plain(value), **_CANONICAL), where)
     except FieldTwice as problem:
-        raise CellProblem(f"{where}: a field in it stands twice") from problem
+        raise CellProblem(f"{where}: a field in it occurs twice") from problem
     except RecursionError as problem:
         raise CellProblem(f"{where}: nested too deeply") from problem
 

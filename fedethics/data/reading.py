@@ -173,9 +173,7 @@ def _instead(names: Sequence[str], missing: Sequence[str]) -> str:
     for name in names:
         seen = "".join(character for character in name if not invisible(character))
         if seen in missing:
-            return (
-                f"; a column that looks like {seen} holds {invisible(name)}, which no screen shows"
-            )
+            return f"; a column that looks like {seen} holds {invisible(name)}, which is invisible"
     plain = {name.casefold(): name for name in names}
     other = [name for name in missing if name.casefold() in plain]
     if other:
@@ -398,7 +396,7 @@ class _Reading:
             self._problem(line, column, CellProblem("empty; every row must say whose it is"))
         elif column and (hidden := invisible(row[column])):
             # Two ids that look alike would be two persons.
-            self._problem(line, column, CellProblem(f"holds {hidden}, which no screen shows"))
+            self._problem(line, column, CellProblem(f"holds {hidden}, which is invisible"))
         return person_hash(row[column]) if column else b""
 
     def _keep(

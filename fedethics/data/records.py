@@ -106,7 +106,7 @@ def _no_number(raw: str) -> str:
             "; it holds a comma, as a decimal comma or to mark thousands. Export numbers as 1234.5"
         )
     hidden = invisible(raw)
-    return f"; it holds {hidden}, which no screen shows; remove it" if hidden else ""
+    return f"; it holds {hidden}, which is invisible; remove it" if hidden else ""
 
 
 # One target a record, by its number: what `LearningTask.target` makes of the label's cell.

@@ -49,7 +49,7 @@ def write(proposal: Proposal, out: Path) -> tuple[SiteSize, ...]:
         CharterError: the draft is no valid charter.
     """
     if out.exists():
-        raise DataError(f"{out} exists; it was left as it is. Choose another --out")
+        raise DataError(f"{out} exists; it was not changed. Choose another --out")
     partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
     try:
         partial.mkdir(mode=0o700, parents=True)

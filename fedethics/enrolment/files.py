@@ -141,7 +141,7 @@ def create(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:
     try:
         storage.create(path, data, mode=mode)
     except FileExistsError as error:
-        raise EnrolmentError(f"{path} is there already; it was left as it is") from error
+        raise EnrolmentError(f"{path} is there already; it was not changed") from error
     except OSError as error:
         raise EnrolmentError(
             f"{path} cannot be written: {error.strerror}; nothing of it was kept"

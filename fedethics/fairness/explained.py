@@ -76,7 +76,9 @@ class Explained:
     def __post_init__(self) -> None:
         names = [feature.name for feature in self.swaps]
         if len(set(self.columns)) != len(self.columns) or len(set(names)) != len(names):
-            raise FairnessError(f"columns {self.columns!r} or swaps {names!r}: a name stands twice")
+            raise FairnessError(
+                f"columns {self.columns!r} or swaps {names!r}: a name is listed twice"
+            )
         if not 0.0 < self.largest_change <= 1.0 or self.steps < 1:
             raise FairnessError(
                 f"largest change {self.largest_change!r} in {self.steps!r} steps: the first must "

@@ -78,7 +78,7 @@ class Scenario:
     def problems(self) -> list[str]:
         """Check that no site stands twice, and that one place is named for the data."""
         names = [site.name for site in self.sites]
-        found = ["sites: a name stands twice"] if len(set(names)) < len(names) else []
+        found = ["sites: a name is listed twice"] if len(set(names)) < len(names) else []
         if bool(self.dataset) == bool(self.data_dir):
             found.append("dataset, data-dir: one of the two says where the data are")
         if self.data_dir and self.partition:

@@ -51,7 +51,7 @@ def create(path: Path, data: bytes, *, mode: int = PRIVATE) -> None:
         mode: less what the umask takes away.
 
     Raises:
-        FileExistsError: it is there already; it was left as it is.
+        FileExistsError: it is there already; it was not changed.
         OSError: it cannot be written.
     """
     _write_new(path, data, mode=mode)

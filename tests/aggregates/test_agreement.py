@@ -264,8 +264,8 @@ def test_a_new_policy_does_not_list_it_and_says_what_it_would_allow():
     [
         ({"annotators": ("one",)}, "annotators: 1 of them; expected 2 to 7"),
         ({"annotators": tuple("abcdefgh")}, "annotators: 8 of them"),
-        ({"annotators": ("one", "one")}, "annotators: one stands twice"),
-        ({"labels": ("1", "1.0")}, "labels: one stands twice"),
+        ({"annotators": ("one", "one")}, "annotators: one is listed twice"),
+        ({"labels": ("1", "1.0")}, "labels: one is listed twice"),
         ({"labels": ("yes ", "no")}, "has a blank at an end"),
         ({"labels": ("yes", "no"), "level": "interval"}, 'level "interval" needs numbers'),
         ({"guideline": ""}, "guideline: give its text"),
@@ -280,7 +280,7 @@ def test_terms_that_nothing_could_be_counted_by_are_refused(changes, said):
     ("terms", "privacy", "said"),
     [
         ({"annotators": ("age", "b")}, {}, "annotation.annotators: age is a column that"),
-        ({"epsilon": 3.0}, {}, "annotation.epsilon 3 leaves nothing of privacy.training"),
+        ({"epsilon": 3.0}, {}, "annotation.epsilon 3 uses up privacy.training"),
         ({}, {"evaluation": {"mechanism": "none"}}, "would not be differentially private"),
     ],
 )

@@ -106,7 +106,7 @@ def test_another_spelling_of_the_same_charter_is_refused(root):
         ('unit = "record"', 'unit = "person"', "does not name the column"),
         ("minimum-cohort = 3", "minimum-cohort = 2", "at least 3"),
         ("colluders = 1", "colluders = 2", "fewer than 2 honest sites"),
-        ('trust-mode = "local"', 'trust-mode = "distributed"', "a round is one step"),
+        ('trust-mode = "local"', 'trust-mode = "distributed"', "a round has one step"),
         ("threshold = 0.5", "threshold = 0.503", "not an edge"),
         ('feature = "sex"', 'feature = "shoe_size"', "not among the sensitive features"),
         ("rounds = ", "rounds = true #", "expected a whole number"),

@@ -47,14 +47,14 @@ def test_nothing_is_explained_unless_asked(tmp_path):
 @pytest.mark.parametrize(
     ("table", "why"),
     [
-        ('columns = ["trestbps"]', "'trestbps' is not told in the text"),
-        ('columns = ["weight"]', "'weight' is not told in the text"),
+        ('columns = ["trestbps"]', "'trestbps' is not in the text"),
+        ('columns = ["weight"]', "'weight' is not in the text"),
         ('columns = ["*", "cp"]', "stands alone"),
-        ('columns = ["cp", "cp"]', "a name stands twice"),
+        ('columns = ["cp", "cp"]', "a name is listed twice"),
         ('by = "sex"', "nothing is left out"),
         ('columns = ["*"]\nby = "race"', "'race' is not a sensitive feature"),
         ('swap = ["race"]', "'race' is not a sensitive feature"),
-        ('swap = ["age_band"]', "which is no category; only a word can be swapped"),
+        ('swap = ["age_band"]', "which is not a category; only a word can be swapped"),
         ("columns = ['cp']\nlargest-change = 0.0", "at least 0.001"),
         ("columns = ['cp']\neffect-ratio = 17", "at most 16"),
     ],
@@ -68,7 +68,7 @@ def test_a_feature_that_the_text_does_not_tell_cannot_be_swapped(tmp_path):
     silent = HEART.replace(
         'phrase = "{value}"\nvalues = ["Female=woman"', 'values = ["Female=woman"'
     )
-    with pytest.raises(CharterError, match="no word says it"):
+    with pytest.raises(CharterError, match="would change nothing"):
         charter_with(tmp_path, 'swap = ["sex"]', text=silent)
 
 
@@ -80,7 +80,7 @@ def test_a_group_that_no_value_names_cannot_be_swapped(tmp_path):
 
 def test_free_text_that_is_all_there_is_cannot_be_left_out(tmp_path):
     reddit = (CONFIGS / "redditbias.charter.toml").read_text(encoding="utf-8")
-    with pytest.raises(CharterError, match="leaving it out leaves nothing to judge"):
+    with pytest.raises(CharterError, match="there is no text to judge"):
         charter_with(tmp_path, 'columns = ["*"]', text=reddit)
 
 
@@ -110,7 +110,7 @@ def test_a_change_of_score_that_is_cut_cannot_be_an_objective(tmp_path):
     objective = OBJECTIVE.format(feature="sex", bar=0.06, direction="at-most")
     objective = objective.replace("counterfactual_flip_rate", "counterfactual_score_shift")
     cut = 'swap = ["sex"]\nlargest-change = 0.05'
-    with pytest.raises(CharterError, match="judged on changes cut at"):
+    with pytest.raises(CharterError, match="changes that are cut at"):
         charter_with(tmp_path, cut, objective=objective)
     charter_with(tmp_path, 'swap = ["sex"]\nlargest-change = 1.0', objective=objective)
 

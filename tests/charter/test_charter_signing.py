@@ -132,7 +132,7 @@ def test_signatures_over_another_charter_are_not_mixed_in(parties, tmp_path):
     other = dataclasses.replace(
         parties.charter, training=dataclasses.replace(parties.charter.training, rounds=9)
     )
-    with pytest.raises(CharterError, match="voids them all"):
+    with pytest.raises(CharterError, match="voids all signatures"):
         add_signatures(path, other, [sign(other, parties.keys["a"], role="site")])
 
 
@@ -153,5 +153,5 @@ def test_a_stakeholder_without_a_key_is_a_draft_only(parties):
 def test_a_stakeholder_may_not_sign_with_a_sites_key(parties):
     table = json.loads(document.encode(parties.charter))
     table["ethics"]["stakeholders"][0]["public-key"] = parties.keys["a"].public_key
-    with pytest.raises(CharterError, match="must tell who signed"):
+    with pytest.raises(CharterError, match="must show who signed"):
         document.parse(canonical.encode(table))

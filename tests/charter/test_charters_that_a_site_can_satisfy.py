@@ -153,15 +153,15 @@ def schema(of, **feature):
         (schema(column(), groups=("f",)), "'m' of column 'sex' would be in no declared group"),
         (schema(column(), groups=("f", "m", "x")), "can be in the group 'x'"),
         (schema(column(), groups=("f", "m", "not recorded")), "can be in the group 'not recorded'"),
-        (schema(column(), edges=(1.0,)), "edges cut numbers"),
-        (schema(column(), groups=("f", "m"), merge=("x=f",)), "'x' can be no value"),
+        (schema(column(), edges=(1.0,)), "edges divide numbers"),
+        (schema(column(), groups=("f", "m"), merge=("x=f",)), "'x' cannot be a value"),
         (schema(column(not_recorded=("m",)), groups=("f", "m")), "can be in the group 'm'"),
         (schema(number(), groups=("young", "old"), edges=(120.0,)), "in the group 'old'"),
         (schema(number(), groups=("young", "old"), edges=(0.0,)), "in the group 'young'"),
         (schema(number(), groups=("a", "b", "c"), edges=(100.5, 101.0)), "groups 'b', 'c'"),
         (schema(number(), groups=("few", "many")), "in the groups 'few', 'many'"),
         (schema(number(), groups=("1", "101")), "in the group '101'"),
-        (schema(number(), groups=("1", "1.0")), "the same number stands twice"),
+        (schema(number(), groups=("1", "1.0")), "the same number is listed twice"),
         (schema(number(maximum=1e18), groups=("9007199254740993", "1")), "below 2^53"),
     ],
 )  # fmt: skip
@@ -174,10 +174,10 @@ def test_groups_that_no_value_reaches_and_values_in_no_group_are_named(terms, sa
     [
         (column(values=("<=12 years", ">12 years")), r"'<\=12 years' (in TOML"),
         (column(values=("a=b=c",)), "would be read as the value 'a' shown as 'b=c'"),
-        (column(values=("=woman",)), "names no value"),
+        (column(values=("=woman",)), "has no value"),
         (column(values=("f ", "m")), "has a blank at an end"),
-        (column(values=("f=woman", "f=lady")), "a value stands twice"),
-        (column(values=("f",), not_recorded=("f",)), "each of them means not recorded"),
+        (column(values=("f=woman", "f=lady")), "a value is listed twice"),
+        (column(values=("f",), not_recorded=("f",)), 'all of them mean "not recorded"'),
         (number(values=("1",)), "of a category only"),
         (column(name=" sex"), "name: ' sex' has a blank"),
     ],
@@ -201,8 +201,8 @@ def test_any_value_can_be_declared_with_its_equals_signs_escaped(tmp_path, raw):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('positive-name = "disease"', 'positive-name = "no disease"', "could not be told apart"),
-        ("layers = [5]", "layers = [5, 5]", "adapter: layers: one stands twice"),
+        ('positive-name = "disease"', 'positive-name = "no disease"', "could not be distinguished"),
+        ("layers = [5]", "layers = [5, 5]", "adapter: layers: one is listed twice"),
         ("max-tokens", "# max-tokens", "max-tokens: missing"),
     ],
 )
@@ -223,6 +223,6 @@ def test_two_bars_between_which_nothing_lies_are_refused():
     )
     roof = dataclasses.replace(floor, direction="at-most", bar=0.6)
     both = dataclasses.replace(ethics, objectives=(floor, roof))
-    assert any("no model can be both" in problem for problem in both.problems())
+    assert any("no model can satisfy both" in problem for problem in both.problems())
     wider = dataclasses.replace(roof, bar=0.8)
     assert not dataclasses.replace(ethics, objectives=(floor, wider)).problems()

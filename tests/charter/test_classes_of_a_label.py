@@ -102,7 +102,7 @@ def test_what_no_record_could_have_or_nobody_could_tell_apart_is_refused(classes
     [
         ({"options": ["x", "y", "z"], "classes": ["A", "B"]}, "3 columns for 2 classes"),
         ({"options": ["x"], "classes": ["A", "B"]}, "1 columns for 2 classes"),
-        ({"options": ["x", "x"], "classes": ["A", "B"]}, "a column stands twice"),
+        ({"options": ["x", "x"], "classes": ["A", "B"]}, "a column is listed twice"),
         ({"options": ["x", "y"]}, "need `classes`"),
         ({"options": [], "classes": ["A", "B"]}, "must not be empty"),
     ],
@@ -119,7 +119,7 @@ def test_an_option_that_the_model_would_not_read_is_refused(charter):
 
 def test_a_label_has_one_form(charter):
     _, problems = read(classes=["a", "b"], positive=["1"])
-    assert "stand beside positive and negative" in problems[0]
+    assert "given together with positive and negative" in problems[0]
     _, problems = read()
     assert [one.partition(" ")[2][:9] for one in problems] == [
         "positive:", "negative:", "positive-", "negative-"

@@ -56,7 +56,7 @@ def test_init_never_overwrites_a_charter(fedethics, tmp_path):
     fedethics("charter", "init", "--industry", "hiring", "-o", path)
     before = path.read_bytes()
     again = fedethics("charter", "init", "--industry", "finance", "-o", path)
-    assert again.exit_code == 2 and "left as it is" in again.err
+    assert again.exit_code == 2 and "was not changed" in again.err
     assert path.read_bytes() == before
 
 
@@ -78,7 +78,7 @@ def test_verify_exits_8_until_all_have_signed_then_0(fedethics, room):
     waiting = fedethics("charter", "verify", room / "charter.json")
     assert waiting.exit_code == 8 and "site a has not signed" in waiting.out
     last = _sign_all(fedethics, room)
-    assert "all that the charter names have signed" in last.out
+    assert "everyone whom the charter names has signed" in last.out
     done = fedethics("charter", "verify", room / "charter.json", "--json")
     assert done.exit_code == 0 and done.json["complete"] and len(done.json["signed"]) == 4
 

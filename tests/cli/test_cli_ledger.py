@@ -154,7 +154,7 @@ def test_verify_says_that_without_a_receipt_a_rollback_cannot_be_seen(fedethics,
     without = fedethics("ledger", "verify", site, "--public-key", key)
     assert without.exit_code == 0
     assert without.out.startswith("verified:") and "0 of the receipts" not in without.out
-    assert "rollback: not checked, since no receipt was given" in without.out
+    assert "rollback: not checked, because no receipt was given" in without.out
     receipt = ("--receipt", site / "receipt.json")
     given = fedethics("ledger", "verify", site, "--public-key", key, *receipt)
     assert "the receipt given is in this ledger" in given.out and "not checked" not in given.out

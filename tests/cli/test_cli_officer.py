@@ -159,9 +159,9 @@ def test_policy_init_writes_a_policy_that_checks_and_never_overwrites(fedethics,
     assert load_policy(path).allow.charters == ("e" * 64,)
     checked = fedethics("policy", "check", path, "--json").json
     assert checked["policy"]["caps"]["epsilon-per-run"] == 3.0
-    assert any("whoever can edit" in caution for caution in checked["cautions"])
+    assert any("anyone who can edit" in caution for caution in checked["cautions"])
     again = fedethics("policy", "init", path)
-    assert again.exit_code == 2 and "left as it is" in again.err
+    assert again.exit_code == 2 and "was not changed" in again.err
     path.write_text(path.read_text() + "\n[extra]\n")
     broken = fedethics("policy", "check", path)
     assert broken.exit_code == 2 and "[FE201]" in broken.err and "extra: unknown key" in broken.err

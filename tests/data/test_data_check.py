@@ -157,7 +157,7 @@ def test_the_command_answers_in_json_with_its_exit_code(table, charter):
 def test_the_command_shows_the_groups_and_that_they_stay_here(table, charter):
     shown = CliRunner().invoke(app, ["check", str(table(rows())), "--charter", str(charter)])
     assert shown.exit_code == 0
-    assert "age_band" in shown.stdout and "never to be" in shown.stdout
+    assert "age_band" in shown.stdout and "Do not send" in shown.stdout
 
 
 def test_an_absent_or_a_single_annotators_column_is_refused_by_name(table, charter):

@@ -124,7 +124,7 @@ def test_a_name_that_stands_twice_in_a_csv_cell_is_refused(schema, tmp_path):
     )
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["messages", "site"], [cell, "a"]])
-    with pytest.raises(DataError, match="a name stands twice in a turn") as refused:
+    with pytest.raises(DataError, match="a name occurs twice in a turn") as refused:
         read(path, schema("messages"))
     assert SECRET not in str(refused.value)
 
@@ -146,7 +146,7 @@ def test_a_records_name_follows_every_word_turn_and_field(schema, write):
 FAULTS = [
     ("text", '{"text": "Xylophone", "site": "a"', "line 2: no JSON (at character 35)"),
     ("text", '["Xylophone"]', "line 2: a list or a value, where a record's fields must stand"),
-    ("text", '{"text": "Xylophone", "text": "x", "site": "a"}', "line 2: a field stands twice"),
+    ("text", '{"text": "Xylophone", "text": "x", "site": "a"}', "line 2: a field occurs twice"),
     ("text", '{"text": NaN, "site": "a"}', "line 2: holds NaN"),
     ("text", '{"text": "Xylophone\\ud800", "site": "a"}', "field text: holds half of a character"),
     ("text", {"text": 5, "site": "a"}, "line 2, field text: no text"),
@@ -245,9 +245,9 @@ def test_repeats_and_leaks_of_conversations_are_counted(schema, write):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('{"text": "x", " text": "y", "site": "a"}', "line 1: a field stands twice"),
-        ('{"text": "x", "site": "a", "\u00e9": 1, "e\u0301": 2}', "line 1: a field stands twice"),
-        ('{"text": "x", "site": "a", "more": {"\u00e9": 1, "e\u0301": 2}}', "in it stands twice"),
+        ('{"text": "x", " text": "y", "site": "a"}', "line 1: a field occurs twice"),
+        ('{"text": "x", "site": "a", "\u00e9": 1, "e\u0301": 2}', "line 1: a field occurs twice"),
+        ('{"text": "x", "site": "a", "more": {"\u00e9": 1, "e\u0301": 2}}', "in it occurs twice"),
         ('{"text": "x", "site": "a", "\\ud800": 1}', "line 1, a name: holds half of a character"),
     ],
 )

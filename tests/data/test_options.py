@@ -56,7 +56,7 @@ def test_a_records_own_options_are_read_under_their_names(read):
         (["what", "iron", "", "", "F", "A"], "one option only; a choice needs two"),
         (["what", "iron", "iron", "zinc", "F", "C"], "two options are the same"),
         (["what", "iron", "salt", "zinc", "F", "D"], "unknown label; allowed: A, B, C"),
-        (["what", "iron", "salt", "zinc", "F", "a"], "small and capital letters only"),
+        (["what", "iron", "salt", "zinc", "F", "a"], "only in small and capital letters"),
         (["what", "iron", "salt", "zinc", "F", ""], "unknown label"),
     ],
 )

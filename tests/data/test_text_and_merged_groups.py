@@ -82,7 +82,7 @@ def test_small_groups_are_put_together_as_the_charter_says_and_none_is_lost(tabl
     ("merge", "said"),
     [
         (("b=elsewhere",), "elsewhere not among the groups"),
-        (("b=other", "b=a"), "a value stands twice"),
+        (("b=other", "b=a"), "a value is listed twice"),
         (("a=other",), "is a group itself"),
     ],
 )

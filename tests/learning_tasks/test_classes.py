@@ -114,7 +114,7 @@ def test_cells_become_the_numbers_of_their_classes(tiny_charter, tmp_path):
     assert read("0", "4", "1", "2").labels.tolist() == [0, 2, 1, 2]
     with pytest.raises(DataError, match="line 3, column num: unknown label; allowed: 0, 1, 2, 3"):
         read("0", "secret")
-    with pytest.raises(DataError, match="agreed number written otherwise") as refused:
+    with pytest.raises(DataError, match="agreed number in another spelling") as refused:
         read("1.0")
     assert "secret" not in str(refused.value)
     assert charter_sums.layout_of(charter).measured == Classes(("none", "mild", "severe"))

@@ -80,8 +80,8 @@ def test_without_dp_the_audit_has_no_noise_and_says_so():
     ("changes", "said"),
     [
         ({"evaluation": {"mechanism": "none"}}, "the training would not be differentially private"),
-        ({"audit": AuditTerms(attack="loss", epsilon=3.0)}, "leaves nothing of privacy.training"),
-        ({"evaluation": {"epsilon": 0.5}}, "leaves nothing of privacy.evaluation"),
+        ({"audit": AuditTerms(attack="loss", epsilon=3.0)}, "uses up privacy.training"),
+        ({"evaluation": {"epsilon": 0.5}}, "uses up privacy.evaluation"),
     ],
 )
 def test_an_audit_that_no_budget_can_carry_is_refused(changes, said):

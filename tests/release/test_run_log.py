@@ -102,7 +102,7 @@ def test_a_run_that_has_fallen_silent_says_so(tmp_path, fedethics):  # noqa: F81
     log(tmp_path, *TWO_ROUNDS)
     shown = fedethics("federation", "status", "--job", tmp_path).out
     assert "2 of 4 rounds committed" in shown
-    assert "Nothing was logged for" in shown
+    assert "No entry in the log for" in shown
 
 
 def test_a_directory_that_is_none_is_refused(tmp_path, fedethics):  # noqa: F811

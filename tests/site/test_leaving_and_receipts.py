@@ -145,7 +145,7 @@ def test_leaving_says_what_stays_with_the_composed_epsilon(joined, tmp_path, fed
     assert stays["epsilon"] == pytest.approx(two_rounds)
     assert stays["training-rounds"] == 2
     words = " ".join(outcome.json["meaning"])
-    assert "cannot be taken out" in words
+    assert "cannot remove it" in words
     assert "run-1" in words
 
 
@@ -192,7 +192,7 @@ def test_a_site_that_never_computed_leaves_nothing_behind(joined, tmp_path, fede
         "site", "leave", "--home", home, "-o", tmp_path / "notice", "--yes", "--json"
     )
     assert outcome.json["stays"] == []
-    assert "no model holds anything" in outcome.json["meaning"][0]
+    assert "no model learnt" in outcome.json["meaning"][0]
     again = fedethics("site", "leave", "--home", home, "-o", tmp_path / "two", "--yes")
     assert again.exit_code == 2
 

@@ -226,10 +226,10 @@ def test_more_than_one_step_is_refused_where_the_noise_is_shared(site, terms, no
 @pytest.mark.parametrize(
     ("table", "changes", "said"),
     [
-        ("training", {"local_steps": 2}, "a round is one step"),
+        ("training", {"local_steps": 2}, "a round has one step"),
         ("training", {"optimizer": "adam"}, 'only "sgd" without momentum'),
         ("training", {"momentum": 0.9}, 'only "sgd" without momentum'),
-        ("secagg", {"colluders": 0}, "count at least that one"),
+        ("secagg", {"colluders": 0}, "set it to at least 1"),
     ],
 )
 def test_a_charter_whose_shares_could_not_protect_is_refused(tiny_charter, table, changes, said):

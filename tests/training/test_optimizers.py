@@ -82,7 +82,10 @@ def test_under_noise_alone_the_corrected_second_moment_is_near_nothing(terms):
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"momentum": 0.5}, "momentum: of sgd only"), ({"weight_decay": 0.1}, "weight-decay: of ")],
+    [
+        ({"momentum": 0.5}, "momentum: only for sgd"),
+        ({"weight_decay": 0.1}, "weight-decay: only for "),
+    ],
 )
 def test_a_number_that_the_optimiser_would_not_read_is_refused(changes, said):
     terms = TrainingTerms(rounds=1, local_steps=1, optimizer="adam", learning_rate=0.1, **changes)

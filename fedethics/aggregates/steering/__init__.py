@@ -37,7 +37,7 @@ class Steering(Aggregate[TablePlan]):
     moment = Moment.BEFORE_STEP
     accounts = (Account.TRAINING,)
     opt_in = "count training records by group, label and prediction, to close gaps between groups"
-    spent_on = "the counts by which training is steered"
+    spent_on = "the counts that steer training"
     plan_type = TablePlan
 
     def plan(self, charter: Charter, scale: float) -> TablePlan:

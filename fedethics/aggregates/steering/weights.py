@@ -44,8 +44,8 @@ def weights_of_round(
     for number, total in zip(rounds, sums, strict=True):
         if (number, sha256_hex(total.astype("<i8").tobytes())) not in told:
             raise SecaggReject(
-                f"the counts sent with round {opening.round_number} are not those that this site "
-                f"was told were opened in round {number}; nothing was computed"
+                f"the counts that came with round {opening.round_number} are not those that this "
+                f"site received as opened in round {number}; nothing was computed"
             )
     if not rounds:
         return None

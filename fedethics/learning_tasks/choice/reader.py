@@ -173,5 +173,6 @@ def _refuse_alike(answers: Sequence[list[int]], names: Sequence[str]) -> None:
             first, second = (names[k] for k in sorted((shorter, longer)))
             raise ModelError(
                 f"model.answer: the answers for {first!r} and {second!r} begin alike in this "
-                "model's tokens; their probabilities could not be told apart. End them with a mark"
+                "model's tokens; their probabilities could not be distinguished. End each with a "
+                "different mark"
             )

@@ -125,8 +125,8 @@ def _consistent(folder: Folder, found: Audit) -> str:
     unit, bar, area = folder.charter.privacy.unit, promised(folder.charter), found.area
     promise = f"the charter promises {bar:g}" if math.isfinite(bar) else "nothing was promised"
     separated = (
-        f"tells trained from held-out {unit}s with an area of {area.figure:.3f} ({area.low:.3f} to "
-        f"{area.high:.3f}; 0.5 is guessing)"
+        f"separates trained from held-out {unit}s with an area of {area.figure:.3f} "
+        f"({area.low:.3f} to {area.high:.3f}; 0.5 is guessing)"
         if math.isfinite(area.figure)
         else f"has no estimate of its area, for noise left none ({area.low:.3f} to {area.high:.3f})"
         if area.cut
