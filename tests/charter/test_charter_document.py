@@ -147,7 +147,7 @@ def test_a_roster_below_the_minimum_cohort_or_with_a_double_is_refused(root):
     with pytest.raises(CharterError, match=r"fewer than secagg\.minimum-cohort"):
         document.enrol(draft, coordinator_key=key, roster=_members(2))
     twice = _members(3)
-    with pytest.raises(CharterError, match="stands twice"):
+    with pytest.raises(CharterError, match="is listed twice"):
         document.enrol(draft, coordinator_key=key, roster=[*twice, twice[0]])
     assert document.enrol(draft, coordinator_key=key, roster=twice).site_names == (
         "site-0",
