@@ -10,7 +10,7 @@ from fedethics.charter.measure_terms import MeasureObjective
 from fedethics.errors import AccountingError
 from fedethics.fairness import Estimate
 from fedethics.release.folder import EVIDENCE, Folder
-from fedethics.release.rules.rule import Figure, Findings, Rule
+from fedethics.release.rules.rule import Findings, Measurement, Rule
 
 NAME = "measures of texts"
 
@@ -46,7 +46,7 @@ def _judged(found: OpenedMeasures, objective: MeasureObjective) -> Rule:
         faults=(f"{said} That is on the wrong side.",) if good is False else (),
         gaps=(f"{said} The bar lies within.",) if good is None else (),
     )
-    figure = Figure(
+    figure = Measurement(
         value=estimate.figure if math.isfinite(estimate.figure) else None,
         low=estimate.low,
         high=estimate.high,
@@ -81,5 +81,7 @@ def sentence(estimate: Estimate, objective: MeasureObjective) -> str:
     )
 
 
-def _rule(name: str, findings: Findings, *, holds: str = "-", figure: Figure | None = None) -> Rule:
+def _rule(
+    name: str, findings: Findings, *, holds: str = "-", figure: Measurement | None = None
+) -> Rule:
     return findings.rule(name, topic="people", holds=holds, evidence=EVIDENCE, figure=figure)
