@@ -18,6 +18,7 @@ from fedethics.aggregates.registry import charged_to
 from fedethics.canonical import Json
 from fedethics.charter.document import load
 from fedethics.charter.model import Charter
+from fedethics.cli import budget_verdicts
 from fedethics.cli.budget_plan import Plan, plan_of_charter, plan_of_terms
 from fedethics.cli.model import ModelDir, WithModel, trained_parameters
 from fedethics.cli.output import AsJson, answer, ledger_file, readable, say, table
@@ -177,6 +178,19 @@ def plan(
     parameters: Annotated[
         int | None, typer.Option(min=1, help="Number of trained parameters, if known.")
     ] = None,
+    held_out: Annotated[
+        int | None, typer.Option(help="Held-out records of all sites: foresee the verdicts.")
+    ] = None,
+    groups: Annotated[
+        list[str] | None, typer.Option(help="FEATURE=N,N of them by group; repeat for more.")
+    ] = None,
+    base_rate: Annotated[
+        list[str] | None,
+        typer.Option(help="R, or FEATURE=R,R: share of positive labels, by group; repeatable."),
+    ] = None,
+    accuracy: Annotated[
+        float | None, typer.Option(help="Share that the model is expected to get right.")
+    ] = None,
     with_model: WithModel = False,
     model_dir: ModelDir = None,
     report: Annotated[
@@ -190,14 +204,17 @@ def plan(
     take place.
     """
     sites = _sites(site or [])
+    declared = budget_verdicts.declared(held_out, groups or [], base_rate or [], accuracy)
     if charter is None and (with_model or model_dir):
         raise AccountingError("--with-model and --model-dir need a charter, which names the model")
+    if charter is None and declared:
+        raise AccountingError("--held-out needs a charter, which has the objectives")
     if charter is not None:
         agreed = load(charter)
         if with_model or model_dir:
             parameters = trained_parameters(agreed, model_dir)
         _say_if_long(agreed.training.rounds * agreed.training.local_steps)
-        answered = plan_of_charter(agreed, sites=sites, parameters=parameters)
+        answered = plan_of_charter(agreed, sites=sites, parameters=parameters, declared=declared)
     else:
         if records:
             sites = {**sites, "this site": records}

@@ -13,7 +13,11 @@ from fedethics.aggregates.noise import Account, Noise
 from fedethics.aggregates.registry import AGGREGATES
 from fedethics.canonical import Json
 from fedethics.charter.model import Charter
+from fedethics.cli import budget_verdicts
 from fedethics.cli.output import readable, table
+from fedethics.foresight.forecast import Forecast
+from fedethics.foresight.of_charter import Declared, foresee
+from fedethics.foresight.words import document as verdicts_document
 from fedethics.privacy import outlook
 from fedethics.privacy.ledger.entries import epsilon_document
 from fedethics.privacy.meaning import (
@@ -39,6 +43,7 @@ class Plan:
         foretold: what rules of the gate will be able to conclude from what else is counted.
         refusal: why the run as a whole cannot take place; empty when it can.
         signal: how far a step's sum can be heard over its noise; None where it cannot be known.
+        verdicts: what the gate will be able to conclude; None where nobody asked.
     """
 
     title: str
@@ -51,6 +56,7 @@ class Plan:
     refusal: str
     foretold: tuple[tuple[str, str], ...] = ()
     signal: StepSignal | None = None
+    verdicts: Forecast | None = None
 
     def sentences(self) -> list[tuple[str, str]]:
         """Return (heading, sentence): what it means, for whom, against whom."""
@@ -175,6 +181,7 @@ class Plan:
             },
             "warnings": [*self.warnings()],
             "foretold": [[term, words] for term, words in self.foretold],
+            "verdicts": None if self.verdicts is None else verdicts_document(self.verdicts),
             "refusal": self.refusal,
             "meaning": [[heading, sentence] for heading, sentence in self.sentences()],
             "not-covered": list(NOT_COVERED),
@@ -205,6 +212,8 @@ class Plan:
         if self.signals():
             rows = [(str(n), readable(ratio, 3)) for n, ratio in self.signals()]
             console.print(table("", ("training records", "signal/noise of a step"), rows))
+        if self.verdicts is not None:
+            budget_verdicts.render(self.verdicts, console)
         console.print(Text("What it means", style="bold"))
         for heading, sentence in self.sentences():
             console.print(Text.assemble((f"{heading}: ", "italic"), sentence))
@@ -270,7 +279,11 @@ class Plan:
 
 
 def plan_of_charter(
-    charter: Charter, *, sites: Mapping[str, int], parameters: int | None = None
+    charter: Charter,
+    *,
+    sites: Mapping[str, int],
+    parameters: int | None = None,
+    declared: Declared | None = None,
 ) -> Plan:
     """Plan a charter's run for its roster, with the records of `sites` where given.
 
@@ -278,9 +291,10 @@ def plan_of_charter(
         charter: the agreed terms.
         sites: records of sites, before those that the roster declares.
         parameters: trained in a step; None where they are not known.
+        declared: the held-out records; None where nobody asks for verdicts.
     """
     privacy = make_plan(charter)
-    declared = {member.site: member.declared_records for member in charter.roster}
+    roster = {member.site: member.declared_records for member in charter.roster}
     question = TrainingQuestion(
         rounds=charter.training.rounds,
         local_steps=charter.training.local_steps,
@@ -288,10 +302,10 @@ def plan_of_charter(
         epsilon=charter.privacy.training.epsilon,
         delta=charter.privacy.delta,
     )
-    outlooks = _outlooks({**declared, **sites}, question, privacy.update.noise_multiplier)
+    outlooks = _outlooks({**roster, **sites}, question, privacy.update.noise_multiplier)
     able = sum(not site.obstacles for site in outlooks)
     needed = charter.secagg.minimum_cohort
-    unable = [site.site for site in outlooks if site.obstacles and site.site in declared]
+    unable = [site.site for site in outlooks if site.obstacles and site.site in roster]
     refusal = ""
     if outlooks and able < needed:
         refusal = f"only {able} sites can take part, below secagg.minimum-cohort {needed}"
@@ -315,8 +329,9 @@ def plan_of_charter(
         ),
         refusal=refusal,
         signal=step_signal(
-            charter, privacy, parameters=parameters or 0, records={**declared, **sites}
+            charter, privacy, parameters=parameters or 0, records={**roster, **sites}
         ),
+        verdicts=None if declared is None else foresee(charter, declared),
     )
 
 

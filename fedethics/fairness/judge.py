@@ -254,6 +254,7 @@ def _remedy(
         evaluate=partial(_limits, metric=metric, confidence=objective.confidence),
         bar=objective.bar,
         span=metric.high - metric.low,
+        difference=metric.combine in ("difference", "mean_difference"),
         confidence=objective.confidence,
     )
 

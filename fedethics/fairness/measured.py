@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
@@ -218,7 +218,13 @@ class TwoClasses(Measured):
     @property
     def metrics(self) -> frozenset[str]:
         """All rates of the registry but those that other tasks bring."""
-        return frozenset(metric_names("rate"))
+        return _own_rates()
+
+
+@cache
+def _own_rates() -> frozenset[str]:
+    # What tasks bring later is marked as brought, so this stays as it is.
+    return frozenset(metric_names("rate"))
 
 
 TWO_CLASSES = TwoClasses()

@@ -1,0 +1,85 @@
+"""The answer of `fedethics budget plan --held-out`: what the gate will be able to conclude."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from rich.console import Console
+from rich.text import Text
+
+from fedethics.cli.output import table
+from fedethics.errors import FairnessError
+from fedethics.foresight import words
+from fedethics.foresight.forecast import TRUTHS, Forecast
+from fedethics.foresight.of_charter import Declared
+
+N = TypeVar("N", int, float)
+
+
+def declared(
+    held_out: int | None, groups: list[str], base_rates: list[str], accuracy: float | None
+) -> Declared | None:
+    """Read the options; None where verdicts are not asked for.
+
+    Raises:
+        FairnessError: an option without --held-out, or one that is not spelled as it must be.
+    """
+    if held_out is None:
+        if groups or base_rates or accuracy is not None:
+            raise FairnessError(
+                "--groups, --base-rate and --accuracy describe held-out records: give their number "
+                "with --held-out N"
+            )
+        return None
+    overall = [given for given in base_rates if "=" not in given]
+    if len(overall) > 1:
+        raise FairnessError("--base-rate: one share over everyone, given once")
+    return Declared(
+        records=held_out,
+        groups=_by_feature("--groups", groups, int, "sex=58,199"),
+        base_rate=_number("--base-rate", overall[0], float, "0.44") if overall else None,
+        base_rates=_by_feature(
+            "--base-rate", [one for one in base_rates if "=" in one], float, "sex=0.26,0.63"
+        ),
+        accuracy=accuracy,
+    )
+
+
+def _by_feature(
+    option: str, given: list[str], kind: Callable[[str], N], example: str
+) -> dict[str, tuple[N, ...]]:
+    found: dict[str, tuple[N, ...]] = {}
+    for entry in given:
+        name, _, listed = entry.partition("=")
+        if not name or not listed:
+            raise FairnessError(f"{option} {entry!r}: expected FEATURE=N,N, as {example}")
+        if name in found:
+            raise FairnessError(f"{option}: {name!r} is given twice")
+        found[name] = tuple(_number(option, one, kind, example) for one in listed.split(","))
+    return found
+
+
+def _number(option: str, given: str, kind: Callable[[str], N], example: str) -> N:
+    try:
+        return kind(given)
+    except ValueError:
+        raise FairnessError(f"{option}: {given!r} is not a number; expected {example}") from None
+
+
+def render(found: Forecast, console: Console) -> None:
+    """Show the table and the words."""
+    heads = ("objective", *(words.NAMES[truth] for truth in TRUTHS), "records; epsilon for 80 %")
+    rows = [words.cells(one) for one in found.objectives]
+    gate = ("the gate as a whole", *(words.shares(at.noised, at.exact) for at in found.gate), "")
+    title = f"Verdicts that can be reached with {found.records:,} held-out records"
+    console.print(table(title, heads, [*rows, gate]))
+    for sentence in (
+        "Each cell: the true value, then the chances in per cent that the objective holds, fails, "
+        "cannot be concluded; in brackets the same without any noise.",
+        "The gate: best is a model without gaps, drawn whole; the other columns take the "
+        "objectives as independent.",
+        f"Supposed: {'; '.join(found.supposed) or 'nothing'}.",
+        *words.sentences(found),
+    ):
+        console.print(Text(sentence))
