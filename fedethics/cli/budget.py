@@ -20,6 +20,7 @@ from fedethics.charter.document import load
 from fedethics.charter.model import Charter
 from fedethics.cli import budget_verdicts
 from fedethics.cli.budget_plan import Plan, plan_of_charter, plan_of_terms
+from fedethics.cli.budget_verdicts import Accuracy, BaseRate, Groups, HeldOut
 from fedethics.cli.model import ModelDir, WithModel, trained_parameters
 from fedethics.cli.output import AsJson, answer, ledger_file, readable, say, table
 from fedethics.errors import EXIT_REFUSED, AccountingError
@@ -178,19 +179,10 @@ def plan(
     parameters: Annotated[
         int | None, typer.Option(min=1, help="Number of trained parameters, if known.")
     ] = None,
-    held_out: Annotated[
-        int | None, typer.Option(help="Held-out records of all sites: foresee the verdicts.")
-    ] = None,
-    groups: Annotated[
-        list[str] | None, typer.Option(help="FEATURE=N,N of them by group; repeat for more.")
-    ] = None,
-    base_rate: Annotated[
-        list[str] | None,
-        typer.Option(help="R, or FEATURE=R,R: share of positive labels, by group; repeatable."),
-    ] = None,
-    accuracy: Annotated[
-        float | None, typer.Option(help="Share that the model is expected to get right.")
-    ] = None,
+    held_out: HeldOut = None,
+    groups: Groups = None,
+    base_rate: BaseRate = None,
+    accuracy: Accuracy = None,
     with_model: WithModel = False,
     model_dir: ModelDir = None,
     report: Annotated[

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -15,6 +16,19 @@ from fedethics.foresight.forecast import TRUTHS, Forecast
 from fedethics.foresight.of_charter import Declared
 
 N = TypeVar("N", int, float)
+HeldOut = Annotated[
+    int | None, typer.Option(help="Held-out records of all sites: foresee the verdicts.")
+]
+Groups = Annotated[
+    list[str] | None, typer.Option(help="FEATURE=N,N of them by group; repeat for more.")
+]
+BaseRate = Annotated[
+    list[str] | None,
+    typer.Option(help="R, or FEATURE=R,R: share of positive labels, by group; repeatable."),
+]
+Accuracy = Annotated[
+    float | None, typer.Option(help="Share that the model is expected to get right.")
+]
 
 
 def declared(

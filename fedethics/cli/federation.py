@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from fedethics.charter import document
 from fedethics.charter.document import hash_of
 from fedethics.cli import federation_status
 from fedethics.cli.output import (
@@ -40,7 +41,7 @@ from fedethics.enrolment.certificates import OwnCertificates, renew
 from fedethics.enrolment.homes import IDENTITY, INVITATION, found_coordinator
 from fedethics.enrolment.leaving import read_notice
 from fedethics.enrolment.papers import SiteRequest, make_invitation, read_request
-from fedethics.errors import EnrolmentError, RunError
+from fedethics.errors import EnrolmentError, FedethicsError, RunError
 from fedethics.identity import Identity, fingerprint
 from fedethics.storage.lines import Tail
 from fedethics.systems import require_home_system
@@ -190,7 +191,31 @@ def start(
     """Start the SuperLink, wait for the sites, and run the job to its end."""
     opened = FederationHome.open(home)
     begun = (opened.job_dir / "state.json").exists()
+    if not begun:
+        _foresee(opened, log_json=log_json)
     _coordinate(Coordinator(opened, resume=or_resume and begun), log_json=log_json)
+
+
+def _foresee(opened: FederationHome, *, log_json: bool) -> None:
+    """Say what the gate will be able to conclude; the coordinator knows declared sizes only."""
+    # Here: it takes numpy and scipy, which no other command of this module needs.
+    from fedethics.foresight import words
+    from fedethics.foresight.forecast import SHORT
+    from fedethics.foresight.of_charter import Declared, expected_held_out, foresee
+
+    charter = document.load(opened.path / "charter.json")
+    try:
+        declared = Declared(records=expected_held_out(charter))
+        found = foresee(charter, declared, effort=SHORT)
+    except FedethicsError as error:
+        said = [f"Verdicts are not foreseen: {error}"]
+    else:
+        said = [
+            *words.sentences(found),
+            f"Supposed: {'; '.join(found.supposed)}. `fedethics budget plan` takes what you know.",
+        ]
+    for sentence in said:
+        _say_event({"event": "verdicts foreseen", "sentence": sentence}, log_json)
 
 
 def resume(home: Home, log_json: LogJson = False) -> None:

@@ -89,7 +89,8 @@ def _name(name: str, data: Path, industry: str) -> str:
 
 def _write(data: Path, wish: Wish, target: Path, *, as_json: bool) -> None:
     proposal = propose(wish, of_file(data, wish.needed))
-    sizes = folder.write(proposal, target)
+    written = folder.write(proposal, target)
+    sizes = written.sizes
     document = {
         "written": str(target),
         "records": proposal.records,
@@ -97,11 +98,13 @@ def _write(data: Path, wish: Wish, target: Path, *, as_json: bool) -> None:
         "columns": {found.terms.name: found.terms.kind for found in proposal.columns},
         "not-read": {one.name: one.why for one in proposal.left_out},
         "sensitive": [feature.terms.name for feature in proposal.features],
+        "verdicts-foreseen": list(written.verdicts),
     }
     lines = (
         f"wrote {target}: {proposal.records} records at {len(sizes)} sites, "
         f"{len(proposal.columns)} columns, {len(proposal.left_out)} not read",
         f"read what was decided in: {target / folder.README}",
+        *written.verdicts,
         f"then: {suggested('simulate', target)}",
     )
     answer(document, lambda console: _say(console, lines), as_json=as_json)

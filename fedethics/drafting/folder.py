@@ -11,18 +11,23 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fedethics.charter import document
 from fedethics.charter.data_terms import DataTerms
+from fedethics.charter.model import Charter
 from fedethics.data.content import characters
 from fedethics.data.reading import read_records
-from fedethics.data.records import is_held_out
+from fedethics.data.records import Records, is_held_out, split
 from fedethics.drafting.charter_text import charter_text
 from fedethics.drafting.proposal import Proposal
 from fedethics.drafting.readme import SiteSize, readme_text
-from fedethics.errors import DataError
+from fedethics.errors import DataError, FedethicsError
+from fedethics.foresight import words
+from fedethics.foresight.forecast import SHORT
+from fedethics.foresight.of_charter import counted, foresee
 from fedethics.policy.template import policy_text
 from fedethics.simulation.partition import write_csv
 from fedethics.storage import files
@@ -36,8 +41,21 @@ _CHARACTERS_A_TOKEN = 3
 _LEAST_TOKENS, _MOST_TOKENS = 64, 256
 
 
-def write(proposal: Proposal, out: Path) -> tuple[SiteSize, ...]:
-    """Write the folder and return how many records each site has in both parts.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Written:
+    """What a folder holds.
+
+    Attributes:
+        sizes: how many records each site has in both parts.
+        verdicts: what the gate will be able to conclude, in sentences.
+    """
+
+    sizes: tuple[SiteSize, ...]
+    verdicts: tuple[str, ...]
+
+
+def write(proposal: Proposal, out: Path) -> Written:
+    """Write the folder.
 
     Args:
         proposal: what was decided.
@@ -54,23 +72,24 @@ def write(proposal: Proposal, out: Path) -> tuple[SiteSize, ...]:
     try:
         partial.mkdir(mode=0o700, parents=True)
         (partial / DATA).mkdir(mode=0o700)
-        sizes = _fill(partial, proposal)
+        written = _fill(partial, proposal)
         files.move(partial, out)
     except OSError as error:
         raise DataError(f"{out} cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return sizes
+    return written
 
 
-def _fill(folder: Path, proposal: Proposal) -> tuple[SiteSize, ...]:
+def _fill(folder: Path, proposal: Proposal) -> Written:
     names = tuple(next(iter(proposal.rows.values()))[0])
     for site, rows in proposal.rows.items():
         files.create(folder / DATA / f"{site}.csv", write_csv(rows, names))
     charter = folder / CHARTER
     _put(charter, charter_text(proposal, max_tokens=_LEAST_TOKENS))
     terms = document.load(charter).data
-    sizes = tuple(_size(folder, site, terms) for site in proposal.rows)
+    records = {site: _read(folder, site, terms) for site in proposal.rows}
+    sizes = tuple(_size(site, read, terms) for site, read in records.items())
     _require_enough(sizes)
     tokens = _tokens(max(size.longest for size in sizes), most=proposal.wish.model.most_tokens)
     _put(charter, charter_text(proposal, max_tokens=tokens))
@@ -81,21 +100,35 @@ def _fill(folder: Path, proposal: Proposal) -> tuple[SiteSize, ...]:
         delta=proposal.delta, records=min(50, fewest),
     )  # fmt: skip
     _put(folder / POLICY, policy)
-    _put(folder / README, readme_text(proposal, sizes, max_tokens=tokens))
-    return sizes
+    verdicts = _foreseen(document.load(charter), records)
+    _put(folder / README, readme_text(proposal, sizes, max_tokens=tokens, verdicts=verdicts))
+    return Written(sizes=sizes, verdicts=verdicts)
 
 
 def _put(path: Path, text: str) -> None:
     files.replace(path, text.encode("utf-8"))
 
 
-def _size(folder: Path, site: str, terms: DataTerms) -> SiteSize:
+def _foreseen(charter: Charter, records: Mapping[str, Records]) -> tuple[str, ...]:
+    """Return what the gate will be able to conclude, from the held-out records themselves."""
+    held_out = [split(read, charter.data).held_out for read in records.values()]
+    try:
+        found = foresee(charter, counted(charter, held_out), effort=SHORT)
+    except FedethicsError as error:
+        return (f"Verdicts are not foreseen: {error}",)
+    return tuple(words.sentences(found))
+
+
+def _read(folder: Path, site: str, terms: DataTerms) -> Records:
     path = folder / DATA / f"{site}.csv"
     try:
-        records = read_records(path, terms)
+        return read_records(path, terms)
     except DataError as error:
         said = str(error).replace(str(path), f"of {site}")
         raise DataError(f"{said}. The draft cannot read it; nothing was written") from error
+
+
+def _size(site: str, records: Records, terms: DataTerms) -> SiteSize:
     held_out = sum(is_held_out(digest, terms) for digest in records.row_hashes)
     return SiteSize(
         site=site,

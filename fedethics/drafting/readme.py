@@ -46,13 +46,15 @@ class SiteSize:
         return self.training - self.training % step
 
 
-def readme_text(proposal: Proposal, sizes: Sequence[SiteSize], *, max_tokens: int) -> str:
-    """Return the page, in Markdown."""
+def readme_text(
+    proposal: Proposal, sizes: Sequence[SiteSize], *, max_tokens: int, verdicts: Sequence[str]
+) -> str:
+    """Return the page, in Markdown; `verdicts` is what the gate will be able to conclude."""
     wish = proposal.wish
     head = f"# {wish.name}: what `fedethics new` decided\n\n{_WARNING}"
     parts = (
         _columns(proposal), _label(proposal), _groups(proposal), _sites(proposal, sizes),
-        _training(proposal, max_tokens),
+        _training(proposal, max_tokens), _verdicts(verdicts),
     )  # fmt: skip
     return "\n".join((head, *("\n".join((*part, "")) for part in parts)))
 
@@ -146,7 +148,16 @@ def _training(proposal: Proposal, max_tokens: int) -> Iterator[str]:
     )
     yield f"- at most {max_tokens} tokens of a record are read; longer texts are cut at their end"
     yield from _bars(proposal)
-    yield "\nNext: `fedethics simulate .` in this folder."
+
+
+def _verdicts(verdicts: Sequence[str]) -> Iterator[str]:
+    yield "## What the gate will be able to conclude\n"
+    for sentence in verdicts:
+        yield f"- {texts.markdown(sentence)}"
+    yield (
+        "\n`fedethics budget plan charter.toml --held-out N` shows the chances of each verdict.\n\n"
+        "Next: `fedethics simulate .` in this folder."
+    )
 
 
 def _bars(proposal: Proposal) -> Iterator[str]:

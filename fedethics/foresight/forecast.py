@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, TypeAlias
 
@@ -29,13 +29,31 @@ from fedethics.foresight.population import Population
 Truth: TypeAlias = Literal["best", "half-way", "bar", "twice"]
 TRUTHS: Mapping[Truth, float] = {"best": 0.0, "half-way": 0.5, "bar": 1.0, "twice": 2.0}
 USUAL_ACCURACY = 0.75
-DRAWS = 200
-_FIRST = 50  # where these are all alike, the rest is not drawn
-_SEARCHED = 100
 _SEED = 16
 _MOST_TIMES = 1024
 _FINE_STEPS = 3
 _WITHIN = 0.01  # of a metric's range
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Effort:
+    """How much is drawn.
+
+    Attributes:
+        draws: of each truth.
+        first: where so many are all alike, the rest is not drawn.
+        searched: draws of each step of a search.
+        short: only the truth that is aimed at, without a search for an epsilon.
+    """
+
+    draws: int = 200
+    first: int = 50
+    searched: int = 100
+    short: bool = False
+
+
+WHOLE = Effort()
+SHORT = Effort(draws=60, first=30, searched=40, short=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,10 +86,11 @@ class Outlook:
 
     Attributes:
         title: as the gate calls it.
-        levels: in the order of `TRUTHS`; empty where the planner has no model for the metric.
+        levels: in the order of `TRUTHS`, or the one aimed at; empty where the planner has no model
+            for the metric.
         records: that let it hold with 80 % at `best` (a floor: half-way); None for none.
         epsilon: of evaluation that lets it, with the declared records; infinite where not even
-            tables without noise would; None where it was not asked.
+            tables without noise would; None where only next to no noise would, or in short.
         refused: why nothing is foreseen; else empty.
     """
 
@@ -156,6 +175,7 @@ def forecast(
     epsilon: float,
     sites: int,
     accuracy: float | None = None,
+    effort: Effort = WHOLE,
 ) -> Forecast:
     """Foresee the verdicts of a charter's objectives.
 
@@ -167,12 +187,13 @@ def forecast(
         epsilon: of evaluation, by the charter.
         sites: in the sum.
         accuracy: of the model that is supposed; see `Forecast`.
+        effort: how much is drawn.
 
     Raises:
         FairnessError: an accuracy that is none, or a task whose tables the planner cannot draw.
     """
     drawing = Drawing.of(plain(population.layout), sites=sites)
-    seen = _Seen(drawing=drawing, population=population, noise=noise)
+    seen = _Seen(drawing=drawing, population=population, noise=noise, effort=effort)
     known = [objective for _, objective in objectives if not _unplanned(objective)]
     taken = _accuracy(seen, known) if accuracy is None else _checked(accuracy)
     found = tuple(
@@ -188,7 +209,7 @@ def forecast(
         accuracy=taken,
         gate=(
             Gate(truth="best", noised=noised, exact=exact, together=True),
-            *_independent([one for one in found if one.levels]),
+            *(() if effort.short else _independent([one for one in found if one.levels])),
         ),
         objectives=found,
         supposed=tuple(supposed),
@@ -223,7 +244,7 @@ def plain(layout: Layout) -> Layout:
     if not isinstance(layout.measured, TwoClasses):
         raise FairnessError(
             "verdicts are foreseen for labels of two classes only; this charter's task counts "
-            "something else of a record. Leave out --held-out"
+            "something else of a record"
         )
     return Layout(
         features=layout.features,
@@ -242,6 +263,7 @@ class _Seen:
     drawing: Drawing
     population: Population
     noise: TableNoise
+    effort: Effort
 
     def value(self, objective: Objective, selected: FloatArray) -> float:
         """Return the metric of a model, as the gate's estimator has it without noise or chance."""
@@ -257,8 +279,10 @@ class _Seen:
     ) -> tuple[Chance, Chance]:
         """Return the chances, with noise and without, that all hold, or that any fails."""
         told: tuple[list[Outcome], list[Outcome]] = ([], [])
-        for number, pair in zip(range(DRAWS), self._drawn(selected, seed), strict=False):
-            if number == _FIRST and all(len(set(side)) == 1 for side in told):
+        for number, pair in zip(
+            range(self.effort.draws), self._drawn(selected, seed), strict=False
+        ):
+            if number == self.effort.first and all(len(set(side)) == 1 for side in told):
                 break
             for side, tables in zip(told, pair, strict=True):
                 side.append(_together(tables, objectives))
@@ -266,7 +290,7 @@ class _Seen:
 
     def holds(self, objective: Objective, selected: FloatArray, *, seed: tuple[int, ...]) -> float:
         """Return the chance that it holds under noise, from fewer draws: for a search."""
-        pairs = zip(range(_SEARCHED), self._drawn(selected, seed), strict=False)
+        pairs = zip(range(self.effort.searched), self._drawn(selected, seed), strict=False)
         return _shares([_together(noised, [objective]) for _, (noised, _) in pairs]).holds
 
     def _drawn(
@@ -344,19 +368,13 @@ def _outlook(
     found = Outlook(title=title, objective=objective, levels=tuple(levels))
     selected, _ = models[found.aim]
     if found.can_hold:
-        return Outlook(
-            title=title, objective=objective, levels=found.levels, records=seen.population.records,
-            epsilon=epsilon,
-        )  # fmt: skip
-    return Outlook(
-        title=title,
-        objective=objective,
-        levels=found.levels,
-        records=_records(seen, objective, selected, number),
-        epsilon=math.inf
-        if found.hopeless
-        else _epsilon(seen, objective, selected, number, noise_at=noise_at, epsilon=epsilon),
-    )
+        return replace(found, records=seen.population.records, epsilon=epsilon)
+    least: float | None = None
+    if found.hopeless:
+        least = math.inf
+    elif not seen.effort.short:
+        least = _epsilon(seen, objective, selected, number, noise_at=noise_at, epsilon=epsilon)
+    return replace(found, records=_records(seen, objective, selected, number), epsilon=least)
 
 
 def _models(
@@ -366,6 +384,13 @@ def _models(
     metric = find_metric(objective.metric)
     wanted = dict(_wanted(objective, metric))
     within = _WITHIN * (metric.high - metric.low)
+    if seen.effort.short:
+        aim: Truth = "best" if is_gap(objective) else "half-way"
+        wanted = {aim: wanted[aim]}
+        selected = fair(seen.drawing.layout, accuracy)
+        value = seen.value(objective, selected)
+        if abs(value - wanted[aim]) <= within:
+            return {aim: (selected, value)}
     for family in families(objective, seen.population, accuracy):
         line = Line.along(family, partial(seen.value, objective))
         found = {truth: line.at(target, within=within) for truth, target in wanted.items()}
@@ -390,7 +415,7 @@ def _records(seen: _Seen, objective: Objective, selected: FloatArray, number: in
 
     def enough(factor: float) -> bool:
         people = seen.population.times(factor)
-        more = _Seen(drawing=seen.drawing, population=people, noise=seen.noise)
+        more = replace(seen, population=people)
         return more.holds(objective, selected, seed=(number, people.records)) >= POWER
 
     low, high = 1.0, 2.0
@@ -398,7 +423,7 @@ def _records(seen: _Seen, objective: Objective, selected: FloatArray, number: in
         low, high = high, 2.0 * high
         if high > _MOST_TIMES:
             return None
-    for _ in range(_FINE_STEPS):
+    for _ in range(1 if seen.effort.short else _FINE_STEPS):
         middle = math.sqrt(low * high)
         low, high = (low, middle) if enough(middle) else (middle, high)
     return seen.population.times(high).records
@@ -421,7 +446,7 @@ def _epsilon(
     while low < high:
         middle = (low + high) // 2
         noise = noise_at(epsilon * _EPSILONS[middle])
-        less = _Seen(drawing=seen.drawing, population=seen.population, noise=noise)
+        less = replace(seen, noise=noise)
         if less.holds(objective, selected, seed=(number, middle)) >= POWER:
             high = middle
         else:

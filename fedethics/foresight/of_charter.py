@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from fedethics.charter.model import Charter
 from fedethics.charter_sums import layout_of
 from fedethics.foresight.draws import TableNoise
-from fedethics.foresight.forecast import Forecast, forecast
+from fedethics.foresight.forecast import WHOLE, Effort, Forecast, forecast, plain
 from fedethics.foresight.population import population
 from fedethics.privacy.plan import PrivacyPlan, make_plan
 from fedethics.release.rules.objectives import as_objective, title
+
+if TYPE_CHECKING:
+    from fedethics.data.records import Records
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,16 +40,22 @@ class Declared:
     accuracy: float | None = None
 
 
-def foresee(charter: Charter, declared: Declared) -> Forecast:
+def foresee(charter: Charter, declared: Declared, *, effort: Effort = WHOLE) -> Forecast:
     """Foresee the verdicts on a charter's objectives; no record is read.
+
+    Args:
+        charter: the terms.
+        declared: the held-out records.
+        effort: how much is drawn.
 
     Raises:
         FairnessError: what is declared does not fit the charter, or its tables cannot be drawn.
         AccountingError: no noise makes the run fit the charter's epsilon.
     """
+    layout = plain(layout_of(charter))
     plan = make_plan(charter)
     people = population(
-        layout_of(charter),
+        layout,
         records=declared.records,
         groups=declared.groups,
         base_rate=declared.base_rate,
@@ -57,7 +69,30 @@ def foresee(charter: Charter, declared: Declared) -> Forecast:
         epsilon=charter.privacy.evaluation.epsilon,
         sites=plan.sites,
         accuracy=declared.accuracy,
+        effort=effort,
     )
+
+
+def counted(charter: Charter, parts: Iterable[Records]) -> Declared:
+    """Return what the sites' held-out records are, exactly, where one machine has them all.
+
+    Args:
+        charter: the terms.
+        parts: of each site.
+    """
+    held = list(parts)
+    groups = np.concatenate([part.groups for part in held])
+    labels = np.concatenate([part.labels for part in held])
+    sizes, rates = {}, {}
+    for column, feature in enumerate(layout_of(charter).features):
+        count = len(feature.groups)
+        by_group = np.bincount(groups[:, column], minlength=count)
+        positive = np.bincount(groups[:, column], weights=labels > 0, minlength=count)
+        # One in two more of each keeps a group of few off 0 and 1, which no population has.
+        shares = (positive + 0.5) / (by_group + 1.0)
+        sizes[feature.name] = tuple(map(int, by_group))
+        rates[feature.name] = tuple(map(float, shares))
+    return Declared(records=len(labels), groups=sizes, base_rates=rates)
 
 
 def expected_held_out(charter: Charter) -> int:

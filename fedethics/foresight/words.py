@@ -49,6 +49,8 @@ def remedy(objective: Outlook) -> str:
         truth = f"if the metric truly is {_value(objective.at(objective.aim).value)}"
     if objective.hopeless:
         cure = "No epsilon would do with these records"
+    elif objective.epsilon is None and len(objective.levels) == 1:
+        cure = "A larger epsilon of evaluation would do"
     elif objective.epsilon is None:
         cure = "With these records only next to no noise would do"
     else:

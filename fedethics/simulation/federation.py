@@ -20,6 +20,7 @@ from fedethics.protocol import Reply, Request
 from fedethics.release import comparisons, folder
 from fedethics.release.comparisons import Comparisons
 from fedethics.release.publish import publish
+from fedethics.simulation import foreseen
 from fedethics.simulation.screen import Screen, show
 from fedethics.simulation.staging import Stage
 from fedethics.site import answering
@@ -95,6 +96,10 @@ def simulate(
             "own keys and ledger.",
         )
     )
+    if not resume:
+        console.print(Text("Before anything is spent: what the gate can conclude", style="bold"))
+        for sentence in foreseen.verdicts(stage):
+            console.print(Text(sentence))
     steps = charter.training.rounds + len(make_plan(charter).progress.rounds) + 1
     screen = Screen(console)
     found = None

@@ -86,6 +86,10 @@ def test_a_csv_becomes_a_federation_that_stages_without_an_edit(new, tmp_path):
         "pain type": "category", "notes": "text",
     }  # fmt: skip
     assert list(told["not-read"]) == ["patient_id"]
+    held_out = re.search(r"With (\d+) held-out records", told["verdicts-foreseen"][0])
+    assert held_out and 0.2 * RECORDS < int(held_out.group(1)) < 0.5 * RECORDS
+    page = (tmp_path / "patients" / "README.md").read_text(encoding="utf-8")
+    assert "## What the gate will be able to conclude" in page and held_out.group() in page
     scenario, stage = staged(tmp_path / "patients", tmp_path / "run")
     assert len(scenario.sites) == len(stage.homes) == 4
     # Read by the code of a run, at each site: every record of the file is there, once.
@@ -122,6 +126,8 @@ def test_json_lines_of_several_classes_stage_too(new, tmp_path):
     assert (code, err) == (0, "")
     _, stage = staged(tmp_path / "own", tmp_path / "run")
     assert stage.charter.data.label.by_cell == {grades[0]: 0, grades[2]: 1, grades[1]: 2}
+    page = (tmp_path / "own" / "README.md").read_text(encoding="utf-8")
+    assert "Verdicts are not foreseen: verdicts are foreseen for labels of two classes" in page
 
 
 def test_spellings_are_put_together_and_records_without_a_label_left_out_if_asked(new, tmp_path):
