@@ -246,14 +246,7 @@ def plain(layout: Layout) -> Layout:
             "verdicts are foreseen for labels of two classes only; this charter's task counts "
             "something else of a record"
         )
-    return Layout(
-        features=layout.features,
-        bins=layout.bins,
-        threshold=layout.threshold,
-        histogram_by=layout.histogram_by,
-        explained=NOTHING_EXPLAINED,
-        measured=layout.measured,
-    )
+    return replace(layout, explained=NOTHING_EXPLAINED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
