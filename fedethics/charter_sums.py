@@ -35,6 +35,8 @@ def layout_of(charter: Charter) -> Layout:
         bins=evaluation.bins,
         threshold=evaluation.threshold,
         histogram_by=evaluation.histogram_by,
+        counted_by=_counted_by(charter) if evaluation.tables == "nested" else None,
+        nested=evaluation.tables == "nested",
         explained=Explained(
             columns=explanation.occluded(charter.data),
             by=features.get(explanation.by),
@@ -44,6 +46,19 @@ def layout_of(charter: Charter) -> Layout:
         ),
         measured=find_task(charter.model.task).measured(charter.data.labels),
     )
+
+
+def _counted_by(charter: Charter) -> tuple[tuple[str, ...], ...]:
+    """Return the features of each count block: those that an objective joins, and each other alone.
+
+    Each block costs noise, so that one which another holds as a sum of its cells is left out.
+    """
+    names = [feature.name for feature in charter.data.sensitive]
+    asked = [each.feature.split(INTERSECTION) for each in charter.ethics.objectives if each.feature]
+    sets = {frozenset(one) for one in (*asked, *([name] for name in names))}
+    largest = (one for one in sets if not any(one < other for other in sets))
+    ordered = (tuple(name for name in names if name in one) for one in largest)
+    return tuple(sorted(ordered, key=lambda block: [names.index(name) for name in block]))
 
 
 def steering_groups(charter: Charter) -> int:

@@ -13,6 +13,9 @@ from typing import Literal
 from fedethics.secagg.honest_sites import SMALLEST_HONEST, fewest_in_any_sum
 from fedethics.terms import term
 
+# A threshold that is an edge of so many bins is one exactly, in floating point too.
+_NESTED_BINS = (64, 128, 256, 512, 1024)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditTerms:
@@ -102,8 +105,12 @@ class EvaluationPrivacy:
         trust_mode: "distributed": shares of noise add up to the guarantee in the opened sum, if
             at most `secagg.colluders` sites collude; "local": each site's noise is enough alone.
         epsilon: bound for one held-out unit over all evaluations of this run.
-        histogram_by: sensitive features that the score histograms are crossed with; the counts
-            are always crossed with all. Fewer say more about everyone on few records.
+        tables: "nested": counts for each sensitive feature, and for each intersection that an
+            objective names; scores in 8 coarse bins, crossed with `histogram_by`, and in `bins`
+            fine ones over everyone. "crossed", or absent: counts over the cross product of all
+            features, and one histogram of `bins`.
+        histogram_by: sensitive features that the score histograms are crossed with. Fewer say
+            more about everyone on few records.
         counts_ratio, histogram_ratio, progress_ratio: standard deviations relative to each other.
         progress_every: rounds between light evaluations without groups; 0 for none.
         bins: uniform score bins over [0, 1]; even, so that 0.5 is an edge.
@@ -113,6 +120,7 @@ class EvaluationPrivacy:
     mechanism: Literal["skellam", "discrete-gaussian", "none"] = term()
     trust_mode: Literal["local", "distributed"] = term()
     epsilon: float = term(above=0, at_most=LARGEST_EPSILON)
+    tables: Literal["crossed", "nested"] | None = term(default=None)
     histogram_by: tuple[str, ...] = term(default=())
     counts_ratio: float = term(default=1.0, at_least=0.01, at_most=100)
     histogram_ratio: float = term(default=2.0, at_least=0.01, at_most=100)
@@ -123,10 +131,16 @@ class EvaluationPrivacy:
 
     def problems(self) -> list[str]:
         """Check what spans fields."""
-        edge = self.threshold * self.bins
+        edge, found = self.threshold * self.bins, []
         if edge != int(edge):
-            return [f"threshold {self.threshold:g} is not an edge of {self.bins} uniform bins"]
-        return []
+            found.append(f"threshold {self.threshold:g} is not an edge of {self.bins} uniform bins")
+        if self.tables == "nested" and self.bins not in _NESTED_BINS:
+            listed = ", ".join(map(str, _NESTED_BINS))
+            found.append(
+                f'bins {self.bins}: under tables = "nested" the fine bins lie in 8 coarse ones, '
+                f"so there are {listed} of them"
+            )
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

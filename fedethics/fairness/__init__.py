@@ -15,6 +15,7 @@ from fedethics.fairness.metrics import Metric, find_metric, metric_names
 from fedethics.fairness.partition import MINIMUM_CELL
 from fedethics.fairness.roc import RocCurve, roc
 from fedethics.fairness.tabulate import tabulate, tabulate_explanation, tabulate_progress
+from fedethics.fairness.together import judge_together
 
 __all__ = [
     "MINIMUM_CELL",
@@ -37,6 +38,7 @@ __all__ = [
     "importance_by_group",
     "importance_gaps",
     "judge",
+    "judge_together",
     "metric_names",
     "overall",
     "progress",

@@ -6,8 +6,10 @@ counts them half, as `roc_auc_score` counts ties.
 
 Interval: T(A) = sum over (positive in bin b, negative in bin c) of (order(b, c) - A) has mean 0 at
 the true A and, being bilinear in independent noises, stays unbiased under noise. Its variance has
-two parts. Noise: v (sum_b row_b^2 + sum_c column_c^2) over the noisy rows and columns of T, which
-overstates it. Sampling: the same squares weighted by the people in each bin (DeLong et al. 1988),
+two parts. Noise: row' C row + column' C column over the noisy rows and columns of T, where C is the
+covariance of the noise that reconciling left (`reconcile`); each of the two counts the product of
+both noises, so that tr(C M C M') is taken off once, M the matrix of order less A.
+Sampling: the same squares weighted by the people in each bin (DeLong et al. 1988),
 but at least that of Hanley and McNeil (1982) as Newcombe (2006, Stat. Med. 25:559, method 5) uses
 it, since the former vanishes at areas near 1. All A not rejected, for the lower order with the
 lower limit and the upper order with the upper, form the interval.
@@ -29,6 +31,7 @@ import numpy as np
 
 from fedethics.fairness.estimate import Bands
 from fedethics.fairness.partition import BoolArray, FloatArray, Partition
+from fedethics.fairness.reconcile import BinNoise
 
 # Beyond [0, 1] too, so that a limit that noise pushes there is not cut off (see Bands).
 _GRID = np.linspace(-1.0, 2.0, 6001)
@@ -104,11 +107,12 @@ def _not_rejected(one: Partition, tie: float, z: float) -> BoolArray:
     sides = ((order.below[0], above, below.sum()), (order.above[0], below, above.sum()))
     noise, placements = np.zeros_like(_GRID), np.zeros_like(_GRID)
     for won, people, total in sides:
-        noise += _squares(won, np.ones_like(won), total)
+        noise += _noise(won, one.score_noise, total)
         placements += _squares(won, people, total)
     pairs = below.sum() * above.sum()
     sampling = np.maximum(pairs**2 * _least_sampling_variance(one), placements)
-    variance = sampling + one.histogram_variance * noise
+    both = _of_both_noises(one.score_noise, tie)
+    variance = sampling + np.maximum(noise - both, both)
     kept: BoolArray = (order.pairs_won[0] - _GRID * pairs) ** 2 <= z * z * variance
     return kept
 
@@ -118,6 +122,43 @@ def _squares(won: FloatArray, weights: FloatArray, total: float) -> FloatArray:
     a = _GRID * total
     squares: FloatArray = weights @ (won * won) - 2.0 * a * (weights @ won) + a * a * weights.sum()
     return squares
+
+
+def _noise(won: FloatArray, noise: BinNoise, total: float) -> FloatArray:
+    """Return x' C x for x = won - A total, for every A on the grid."""
+    ones = np.ones_like(won)
+    return _parabola(
+        float(noise.product(won, won)),
+        total * float(noise.product(won, ones)),
+        total**2 * float(noise.product(ones, ones)),
+    )
+
+
+def _of_both_noises(noise: BinNoise, tie: float) -> FloatArray:
+    """Return tr(C M C M') for M = order - A, for every A on the grid.
+
+    With C = v I - D' D it is v^2 |M|^2 - v |D M|^2 - v |M D'|^2 + |D M D'|^2.
+    """
+    v, known = noise.variance, noise.known
+    bins = known.shape[1]
+    behind = np.cumsum(known, axis=1) - (1.0 - tie) * known  # M D' for M = order, transposed
+    ahead = np.cumsum(known[:, ::-1], axis=1)[:, ::-1] - (1.0 - tie) * known  # D M
+    whole = known.sum(axis=1)
+    inner = (ahead[:, None, :] * known[None]).sum(axis=2)  # D M D'
+    won = bins * (bins - 1) / 2.0
+    total = _parabola(won + tie * tie * bins, won + tie * bins, float(bins * bins)) * v * v
+    for one in (behind, ahead):
+        square, flat = float((one**2).sum()), float((whole * one.sum(axis=1)).sum())
+        total -= v * _parabola(square, flat, bins * float((whole**2).sum()))
+    flat = float((inner * whole[:, None] * whole[None]).sum())
+    total += _parabola(float((inner**2).sum()), flat, float((whole**2).sum()) ** 2)
+    return np.maximum(total, 0.0)
+
+
+def _parabola(constant: float, linear: float, square: float) -> FloatArray:
+    """Return constant - 2 A linear + A^2 square for every A on the grid."""
+    found: FloatArray = constant - 2.0 * linear * _GRID + square * _GRID * _GRID
+    return found
 
 
 def _least_sampling_variance(one: Partition) -> FloatArray:
@@ -145,7 +186,7 @@ def crossed_area_bands(
         counts=_with_background(partition.counts, label),
         histogram=_with_background(partition.scores, label),
         # One side adds up the noise of all other groups; taking it for both overstates a little.
-        histogram_variance=partition.histogram_variance * max(groups - 1, 1),
+        noise=partition.score_noise.times(max(groups - 1, 1)),
     )
     return area_bands(crossed, z=z)
 

@@ -110,7 +110,7 @@ def reliability(
         low=np.clip(rates.low[0][there], 0.0, 1.0),
         high=np.clip(rates.high[0][there], 0.0, 1.0),
         people=people[0][there],
-        slack=0.5 / partition.scores.shape[2],
+        slack=float(np.diff(partition.bin_edges).max()) / 2.0,
     )
 
 
@@ -122,7 +122,8 @@ def _coarse(partition: Partition, z: float) -> tuple[FloatArray, Bands, FloatArr
     count = coarse_bins(bins)
     fine = bins // count
     people = partition.scores.sum(axis=1).reshape(groups, count, fine)
-    middles = ((np.arange(bins) + 0.5) / bins).reshape(count, fine)
+    edges = partition.bin_edges
+    middles = ((edges[:-1] + edges[1:]) / 2.0).reshape(count, fine)
     inside = people.sum(axis=2)
     score = np.divide(
         (people * middles).sum(axis=2),
@@ -131,7 +132,7 @@ def _coarse(partition: Partition, z: float) -> tuple[FloatArray, Bands, FloatArr
         where=inside > 0,
     ).clip(middles[:, 0], middles[:, -1])
     blocks = partition.scores.reshape(groups, 2, count, fine).sum(axis=3)
-    noise = partition.histogram_variance * fine
+    noise = np.tile(partition.score_noise.summed(fine), groups)
     at_once = each_of(count, float(2.0 * ndtr(z) - 1.0))
     flat = rate_bands(
         blocks[:, 1].ravel(),
@@ -146,10 +147,10 @@ def _coarse(partition: Partition, z: float) -> tuple[FloatArray, Bands, FloatArr
 
 def _score_limits(partition: Partition, score: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return between what the mean score of each coarse bin surely lies."""
-    if partition.histogram_variance == 0:
+    fine = partition.scores.shape[2] // score.shape[1]
+    edges = partition.bin_edges[::fine]
+    if partition.score_noise.variance == 0 and fine > 1:
         slack = 0.5 / partition.scores.shape[2]
         return score - slack, score + slack
     # Noise may have moved the mean anywhere within the bin.
-    count = score.shape[1]
-    edges = np.arange(count + 1) / count
     return np.broadcast_to(edges[:-1], score.shape), np.broadcast_to(edges[1:], score.shape)

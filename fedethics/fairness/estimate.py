@@ -159,7 +159,12 @@ def all_pairs(groups: int, confidence: float) -> float:
 
 
 def rate_bands(
-    hits: FloatArray, misses: FloatArray, *, hits_noise: float, misses_noise: float, z: float
+    hits: FloatArray,
+    misses: FloatArray,
+    *,
+    hits_noise: float | FloatArray,
+    misses_noise: float | FloatArray,
+    z: float,
 ) -> Bands:
     """Return hits / (hits + misses) with its score interval (see the module's text).
 
@@ -169,7 +174,7 @@ def rate_bands(
     Args:
         hits: noisy counts of the numerator.
         misses: noisy counts of the rest of the denominator, disjoint from `hits`.
-        hits_noise: noise variance of each of `hits`.
+        hits_noise: noise variance of each of `hits`; one for all, or one for each.
         misses_noise: noise variance of each of `misses`.
         z: two-sided critical value.
     """

@@ -99,6 +99,8 @@ class Verdict:
         estimate: value and interval.
         sentence: the verdict in plain words, one line.
         remedy: when it cannot conclude, what it lacks, as far as that can be said; else empty.
+        fails_alone: it fails by its own interval, but not among all objectives of its list; then it
+            cannot conclude (`together`).
     """
 
     objective: Objective
@@ -106,6 +108,7 @@ class Verdict:
     estimate: Estimate
     sentence: str
     remedy: str
+    fails_alone: bool = False
 
 
 # One in a hundred: below it, a group of a few hundred people sees two or three decisions.

@@ -24,40 +24,48 @@ from fedethics.fairness.measured import TWO_CLASSES, Measured
 __all__ = ["INTERSECTION", "MINIMUM_BINS", "Layout", "SensitiveFeature"]
 
 MINIMUM_BINS = 64
+COARSE_BINS = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
-    """The shape of the released integer vector: `counts`, `histogram`, then what is explained.
+    """The shape of the released integer vector: count blocks, score blocks, then what is explained.
 
-    `counts[cell, target, decision]` and `histogram[cell, row, bin]` are flattened in C order; how
-    many targets, decisions and rows there are is the task's to say, in `measured`. A cell is one
-    combination of group values, the last feature varying fastest. The histogram may be crossed
-    with fewer features than the counts: noise is drawn for each of its many entries, so on few
-    records a finer histogram says less about everyone.
+    A count block is `counts[cell, target, decision]`, flattened in C order. A cell is one
+    combination of group values of the block's features, the last varying fastest. By default there
+    is one block, over all features; `counted_by` names several.
 
-    Guarantee: a record touches exactly one entry of counts and of histogram, so that adding or
-    removing one record changes each of the two by 1 (L1 and L2 sensitivity 1). `Explained` says
-    what it changes in the rest.
+    Scores are one block `histogram[cell, row, bin]`, or, if `nested`, two: the first has 8 coarse
+    bins and is crossed with the features of `histogram_by`, the second has `bins` and is over
+    everyone. The coarse one says where people are, the fine one in which order: together they say
+    more than one block at the same epsilon (docs/fairness.md).
+
+    Guarantee: a record touches exactly one entry of each block, so that adding or removing one
+    record changes each of them by 1 (L1 and L2 sensitivity 1). `Explained` says what it changes in
+    the rest.
 
     Attributes:
         features: the sensitive features, at least one.
-        bins: score bins of equal width over [0, 1], at least 64.
+        bins: fine score bins of equal width over [0, 1], at least 64.
         threshold: a record is predicted positive when its score >= threshold.
         histogram_by: names of the features that the histogram is crossed with; None for all, and
             empty for one histogram over everyone.
+        counted_by: for each count block, the names of its features; None for one block of all.
+        nested: whether there are two score blocks.
         explained: which changes of scores are summed besides; nothing by default.
         measured: what the charter's task counts of a record.
 
     Raises:
-        FairnessError: no features, a repeated or unknown feature, too few bins, threshold outside
-            [0, 1].
+        FairnessError: no features, a repeated or unknown feature, a feature that no block counts,
+            too few bins, threshold outside [0, 1], or two score blocks that do not nest.
     """
 
     features: tuple[SensitiveFeature, ...]
     bins: int = MINIMUM_BINS
     threshold: float = 0.5
     histogram_by: tuple[str, ...] | None = None
+    counted_by: tuple[tuple[str, ...], ...] | None = None
+    nested: bool = False
     explained: Explained = NOTHING_EXPLAINED
     measured: Measured = TWO_CLASSES
 
@@ -76,11 +84,32 @@ class Layout:
             self.feature(name)
         for used in (*self.explained.swaps, *filter(None, [self.explained.by])):
             self.feature(used.name)
+        for name in (name for block in self.counted_by or () for name in block):
+            self.feature(name)
+        counted = {axis for block in self.count_blocks for axis in block}
+        if uncounted := [name for axis, name in enumerate(names) if axis not in counted]:
+            raise FairnessError(f"no count block holds the feature {', '.join(uncounted)}")
+        if self.nested and not set(self.coarse_edges) <= set(self.fine_edges):
+            raise FairnessError(
+                f"{self.bins} fine bins do not nest in {COARSE_BINS} coarse ones cut at the "
+                f"threshold {self.threshold:g}: take a multiple of {COARSE_BINS} of which the "
+                "threshold is an edge"
+            )
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Number of groups of each feature, in declared order."""
         return tuple(len(feature.groups) for feature in self.features)
+
+    @property
+    def count_blocks(self) -> tuple[tuple[int, ...], ...]:
+        """Positions of the features that each count block is crossed with, in declared order."""
+        if self.counted_by is None:
+            return (tuple(range(len(self.features))),)
+        return tuple(
+            tuple(axis for axis, feature in enumerate(self.features) if feature.name in names)
+            for names in self.counted_by
+        )
 
     @property
     def histogram_axes(self) -> tuple[int, ...]:
@@ -92,10 +121,14 @@ class Layout:
             if wanted is None or feature.name in wanted
         )
 
+    def cells(self, axes: tuple[int, ...]) -> int:
+        """Size of the cross product of the features at these positions."""
+        return math.prod(self.shape[axis] for axis in axes)
+
     @property
     def histogram_cells(self) -> int:
         """Size of the cross product of the features that the histogram is crossed with."""
-        return math.prod(self.shape[axis] for axis in self.histogram_axes)
+        return self.cells(self.histogram_axes)
 
     @property
     def num_cells(self) -> int:
@@ -103,18 +136,44 @@ class Layout:
         return math.prod(self.shape)
 
     @property
+    def fine_edges(self) -> tuple[float, ...]:
+        """Edges of the `bins` bins of equal width."""
+        return tuple(float(edge) for edge in np.arange(self.bins + 1) / self.bins)
+
+    @property
+    def coarse_edges(self) -> tuple[float, ...]:
+        """Edges of the bins that are crossed with groups: of eighths and the threshold if nested.
+
+        So the counts by decision nest in them as well.
+        """
+        if not self.nested:
+            return self.fine_edges
+        eighths = (np.arange(COARSE_BINS + 1) / COARSE_BINS).tolist()
+        return tuple(sorted({*eighths, float(self.threshold)}))
+
+    @property
+    def score_blocks(self) -> int:
+        """Number of score blocks: each is one release of sensitivity 1, as each count block is."""
+        return 2 if self.nested else 1
+
+    @property
     def counts_length(self) -> int:
-        """Entries of the counts block: cell x target x decision."""
-        return self.num_cells * self.measured.entries
+        """Entries of the count blocks: cell x target x decision of each."""
+        return sum(self.cells(axes) for axes in self.count_blocks) * self.measured.entries
+
+    @property
+    def crossed_length(self) -> int:
+        """Entries of the score block that is crossed with groups: cell x row x bin."""
+        return self.histogram_cells * self.measured.rows * (len(self.coarse_edges) - 1)
 
     @property
     def histogram_length(self) -> int:
-        """Entries of the histogram block: histogram cell x row x score bin."""
-        return self.histogram_cells * self.measured.rows * self.bins
+        """Entries of all score blocks."""
+        return self.crossed_length + (self.measured.rows * self.bins if self.nested else 0)
 
     @property
     def tables_length(self) -> int:
-        """Entries of counts and histogram together."""
+        """Entries of all count and score blocks together."""
         return self.counts_length + self.histogram_length
 
     @property
@@ -150,10 +209,13 @@ class Tables:
 
     Attributes:
         layout: the charter's layout.
-        counts: (cells, targets, decisions) int64; entries may be negative through noise.
-        histogram: (histogram cells, rows, bins) int64; entries likewise.
+        counts: (cells, targets, decisions) int64, the cells of one count block after another;
+            entries may be negative through noise.
+        histogram: (histogram cells, rows, bins) int64; entries likewise. The bins are those of
+            `Layout.coarse_edges`.
         counts_variance: variance of the integer noise on each entry of `counts`; 0 is no noise.
-        histogram_variance: the same for each entry of `histogram`.
+        histogram_variance: the same for each entry of `histogram` and of `fine`.
+        fine: (rows, bins) int64 over everyone, where the score blocks are nested; else None.
         sites: number of sites in the sum.
         absent: for each site in the sum, the groups that it declares to have hardly anybody of, as
             (feature, group); what sites published, not what was counted.
@@ -168,6 +230,7 @@ class Tables:
     sites: int
     absent: tuple[frozenset[tuple[str, str]], ...] = ()
     explanation: Explanation | None = None
+    fine: NDArray[np.int64] | None = None
 
     @classmethod
     def from_vector(
@@ -201,9 +264,18 @@ class Tables:
             raise FairnessError(f"a sum over {sites} sites is not a sum")
         whole = flat.astype(np.int64)
         measured, tables = layout.measured, whole[: layout.tables_length]
-        counts = tables[: layout.counts_length].reshape(layout.num_cells, *measured.decisions)
-        histogram = tables[layout.counts_length :].reshape(-1, measured.rows, layout.bins)
-        _refuse_impossible(layout, counts, histogram, counts_variance, histogram_variance)
+        counts = tables[: layout.counts_length].reshape(-1, *measured.decisions)
+        scores = tables[layout.counts_length :]
+        histogram = scores[: layout.crossed_length].reshape(
+            -1, measured.rows, len(layout.coarse_edges) - 1
+        )
+        fine = scores[layout.crossed_length :].reshape(measured.rows, -1) if layout.nested else None
+        for name, block, variance in (
+            ("counts", counts, counts_variance), ("histogram", scores, histogram_variance)
+        ):  # fmt: skip
+            _refuse_negative(name, block, variance)
+        if counts_variance == 0 and histogram_variance == 0:
+            _refuse_unequal(layout, counts, histogram, fine)
         explained = layout.explained
         explanation = Explanation.of(
             whole[layout.tables_length :],
@@ -213,6 +285,8 @@ class Tables:
         )
         counts.setflags(write=False)
         histogram.setflags(write=False)
+        if fine is not None:
+            fine.setflags(write=False)
         return cls(
             layout=layout,
             counts=counts,
@@ -222,36 +296,58 @@ class Tables:
             sites=sites,
             absent=absent,
             explanation=explanation if explained.length else None,
+            fine=fine,
         )
+
+    @property
+    def count_blocks(self) -> tuple[tuple[tuple[int, ...], NDArray[np.int64]], ...]:
+        """Each count block with its features' positions: counts[cell, target, decision]."""
+        return _blocks(self.layout, self.counts)
 
     def contributors(self, group: frozenset[tuple[str, str]]) -> int:
         """Return how many sites have records of a group or intersection, by their declarations."""
         return self.sites - sum(bool(group & lacking) for lacking in self.absent)
 
 
-def _refuse_impossible(
+def _blocks(
+    layout: Layout, counts: NDArray[np.int64]
+) -> tuple[tuple[tuple[int, ...], NDArray[np.int64]], ...]:
+    lengths = [layout.cells(axes) for axes in layout.count_blocks]
+    starts = np.cumsum([0, *lengths])
+    return tuple(
+        (axes, counts[start : start + length])
+        for axes, start, length in zip(layout.count_blocks, starts, lengths, strict=False)
+    )
+
+
+def _refuse_negative(name: str, block: NDArray[np.int64], variance: float) -> None:
+    if variance == 0 and (block < 0).any():
+        raise FairnessError(
+            f"{int((block < 0).sum())} entries of {name} are negative although their noise "
+            "variance is given as 0; state the true variance"
+        )
+
+
+def _refuse_unequal(
     layout: Layout,
     counts: NDArray[np.int64],
     histogram: NDArray[np.int64],
-    counts_variance: float,
-    histogram_variance: float,
+    fine: NDArray[np.int64] | None,
 ) -> None:
-    for name, block, variance in (
-        ("counts", counts, counts_variance),
-        ("histogram", histogram, histogram_variance),
-    ):
-        if variance == 0 and (block < 0).any():
-            raise FairnessError(
-                f"{int((block < 0).sum())} entries of {name} are negative although their noise "
-                "variance is given as 0; state the true variance"
-            )
-    exact = counts_variance == 0 and histogram_variance == 0
-    finer = tuple(axis for axis in range(len(layout.shape)) if axis not in layout.histogram_axes)
-    targets = layout.measured.decisions[0]
-    coarse = counts.sum(axis=2).reshape(*layout.shape, targets).sum(axis=finer).reshape(-1, targets)
-    if layout.measured.rows != targets:
-        coarse = coarse.sum(axis=1, keepdims=True)
-    if exact and (coarse != histogram.sum(axis=2)).any():
+    """Refuse blocks without noise that hold different numbers of records, by row of the scores."""
+    targets, rows = layout.measured.decisions[0], layout.measured.rows
+    everyone = histogram.sum(axis=(0, 2))
+    same = fine is None or bool((fine.sum(axis=1) == everyone).all())
+    for axes, block in _blocks(layout, counts):
+        people = block.sum(axis=2)
+        if rows != targets:
+            people = people.sum(axis=1, keepdims=True)
+        same &= bool((people.sum(axis=0) == everyone).all())
+        if set(layout.histogram_axes) <= set(axes):
+            dropped = tuple(i for i, axis in enumerate(axes) if axis not in layout.histogram_axes)
+            cells = people.reshape(*(layout.shape[axis] for axis in axes), rows).sum(axis=dropped)
+            same &= bool((cells.reshape(-1, rows) == histogram.sum(axis=2)).all())
+    if not same:
         raise FairnessError(
             "counts and histogram, both without noise, hold different numbers of records; "
             "some site's vector is wrong or uses another layout"

@@ -1,5 +1,7 @@
 """Groups of a feature or of an intersection, added up from cells, with the noise they inherit.
 
+Score histograms are reconciled with the counts of the same groups (`reconcile`).
+
 Small groups are withheld, visibly, together with those that would give them away.
 """
 
@@ -16,6 +18,7 @@ from fedethics.errors import FairnessError
 from fedethics.fairness.explained import SwapSums
 from fedethics.fairness.layout import INTERSECTION, Layout, Tables
 from fedethics.fairness.measured import TWO_CLASSES, Measured
+from fedethics.fairness.reconcile import BinNoise, Observed, reconciled
 
 FloatArray: TypeAlias = NDArray[np.float64]
 BoolArray: TypeAlias = NDArray[np.bool_]
@@ -29,11 +32,14 @@ class Partition:
         groups: names, for an intersection joined by `*`.
         shape: groups of each named feature; product = number of groups G.
         counts: (G, targets, decisions).
-        histogram: (G, rows, bins); None where the layout does not cross the
-            histogram with every feature asked for.
+        histogram: (G, rows, bins), reconciled with all else that was opened of the groups; None
+            where the layout does not cross the histogram with every feature asked for.
         counts_variance: noise variance of each entry of `counts`: that of a cell times the number
             of cells in a group, since cells carry independent noise.
-        histogram_variance: the same for `histogram`.
+        histogram_variance: the same for `histogram`, as it was opened.
+        noise: covariance of the noise on a row of `histogram` once it is reconciled; None where
+            it is reconciled with nothing, so that each bin has `histogram_variance`.
+        edges: of the bins, shape (bins + 1,); None for bins of equal width.
         contributors: how many sites have records of each group, by their own declarations, shape
             (G,); None where that is not known.
         swap: what swapping the feature's word changed; None where it was not swapped.
@@ -49,6 +55,24 @@ class Partition:
     contributors: NDArray[np.int64] | None = None
     swap: SwapSums | None = None
     measured: Measured = TWO_CLASSES
+    noise: BinNoise | None = None
+    edges: FloatArray | None = None
+
+    @property
+    def bin_edges(self) -> FloatArray:
+        """Edges of the score bins, shape (bins + 1,)."""
+        if self.edges is not None:
+            return self.edges
+        bins = self.scores.shape[2]
+        uniform: FloatArray = np.arange(bins + 1) / bins
+        return uniform
+
+    @property
+    def score_noise(self) -> BinNoise:
+        """Covariance of the noise on each row of `scores`."""
+        if self.noise is not None:
+            return self.noise
+        return BinNoise.alone(self.histogram_variance, self.scores.shape[2])
 
     @property
     def scores(self) -> FloatArray:
@@ -83,6 +107,7 @@ class Partition:
             histogram=None if self.histogram is None else self.histogram * records,
             counts_variance=self.counts_variance * noise**2,
             histogram_variance=self.histogram_variance * noise**2,
+            noise=self.noise and self.noise.times(noise**2),
             swap=self.swap and self.swap.scaled(records=records, noise=noise),
         )
 
@@ -143,41 +168,117 @@ def _summed(
     tables: Tables, axes: tuple[int, ...], groups: tuple[str, ...], contributors: NDArray[np.int64]
 ) -> Partition:
     layout = tables.layout
-    everywhere = tuple(range(len(layout.shape)))
-    crossed = set(axes) <= set(layout.histogram_axes)
-    histogram = (
-        _gather(tables.histogram, layout, layout.histogram_axes, axes).reshape(
-            len(groups), layout.measured.rows, layout.bins
-        )
-        if crossed
-        else None
-    )
-    return Partition(
+    counts, counts_variance = _counts(tables, axes, groups)
+    partition = Partition(
         groups=groups,
         shape=tuple(layout.shape[axis] for axis in axes) or (1,),
-        counts=_gather(tables.counts, layout, everywhere, axes).reshape(
-            len(groups), *layout.measured.decisions
-        ),
-        histogram=histogram,
-        counts_variance=tables.counts_variance * (layout.num_cells // len(groups)),
-        # Where the histogram is not crossed with these groups, nobody reads its variance.
-        histogram_variance=tables.histogram_variance
-        * max(layout.histogram_cells // len(groups), 1),
+        counts=counts,
+        histogram=None,
+        counts_variance=counts_variance,
+        histogram_variance=0.0,
         contributors=contributors,
         measured=layout.measured,
     )
+    if not set(axes) <= set(layout.histogram_axes):
+        return partition
+    crossed = _gather(tables.histogram, layout, layout.histogram_axes, axes)
+    crossed_variance = tables.histogram_variance * (layout.histogram_cells // len(groups))
+    return _with_scores(tables, partition, crossed, crossed_variance)
+
+
+def _counts(
+    tables: Tables, axes: tuple[int, ...], groups: tuple[str, ...]
+) -> tuple[FloatArray, float]:
+    """Return the groups' counts, shape (G, targets, decisions), and the variance of an entry.
+
+    Blocks that hold all features asked for speak of the same people: their sums are averaged, each
+    weighed by its noise.
+
+    Raises:
+        FairnessError: no count block is crossed with all of these features.
+    """
+    layout = tables.layout
+    found = [
+        (_gather(block, layout, have, axes), layout.cells(have) // len(groups))
+        for have, block in tables.count_blocks
+        if set(axes) <= set(have)
+    ]
+    if not found:
+        names = INTERSECTION.join(layout.features[axis].name for axis in axes)
+        raise FairnessError(
+            f"counts were not collected for the intersection {names!r}; under "
+            'privacy.evaluation.tables = "nested" they are for each feature, and for each '
+            "intersection that an objective of the charter names"
+        )
+    if len(found) == 1 or tables.counts_variance == 0:
+        summed, cells = found[0]
+        return summed, tables.counts_variance * cells
+    precision = sum(1.0 / cells for _, cells in found)
+    averaged: FloatArray = np.sum([summed / cells for summed, cells in found], axis=0) / precision
+    return averaged, tables.counts_variance / precision
+
+
+def _with_scores(
+    tables: Tables, partition: Partition, crossed: FloatArray, crossed_variance: float
+) -> Partition:
+    """Return the partition with the score histogram that agrees best with all blocks.
+
+    Args:
+        tables: the opened sums.
+        partition: the groups with their counts.
+        crossed: (G, rows, coarse bins), the groups' sums of the block crossed with groups.
+        crossed_variance: noise variance of each of them.
+    """
+    layout = tables.layout
+    coarse = np.array(layout.coarse_edges)
+    edges, histogram, variance = coarse, crossed, crossed_variance
+    observed: list[Observed] = []
+    if tables.fine is not None and partition.shape == (1,) and partition.groups == ("everyone",):
+        edges = np.array(layout.fine_edges)
+        histogram, variance = tables.fine[None].astype(np.float64), tables.histogram_variance
+        cuts = np.searchsorted(edges, coarse)
+        observed = [
+            Observed(int(start), int(stop), crossed[:, :, place], crossed_variance)
+            for place, (start, stop) in enumerate(zip(cuts[:-1], cuts[1:], strict=True))
+        ]
+    observed += _counted(partition, edges, layout.threshold)
+    found, noise = reconciled(histogram, variance, observed)
+    return replace(
+        partition, histogram=found, histogram_variance=variance, noise=noise, edges=edges
+    )
+
+
+def _counted(partition: Partition, edges: FloatArray, threshold: float) -> list[Observed]:
+    """Return what the counts say of the histogram: people of each row, by decision where it can."""
+    counts, variance = partition.counts, partition.counts_variance
+    (targets, decisions), rows = partition.measured.decisions, partition.measured.rows
+    bins = len(edges) - 1
+    if partition.measured.thresholded and threshold in edges:
+        cut = int(np.searchsorted(edges, threshold))
+        sides = ((0, cut, counts[:, :, 0]), (cut, bins, counts[:, :, 1]))
+        return [Observed(*side, variance) for side in sides if side[0] < side[1]]
+    people = counts.sum(axis=2)
+    if rows == targets:
+        return [Observed(0, bins, people, variance * decisions)]
+    return [
+        Observed(0, bins, people.sum(axis=1, keepdims=True), variance * targets * decisions)
+    ]
 
 
 def _gather(
     block: NDArray[np.int64], layout: Layout, have: tuple[int, ...], axes: tuple[int, ...]
 ) -> FloatArray:
-    """Sum a block's cells over the features of `have` that are not asked for, in asked order."""
+    """Sum a block's cells over the features of `have` that are not asked for, in asked order.
+
+    Returns (groups, ...) with the groups of all features asked for in one line.
+    """
     cube = block.reshape(*(layout.shape[axis] for axis in have), *block.shape[1:])
     dropped = tuple(place for place, axis in enumerate(have) if axis not in axes)
     # Axes left after the sum keep their declared order; put them in the order asked.
     order = tuple(sorted(axes).index(axis) for axis in axes)
     summed: FloatArray = cube.sum(axis=dropped).astype(np.float64)
-    return summed.transpose(*order, len(axes), len(axes) + 1)
+    turned = summed.transpose(*order, len(axes), len(axes) + 1)
+    return turned.reshape(-1, *block.shape[1:])
 
 
 MINIMUM_CELL = 11

@@ -7,8 +7,9 @@ least and the greatest f over each bin: certified limits without any assumption.
 each bin's middle.
 
 Interval: T(A) = sum over label and bin of (f - A) n has mean 0 at the true mean A and variance
-sum (f - A)^2 (n + V), where V is the noise variance of an entry. All A not rejected are a quadratic
-in A, as for rates (see `intervals`); the lower limit takes the least f, the upper the greatest.
+sum (f - A)^2 n + (f - A)' C (f - A), where C is the covariance of the noise (`reconcile`). All A
+not rejected are a quadratic in A, as for rates (see `estimate`); the lower limit takes the least
+f, the upper the greatest.
 
 Rates of what a swapped word changes, by group.
 
@@ -32,12 +33,13 @@ from fedethics.fairness.explained import SwapSums
 from fedethics.fairness.inequality import INDICES, inequality_bands
 from fedethics.fairness.metrics import Fraction, find_metric
 from fedethics.fairness.partition import BoolArray, FloatArray, Partition
+from fedethics.fairness.reconcile import BinNoise
 
 
 def mean_bands(partition: Partition, metric: str, *, z: float) -> Bands:
     """Return the mean of `metric`, one of the measure's, for each group, arrays of shape (G,)."""
     _, rows, bins = partition.scores.shape
-    values = partition.measured.means[metric](np.arange(bins + 1) / bins)
+    values = partition.measured.means[metric](partition.bin_edges)
     # Negative entries stay: cutting off the noise's lower half in many bins would bias the mean.
     people = partition.scores.reshape(len(partition.groups), rows * bins)
     total = people.sum(axis=1)
@@ -45,8 +47,8 @@ def mean_bands(partition: Partition, metric: str, *, z: float) -> Bands:
     value = np.divide(
         people @ values.middle.ravel(), total, out=np.full_like(total, np.nan), where=known
     ).clip(0.0, find_metric(metric).high)
-    low = _limit(people, values.least.ravel(), partition.histogram_variance, z, upper=False)
-    high = _limit(people, values.greatest.ravel(), partition.histogram_variance, z, upper=True)
+    low = _limit(people, values.least, partition.score_noise, z, upper=False)
+    high = _limit(people, values.greatest, partition.score_noise, z, upper=True)
     return Bands(
         value,
         np.where(known, np.fmin(low, value), -np.inf),
@@ -54,14 +56,22 @@ def mean_bands(partition: Partition, metric: str, *, z: float) -> Bands:
     )
 
 
-def _limit(people: FloatArray, f: FloatArray, noise: float, z: float, *, upper: bool) -> FloatArray:
-    """Return the least or greatest A with (sum f n - A N)^2 <= z^2 sum (f - A)^2 (n + V)."""
+def _limit(
+    people: FloatArray, values: FloatArray, noise: BinNoise, z: float, *, upper: bool
+) -> FloatArray:
+    """Return the least or greatest A that T(A) keeps; `values` is f, shape (rows, bins)."""
+    f, ones = values.ravel(), np.ones_like(values)
     total, first = people.sum(axis=1), people @ f
-    weights = np.maximum(people, 0.0) + noise
+    weights = np.maximum(people, 0.0)
+    # (f - A)' C (f - A), over all rows.
+    of_ones, of_both, of_values = (
+        float(noise.product(*pair).sum())
+        for pair in ((ones, ones), (values, ones), (values, values))
+    )
     zz = z * z
-    square = total**2 - zz * weights.sum(axis=1)
-    linear = total * first - zz * (weights @ f)
-    constant = first**2 - zz * (weights @ (f * f))
+    square = total**2 - zz * (weights.sum(axis=1) + of_ones)
+    linear = total * first - zz * (weights @ f + of_both)
+    constant = first**2 - zz * (weights @ (f * f) + of_values)
     root = np.sqrt(np.maximum(linear**2 - square * constant, 0.0))
     # Without a positive leading coefficient the noise hides how many there are.
     bounded = square > 0

@@ -23,7 +23,7 @@ from fedethics.fairness.measured import Targets, refuse_outside, refuse_some
 def tabulate(
     layout: Layout, *, groups: ArrayLike, labels: ArrayLike, scores: ArrayLike
 ) -> NDArray[np.int64]:
-    """Return one site's counts and histogram, shape (layout.tables_length,), counts first.
+    """Return one site's count and score blocks, shape (layout.tables_length,), counts first.
 
     Guarantee: adding or removing one record changes one entry of each block by 1, whatever the
     task's measure says of it.
@@ -41,15 +41,34 @@ def tabulate(
     found = _read(layout, labels, scores)
     measured = layout.measured
     cell = _cells(layout, np.asarray(groups), len(found.target))
-    entry = cell * measured.entries + _entries(layout, found)
-    counts = np.bincount(entry, minlength=layout.counts_length)
-    edges = np.arange(layout.bins + 1) / layout.bins
-    # A score on an edge belongs to the bin above it; a score of exactly 1 to the last bin.
-    score_bin = np.minimum(np.searchsorted(edges, found.score, side="right") - 1, layout.bins - 1)
+    inside = _entries(layout, found)
+    counts = [
+        np.bincount(
+            _within(layout, cell, axes) * measured.entries + inside,
+            minlength=layout.cells(axes) * measured.entries,
+        )
+        for axes in layout.count_blocks
+    ]
     row = found.target if measured.rows > 1 else np.zeros_like(found.target)
-    place = (_coarse(layout, cell) * measured.rows + row) * layout.bins + score_bin
-    histogram = np.bincount(place, minlength=layout.histogram_length)
-    return np.concatenate([counts, histogram]).astype(np.int64)
+    crossed = _binned(
+        _within(layout, cell, layout.histogram_axes) * measured.rows + row,
+        found.score,
+        edges=layout.coarse_edges,
+        rows=layout.histogram_cells * measured.rows,
+    )
+    fine = [_binned(row, found.score, edges=layout.fine_edges, rows=measured.rows)]
+    blocks = [*counts, crossed, *(fine if layout.nested else [])]
+    return np.concatenate(blocks).astype(np.int64)
+
+
+def _binned(
+    row: NDArray[np.int64], score: FloatArray, *, edges: tuple[float, ...], rows: int
+) -> NDArray[np.int64]:
+    """Return how many scores lie in each bin of each row, flat."""
+    bins = len(edges) - 1
+    # A score on an edge belongs to the bin above it; a score of exactly 1 to the last bin.
+    place = np.minimum(np.searchsorted(np.array(edges), score, side="right") - 1, bins - 1)
+    return np.bincount(row * bins + place, minlength=rows * bins)
 
 
 def tabulate_progress(layout: Layout, *, labels: ArrayLike, scores: ArrayLike) -> NDArray[np.int64]:
@@ -107,13 +126,15 @@ def _cells(layout: Layout, groups: NDArray[Any], records: int) -> NDArray[np.int
     return cell
 
 
-def _coarse(layout: Layout, cell: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return each record's histogram cell from its cell."""
+def _within(
+    layout: Layout, cell: NDArray[np.int64], axes: tuple[int, ...]
+) -> NDArray[np.int64]:
+    """Return each record's cell in a block that is crossed with the features at these positions."""
     indices = np.unravel_index(cell, layout.shape)
-    coarse: NDArray[np.int64] = np.zeros(len(cell), dtype=np.int64)
-    for axis in layout.histogram_axes:
-        coarse = coarse * layout.shape[axis] + indices[axis]
-    return coarse
+    found: NDArray[np.int64] = np.zeros(len(cell), dtype=np.int64)
+    for axis in axes:
+        found = found * layout.shape[axis] + indices[axis]
+    return found
 
 
 def tabulate_explanation(

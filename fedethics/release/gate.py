@@ -25,6 +25,9 @@ EXIT_CODES: dict[Outcome, int] = {
     # Of a single rule only; see `overall`.
     "not informative": EXIT_CANNOT_CONCLUDE,
 }
+# How opened tables are read. 2: blocks of the same people are reconciled, and "fail" is Holm's.
+# Whatever changes a figure or a verdict on the same evidence raises it.
+METHOD = 2
 NOT_COVERED = (
     "whether the model should be used at all: a passing gate is not that decision; people take "
     "it, and their approval is recorded apart",
@@ -43,6 +46,7 @@ class GateReport:
 
     Attributes:
         evidence_sha256: of evidence.json as examined.
+        method: of reading the opened tables, see `METHOD`; absent for the first.
         not_covered: what no rule of this gate looks at, by the rules that ran and what they found.
     """
 
@@ -52,6 +56,7 @@ class GateReport:
     verdict: Outcome = term()
     rules: tuple[Rule, ...] = term(nonempty=True)
     not_covered: tuple[str, ...] = term(prose=True)
+    method: int | None = term(default=None, at_least=2)
 
     @property
     def exit_code(self) -> int:
@@ -90,6 +95,7 @@ def judge(opened: Folder) -> GateReport:
             *integrity.not_covered(rules),
             *NOT_COVERED[1:],
         ),
+        method=METHOD,
     )
 
 

@@ -234,6 +234,13 @@ def _verdict(run_dir: Path, judged: GateReport) -> tuple[str, ...]:
     except ReleaseError as error:
         return (str(error),)
     problems = []
+    if (method := recorded.method or 1) != gate.METHOD:
+        return (
+            f"{GATE} was judged by method {method} of reading the tables; this version of "
+            f"fedethics judges by method {gate.METHOD}, which gives {judged.verdict!r} on the same "
+            "evidence. Check it with the version that judged it, which evidence.json names, or "
+            "judge it anew: `fedethics release gate`.",
+        )
     if gate.encode(recorded) != gate.encode(judged):
         problems.append(
             f"{GATE} says {recorded.verdict!r}, but charter and evidence give {judged.verdict!r}"

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from fedethics.errors import FairnessError
-from fedethics.fairness import Objective, aggregate, judge, overall
+from fedethics.fairness import Objective, aggregate, judge, judge_together, overall
 from fedethics.fairness.judge import conclude
+from fedethics.fairness.together import holm
 
 
 def groups(*rates, size=1000):
@@ -183,3 +184,56 @@ def test_an_objective_that_cannot_be_judged_is_refused(changes, says):
 def test_an_objective_on_an_undeclared_feature_is_refused(from_counts):
     with pytest.raises(FairnessError, match="'race' is not declared; declared: feature"):
         judge(from_counts(groups(0.5, 0.5)), replace(GAP, feature="race"))
+
+
+def expected_failures(p_values, error):
+    """Holm's steps as written: the smallest against error / k, the next against error / (k - 1)."""
+    failed = set()
+    for looks, place in zip(
+        range(len(p_values), 0, -1), sorted(range(len(p_values)), key=p_values.__getitem__),
+        strict=True,
+    ):  # fmt: skip
+        if p_values[place] > error / looks:
+            break
+        failed.add(place)
+    return failed
+
+
+def test_holm_takes_the_smallest_first():
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        p_values = list(rng.random(int(rng.integers(0, 7))) ** 5)
+        found = holm(lambda place, looks, p=p_values: p[place] <= 0.05 / looks, len(p_values))
+        assert found == expected_failures(p_values, 0.05)
+
+
+def test_an_objective_that_fails_alone_among_many_says_so(from_counts):
+    tables = from_counts(groups(0.5, 0.5, size=400))
+    just = overall(tables, "selection_rate").high + 0.002
+    floor = Objective(metric="selection_rate", feature=None, bar=just, direction="at-least")
+    others = [replace(GAP, bar=0.9)] * 4
+    assert judge_together(tables, [floor])[0].outcome == "fails"
+    verdict, *rest = judge_together(tables, [floor, *others])
+    assert (verdict.outcome, verdict.fails_alone) == ("cannot conclude", True)
+    assert "fails alone" in verdict.sentence and "5 objectives" in verdict.remedy
+    assert verdict.estimate == judge(tables, floor).estimate
+    assert {one.outcome for one in rest} == {"holds"}
+    # What fails clearly fails in any company.
+    clear = judge_together(tables, [replace(floor, bar=0.9), floor, *others])
+    assert [one.outcome for one in clear[:2]] == ["fails", "cannot conclude"]
+
+
+def test_truths_at_their_bars_fail_a_gate_as_rarely_as_one_alone():
+    # Twenty statistics, each exactly at its bar: which gates would fail, and which pass?
+    from scipy.stats import norm
+
+    draws = np.random.default_rng(1).normal(size=(4000, 20))
+    uncorrected = corrected = passed = 0
+    for row in draws:
+        tail = 2 * norm.cdf(row)
+        uncorrected += bool((tail <= 0.05).any())
+        corrected += bool(holm(lambda place, looks, p=tail: p[place] <= 0.05 / looks, 20))
+        passed += bool((2 * norm.sf(row) <= 0.05).all())
+    assert uncorrected / 4000 > 0.35
+    assert corrected / 4000 <= 0.025 + 3 * (0.025 * 0.975 / 4000) ** 0.5
+    assert passed == 0

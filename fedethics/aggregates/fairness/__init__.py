@@ -1,6 +1,7 @@
 """The group tables of held-out records, and what the charter asks to have explained: the last sum.
 
-A unit's rows move the counts, the histogram, each sum of score changes and each count of flips.
+A unit's rows move each block of counts, each block of scores, each sum of score changes and each
+count of flips.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 class FairnessPlan(SumPlan):
     """The one final release.
 
-    A row moves one sum for each column left out and one for each feature swapped, each by at most
+    A row moves one entry of each count block and of each score block by 1: each block is a release.
+    It moves one sum for each column left out and one for each feature swapped, each by at most
     `STEPS`, and one count of flips for each feature swapped. The noise of the sums is independent,
     so all of them cost what as many releases cost in each of which one entry moves by `STEPS`; an
     entry that moves by less costs less, since the noise is log-concave: the best test stays a
@@ -41,7 +43,8 @@ class FairnessPlan(SumPlan):
     several rows of one unit).
 
     Attributes:
-        counts, histogram: noise on the entries of each.
+        counts, histogram: noise on the entries of each count block, and of each score block; the
+            event is that of all of them.
         effects: noise on each sum of score changes, in the steps that they are counted in; its std
             is 0.0 where there are none.
         flips: noise on each count of flips; its std is 0.0 where there are none.
@@ -95,6 +98,7 @@ class Fairness(Aggregate[FairnessPlan]):
         """Return the plan, with all noise in the charter's ratios to one base."""
         terms, told = charter.privacy.evaluation, charter.ethics.explanation
         changes, flips = told.changes(charter.data), len(told.swap)
+        layout = layout_of(charter)
 
         def noise(std: float, *, entries: int = 1, most: int = 1) -> Noise:
             return count_noise(
@@ -107,8 +111,8 @@ class Fairness(Aggregate[FairnessPlan]):
 
         return FairnessPlan(
             rounds=(charter.training.rounds,),
-            counts=noise(terms.counts_ratio * scale),
-            histogram=noise(terms.histogram_ratio * scale),
+            counts=noise(terms.counts_ratio * scale, entries=len(layout.count_blocks)),
+            histogram=noise(terms.histogram_ratio * scale, entries=layout.score_blocks),
             effects=noise(told.effect_ratio * scale * STEPS, entries=changes, most=STEPS)
             if changes
             else _absent(noise(scale)),

@@ -75,7 +75,8 @@ def group_thresholds(
     labels = (0, 1) if criterion == "equalized-odds" else (1,)
     rates = _rates(partition.scores)
     people = np.maximum(partition.scores.sum(axis=2), 1.0)
-    current = round(tables.layout.threshold * tables.layout.bins)
+    edges = partition.bin_edges
+    current = int(np.abs(edges - tables.layout.threshold).argmin())
     before = rates[:, :, current]
     gap, noise = _gap(before, labels), _gap_noise(partition.histogram_variance, rates, people)
     if noise >= gap > 0 or (gap == 0 and noise > 0):
@@ -86,7 +87,6 @@ def group_thresholds(
         )
     mixture = _program(rates, people, labels, slack)
     after = np.einsum("gyt,gt->gy", rates, mixture)
-    edges = np.arange(tables.layout.bins + 1) / tables.layout.bins
     return ThresholdPlan(
         feature=feature,
         groups=tuple(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fedethics.charter import ethics_terms
-from fedethics.fairness import Estimate, Objective, Tables, judge
+from fedethics.fairness import Estimate, Objective, Verdict, judge_together
 from fedethics.release.folder import EVIDENCE, Folder
 from fedethics.release.rules.rule import Measurement, Outcome, Rule
 
@@ -17,12 +17,13 @@ _VERDICTS: dict[str, Outcome] = {
 
 
 def examine(folder: Folder) -> tuple[Rule, ...]:
-    """Judge every objective, in the charter's order."""
-    return tuple(_judge(folder.tables, stated) for stated in folder.charter.ethics.objectives)
+    """Judge every objective, in the charter's order; which of them fail, by Holm's steps."""
+    stated = folder.charter.ethics.objectives
+    verdicts = judge_together(folder.tables, [as_objective(each) for each in stated])
+    return tuple(_rule(*pair) for pair in zip(verdicts, stated, strict=True))
 
 
-def _judge(tables: Tables, stated: ethics_terms.Objective) -> Rule:
-    verdict = judge(tables, as_objective(stated))
+def _rule(verdict: Verdict, stated: ethics_terms.Objective) -> Rule:
     return Rule(
         name=title(stated),
         topic="people",

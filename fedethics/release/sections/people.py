@@ -99,7 +99,7 @@ def build(folder: Folder, gate: GateReport) -> People:
     return People(
         verdict=gate.verdict,
         headline=_headline(gate),
-        meaning=_meaning(gate),
+        meaning=" ".join(filter(None, (_meaning(gate), _claimed(folder, gate)))),
         harmed=ethics.harmed,
         summary=_summary(all_, measured, label),
         purpose=ethics.purpose,
@@ -209,6 +209,29 @@ def _meaning(gate: GateReport) -> str:
         ),
         "not informative": "No rule could have failed, so nothing is known.",
     }[gate.verdict]
+
+
+def _claimed(folder: Folder, gate: GateReport) -> str:
+    """Return what the verdict claims of the objectives as a list, and what it does not."""
+    stated = folder.charter.ethics.objectives
+    # The gate answers the objectives first, in the charter's order.
+    answers = gate.rules[: len(stated)]
+    if gate.verdict == "pass":
+        wrong = (1.0 - min(each.confidence for each in stated)) / 2.0 if stated else 0.0
+        return (
+            f"Each of the {len(stated)} objectives holds by its own interval. If any bar were in "
+            "truth missed, the gate would still have passed with a probability of at most "
+            f"{wrong:.1%}, however many objectives there are. It does not mean that all the "
+            "intervals hold their truths at once."
+            if stated
+            else ""
+        )
+    if any(rule.verdict == "fail" for rule in answers):
+        return (
+            "At least one bar of the objectives is missed beyond chance, allowing for "
+            f"{len(stated)} looks (Holm)."
+        )
+    return "“Cannot conclude” is not half a pass." if gate.verdict == "cannot conclude" else ""
 
 
 def _feature(tables: Tables, feature: str, label: LabelColumn, wrongs: tuple[str, ...]) -> Feature:
