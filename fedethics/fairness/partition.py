@@ -8,7 +8,7 @@ Small groups are withheld, visibly, together with those that would give them awa
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import pairwise, product
 from typing import TypeAlias
 
 import numpy as np
@@ -239,7 +239,7 @@ def _with_scores(
         cuts = np.searchsorted(edges, coarse)
         observed = [
             Observed(int(start), int(stop), crossed[:, :, place], crossed_variance)
-            for place, (start, stop) in enumerate(zip(cuts[:-1], cuts[1:], strict=True))
+            for place, (start, stop) in enumerate(pairwise(cuts))
         ]
     observed += _counted(partition, edges, layout.threshold)
     found, noise = reconciled(histogram, variance, observed)
@@ -260,9 +260,7 @@ def _counted(partition: Partition, edges: FloatArray, threshold: float) -> list[
     people = counts.sum(axis=2)
     if rows == targets:
         return [Observed(0, bins, people, variance * decisions)]
-    return [
-        Observed(0, bins, people.sum(axis=1, keepdims=True), variance * targets * decisions)
-    ]
+    return [Observed(0, bins, people.sum(axis=1, keepdims=True), variance * targets * decisions)]
 
 
 def _gather(

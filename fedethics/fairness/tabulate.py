@@ -126,9 +126,7 @@ def _cells(layout: Layout, groups: NDArray[Any], records: int) -> NDArray[np.int
     return cell
 
 
-def _within(
-    layout: Layout, cell: NDArray[np.int64], axes: tuple[int, ...]
-) -> NDArray[np.int64]:
+def _within(layout: Layout, cell: NDArray[np.int64], axes: tuple[int, ...]) -> NDArray[np.int64]:
     """Return each record's cell in a block that is crossed with the features at these positions."""
     indices = np.unravel_index(cell, layout.shape)
     found: NDArray[np.int64] = np.zeros(len(cell), dtype=np.int64)

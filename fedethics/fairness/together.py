@@ -1,9 +1,10 @@
 """Several objectives judged as one list: what the gate's pass and fail may claim.
 
 "Pass" says that every objective holds. It is wrong if one of them does not, and then that one's own
-interval must have missed its bar on that side: at 95 % with a probability of at most 2.5 %, however
-many objectives there are and however they depend on each other. So "holds" needs no correction
-(intersection-union test: Berger 1982, Technometrics 24:295; Berger and Hsu 1996, Stat. Sci. 11:283).
+interval must have missed its bar on that side: at 95 % with a probability of at most 2.5 %,
+however many objectives there are and however they depend on each other. So "holds" needs none
+(intersection-union test: Berger 1982, Technometrics 24:295; Berger and Hsu 1996, Stat. Sci.
+11:283).
 
 "Fail" says that some objective fails, and each is one more chance to say so wrongly: with 10 truths
 at their bars 22 % of gates would fail. Holm's steps (1979, Scand. J. Stat. 6:65) bring that back to
