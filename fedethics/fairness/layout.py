@@ -266,14 +266,9 @@ class Tables:
         measured, tables = layout.measured, whole[: layout.tables_length]
         counts = tables[: layout.counts_length].reshape(-1, *measured.decisions)
         scores = tables[layout.counts_length :]
-        histogram = scores[: layout.crossed_length].reshape(
-            -1, measured.rows, len(layout.coarse_edges) - 1
-        )
-        fine = scores[layout.crossed_length :].reshape(measured.rows, -1) if layout.nested else None
-        for name, block, variance in (
-            ("counts", counts, counts_variance), ("histogram", scores, histogram_variance)
-        ):  # fmt: skip
-            _refuse_negative(name, block, variance)
+        _refuse_negative("counts", counts, counts_variance)
+        _refuse_negative("histogram", scores, histogram_variance)
+        histogram, fine = _score_blocks(layout, scores)
         if counts_variance == 0 and histogram_variance == 0:
             _refuse_unequal(layout, counts, histogram, fine)
         explained = layout.explained
@@ -283,10 +278,8 @@ class Tables:
             effects=effects_variance,
             flips=flips_variance,
         )
-        counts.setflags(write=False)
-        histogram.setflags(write=False)
-        if fine is not None:
-            fine.setflags(write=False)
+        for block in (counts, histogram, *([] if fine is None else [fine])):
+            block.setflags(write=False)
         return cls(
             layout=layout,
             counts=counts,
@@ -318,6 +311,15 @@ def _blocks(
         (axes, counts[start : start + length])
         for axes, start, length in zip(layout.count_blocks, starts, lengths, strict=False)
     )
+
+
+def _score_blocks(
+    layout: Layout, scores: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+    """Return the block crossed with groups, and the fine one over everyone where there is one."""
+    rows, crossed = layout.measured.rows, layout.crossed_length
+    histogram = scores[:crossed].reshape(-1, rows, len(layout.coarse_edges) - 1)
+    return histogram, scores[crossed:].reshape(rows, -1) if layout.nested else None
 
 
 def _refuse_negative(name: str, block: NDArray[np.int64], variance: float) -> None:

@@ -156,7 +156,7 @@ def test_subgroup_areas_are_sklearns_on_the_crossed_records(data, from_records):
             assert estimate.low <= expected <= estimate.high
 
 
-def noisy_tables(rng, sizes, variance, *, positive=0.4):
+def noisy_tables(rng, sizes, variance, *, positive=0.4, found=0.7, alarm=0.2):
     groups = tuple(f"g{i}" for i in range(len(sizes)))
     layout = Layout(features=(SensitiveFeature(name="f", groups=groups),))
     counts = np.zeros((len(sizes), 2, 2), dtype=np.int64)
@@ -164,9 +164,10 @@ def noisy_tables(rng, sizes, variance, *, positive=0.4):
     for index, size in enumerate(sizes):
         labels = rng.random(size) < positive
         bins = np.clip(rng.normal(np.where(labels, 40, 24), 12, size).astype(int), 0, 63)
+        hit = rng.random(size) < np.where(labels, found, alarm)
+        bins = bins // 2 + 32 * hit  # the threshold of one half decides
         for label in (0, 1):
             histogram[index, label] = np.bincount(bins[labels == label], minlength=64)
-        hit = bins >= 32  # as the threshold of one half decides
         for label, said in ((0, 0), (0, 1), (1, 0), (1, 1)):
             counts[index, label, said] = ((labels == label) & (hit == said)).sum()
 
