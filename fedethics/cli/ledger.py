@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -24,7 +24,6 @@ from fedethics import canonical, plain_file, texts
 from fedethics.canonical import Json
 from fedethics.cli.output import AsJson, LedgerPath, answer, ledger_file, readable, say, table
 from fedethics.identity import Identity, key_fault
-from fedethics.policy.model import Caps, load_policy
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.ledger import Ledger
 from fedethics.privacy.ledger.book import Book
@@ -32,6 +31,9 @@ from fedethics.privacy.ledger.entries import Charge, DataSet, epsilon_document
 from fedethics.privacy.ledger.verify import read_book, verify_files
 from fedethics.release.durable import FILE_LIMIT
 from fedethics.terms import KEY
+
+if TYPE_CHECKING:
+    from fedethics.policy.model import Caps
 
 _RECEIPT = {"body", "public-key", "signature"}
 
@@ -86,7 +88,7 @@ def show(
 ) -> None:
     """Show the composed epsilon of each data set, by run and by kind of release."""
     book = read_book(ledger_file(ledger), public_key or None)
-    caps = load_policy(policy, at_site=False).caps if policy else None
+    caps = _caps(policy) if policy else None
     at = delta or (caps.delta if caps else 0.0)
     accounts = [_account(book, each, delta=at, caps=caps) for each in book.data_sets()]
     document: dict[str, Json] = {
@@ -220,6 +222,12 @@ def _rollback_sentence(receipts: int) -> str:
         "rollback: not checked, because no receipt was given. These files verify, but an older "
         "copy of both would look the same. Give receipts that others hold, with --receipt"
     )
+
+
+def _caps(policy: Path) -> Caps:
+    from fedethics.policy.model import load_policy  # most look at a ledger without a policy
+
+    return load_policy(policy, at_site=False).caps
 
 
 def _account(book: Book, data_set: DataSet, *, delta: float, caps: Caps | None) -> dict[str, Any]:

@@ -12,31 +12,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from fedethics import charter_sums, texts
+from fedethics import texts
 from fedethics.charter import document
 from fedethics.cli import site_check, site_status
 from fedethics.cli.output import AsJson, Home, Terminal, Yes, agreed, answer, readable, table
 from fedethics.commands import suggested
 from fedethics.enrolment import files
 from fedethics.enrolment.homes import NODE_KEY, found_site
-from fedethics.enrolment.joining import Proposal, Route, install, propose
 from fedethics.enrolment.leaving import Leaving, leave, prepare_leaving, write_notice
 from fedethics.enrolment.papers import make_request, public_half
 from fedethics.errors import PolicyRefusal, RunError
 from fedethics.identity import fingerprint
 from fedethics.privacy.ledger.entries import epsilon_document
-from fedethics.secagg import SiteSecagg, SiteStore, revocation_notice
 from fedethics.site.home import SiteHome
 from fedethics.site.journal import Journal
 from fedethics.site.log import SiteLog
 from fedethics.site.runs import refused_since
 from fedethics.systems import require_home_system
+
+if TYPE_CHECKING:
+    from fedethics.enrolment.joining import Proposal
 
 
 def join(
@@ -58,6 +59,8 @@ def join(
     refusal changes nothing. After a yes, the command installs the charter, the coordinator's
     address and its authority's certificate.
     """
+    from fedethics.enrolment.joining import install, propose  # `site status` starts without it
+
     site = SiteHome.open(home)
     proposal = propose(site, files.read(invitation), said=fingerprint)
     if not as_json:
@@ -76,6 +79,8 @@ def join(
 
 
 def _show_proposal(console: Console, home: Path, proposal: Proposal) -> None:
+    from fedethics.enrolment.joining import Route
+
     charter, check = proposal.charter, suggested("site", "check", "--home", home)
     console.print(
         Text(
@@ -119,6 +124,8 @@ def _joined(console: Console, home: Path, site: SiteHome) -> None:
 
 
 def _proposal_document(proposal: Proposal) -> dict[str, object]:
+    from fedethics.enrolment.joining import Route
+
     return {
         "charter": proposal.charter.name,
         "version": proposal.charter.charter.version,
@@ -223,6 +230,9 @@ def revoke(
     """
     if (notice is None) == (not key):
         raise typer.BadParameter("give --key with --reason, or --notice")
+    from fedethics.charter_sums import secagg_terms  # `site status` starts without the protocol
+    from fedethics.secagg import SiteSecagg, SiteStore, revocation_notice
+
     site = SiteHome.open(home)
     identity = site.identity()
     data = (
@@ -235,7 +245,7 @@ def revoke(
     member = SiteSecagg(
         site=site.settings.site,
         identity=identity,
-        terms=charter_sums.secagg_terms(charter, charter_hash=document.hash_of(charter)),
+        terms=secagg_terms(charter, charter_hash=document.hash_of(charter)),
         store=SiteStore(site.opened_sums),
     )
     # The notice first: a key that is revoked is revoked for good, and its notice must be there.

@@ -21,7 +21,6 @@ from fedethics.cli.output import AsJson, Home, Terminal, answer, say, table
 from fedethics.cli.output import table as rich_table
 from fedethics.errors import EXIT_ENVIRONMENT, RunError
 from fedethics.site.preflight.check_result import CheckResult
-from fedethics.site.preflight.checks import preflight
 from fedethics.site.rehearsal_steps import STEPS
 
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -39,6 +38,8 @@ def check(
     Takes under half a minute; charges nothing and trains nothing. Exit code 7 if anything stops a
     run. Numbers of records are shown on the terminal only, never in the JSON answer.
     """
+    from fedethics.site.preflight.checks import preflight  # `site status` starts without it
+
     found = list(preflight(home, network=not offline))
     failed = [finding for finding in found if finding.state == "fail"]
     document = {

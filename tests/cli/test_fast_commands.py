@@ -51,6 +51,29 @@ def test_a_light_command_loads_no_heavy_package(words):
     assert not HEAVY & {name.partition(".")[0] for name in loaded_by(*words)}
 
 
+# What the most frequent commands of a site have no use for; half a second together.
+ELSEWHERE = (
+    "fedethics.coordinator", "fedethics.enrolment.joining", "fedethics.secagg.coordinator",
+    "fedethics.secagg.masking", "fedethics.secagg.site", "fedethics.simulation",
+    "fedethics.site.preflight.checks", "fedethics.training",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "elsewhere"),
+    [
+        (("ledger", "show", "/none"), (*ELSEWHERE, "fedethics.policy", "fedethics.site")),
+        (("site", "status", "--home", "/none"), ELSEWHERE),
+    ],
+    ids=["ledger show", "site status"],
+)
+def test_a_frequent_command_loads_no_room_that_it_does_not_use(words, elsewhere):
+    loaded = loaded_by(*words)
+    assert "fedethics.privacy.ledger.book" in loaded
+    within = [name for name in loaded for room in elsewhere if f"{name}.".startswith(f"{room}.")]
+    assert within == []
+
+
 def test_the_help_loads_no_command():
     modules = {f"fedethics.cli.{command.module}" for command in COMMANDS.values()}
     assert not modules & set(loaded_by("--help"))
