@@ -197,10 +197,8 @@ def plan(
     """
     sites = _sites(site or [])
     declared = budget_verdicts.declared(held_out, groups or [], base_rate or [], accuracy)
-    if charter is None and (with_model or model_dir):
-        raise AccountingError("--with-model and --model-dir need a charter, which names the model")
-    if charter is None and declared:
-        raise AccountingError("--held-out needs a charter, which has the objectives")
+    if charter is None:
+        _refuse_without_charter(model=bool(with_model or model_dir), verdicts=bool(declared))
     if charter is not None:
         agreed = load(charter)
         if with_model or model_dir:
@@ -224,6 +222,13 @@ def plan(
     answer(answered.document(), answered.render, as_json=as_json)
     if answered.refusal:
         raise typer.Exit(EXIT_REFUSED)
+
+
+def _refuse_without_charter(*, model: bool, verdicts: bool) -> None:
+    if model:
+        raise AccountingError("--with-model and --model-dir need a charter, which names the model")
+    if verdicts:
+        raise AccountingError("--held-out needs a charter, which has the objectives")
 
 
 @app.command("what-if")
