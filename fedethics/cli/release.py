@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +15,7 @@ from rich.text import Text
 
 from fedethics.charter.signing import ROLES
 from fedethics.cli.output import AsJson, Terminal, answer, say, say_json
-from fedethics.errors import EXIT_INTEGRITY, EXIT_NOT_CHECKED
+from fedethics.errors import EXIT_INTEGRITY, EXIT_NOT_CHECKED, EXIT_WITHDRAWN
 from fedethics.identity import Identity
 from fedethics.release import folder, gate
 from fedethics.release.decision import EXIT_CODES, Decision, decided
@@ -46,7 +48,7 @@ def judge_run(run: RunDir, as_json: AsJson = False) -> None:
     """Judge a run again from its evidence.
 
     Exit code: 0 pass and approved, 3 fail, 4 cannot conclude and withheld, 8 pass but not approved
-    yet, 9 cannot conclude but approved despite that.
+    yet, 9 cannot conclude but approved despite that, 11 withdrawn.
     """
     opened = folder.load(run)
     report = gate.judge(opened)
@@ -98,6 +100,57 @@ def approve_run(
     _answer_decision(decision, as_json=as_json)
 
 
+@app.command("withdraw")
+def withdraw_run(
+    run: RunDir,
+    key: Annotated[Path, typer.Option(help="The signing key of whoever may approve (mode 0600).")],
+    role: Annotated[str, typer.Option(help=f"As the charter names it: {', '.join(ROLES)}.")],
+    reason: Annotated[str, typer.Option(help="Why; printed in every report.")],
+    as_json: AsJson = False,
+) -> None:
+    """Withdraw a release for good, signed over its manifest. The adapter moves to withheld/.
+
+    Copy withdrawal.json into every other copy of the release: it is not scored there any more.
+    """
+    # Drawing needs matplotlib, which most other commands can do without.
+    from fedethics.release.withdraw import withdraw
+
+    decision = withdraw(run, Identity.load(key), role=role, reason=reason)
+    _answer_decision(decision, as_json=as_json)
+
+
+@app.command("score")
+def score_records(
+    run: RunDir,
+    data: Annotated[
+        Path, typer.Option(help="New records: CSV or JSON lines, with the charter's columns.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write: .csv or .jsonl.")],
+    model_dir: Annotated[
+        Path | None,
+        typer.Option("--model-dir", help="Folder of the base model, where no package has it."),
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Write this column beside the score. May repeat."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Verify a release, then score new records with its adapter. No label is needed.
+
+    Each line has the record's line number, its score, and the decision at the charter's threshold.
+    Nothing is written unless every record can be read. Nothing is charged or sent.
+    """
+    options = ["--data", str(data), "--out", str(out), "--device", device]
+    options += ["--model-dir", str(model_dir)] if model_dir is not None else []
+    options += [word for name in keep or () for word in ("--keep", name)]
+    options += ["--json"] if as_json else []
+    # A process of its own: this one starts without torch.
+    command = [sys.executable, "-P", "-m", "fedethics.scoring.command", *options, "--", str(run)]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
 @app.command("report")
 def rewrite(
     run: RunDir,
@@ -117,7 +170,8 @@ def rewrite(
 def verify_release(run: RunDir, as_json: AsJson = False) -> None:
     """Check hashes, signatures, ledger heads, sums, pages and verdict.
 
-    Exit code: 0; 6 if anything is wrong; 10 if nothing is wrong but something was not checked here.
+    Exit code: 0; 6 if anything is wrong; 11 if nothing is wrong but the release was withdrawn; 10
+    if nothing is wrong but something was not checked here.
     """
     # It draws the pages again, to compare them.
     from fedethics.release.verification import verify
@@ -125,8 +179,10 @@ def verify_release(run: RunDir, as_json: AsJson = False) -> None:
     checks = verify(run)
     wrong = any(check.problems for check in checks)
     undecided = any(check.undecided for check in checks)
+    ended = any(check.ended for check in checks)
     document = {
         "holds": not wrong and not undecided,
+        "withdrawn": ended,
         "not-checked": [thing for check in checks for thing in check.not_checked],
         "checks": [
             {
@@ -142,7 +198,7 @@ def verify_release(run: RunDir, as_json: AsJson = False) -> None:
     def render(console: Console) -> None:
         for check in checks:
             outcome: Outcome = "cannot conclude" if check.undecided else "pass"
-            outcome = "fail" if check.problems else outcome
+            outcome = "fail" if check.problems or check.ended else outcome
             sign, style = _SIGNS[outcome], _STYLES[outcome]
             console.print(Text.assemble((sign, style), f" {check.name}"))
             for line in (*check.problems, *filter(None, (check.note,))):
@@ -151,6 +207,8 @@ def verify_release(run: RunDir, as_json: AsJson = False) -> None:
     answer(document, render, as_json=as_json)
     if wrong:
         raise typer.Exit(EXIT_INTEGRITY)
+    if ended:
+        raise typer.Exit(EXIT_WITHDRAWN)
     if undecided:
         raise typer.Exit(EXIT_NOT_CHECKED)
 

@@ -56,9 +56,11 @@ def approve(
     """
     opened = folder.load(run_dir)
     judged = gate.judge(opened)
-    signer = _signer(opened, identity, role)
+    signer = signer_of(opened, identity, role)
+    before, _ = decided(opened, judged.verdict)
+    _require_not_withdrawn(before)
     _require_verdict(judged, despite_uncertainty=despite_uncertainty)
-    _require_reason(reason)
+    require_reason(reason)
     unseen = _require_verified(verify(opened.path), not_checked)
     made = Approval(
         role=signer.role,
@@ -72,7 +74,6 @@ def approve(
         renderer_sha256=renderer_sha256(),
         not_checked=unseen,
     )
-    before, _ = decided(opened, judged.verdict)
     kept = tuple(one for one in before.approvals if one.public_key != made.public_key)
     taken = decide(opened.charter, judged.verdict, (*kept, made))
     pages = readers.pages_of(opened, judged, taken)
@@ -85,7 +86,12 @@ def approve(
     return taken
 
 
-def _signer(opened: Folder, identity: Identity, role: str) -> Signer:
+def signer_of(opened: Folder, identity: Identity, role: str) -> Signer:
+    """Return whom the charter names with this key and role.
+
+    Raises:
+        ApprovalRefused: nobody who may approve.
+    """
     allowed = decision.approvers(opened.charter)
     for signer in allowed:
         if signer.public_key == identity.public_key and signer.role == role:
@@ -113,7 +119,20 @@ def _require_verdict(judged: GateReport, *, despite_uncertainty: bool) -> None:
         )
 
 
-def _require_reason(reason: str) -> None:
+def _require_not_withdrawn(before: Decision) -> None:
+    if before.withdrawal is not None:
+        raise ApprovalRefused(
+            f"the release cannot be approved again. {before.withdrawal.sentence} Nothing was "
+            "recorded. Run the federation again for a new release"
+        )
+
+
+def require_reason(reason: str) -> None:
+    """Refuse a reason that is empty, or that no page can print.
+
+    Raises:
+        ApprovalRefused: says which.
+    """
     if not reason.strip():
         raise ApprovalRefused(
             "--reason is empty; it is printed in every report. Nothing was recorded"

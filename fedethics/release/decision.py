@@ -27,12 +27,14 @@ from fedethics.errors import (
     EXIT_GATE_FAILED,
     EXIT_OK,
     EXIT_RELEASED_UNCERTAIN,
+    EXIT_WITHDRAWN,
     ReleaseError,
 )
 from fedethics.identity import Identity, public_key_term, verify
-from fedethics.release import durable
+from fedethics.release import durable, withdrawal_note
 from fedethics.release.folder import ADAPTER_DIR, APPROVALS, MANIFEST, WITHHELD, FileHash, Folder
 from fedethics.release.rules.rule import Outcome
+from fedethics.release.withdrawal_note import Withdrawal
 from fedethics.terms import KEY, SIGNATURE, TIME, term
 
 _PURPOSE = "release-approval"
@@ -134,13 +136,15 @@ def _message(approval: Approval) -> bytes:
     return canonical.encode(terms.document(dataclasses.replace(approval, signature="")))
 
 
-State = Literal["released", "awaiting approval", "withheld"]
+State = Literal["released", "awaiting approval", "withheld", "withdrawn"]
 # What a scheduler learns of a release: each standing that there is, and no other.
 EXIT_CODES: dict[tuple[Outcome, State], int] = {
     ("pass", "released"): EXIT_OK,
     ("pass", "awaiting approval"): EXIT_AWAITING_PEOPLE,
+    ("pass", "withdrawn"): EXIT_WITHDRAWN,
     ("cannot conclude", "released"): EXIT_RELEASED_UNCERTAIN,
     ("cannot conclude", "withheld"): EXIT_CANNOT_CONCLUDE,
+    ("cannot conclude", "withdrawn"): EXIT_WITHDRAWN,
     ("fail", "withheld"): EXIT_GATE_FAILED,
 }
 
@@ -153,17 +157,35 @@ class Decision:
         approvals: those that count, in order.
         missing: who must still approve, in words.
         sentence: all of that, for a reader without the other fields.
+        withdrawal: by whom and why it was taken back; None where it was not.
     """
 
     state: State
     approvals: tuple[Approval, ...]
     missing: tuple[str, ...]
     sentence: str
+    withdrawal: Withdrawal | None = None
 
     @property
     def released(self) -> bool:
         """Whether the adapter may lie in the release."""
         return self.state == "released"
+
+    @property
+    def pages(self) -> tuple[FileHash, ...]:
+        """The reports and cards as people wrote them again last; none where nobody did."""
+        last = self._last
+        return last.pages if last else ()
+
+    @property
+    def renderer_sha256(self) -> str:
+        """Of the code and packages that wrote those pages; "" where nobody did."""
+        last = self._last
+        return last.renderer_sha256 if last else ""
+
+    @property
+    def _last(self) -> Approval | Withdrawal | None:
+        return self.withdrawal or (self.approvals[-1] if self.approvals else None)
 
 
 def decide(charter: Charter, verdict: Outcome, approvals: Sequence[Approval]) -> Decision:
@@ -182,14 +204,25 @@ def decide(charter: Charter, verdict: Outcome, approvals: Sequence[Approval]) ->
     )
 
 
+def withdrawn(decision: Decision, note: Withdrawal) -> Decision:
+    """Return the decision after somebody took the release back."""
+    return dataclasses.replace(
+        decision,
+        state="withdrawn",
+        missing=(),
+        sentence=f"{note.sentence} Before: {decision.sentence}",
+        withdrawal=note,
+    )
+
+
 def decided(opened: Folder, verdict: Outcome) -> tuple[Decision, tuple[str, ...]]:
-    """Return where a run directory stands, and a sentence for each approval that does not count.
+    """Return where a run directory stands, and a sentence for each note that does not count.
 
     Raises:
-        ReleaseError: approvals.json is malformed.
+        ReleaseError: approvals.json or withdrawal.json is malformed.
     """
-    listed = load(opened.path)
-    if not listed:
+    listed, note = load(opened.path), withdrawal_note.load(opened.path)
+    if not listed and note is None:
         return decide(opened.charter, verdict, ()), ()
     path = opened.path / MANIFEST
     manifest = durable.file_sha256(path) if os.path.lexists(path) else ""
@@ -199,7 +232,13 @@ def decided(opened: Folder, verdict: Outcome) -> tuple[Decision, tuple[str, ...]
     ]
     counted = tuple(one for one, why in checked if not why)
     faults = tuple(why for _, why in checked if why)
-    return decide(opened.charter, verdict, counted), faults
+    found = decide(opened.charter, verdict, counted)
+    if note is None:
+        return found, faults
+    void = withdrawal_note.fault(note, approvers(opened.charter), manifest_sha256=manifest)
+    if void or verdict == "fail":  # what failed was never released
+        return found, (*faults, *filter(None, (void,)))
+    return withdrawn(found, note), faults
 
 
 def place(run_dir: Path, decision: Decision) -> None:

@@ -2,7 +2,8 @@
 
 Layout of `runs/<id>/`: charter.json, evidence.json, the adapter, and what is derived from them:
 gate.json, the reports and cards (`PAGES`), manifest.json with the coordinator's signature, and
-approvals.json once somebody approved. comparisons.json where a simulation wrote one;
+approvals.json once somebody approved, withdrawal.json once somebody took it back.
+comparisons.json where a simulation wrote one;
 metrics.jsonl and events.jsonl for people; sites/<name>/ledger.db for the sites.
 
 The adapter lies in adapter/ only when it is released; until then it lies in withheld/adapter/.
@@ -37,6 +38,7 @@ COMPARISONS = "comparisons.json"
 METRICS = "metrics.jsonl"
 SIGNATURE = "manifest.signature.json"
 APPROVALS = "approvals.json"
+WITHDRAWAL = "withdrawal.json"
 ADAPTER_DIR = "adapter"
 WITHHELD = "withheld"
 # Named as they lie in a release; `located` says where they are now.

@@ -46,6 +46,7 @@ from fedethics.release.folder import (
     METRICS,
     PAGES,
     SIGNATURE,
+    WITHDRAWAL,
     WITHHELD,
     FileHash,
     hash_file,
@@ -92,7 +93,18 @@ def signature_fault(file: Path, signature: Path, *, public_key: str, purpose: st
 
 
 RELEASED = frozenset(
-    {APPROVALS, CHARTER, COMPARISONS, EVIDENCE, GATE, MANIFEST, METRICS, SIGNATURE, *PAGES}
+    {
+        APPROVALS,
+        CHARTER,
+        COMPARISONS,
+        EVIDENCE,
+        GATE,
+        MANIFEST,
+        METRICS,
+        SIGNATURE,
+        WITHDRAWAL,
+        *PAGES,
+    }
 )
 # Of the job, beside its release: its log, its committed state, and the lock of its process.
 WORKING = frozenset({"events.jsonl", "state.json", "lock"})

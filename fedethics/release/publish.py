@@ -51,7 +51,6 @@ def rewrite_reports(run_dir: Path, coordinator: Identity | None = None) -> tuple
     opened = folder.load(run_dir)
     verdict = gate.judge(opened)
     decision, _ = decided(opened, verdict.verdict)
-    shown = decision.approvals[-1].pages if decision.approvals else ()
     signed = os.path.lexists(run_dir / MANIFEST)
     problems = manifest.verify_manifest(run_dir, besides=PAGES) if signed else ()
     if problems:
@@ -61,15 +60,15 @@ def rewrite_reports(run_dir: Path, coordinator: Identity | None = None) -> tuple
         )
     pages = readers.pages_of(opened, verdict, decision)
     listed = {file.path: file for file in (manifest.read_manifest(run_dir).files if signed else ())}
-    listed |= {file.path: file for file in shown}
+    listed |= {file.path: file for file in decision.pages}
     other = [name for name, data in pages.items() if listed.get(name) != hash_bytes(name, data)]
-    if other and (coordinator is None or decision.approvals):
+    if other and (coordinator is None or decision.approvals or decision.withdrawal):
         raise ReleaseError(
             f"{', '.join(other)} would differ from what was signed: this version of fedethics "
             "words them otherwise. Nothing was written. "
             + (
-                "The release was approved with the pages as they were"
-                if decision.approvals
+                "People approved or withdrew the release with the pages as they were"
+                if decision.approvals or decision.withdrawal
                 else "To sign a new manifest, give the coordinator's key: --key"
             )
         )

@@ -38,6 +38,7 @@ class Check:
             `undecided`.
         undecided: whether it could not be carried out here, though the release claims that it can;
             `note` says why.
+        ended: whether the release is whole and must not be used any more; `note` says why.
     """
 
     name: str
@@ -46,13 +47,14 @@ class Check:
     not_checked: tuple[str, ...] = ()
     topic: str = ""
     undecided: bool = False
+    ended: bool = False
 
 
 def verify(run_dir: Path) -> tuple[Check, ...]:
     """Check hashes, every signature, ledger heads, sums, pages, and that the verdict follows.
 
     Raises:
-        ReleaseError: charter.json, evidence.json or approvals.json is missing or malformed.
+        ReleaseError: a file that all else rests on is missing or malformed.
         CharterError: charter.json is not a charter with a roster.
     """
     opened = folder.load(run_dir)
@@ -69,7 +71,12 @@ def verify(run_dir: Path) -> tuple[Check, ...]:
         _countersigned(opened),
         Check(name="figures are the sums that sites were told", problems=_sums(judged)),
         Check(name="verdict follows from the evidence", problems=_verdict(run_dir, judged)),
-        Check(name="approvals hold", problems=void, note=decision.sentence),
+        Check(
+            name="approvals hold",
+            problems=void,
+            note=decision.sentence,
+            ended=decision.withdrawal is not None,
+        ),
         Check(
             name=PLACEMENT,
             problems=tuple(filter(None, (placement_fault(run_dir, decision),))),
@@ -85,9 +92,8 @@ def _manifest_signature(opened: Folder) -> tuple[str, ...]:
 
 
 def _files(run_dir: Path, decision: Decision) -> tuple[str, ...]:
-    rewritten = decision.approvals[-1].pages if decision.approvals else ()
     try:
-        return manifest.verify_manifest(run_dir, rewritten=rewritten)
+        return manifest.verify_manifest(run_dir, rewritten=decision.pages)
     except ReleaseError as error:
         return (str(error),)
 
@@ -123,9 +129,7 @@ def _pages(opened: Folder, judged: GateReport, decision: Decision) -> Check:
 
 
 def _renderer(run_dir: Path, decision: Decision) -> str:
-    if decision.approvals:
-        return decision.approvals[-1].renderer_sha256
-    return manifest.read_manifest(run_dir).renderer_sha256
+    return decision.renderer_sha256 or manifest.read_manifest(run_dir).renderer_sha256
 
 
 def _bytes(run_dir: Path, page: str) -> bytes | None:

@@ -1,0 +1,35 @@
+"""Whether a release may be used now: whole, approved, and not withdrawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fedethics.errors import ReleaseError
+from fedethics.release import folder, gate
+from fedethics.release.decision import decided
+from fedethics.release.folder import Folder
+from fedethics.release.verification import verify
+
+
+def require_released(run_dir: Path) -> Folder:
+    """Return a release that may be used.
+
+    Pages that another version of fedethics wrote are no obstacle: nothing is read from them.
+
+    Raises:
+        ReleaseError: it does not verify, is withheld, or was withdrawn. Says why.
+        CharterError: its charter is none.
+    """
+    opened = folder.load(run_dir)
+    decision, _ = decided(opened, gate.judge(opened).verdict)
+    if not decision.released:
+        raise ReleaseError(
+            f"the adapter in {run_dir} may not be used, and was not loaded. {decision.sentence}"
+        )
+    problems = [problem for check in verify(run_dir) for problem in check.problems]
+    if problems:
+        raise ReleaseError(
+            f"the release in {run_dir} does not verify, so its adapter was not loaded: "
+            + " ".join(problems)
+        )
+    return opened

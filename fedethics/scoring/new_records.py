@@ -1,0 +1,116 @@
+"""New records, whose outcome nobody knows: read and worded as a charter says, without its label.
+
+Guarantee: a message names the line and the column and what is allowed, and never a value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedethics.charter.data_terms import DataTerms
+from fedethics.data.content import Content
+from fedethics.data.forms import read_content
+from fedethics.data.reading import MAX_PROBLEMS, raw_rows
+from fedethics.data.records import CellProblem, Value, parse_cell
+from fedethics.data.rendering import tell, told_columns
+from fedethics.errors import DataError
+
+
+# Sensitive: holds what one record says.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewRecord:
+    """One record of a file.
+
+    Attributes:
+        line: its first line in the file, the header being line 1.
+        content: what the model reads; None where the charter leaves such a record out.
+        left_out: why it is left out; empty where it is not.
+        kept: the cells that are written beside its score, by column.
+    """
+
+    line: int
+    content: Content | None
+    left_out: str
+    kept: Mapping[str, str]
+
+
+def unlabelled(terms: DataTerms) -> DataTerms:
+    """Return the schema without what only training and evaluation read: label, person, groups."""
+    return dataclasses.replace(terms, label=None, person="", sensitive=())
+
+
+def read_new(path: Path, terms: DataTerms, *, keep: Sequence[str] = ()) -> Iterator[NewRecord]:
+    """Yield the records of a file in their order; memory does not grow with the file.
+
+    Args:
+        path: the file: CSV with a header line, or JSON lines; UTF-8.
+        terms: the charter's schema; its label, person and groups are not read.
+        keep: columns to hand through as they stand, such as a record's number.
+
+    Raises:
+        DataError: unreadable, a column is missing, or a value is not as the charter says; lists up
+            to ten problems at once. Then the records before were yielded and must not be used.
+    """
+    schema, problems, found = unlabelled(terms), list[str](), False
+    columns = told_columns(schema)
+    for line, row in raw_rows(path, schema, by="the release's charter says"):
+        found = True
+        missing = [name for name in keep if name not in row]
+        if missing:
+            raise DataError(f"data file {path} has no column {', '.join(missing)} to keep")
+        values, left_out = _values(line, row, schema, problems)
+        content = _content(line, row, schema, problems)
+        if len(problems) >= MAX_PROBLEMS:
+            break
+        if problems:
+            continue  # read on for others; nothing of this file is used
+        if content is None and not left_out:
+            content = tell(values, columns)
+        yield NewRecord(
+            line=line,
+            content=None if left_out else content,
+            left_out=left_out,
+            kept={name: row[name] for name in keep},
+        )
+    if problems:
+        listed = "".join(f"\n  - {problem}" for problem in problems)
+        more = "" if len(problems) < MAX_PROBLEMS else "\n  - and perhaps more"
+        raise DataError(
+            f"data file {path} is not as the release's charter says; nothing was written:"
+            f"{listed}{more}"
+        )
+    if not found:
+        raise DataError(f"data file {path} holds no record; nothing was written")
+
+
+def _values(
+    line: int, row: Mapping[str, str], terms: DataTerms, problems: list[str]
+) -> tuple[dict[str, Value], str]:
+    """Return the parsed columns, and why the charter leaves the record out, or ""."""
+    values: dict[str, Value] = {}
+    left_out = ""
+    for column in terms.columns:
+        raw = row[column.name]
+        if not raw and column.on_empty == "drop-row":
+            left_out = left_out or f"{column.name} is empty"
+            continue
+        try:
+            values[column.name] = parse_cell(raw, column)
+        except CellProblem as problem:
+            problems.append(f"line {line}, column {column.name}: {problem}")
+    return values, left_out
+
+
+def _content(
+    line: int, row: Mapping[str, str], terms: DataTerms, problems: list[str]
+) -> Content | None:
+    if terms.content is None:
+        return None
+    try:
+        return read_content(row, terms.content)
+    except CellProblem as problem:
+        problems.append(f"line {line}: {problem}")
+        return None

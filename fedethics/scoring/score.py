@@ -1,0 +1,273 @@
+"""A release's scores of new records: the release verified first, the file written whole or not.
+
+Guarantee: a release that is withheld, withdrawn, altered or not whole scores nothing; and a score
+is the number that a site computes of the same record, to the last bit, on the same machine.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import IO, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedethics.canonical import Json
+from fedethics.charter.model import Charter
+from fedethics.charter_sums import layout_of
+from fedethics.errors import DataError, ModelError, ReleaseError
+from fedethics.fairness.classes import Classes
+from fedethics.policy.model import Compute
+from fedethics.release import folder
+from fedethics.release.folder import ADAPTER_DIR, Folder
+from fedethics.release.standing import require_released
+from fedethics.scoring.new_records import NewRecord, read_new
+from fedethics.site.workbench import learner_for
+from fedethics.storage import files
+from fedethics.training.learner import Learner
+from fedethics.training.saved_adapter import read_adapter
+
+_PORTION = 512
+Line: TypeAlias = Mapping[str, Json]
+Write: TypeAlias = Callable[[IO[str], Sequence[str], Iterable[Line]], None]
+_LINE, _NOT_SCORED = "line", "not_scored"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scored:
+    """What was written.
+
+    Attributes:
+        records: lines written.
+        left_out: of them, records that the charter leaves out, by reason.
+        decided: records by decision.
+    """
+
+    records: int
+    left_out: Mapping[str, int]
+    decided: Mapping[str, int]
+
+
+def score_release(
+    run_dir: Path,
+    *,
+    data: Path,
+    out: Path,
+    model_dir: Path | None = None,
+    compute: Compute | None = None,
+    keep: Sequence[str] = (),
+    advanced: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Scored:
+    """Verify a release and write its scores of the records in `data`.
+
+    Args:
+        run_dir: the release.
+        data: the records: CSV or JSON lines, with the charter's columns but for the label.
+        out: the file to write, .csv or .jsonl; it must not exist.
+        model_dir: folder of the base model; None for one that comes with a package.
+        compute: where it runs; the CPU, if not given.
+        keep: columns of `data` to hand through.
+        advanced: told how many records are done, and of how many.
+
+    Raises:
+        ReleaseError: the release does not verify, is not released, or was withdrawn; or `out`
+            exists or has another ending.
+        DataError: the file is not as the charter says. Nothing was written.
+        ModelError: the base model is missing or another, or the adapter does not fit.
+    """
+    write = _writer(out)
+    opened = require_released(run_dir)
+    decide = deciding(opened.charter)
+    fields = _fields(keep, decide)
+    # All of it is read once before anything is computed: a wrong last line costs no hour.
+    count = sum(1 for _ in read_new(data, opened.charter.data, keep=keep))
+    learner, vector = _loaded(opened, model_dir, compute or Compute())
+    tally = _Tally()
+    with _whole(out) as file:
+        lines = scored(learner, vector, read_new(data, opened.charter.data, keep=keep), decide)
+        write(file, fields, tally.counted(lines, count, advanced))
+    return Scored(records=tally.records, left_out=tally.left_out, decided=tally.decided)
+
+
+def scored(
+    learner: Learner,
+    vector: NDArray[np.float32],
+    records: Iterable[NewRecord],
+    decide: Deciding,
+) -> Iterator[Line]:
+    """Yield what is written of each record, in their order.
+
+    Args:
+        learner: of the charter's model.
+        vector: the adapter, shape (p,).
+        records: read by the charter.
+        decide: what follows from one record's scores.
+    """
+    waiting = iter(records)
+    while portion := list(islice(waiting, _PORTION)):
+        contents = [one.content for one in portion if one.content is not None]
+        found = iter(learner.scores(vector, learner.activations(contents, records=_PORTION)))
+        for record in portion:
+            line: dict[str, Json] = {**record.kept, _LINE: record.line}
+            if record.content is None:
+                yield line | {_NOT_SCORED: record.left_out}
+                continue
+            scores = np.asarray(next(found))
+            if not np.isfinite(scores).all():
+                yield line | {_NOT_SCORED: "the model gives no finite score"}
+                continue
+            yield {**line, **decide.of(scores)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deciding:
+    """What a charter makes of one record's scores.
+
+    Attributes:
+        fields: names of what is written of it, in their order.
+        of: from the record's scores, shape () or (classes,), to those fields.
+    """
+
+    fields: tuple[str, ...]
+    of: Callable[[NDArray[np.float64]], Line]
+
+
+def deciding(charter: Charter) -> Deciding:
+    """Return what a charter makes of one record's scores.
+
+    Raises:
+        DataError: the charter's task decides nothing of a record.
+    """
+    measured, labels = layout_of(charter).measured, charter.data.labels
+    if measured.thresholded:
+        threshold = charter.privacy.evaluation.threshold
+        return Deciding(
+            fields=("score", "decision"),
+            of=partial(
+                _by_threshold, names=(labels.negative_name, labels.positive_name), bar=threshold
+            ),
+        )
+    if isinstance(measured, Classes):
+        fields = (*(f"score_{name}" for name in measured.names), "decision")
+        return Deciding(fields=fields, of=partial(_by_highest, names=measured.names))
+    raise DataError(
+        f"task {charter.model.task!r} decides nothing of a record, so there is nothing to score. "
+        "Load the adapter with peft to generate text. Nothing was read or written"
+    )
+
+
+def _by_threshold(score: NDArray[np.float64], *, names: tuple[str, str], bar: float) -> Line:
+    return {"score": float(score), "decision": names[int(score >= bar)]}
+
+
+def _by_highest(scores: NDArray[np.float64], *, names: tuple[str, ...]) -> Line:
+    listed = {f"score_{name}": float(one) for name, one in zip(names, scores, strict=True)}
+    # Of equal scores the first, as the gate counted it.
+    return {**listed, "decision": names[int(scores.argmax())]}
+
+
+def _loaded(
+    opened: Folder, model_dir: Path | None, compute: Compute
+) -> tuple[Learner, NDArray[np.float32]]:
+    """Return the learner, and the vector of the adapter that was verified."""
+    learner = learner_for(opened.charter, model_dir, compute)
+    vector = read_adapter(learner, opened.path / ADAPTER_DIR)
+    # Of what was read: the file may have changed since it was verified.
+    digest = hashlib.sha256(learner.adapter_bytes(vector)).hexdigest()
+    if digest != opened.evidence.model_hash:
+        raise ModelError(
+            f"{opened.path / folder.ADAPTER} changed while it was read, and is not the adapter "
+            "that was approved; nothing was scored"
+        )
+    return learner, vector
+
+
+class _Tally:
+    def __init__(self) -> None:
+        self.records = 0
+        self.left_out: dict[str, int] = {}
+        self.decided: dict[str, int] = {}
+
+    def counted(
+        self, lines: Iterable[Line], of: int, advanced: Callable[[int, int], None]
+    ) -> Iterator[Line]:
+        for line in lines:
+            self.records += 1
+            kind = self.left_out if _NOT_SCORED in line else self.decided
+            name = str(line.get(_NOT_SCORED, line.get("decision")))
+            kind[name] = kind.get(name, 0) + 1
+            advanced(self.records, of)
+            yield line
+
+
+def _as_json(file: IO[str], _fields: Sequence[str], lines: Iterable[Line]) -> None:
+    for line in lines:
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _as_csv(file: IO[str], fields: Sequence[str], lines: Iterable[Line]) -> None:
+    writer = csv.DictWriter(file, fields, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+
+
+_WRITERS: Mapping[str, Write] = {".csv": _as_csv, ".jsonl": _as_json}
+
+
+def _fields(keep: Sequence[str], decide: Deciding) -> tuple[str, ...]:
+    fields = (*keep, _LINE, *decide.fields, _NOT_SCORED)
+    twice = sorted({name for name in fields if fields.count(name) > 1})
+    if twice:
+        raise ReleaseError(
+            f"--keep {', '.join(twice)}: the scores have a field of that name; rename the column. "
+            "Nothing was scored"
+        )
+    return fields
+
+
+def _writer(out: Path) -> Write:
+    if out.suffix.lower() not in _WRITERS:
+        raise ReleaseError(
+            f"--out {out}: scores are written as {' or '.join(_WRITERS)}, by the file's ending. "
+            "Nothing was scored"
+        )
+    _refuse_existing(out)
+    if not out.parent.is_dir():
+        raise ReleaseError(f"--out {out}: {out.parent} is no folder. Nothing was scored")
+    return _WRITERS[out.suffix.lower()]
+
+
+def _refuse_existing(out: Path) -> None:
+    if os.path.lexists(out):
+        raise ReleaseError(f"--out {out} exists already and is kept; give another name")
+
+
+@contextmanager
+def _whole(out: Path) -> Iterator[IO[str]]:
+    """Give a file that becomes `out` when the block ends without an error, and is gone else."""
+    try:
+        handle, name = tempfile.mkstemp(dir=out.parent, prefix=".scores-")
+    except OSError as error:
+        raise ReleaseError(f"{out} cannot be written: {error.strerror}") from error
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        _refuse_existing(out)
+        os.rename(name, out)
+        files.sync_folder(out.parent)
+    except OSError as error:
+        raise ReleaseError(f"{out} cannot be written: {error.strerror}") from error
+    finally:
+        Path(name).unlink(missing_ok=True)
