@@ -57,8 +57,7 @@ def approve(
     opened = folder.load(run_dir)
     judged = gate.judge(opened)
     signer = signer_of(opened, identity, role)
-    before, _ = decided(opened, judged.verdict)
-    _require_not_withdrawn(before)
+    before = _require_not_withdrawn(opened, judged)
     _require_verdict(judged, despite_uncertainty=despite_uncertainty)
     require_reason(reason)
     unseen = _require_verified(verify(opened.path), not_checked)
@@ -119,12 +118,14 @@ def _require_verdict(judged: GateReport, *, despite_uncertainty: bool) -> None:
         )
 
 
-def _require_not_withdrawn(before: Decision) -> None:
+def _require_not_withdrawn(opened: Folder, judged: GateReport) -> Decision:
+    before, _ = decided(opened, judged.verdict)
     if before.withdrawal is not None:
         raise ApprovalRefused(
             f"the release cannot be approved again. {before.withdrawal.sentence} Nothing was "
             "recorded. Run the federation again for a new release"
         )
+    return before
 
 
 def require_reason(reason: str) -> None:

@@ -24,6 +24,7 @@ from simulations.datasets import heart
 from tests import small_encoder
 from tests.cli.conftest import fedethics  # noqa: F401  fixture
 from tests.e2e.conftest import encoder, heart_data, lab  # noqa: F401  fixtures
+from tests.learning_tasks.tiny_chat import chat_charter, save_chat_model
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -78,9 +79,9 @@ def test_scores_are_those_that_the_site_computed_to_the_last_bit(charters, data,
     assert compared == len(held_out) > 20
 
 
-def test_a_task_that_decides_nothing_is_refused_by_name():
+def test_a_task_that_decides_nothing_is_refused_by_name(tmp_path):
     with pytest.raises(DataError, match="task 'sft' decides nothing of a record"):
-        deciding(tiny_chat.charter())
+        deciding(chat_charter(save_chat_model(tmp_path)))
 
 
 @pytest.fixture
