@@ -10,9 +10,7 @@ import csv
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -93,9 +91,12 @@ def score_release(
     count = sum(1 for _ in read_new(data, opened.charter.data, keep=keep))
     learner, vector = _loaded(opened, model_dir, compute or Compute())
     tally = _Tally()
-    with _whole(out) as file:
-        lines = scored(learner, vector, read_new(data, opened.charter.data, keep=keep), decide)
-        write(file, fields, tally.counted(lines, count, advanced))
+    lines = scored(learner, vector, read_new(data, opened.charter.data, keep=keep), decide)
+    try:
+        with files.written(out) as file:
+            write(file, fields, tally.counted(lines, count, advanced))
+    except OSError as error:
+        raise ReleaseError(f"{out} cannot be written: {error.strerror}") from error
     return Scored(records=tally.records, left_out=tally.left_out, decided=tally.decided)
 
 
@@ -241,33 +242,8 @@ def _writer(out: Path) -> Write:
             f"--out {out}: scores are written as {' or '.join(_WRITERS)}, by the file's ending. "
             "Nothing was scored"
         )
-    _refuse_existing(out)
+    if os.path.lexists(out):
+        raise ReleaseError(f"--out {out} exists already and is kept; give another name")
     if not out.parent.is_dir():
         raise ReleaseError(f"--out {out}: {out.parent} is no folder. Nothing was scored")
     return _WRITERS[out.suffix.lower()]
-
-
-def _refuse_existing(out: Path) -> None:
-    if os.path.lexists(out):
-        raise ReleaseError(f"--out {out} exists already and is kept; give another name")
-
-
-@contextmanager
-def _whole(out: Path) -> Iterator[IO[str]]:
-    """Give a file that becomes `out` when the block ends without an error, and is gone else."""
-    try:
-        handle, name = tempfile.mkstemp(dir=out.parent, prefix=".scores-")
-    except OSError as error:
-        raise ReleaseError(f"{out} cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        _refuse_existing(out)
-        os.rename(name, out)
-        files.sync_folder(out.parent)
-    except OSError as error:
-        raise ReleaseError(f"{out} cannot be written: {error.strerror}") from error
-    finally:
-        Path(name).unlink(missing_ok=True)

@@ -7,11 +7,13 @@ syncs no folders; there a renaming may be lost with the power, never half done.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 PRIVATE = 0o600
 PUBLIC = 0o644
@@ -60,6 +62,32 @@ def create(path: Path, data: bytes, *, mode: int = PRIVATE) -> None:
     except OSError:
         path.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def written(path: Path) -> Iterator[TextIO]:
+    """Give an open text file, UTF-8, that is at `path` once the block ends, and nowhere else.
+
+    For what is too long to be held in memory; private. A file that is there already is left as it is. A
+    process that is killed meanwhile may leave a hidden part in the folder.
+
+    Raises:
+        FileExistsError: there is one already.
+        OSError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.new")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+        os.rename(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
 
 
 def move(source: Path, target: Path) -> None:

@@ -121,7 +121,7 @@ def test_csv_and_json_lines_say_the_same(released, data, tmp_path):
         assert {name: str(value) for name, value in line.items()} == {
             name: value for name, value in row.items() if value
         }
-    assert sorted(tmp_path.glob(".scores-*")) == []
+    assert sorted(tmp_path.glob(".scores*")) == []
 
 
 def test_a_file_that_exists_or_that_nobody_can_write_is_told_before_anything(released, data):
@@ -145,7 +145,7 @@ def test_nothing_is_written_where_the_last_line_is_wrong(released, data, tmp_pat
     bad.write_text(f"{text}\n{number},430,{others}\n")
     with pytest.raises(DataError, match=f"line {text.count(chr(10)) + 2}, column"):
         score_release(released, data=bad, out=tmp_path / "scores.csv")
-    assert not (tmp_path / "scores.csv").exists() and not list(tmp_path.glob(".scores-*"))
+    assert not (tmp_path / "scores.csv").exists() and not list(tmp_path.glob(".scores*"))
 
 
 def test_an_adapter_that_was_exchanged_after_the_check_scores_nothing(released, data, tmp_path):

@@ -38,6 +38,26 @@ class Disk:
         return watched
 
 
+def _written(path, *, fail=False):
+    with files.written(path) as file:
+        file.write("long ")
+        if fail:
+            raise ValueError("half-way")
+        file.write("text")
+
+
+def test_a_long_file_is_whole_or_absent_and_never_over_another(tmp_path):
+    path = tmp_path / "long"
+    with pytest.raises(ValueError, match="half-way"):
+        _written(path, fail=True)
+    assert list(tmp_path.iterdir()) == []
+    _written(path)
+    assert path.read_text() == "long text"
+    with pytest.raises(FileExistsError):
+        _written(path)
+    assert [one.name for one in tmp_path.iterdir()] == ["long"]
+
+
 def test_every_way_to_write_syncs_the_folder_after_the_file(tmp_path, monkeypatch):
     there = tmp_path / "there"
     there.write_bytes(b"old")
@@ -45,6 +65,7 @@ def test_every_way_to_write_syncs_the_folder_after_the_file(tmp_path, monkeypatc
         (lambda: files.create(tmp_path / "new", b"x"), ["file", "folder"]),
         (lambda: files.replace(there, b"x"), ["file", "folder"]),
         (lambda: files.move(there, tmp_path / "moved"), ["folder"]),
+        (lambda: _written(tmp_path / "long"), ["file", "folder"]),
     ):
         with monkeypatch.context() as patched:
             disk = Disk(patched)
@@ -100,11 +121,12 @@ def test_a_file_is_private_unless_told_otherwise_whatever_the_umask(umask, tmp_p
     try:
         files.create(tmp_path / "made", b"")
         files.replace(tmp_path / "put", b"")
+        _written(tmp_path / "long")
         files.replace(tmp_path / "public", b"", mode=files.PUBLIC)
     finally:
         os.umask(before)
     modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in tmp_path.iterdir()}
-    assert modes == {"made": 0o600, "put": 0o600, "public": 0o644}
+    assert modes == {"made": 0o600, "put": 0o600, "long": 0o600, "public": 0o644}
 
 
 def test_where_folders_cannot_be_synced_files_are_written_all_the_same(tmp_path, monkeypatch):
