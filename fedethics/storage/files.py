@@ -68,8 +68,8 @@ def create(path: Path, data: bytes, *, mode: int = PRIVATE) -> None:
 def written(path: Path) -> Iterator[TextIO]:
     """Give an open text file, UTF-8, that is at `path` once the block ends, and nowhere else.
 
-    For what is too long to be held in memory; private. A file that is there already is left as it is. A
-    process that is killed meanwhile may leave a hidden part in the folder.
+    For what is too long to be held in memory; private. A file that is there already is left as it
+    is. A process that is killed meanwhile may leave a hidden part in the folder.
 
     Raises:
         FileExistsError: there is one already.
