@@ -15,7 +15,7 @@ from fedethics.data.content import Content
 from fedethics.data.forms import read_content
 from fedethics.data.reading import MAX_PROBLEMS, raw_rows
 from fedethics.data.records import CellProblem, Value, parse_cell
-from fedethics.data.rendering import tell, told_columns
+from fedethics.data.rendering import row_text, text_columns
 from fedethics.errors import DataError
 
 
@@ -55,7 +55,7 @@ def read_new(path: Path, terms: DataTerms, *, keep: Sequence[str] = ()) -> Itera
             to ten problems at once. Then the records before were yielded and must not be used.
     """
     schema, problems, found = unlabelled(terms), list[str](), False
-    columns = told_columns(schema)
+    columns = text_columns(schema)
     for line, row in raw_rows(path, schema, by="the release's charter says"):
         found = True
         missing = [name for name in keep if name not in row]
@@ -68,7 +68,7 @@ def read_new(path: Path, terms: DataTerms, *, keep: Sequence[str] = ()) -> Itera
         if problems:
             continue  # read on for others; nothing of this file is used
         if content is None and not left_out:
-            content = tell(values, columns)
+            content = row_text(values, columns)
         yield NewRecord(
             line=line,
             content=None if left_out else content,
