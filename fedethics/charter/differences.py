@@ -188,6 +188,7 @@ _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
         r"ethics\.objectives\[.*\]",
         _item("The release must satisfy this too.", "The release need not satisfy this any more."),
     ),
+    (r"ethics\.benchmarks", _fixed("Other bars on what the model says.")),
     (
         r"ethics\.stakeholders\[.*\]",
         _item("Must sign the charter too.", "Need not sign the charter any more."),

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from fedethics.charter.benchmark_terms import BenchmarkObjective
 from fedethics.charter.data_terms import Column, DataTerms, SensitiveColumn
 from fedethics.errors import FairnessError
 from fedethics.identity import key_fault
@@ -252,6 +253,7 @@ class EthicsTerms:
         approval_by: roles of which each must approve the release; empty: any one party that the
             charter names a key of (a stakeholder, if there are any).
         explanation: which of the model's reasons are measured.
+        benchmarks: bars on what a language model says, by public benchmarks; absent for none.
     """
 
     purpose: str = term(nonempty=True, prose=True)
@@ -265,6 +267,7 @@ class EthicsTerms:
     stakeholders: tuple[Stakeholder, ...] = term(default=())
     approval_by: tuple[StakeholderRole, ...] = term(default=())
     explanation: ExplanationTerms = term(default=ExplanationTerms())
+    benchmarks: tuple[BenchmarkObjective, ...] | None = term(default=None, nonempty=True)
 
     def problems(self) -> list[str]:
         """Check what spans stakeholders."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fedethics.charter.annotation_terms import AnnotationTerms, annotation_rule
+from fedethics.charter.benchmark_terms import benchmark_rule
 from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.ethics_terms import (
     EthicsTerms,
@@ -303,6 +304,10 @@ def _task_rule(model: ModelTerms, data: DataTerms, ethics: EthicsTerms) -> Itera
         yield f"ethics.explanation: {_NOT_DECIDED.format(model.task)}"
 
 
+def _benchmark_rule(model: ModelTerms, ethics: EthicsTerms) -> Iterator[str]:
+    yield from benchmark_rule(model.task, ethics.benchmarks)
+
+
 def _steered_task_rule(
     model: ModelTerms, data: DataTerms, mitigation: MitigationTerms
 ) -> Iterator[str]:
@@ -404,6 +409,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[str]]], ...] = (
     (("ethics", "data"), _explanation_rule),
     (("model", "data"), _form_rule),
     (("model", "data", "ethics"), _task_rule),
+    (("model", "ethics"), _benchmark_rule),
     (("model", "data", "mitigation"), _steered_task_rule),
     (("roster", "data"), _absent_rule),
     (("roster", "data"), _split_rule),

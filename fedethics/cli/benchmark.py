@@ -27,14 +27,15 @@ from rich.progress import (
 from fedethics import terms
 from fedethics.benchmarks import running
 from fedethics.benchmarks.benchmark import Benchmark, Suite
-from fedethics.benchmarks.registry import BENCHMARKS, chosen, find_benchmark
+from fedethics.benchmarks.registry import benchmark_names, chosen, find_benchmark
 from fedethics.benchmarks.results import Results, Row, rows
 from fedethics.benchmarks.statistics import Figure
 from fedethics.canonical import Json
 from fedethics.cli.output import AsJson, Terminal, answer, say, table
 from fedethics.errors import ReleaseError
-from fedethics.release import folder
-from fedethics.release.folder import ADAPTER, CHARTER, EVIDENCE, located
+from fedethics.identity import Identity
+from fedethics.release import durable, folder
+from fedethics.release.folder import ADAPTER, BENCHMARKS, CHARTER, EVIDENCE, located
 
 _DATA = Path(".data/benchmarks")
 _OUT = Path("benchmarks")
@@ -52,7 +53,7 @@ def benchmark(
         "standard"
     ),
     only: Annotated[
-        list[str] | None, typer.Option(help=f"Of {', '.join(BENCHMARKS)}; repeat for more.")
+        list[str] | None, typer.Option(help=f"Of {', '.join(benchmark_names())}; repeat for more.")
     ] = None,
     fetch: Annotated[
         bool, typer.Option("--fetch", help="Get the data by hash, and ask no model.")
@@ -67,6 +68,15 @@ def benchmark(
     model_dir: Annotated[
         Path | None, typer.Option(help="The base model's folder or .gguf; else the embedded one.")
     ] = None,
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep", help="Keep the answers with the run and judge it again; needs --key."
+        ),
+    ] = False,
+    key: Annotated[
+        Path | None, typer.Option(help="The coordinator's signing key, for --keep.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a language model public bias benchmarks, before and after fine-tuning; no record is read.
@@ -79,7 +89,12 @@ def benchmark(
     if not target:
         raise typer.BadParameter("name a run, a release or a model, or give --fetch")
     asked = running.plan(chosen(suite, tuple(only or ())), suite, data)
-    found = _asked_of(target, model_dir, asked, out or _file(target, suite, only))
+    file = out or _file(target, suite, only)
+    if keep and key is None:
+        raise typer.BadParameter("--keep signs the run's manifest again: give --key")
+    found = _asked_of(target, model_dir, asked, file)
+    if keep and key is not None:
+        _keep(Path(target), file, Identity.load(key))
     listed = rows(found)
     document = {
         "header": terms.document(found.header),
@@ -89,8 +104,19 @@ def benchmark(
     answer(document, lambda console: show(found, listed, console), as_json=as_json)
 
 
+def _keep(run: Path, answers: Path, coordinator: Identity) -> None:
+    """Put the answers into the run's folder and judge it anew."""
+    # Drawing needs matplotlib, which most other commands can do without.
+    from fedethics.release.publish import publish, require_unapproved
+
+    require_unapproved(run)
+    durable.write(run / BENCHMARKS, answers.read_bytes())
+    verdict = publish(run, coordinator).verdict
+    say(f"kept in {run / BENCHMARKS}; the gate now says: {verdict}", err=True)
+
+
 def _fetch(only: tuple[str, ...], data: Path) -> None:
-    named: list[Benchmark] = [find_benchmark(name) for name in only or BENCHMARKS]
+    named: list[Benchmark] = [find_benchmark(name) for name in only or benchmark_names()]
     for each in named:
         fetched = each.fetch(data)
         say(f"{data / each.name}: {'fetched' if fetched else 'already there'} ({each.licence})")

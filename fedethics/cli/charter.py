@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fedethics import terms
+from fedethics.charter.benchmark_terms import BenchmarkObjective
 from fedethics.charter.differences import Change, differences
 from fedethics.charter.document import (
     INDUSTRIES,
@@ -335,6 +336,13 @@ def show(charter: CharterPath, as_json: AsJson = False) -> None:
         ]
         heads = ("metric", "groups", "bar", "confidence", "why")
         console.print(table("Objectives", heads, objectives))
+        asked = [
+            (b.title, b.suite, _benchmark_bar(b), f"{b.confidence:g}", b.why)
+            for b in read.ethics.benchmarks or ()
+        ]
+        if asked:
+            heads = ("public benchmark", "suite", "bar", "confidence", "why")
+            console.print(table("What the model says", heads, asked))
         signers = [
             (s.role, s.name, s.public_key[:16] or "no key yet") for s in required_signers(read)
         ]
@@ -344,6 +352,12 @@ def show(charter: CharterPath, as_json: AsJson = False) -> None:
             console.print(table("Roster", ("site", "declared records", "key"), members))
 
     answer(document, render, as_json=as_json)
+
+
+def _benchmark_bar(stated: BenchmarkObjective) -> str:
+    if stated.bar is not None:
+        return f"{stated.direction} {stated.bar:g}"
+    return f"{stated.direction}, not worse by more than {stated.not_worse_than_base_by:g}"
 
 
 def _terms(charter: Charter) -> list[tuple[str, str]]:

@@ -34,6 +34,7 @@ from fedethics.release.folder import COMPARISONS, Folder
 from fedethics.release.gate import GateReport
 from fedethics.release.sections import (
     audited,
+    benchmarks,
     compared,
     explained,
     groups,
@@ -85,6 +86,7 @@ class Content:
     gaps: Table
     withheld: tuple[str, ...]
     explained: explained.WhatItLooksAt | None
+    benchmarks: Section | None
     tradeoff: Block | None
     compared: Block | None
     notes: tuple[str, ...]
@@ -134,6 +136,7 @@ def build(opened: Folder, verdict: GateReport, decision: Decision) -> Content:
         gaps=groups.gaps(opened),
         withheld=groups.withheld(opened),
         explained=explained.build(opened),
+        benchmarks=benchmarks.build(opened),
         tradeoff=compared.tradeoff(found) if found else None,
         compared=compared.build(found) if found else None,
         notes=found.notes if found else (),
@@ -175,7 +178,8 @@ def _reasons(opened: Folder, verdict: GateReport) -> dict[str, str]:
     stated = opened.charter.ethics.objectives
     # The gate answers the objectives first, in the charter's order.
     pairs = zip(verdict.rules, stated, strict=False)
-    return {rule.name: objective.why for rule, objective in pairs}
+    said = {rule.name: objective.why for rule, objective in pairs}
+    return said | {one.title: one.why for one in opened.charter.ethics.benchmarks or ()}
 
 
 # Whole documents of their own beside the report; of the decision, what the pages say.

@@ -1,7 +1,8 @@
 """The gate: may this release leave? Recomputed from charter and evidence, never from its own file.
 
-Guarantee: `examine` is a pure function of charter.json, evidence.json and the adapter's two
-files, so anyone with the run directory gets the same verdict, offline. Nothing undecided passes.
+Guarantee: `examine` is a pure function of charter.json, evidence.json, the adapter's two files and,
+where the charter names benchmarks, benchmarks.jsonl, so anyone with the run directory gets the same
+verdict, offline. Nothing undecided passes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from fedethics.aggregates.at_gate import EXAMINED
 from fedethics.errors import EXIT_CANNOT_CONCLUDE, EXIT_GATE_FAILED, EXIT_OK, ReleaseError
 from fedethics.release import durable, folder
 from fedethics.release.folder import GATE, Folder
-from fedethics.release.rules import audit, integrity, objectives, privacy, signatures
+from fedethics.release.rules import audit, benchmarks, integrity, objectives, privacy, signatures
 from fedethics.release.rules.rule import Outcome, Rule, overall
 from fedethics.terms import KEY, term
 
@@ -78,6 +79,7 @@ def judge(opened: Folder) -> GateReport:
     """Judge an opened run directory."""
     rules = (
         *objectives.examine(opened),
+        *benchmarks.examine(opened),
         *privacy.examine(opened),
         *(rule for judge_sum in EXAMINED.values() for rule in judge_sum(opened)),
         *signatures.examine(opened),

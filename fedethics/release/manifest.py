@@ -37,6 +37,7 @@ from fedethics.release.folder import (
     ADAPTER_CONFIG,
     ADAPTER_DIR,
     APPROVALS,
+    BENCHMARKS,
     CARD,
     CHARTER,
     COMPARISONS,
@@ -95,6 +96,7 @@ def signature_fault(file: Path, signature: Path, *, public_key: str, purpose: st
 RELEASED = frozenset(
     {
         APPROVALS,
+        BENCHMARKS,
         CHARTER,
         COMPARISONS,
         EVIDENCE,
@@ -206,7 +208,7 @@ _PURPOSE = "release-manifest"
 REQUIRED = (CHARTER, EVIDENCE, GATE, ADAPTER, ADAPTER_CONFIG)
 # Not listed: the sites' ledgers, which grow with later runs (receipts hold their heads), and
 # events.jsonl, which is still written to.
-OPTIONAL = (*PAGES, COMPARISONS, METRICS)
+OPTIONAL = (*PAGES, BENCHMARKS, COMPARISONS, METRICS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

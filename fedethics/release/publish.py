@@ -17,16 +17,14 @@ def publish(run_dir: Path, coordinator: Identity) -> GateReport:
     """Judge a run directory, write gate.json and the pages, and sign the manifest.
 
     The directory must hold charter.json, evidence.json and the adapter, which is withheld until
-    somebody approves (`fedethics.release.approve`). Call it again after adding comparisons.json.
+    somebody approves (`fedethics.release.approve`). Call it again after adding comparisons.json
+    or benchmarks.jsonl.
 
     Raises:
         ReleaseError: a file is missing or malformed, or cannot be written; or the release was
             approved already, which another manifest would void.
     """
-    if os.path.lexists(run_dir / APPROVALS):
-        raise ReleaseError(
-            f"{run_dir} was approved as it is; a new manifest would void that. Nothing was written"
-        )
+    require_unapproved(run_dir)
     opened = folder.load(run_dir)
     verdict = gate.judge(opened)
     decision = decide(opened.charter, verdict.verdict, ())
@@ -36,6 +34,18 @@ def publish(run_dir: Path, coordinator: Identity) -> GateReport:
         durable.write(located(run_dir, name), data)
     manifest.write_manifest(run_dir, coordinator)
     return verdict
+
+
+def require_unapproved(run_dir: Path) -> None:
+    """Refuse a run that people approved.
+
+    Raises:
+        ReleaseError: there are approvals, which another manifest would void.
+    """
+    if os.path.lexists(run_dir / APPROVALS):
+        raise ReleaseError(
+            f"{run_dir} was approved as it is; a new manifest would void that. Nothing was written"
+        )
 
 
 def rewrite_reports(run_dir: Path, coordinator: Identity | None = None) -> tuple[Path, ...]:

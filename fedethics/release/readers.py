@@ -38,6 +38,7 @@ _TITLES = {
     "gate": "The gate, rule by rule",
     "groups": "Groups",
     "explained": "What the model looks at",
+    "benchmarks": "What the model says",
     "compared": "Comparisons",
     "privacy": "Privacy",
     "audit": "Attack on the adapter",
@@ -75,8 +76,8 @@ READERS = (
         title="Report for the ethics officer",
         reader="This page is for those who answer for what the model does to people.",
         sections=(
-            "gate", "groups", "explained", SUMS, "compared", "privacy", "audit", "rounds", "signed",
-            "saw", "not-measured", "verify",
+            "gate", "groups", "explained", "benchmarks", SUMS, "compared", "privacy", "audit",
+            "rounds", "signed", "saw", "not-measured", "verify",
         ),
     ),
     Page(
@@ -95,8 +96,8 @@ READERS = (
         reader="This page is for those who examine from outside.",
         opening="regulator",
         sections=(
-            "annex", "measure", "gate", "groups", "explained", SUMS, "privacy", "audit", "signed",
-            "not-measured", "verify",
+            "annex", "measure", "gate", "groups", "explained", "benchmarks", SUMS, "privacy",
+            "audit", "signed", "not-measured", "verify",
         ),
     ),
 )  # fmt: skip
@@ -118,7 +119,7 @@ def html(page: Page, found: Content) -> str:
     for name in page.sections:
         if name == SUMS:
             contents |= {kind: section.title for kind, section in found.sums.items()}
-        elif name not in {"compared", "explained"} or getattr(found, name):
+        elif name not in {"compared", "explained", "benchmarks"} or getattr(found, name):
             contents[name] = _TITLES[name]
     context: dict[str, object] = {
         field.name: getattr(found, field.name) for field in dataclasses.fields(Content)

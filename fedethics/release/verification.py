@@ -12,10 +12,11 @@ from fedethics.errors import LedgerError, LedgerTampered, ReleaseError
 from fedethics.privacy.ledger.verify import verify_files
 from fedethics.release import durable, folder, gate, manifest, readers
 from fedethics.release.decision import Decision, decided, placement_fault
-from fedethics.release.folder import GATE, MANIFEST, Folder, located
+from fedethics.release.folder import BENCHMARKS, GATE, MANIFEST, Folder, located
 from fedethics.release.gate import GateReport
 from fedethics.release.pages import renderer_sha256
 from fedethics.release.receipts import Heads, countersignature_faults
+from fedethics.release.rules import benchmarks
 from fedethics.release.rules.integrity import SUM_RULES
 from fedethics.release.rules.privacy import receipt_faults
 from fedethics.release.rules.signatures import SIMULATED, UNWATCHED
@@ -70,6 +71,7 @@ def verify(run_dir: Path) -> tuple[Check, ...]:
         _ledger_heads(opened),
         _countersigned(opened),
         Check(name="figures are the sums that sites were told", problems=_sums(judged)),
+        *_benchmarks(opened),
         Check(name="verdict follows from the evidence", problems=_verdict(run_dir, judged)),
         Check(
             name="approvals hold",
@@ -207,6 +209,25 @@ def _countersigned(opened: Folder) -> Check:
 def _sums(judged: GateReport) -> tuple[str, ...]:
     return tuple(
         rule.sentence for rule in judged.rules if rule.name in SUM_RULES and rule.verdict == "fail"
+    )
+
+
+def _benchmarks(opened: Folder) -> tuple[Check, ...]:
+    """Say what the kept answers to public benchmarks show; nothing where there are none."""
+    if not os.path.lexists(opened.path / BENCHMARKS):
+        return ()
+    found, missing = benchmarks.kept(opened)
+    note = (
+        "Every figure is computed anew from the answer to each item, and the items are those of "
+        "the suite. That the answers are this model's cannot be shown without the model: "
+        "fedethics benchmark asks it again."
+    )
+    return (
+        Check(
+            name="benchmark figures follow from the kept answers",
+            problems=(missing,) if found is None else (),
+            note=note if found is not None else "",
+        ),
     )
 
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import types
-from typing import ClassVar
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel
 
 from fedethics.benchmarks import results, running
-from fedethics.benchmarks.benchmark import Draw, Facts, Item, facts_sha256
-from fedethics.benchmarks.crows_pairs import CrowsPairs
+from fedethics.benchmarks.benchmark import Facts, Item
 from fedethics.benchmarks.registry import BENCHMARKS
 from fedethics.charter.document import load
 from fedethics.errors import ModelError, ReleaseError
 from fedethics.training.learner import Learner
 from fedethics.training.likelihood import of_charter, of_folder
+from tests.benchmarks.tiny_benchmark import Tiny
 from tests.learning_tasks.tiny_chat import HEART, byte_tokenizer, chat_charter, save_chat_model
 
 # The last one's two choices differ in their last token alone, where the tokens allow it.
@@ -98,26 +97,6 @@ def test_a_classifier_and_an_encoder_are_refused_by_name(folder, tmp_path):
     (tmp_path / "tokenizer.json").write_text(raw.to_str(), encoding="utf-8")
     with pytest.raises(ModelError, match="encoder"):
         of_folder(str(tmp_path))
-
-
-class Tiny(CrowsPairs):
-    """Seventy made-up pairs in place of the benchmark's."""
-
-    name = "tiny"
-    slices = ("a", "b")
-    made = tuple(
-        Item(
-            facts=Facts(id=str(n), slices=("ab"[n % 2],), unit=str(n)),
-            prompt="",
-            choices=(f"he is {n}", f"she is {n * 7}"),
-        )
-        for n in range(70)
-    )
-    draws: ClassVar = {"quick": Draw()}
-    pins: ClassVar = {"quick": facts_sha256(item.facts for item in made)}
-
-    def items(self, _members, _suite):
-        return self.made
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from fedethics.fairness.metrics import find_metric, of_class
 from fedethics.fairness.roc import RocCurve
 from fedethics.learning_tasks import find_task
 from fedethics.release.figures import FAIL, INK, PASS, UNSURE
-from fedethics.release.folder import Folder
+from fedethics.release.folder import BENCHMARKS, Folder
 from fedethics.release.gate import GateReport
 from fedethics.release.plots import Line, Mark, Section, curves, intervals, reliability_points
 from fedethics.release.rules.rule import Outcome, Rule
@@ -191,7 +191,8 @@ def gaps(folder: Folder) -> Table:
 
 def objectives(gate: GateReport) -> Block:
     """Return the charter's objectives as intervals against their bars."""
-    rules = [rule for rule in gate.rules if rule.topic == "people"]
+    # Bars on benchmarks stand in a section of their own, with before and after.
+    rules = [rule for rule in gate.rules if rule.topic == "people" and rule.evidence != BENCHMARKS]
     rows = tuple(_objective_row(rule) for rule in rules)
     title = "The charter’s objectives"
     return Block(

@@ -1,0 +1,148 @@
+"""The charter's bars on public benchmarks, judged on the answers that are kept with the run.
+
+Guarantee: missing, incomplete or foreign answers never pass: they leave each bar undecided. Every
+figure is computed anew from the answers to single items; of these the file itself shows that they
+are to the items of the suite, for this base model, this adapter and this charter.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from fedethics.benchmarks import results
+from fedethics.benchmarks.benchmark import BenchmarkMetric
+from fedethics.benchmarks.results import Results, Row
+from fedethics.benchmarks.statistics import Figure as Told
+from fedethics.charter.benchmark_terms import BenchmarkObjective
+from fedethics.commands import suggested
+from fedethics.errors import ReleaseError
+from fedethics.release.folder import BENCHMARKS, Folder
+from fedethics.release.rules.rule import Figure, Outcome, Rule
+
+
+def examine(folder: Folder) -> tuple[Rule, ...]:
+    """Judge every bar, in the charter's order; none where the charter sets none."""
+    stated = folder.charter.ethics.benchmarks or ()
+    if not stated:
+        return ()
+    found, missing = kept(folder)
+    return tuple(_judge(found, one, missing) for one in stated)
+
+
+def kept(folder: Folder) -> tuple[Results | None, str]:
+    """Return the answers kept with the run, or why none count."""
+    path = folder.path / BENCHMARKS
+    stated = folder.charter.ethics.benchmarks or ()
+    suite = stated[0].suite if stated else "standard"
+    ask = suggested("benchmark", folder.path.name, "--suite", suite, "--keep", "--key", "KEY")
+    if not os.path.lexists(path):
+        return None, f"No model was asked: {BENCHMARKS} is not there. Run: {ask}"
+    try:
+        found = results.read(path)
+    except ReleaseError as error:
+        return None, f"{error}."
+    unlike = "; ".join(_unlike(folder, found))
+    if unlike:
+        return None, f"{BENCHMARKS} does not count: {unlike}. Run again: {ask}"
+    return found, ""
+
+
+def _unlike(folder: Folder, found: Results) -> Iterator[str]:
+    head, charter = found.header, folder.charter
+    pairs = {
+        "base model": (head.base_sha256, charter.model.sha256),
+        "quantisation": (head.quantisation, charter.model.quantisation),
+        "adapter": (head.adapter_sha256 or "none", folder.evidence.model_hash),
+        "charter": (head.charter_sha256 or "none", folder.charter_sha256),
+    }
+    for what, (said, wanted) in pairs.items():
+        if said != wanted:
+            yield f"it is of {what} {said[:12]}, the run's is {wanted[:12]}"
+    for one in charter.ethics.benchmarks or ():
+        if one.suite != head.suite:
+            yield f"it answers suite {head.suite}, the charter names {one.suite}"
+            return
+        if one.name not in found.lines:
+            yield f"it does not answer {one.name}"
+
+
+def _judge(found: Results | None, stated: BenchmarkObjective, missing: str) -> Rule:
+    if found is None:
+        return _rule(stated, "cannot conclude", None, missing)
+    benchmark, metric = results.metric_of(stated.name, stated.metric, stated.slice)
+    row = results.row(found, benchmark, metric, stated.slice, confidence=stated.confidence)
+    figure, bar = _figure_and_bar(row, stated)
+    if figure is None or figure.value is None or figure.low is None or figure.high is None:
+        why = "the base alone was asked" if figure is None else figure.untold
+        return _rule(stated, "cannot conclude", None, f"There is no figure: {why}.")
+    sign = 1.0 if stated.direction == "at-most" else -1.0
+    worst, best = (figure.high, figure.low) if sign > 0 else (figure.low, figure.high)
+    outcome: Outcome = "cannot conclude"
+    if sign * worst <= sign * bar:
+        outcome = "pass"
+    elif sign * best > sign * bar:
+        outcome = "fail"
+    shown = Figure(
+        value=figure.value,
+        low=figure.low,
+        high=figure.high,
+        confidence=stated.confidence,
+        bar=bar,
+        direction=stated.direction,
+    )
+    return _rule(stated, outcome, shown, _sentence(row, stated, metric, outcome))
+
+
+def _figure_and_bar(row: Row, stated: BenchmarkObjective) -> tuple[Told | None, float]:
+    if stated.bar is not None:
+        return row.after, stated.bar
+    allowed = stated.not_worse_than_base_by or 0.0
+    return row.change, allowed if stated.direction == "at-most" else -allowed
+
+
+_ENDINGS: dict[Outcome, str] = {
+    "pass": "The whole interval lies on the good side of the bar.",
+    "fail": "The whole interval lies on the wrong side of the bar.",
+    "cannot conclude": "The interval holds the bar, so neither can be said.",
+    "not informative": "",
+}
+
+
+def _sentence(
+    row: Row, stated: BenchmarkObjective, metric: BenchmarkMetric, outcome: Outcome
+) -> str:
+    told = f"The {metric.meaning}: {_told(row.before)} by the base model"
+    if row.after is not None and row.change is not None:
+        told += f", {_told(row.after)} with the adapter, a change of {_told(row.change)}"
+        told += "" if row.change.p is None else f" (p {row.change.p:.3g})"
+    side = stated.direction.replace("-", " ")
+    bar = (
+        f"Bar: {side} {stated.bar:g}."
+        if stated.bar is not None
+        else f"Bar: not worse than the base by more than {stated.not_worse_than_base_by:g} "
+        f"({side} is good)."
+    )
+    return (
+        f"{told}; {row.before.items} items, intervals at {stated.confidence:g}. {bar} "
+        f"{_ENDINGS[outcome]}"
+    )
+
+
+def _told(figure: Told) -> str:
+    if figure.value is None or figure.low is None or figure.high is None:
+        return f"no figure ({figure.untold})"
+    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+
+
+def _rule(
+    stated: BenchmarkObjective, verdict: Outcome, figure: Figure | None, sentence: str
+) -> Rule:
+    return Rule(
+        name=stated.title,
+        topic="people",
+        verdict=verdict,
+        figure=figure,
+        sentence=sentence,
+        evidence=BENCHMARKS,
+    )
