@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,20 +32,27 @@ def known(monkeypatch):
     monkeypatch.setitem(BENCHMARKS, "tiny", Tiny())
 
 
-@pytest.fixture
-def laid(stage, lay):
-    """A run of a language model whose charter sets these bars."""
+@pytest.fixture(scope="module")
+def evidenced(stage):
+    """The stage of a language model whose charter sets these bars, and its evidence, made once."""
     sft = document.load(SFT)
 
+    @cache
     def make(*bars):
         of_it = stage.with_charter(
             model=sft.model,
             adapter=sft.adapter,
             ethics=dataclasses.replace(stage.charter.ethics, benchmarks=bars),
         )
-        return lay(of_it, of_it.evidence())
+        return of_it, of_it.evidence()
 
     return make
+
+
+@pytest.fixture
+def laid(evidenced, lay):
+    """A run of a language model whose charter sets these bars."""
+    return lambda *bars: lay(*evidenced(*bars))
 
 
 def answered(run, *, before, after, **changes):

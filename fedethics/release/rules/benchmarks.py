@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from fedethics.benchmarks import results
 from fedethics.benchmarks.benchmark import BenchmarkMetric
 from fedethics.benchmarks.results import Results, Row
-from fedethics.benchmarks.statistics import Figure as Told
+from fedethics.benchmarks.statistics import Figure
 from fedethics.charter.benchmark_terms import BenchmarkObjective
 from fedethics.commands import suggested
 from fedethics.errors import ReleaseError
 from fedethics.release.folder import BENCHMARKS, Folder
-from fedethics.release.rules.rule import Figure, Outcome, Rule
+from fedethics.release.rules.rule import Measurement, Outcome, Rule
 
 
 def examine(folder: Folder) -> tuple[Rule, ...]:
@@ -83,7 +83,7 @@ def _judge(found: Results | None, stated: BenchmarkObjective, missing: str) -> R
         outcome = "pass"
     elif sign * best > sign * bar:
         outcome = "fail"
-    shown = Figure(
+    shown = Measurement(
         value=figure.value,
         low=figure.low,
         high=figure.high,
@@ -94,7 +94,7 @@ def _judge(found: Results | None, stated: BenchmarkObjective, missing: str) -> R
     return _rule(stated, outcome, shown, _sentence(row, stated, metric, outcome))
 
 
-def _figure_and_bar(row: Row, stated: BenchmarkObjective) -> tuple[Told | None, float]:
+def _figure_and_bar(row: Row, stated: BenchmarkObjective) -> tuple[Figure | None, float]:
     if stated.bar is not None:
         return row.after, stated.bar
     allowed = stated.not_worse_than_base_by or 0.0
@@ -129,14 +129,14 @@ def _sentence(
     )
 
 
-def _told(figure: Told) -> str:
+def _told(figure: Figure) -> str:
     if figure.value is None or figure.low is None or figure.high is None:
         return f"no figure ({figure.untold})"
     return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
 
 
 def _rule(
-    stated: BenchmarkObjective, verdict: Outcome, figure: Figure | None, sentence: str
+    stated: BenchmarkObjective, verdict: Outcome, figure: Measurement | None, sentence: str
 ) -> Rule:
     return Rule(
         name=stated.title,
