@@ -89,27 +89,30 @@ def benchmark(
     if not target:
         raise typer.BadParameter("name a run, a release or a model, or give --fetch")
     asked = running.plan(chosen(suite, tuple(only or ())), suite, data)
-    file = out or _file(target, suite, only)
-    if keep and key is None:
-        raise typer.BadParameter("--keep signs the run's manifest again: give --key")
+    file, signer = out or _file(target, suite, only), _signer(Path(target), key) if keep else None
     found = _asked_of(target, model_dir, asked, file)
-    if keep and key is not None:
-        _keep(Path(target), file, Identity.load(key))
+    if signer is not None:
+        _keep(Path(target), file, signer)
     listed = rows(found)
-    document = {
-        "header": terms.document(found.header),
-        "sha256": found.sha256,
-        "figures": [_as_json(row) for row in listed],
-    }
-    answer(document, lambda console: show(found, listed, console), as_json=as_json)
+    answer(_document(found, listed), lambda console: show(found, listed, console), as_json=as_json)
+
+
+def _signer(run: Path, key: Path | None) -> Identity:
+    """Return the coordinator's key, once nothing speaks against keeping answers with the run."""
+    # Drawing needs matplotlib, which most other commands can do without.
+    from fedethics.release.publish import require_unapproved
+
+    if key is None:
+        raise typer.BadParameter("--keep signs the run's manifest again: give --key")
+    folder.load(run)
+    require_unapproved(run)
+    return Identity.load(key)
 
 
 def _keep(run: Path, answers: Path, coordinator: Identity) -> None:
     """Put the answers into the run's folder and judge it anew."""
-    # Drawing needs matplotlib, which most other commands can do without.
-    from fedethics.release.publish import publish, require_unapproved
+    from fedethics.release.publish import publish  # here: as above
 
-    require_unapproved(run)
     durable.write(run / BENCHMARKS, answers.read_bytes())
     verdict = publish(run, coordinator).verdict
     say(f"kept in {run / BENCHMARKS}; the gate now says: {verdict}", err=True)
@@ -198,6 +201,14 @@ def _told(figure: Figure, *, sign: str = "") -> str:
     if figure.value is None or figure.low is None or figure.high is None:
         return figure.untold
     return f"{figure.value:{sign}.3f} [{figure.low:{sign}.3f}, {figure.high:{sign}.3f}]"
+
+
+def _document(found: Results, listed: list[Row]) -> dict[str, Json]:
+    return {
+        "header": terms.document(found.header),
+        "sha256": found.sha256,
+        "figures": [_as_json(row) for row in listed],
+    }
 
 
 def _as_json(row: Row) -> Json:
