@@ -13,8 +13,10 @@ from typing import Final, Literal, TypeAlias
 from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.privacy_terms import LARGEST_EPSILON, PrivacyTerms
 from fedethics.charter.training_terms import ModelTerms
+from fedethics.errors import FairnessError
 from fedethics.learning_tasks import find_task
 from fedethics.learning_tasks.task import Bounded
+from fedethics.scorers import find_scorer
 from fedethics.terms import term
 
 # A number is counted in so many steps from the least to the greatest possible one.
@@ -54,6 +56,40 @@ class MeasureObjective:
         return self.metric, ""
 
 
+def _scorer_problem(pinned: object) -> str:
+    try:
+        find_scorer(str(pinned))
+    except FairnessError as error:
+        return str(error)
+    return ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GenerationTerms:
+    """What the finished model writes for held-out prompts, and what judges it; off by default.
+
+    Attributes:
+        scorers: names with versions, for example "rouge_l/1", that every site has installed.
+        max_new_tokens: of one answer; each next token is the likeliest one.
+        records: about how many held-out records of a site are answered. Which they are follows
+            from each record's own words, so that one more or less changes no other's part.
+    """
+
+    scorers: tuple[str, ...] = term(default=(), check=_scorer_problem)
+    max_new_tokens: int = term(default=32, at_least=1, at_most=1024)
+    records: int = term(default=200, at_least=1, at_most=100_000)
+
+    def problems(self) -> list[str]:
+        """Refuse a scorer that is asked for twice."""
+        names = [find_scorer(pinned).name for pinned in self.scorers]
+        return ["scorers: one stands twice"] if len(set(names)) < len(names) else []
+
+    def bounded(self) -> dict[str, Bounded]:
+        """Return each scorer as a measure, by its name."""
+        scorers = [find_scorer(pinned) for pinned in self.scorers]
+        return {one.name: Bounded(meaning=one.meaning, binary=one.binary) for one in scorers}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeasureTerms:
     """Numbers between two bounds that are measured of each held-out record in the last round.
@@ -66,6 +102,7 @@ class MeasureTerms:
         spread_ratio: noise on the sums that tell how far the numbers are spread, over that on the
             sums of the numbers. They move by at most as much.
         epsilon: what the sum costs each held-out unit, out of `privacy.evaluation.epsilon`.
+        generation: whether and how answers are generated and scored.
         objectives: bars that the release is held to.
     """
 
@@ -74,13 +111,16 @@ class MeasureTerms:
     largest_loss: float = term(default=4.0, at_least=0.01, at_most=100)
     spread_ratio: float = term(default=2.0, at_least=0.1, at_most=16)
     epsilon: float = term(default=1.0, at_least=0.02, at_most=LARGEST_EPSILON)
+    generation: GenerationTerms = term(default=GenerationTerms())
     objectives: tuple[MeasureObjective, ...] = term(default=())
 
     def problems(self) -> list[str]:
         """Refuse what could not be counted."""
         found = []
-        if not self.names:
-            found.append("names: nothing is measured; name a measure, or leave the table out")
+        if not self.names and not self.generation.scorers:
+            found.append(
+                "names: nothing is measured; name a measure or a scorer, or leave the table out"
+            )
         if len(set(self.names)) < len(self.names):
             found.append("names: a measure stands twice")
         return found
@@ -88,7 +128,8 @@ class MeasureTerms:
     def bounded(self, task: str) -> dict[str, Bounded]:
         """Return the measures that are asked for and that a task has, by name, in their order."""
         known = find_task(task).values
-        return {name: known[name].cut_at(self.largest_loss) for name in self.names if name in known}
+        own = {name: known[name].cut_at(self.largest_loss) for name in self.names if name in known}
+        return own | self.generation.bounded()
 
 
 def measures_rule(
@@ -103,6 +144,11 @@ def measures_rule(
                 f"measures.names: {name!r} is no measure of model.task {model.task!r}; it has: "
                 f"{listed}"
             )
+    if measures.generation.scorers and not find_task(model.task).answers:
+        yield (
+            f"measures.generation.scorers: model.task {model.task!r} has no prompt that could be "
+            "answered"
+        )
     features = {feature.name: feature for feature in data.sensitive}
     if measures.feature and measures.feature not in features:
         yield f"measures.feature: {measures.feature!r} is not a sensitive feature"

@@ -136,6 +136,7 @@ class LearningTask(ABC):
         labelled: whether a record has a label that is learnt.
         losses: what `model.loss` may name; empty where the task has one loss.
         values: numbers between bounds that a charter's `measures` can ask for, by name.
+        answers: whether its records have a prompt, for which the model can write an answer.
         keys: which of `TASK_KEYS` it reads; a charter that gives it another one is refused.
     """
 
@@ -146,6 +147,7 @@ class LearningTask(ABC):
     labelled: ClassVar[bool] = True
     losses: ClassVar[tuple[str, ...]] = ()
     values: ClassVar[Mapping[str, Bounded]] = {}
+    answers: ClassVar[bool] = False
     keys: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod

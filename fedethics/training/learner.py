@@ -42,7 +42,13 @@ from fedethics.training.activations import (
 from fedethics.training.loading import Loaded, config_digest, load_base
 from fedethics.training.locate import locate_model
 from fedethics.training.network import Network
-from fedethics.training.reader import ComparingReader, Reader, TokenReader
+from fedethics.training.reader import (
+    AnsweringReader,
+    ComparingReader,
+    Prompt,
+    Reader,
+    TokenReader,
+)
 from fedethics.training.records_apart import is_apart
 from fedethics.training.saved_adapter import (
     basis_hash,
@@ -327,6 +333,27 @@ class Learner:
                     result = np.empty((len(rows), *scores.shape[1:]), dtype=np.float64)
                 result[batch.rows] = scores.numpy()
         return np.empty(0, dtype=np.float64) if result is None else result
+
+    def prompts(self, texts: Sequence[Content]) -> list[Prompt]:
+        """Return what of each record the model can be asked to continue, and its own answer.
+
+        Raises:
+            ModelError: the task's records have no prompt.
+        """
+        if not isinstance(self._reader, AnsweringReader):
+            raise ModelError(f"task {self._charter.model.task!r} has no prompt to answer")
+        return self._reader.prompts(texts)
+
+    def answer(self, prompt: Prompt, *, most: int) -> str:
+        """Return the likeliest answer of at most so many tokens, up to a control token.
+
+        Hold `lock`. Computed alone; an empty text where the prompt did not fit.
+        """
+        if not prompt.ids:
+            return ""
+        tokenizer = self._reader.tokenizer
+        ids = self._network.greedy(torch.tensor(prompt.ids), most=most, ends=tokenizer.controls)
+        return str(tokenizer.decode(ids))
 
     def reference(self, batch: Batch) -> Tensor:
         """Return what the network now makes of each entry, for later comparison, shape (b, w).

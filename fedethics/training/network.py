@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +22,7 @@ import torch
 from peft import LoraConfig, TaskType, get_peft_model
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from transformers import DynamicCache
 
 from fedethics.charter.training_terms import AdapterTerms
 from fedethics.errors import ModelError, TrainingError
@@ -238,6 +239,48 @@ class Network:
                 logits = self._inner(**self._inputs(batch)).logits[rows, places]
         return logits.float()
 
+    def greedy(self, ids: Tensor, *, most: int, ends: frozenset[int]) -> list[int]:
+        """Return the tokens that follow one sequence, each the likeliest; the end is left out.
+
+        Guarantee: it is computed alone, with keys and values kept, so it follows from the sequence,
+        the adapter and this machine.
+
+        Args:
+            ids: token ids of the prompt, shape (tokens,).
+            most: tokens at most; fewer where the model has no positions for them.
+            ends: tokens after which nothing is read.
+        """
+        found: list[int] = []
+        cache, fed = DynamicCache(config=self._inner.config), ids.to(self.device)[None]
+        with self._whole(), torch.no_grad(), self._autocast(self.device.type):
+            for _ in range(min(most, self.positions - len(ids))):
+                said = self._inner(
+                    input_ids=fed, past_key_values=cache, use_cache=True, logits_to_keep=1
+                )
+                token = int(said.logits[0, -1].float().argmax())
+                if token in ends:
+                    break
+                found.append(token)
+                fed = torch.tensor([[token]], device=self.device)
+        return found
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Put the frozen prefix back where it was while the block lasts."""
+        if self.prefix is None:
+            yield
+            return
+        layers: Any = self._body.layers
+        passing = [layers[index] for index in range(self.first_layer)]
+        prefix: Any = self.prefix
+        for index, layer in enumerate(prefix.layers):
+            layers[index] = layer
+        try:
+            yield
+        finally:
+            for index, layer in enumerate(passing):
+                layers[index] = layer
+
     def _checkpoints(self) -> bool:
         return self.checkpointing
 
@@ -253,7 +296,9 @@ class Network:
         return {} if self._type in DECODERS else {"attention_mask": batch.mask}
 
     def _precision(self, batch: Padded) -> AbstractContextManager[Any]:
-        kind = batch.inputs.device.type
+        return self._autocast(batch.inputs.device.type)
+
+    def _autocast(self, kind: str) -> AbstractContextManager[Any]:
         return torch.autocast(kind, dtype=torch.bfloat16, enabled=self.bfloat16)
 
 

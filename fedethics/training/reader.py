@@ -73,6 +73,26 @@ class TokenReader(Reader, Protocol):
         """Return the token ids of each record's entry, and what each is to be followed by."""
 
 
+class Prompt(NamedTuple):
+    """What of a record a model is asked to continue, and what the record itself says there.
+
+    Attributes:
+        ids: of the prompt; empty where it does not fit.
+        reference: the record's own answer.
+    """
+
+    ids: list[int]
+    reference: str
+
+
+@runtime_checkable
+class AnsweringReader(Reader, Protocol):
+    """A reader of a task whose records have a prompt that a model can answer."""
+
+    def prompts(self, texts: Sequence[Content]) -> list[Prompt]:
+        """Return the prompt of each record, and its own answer."""
+
+
 @runtime_checkable
 class ComparingReader(Reader, Protocol):
     """A reader of a task whose loss compares with what the start of training makes of a record."""

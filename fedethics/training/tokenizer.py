@@ -155,6 +155,11 @@ class TextReader:
             if self._control[number] in text[start:end] or (number, (start, end)) not in unknown
         ]
 
+    @property
+    def controls(self) -> frozenset[int]:
+        """The control tokens: what ends a turn is among them."""
+        return frozenset(self._control)
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, control tokens as they are written."""
         return str(self._raw.decode(list(ids), skip_special_tokens=False))

@@ -13,11 +13,11 @@ from fedethics.aggregates.measures import GRID, MEASURES, layout_of_measures
 from fedethics.aggregates.measures.gate import examine
 from fedethics.aggregates.measures.opened import OpenedMeasures
 from fedethics.aggregates.measures.report import build
-from fedethics.aggregates.measures.site import tabulate_values
+from fedethics.aggregates.measures.site import Numbers, tabulate_values
 from fedethics.aggregates.schedule import sum_specs, sums_of
 from fedethics.charter import document
 from fedethics.charter.document import load
-from fedethics.charter.measure_terms import MeasureObjective, MeasureTerms
+from fedethics.charter.measure_terms import GenerationTerms, MeasureObjective, MeasureTerms
 from fedethics.charter.model import Member
 from fedethics.errors import CharterError, FairnessError
 from fedethics.learning_tasks.free_text.measured import TOKENS
@@ -52,15 +52,22 @@ def values(rng, n):
     return {"token_accuracy": accuracy, "token_loss": (1 - accuracy) * 0.8}
 
 
+def numbers(found):
+    """Every record measured."""
+    return {name: Numbers(rows=np.arange(len(own)), values=own) for name, own in found.items()}
+
+
 def test_a_record_moves_each_measure_by_the_grid_in_its_own_group_and_nothing_else(letters):
     layout, rng = layout_of_measures(letters), np.random.default_rng(0)
     groups, found = rng.integers(0, 2, 40), values(rng, 40)
-    whole = tabulate_values(layout, groups=groups, values=found)
+    whole = tabulate_values(layout, groups=groups, numbers=numbers(found))
     assert len(whole) == layout.length == 2 * 2 * 2 + 2 * 2
     for left_out in range(40):
         keep = np.arange(40) != left_out
         fewer = tabulate_values(
-            layout, groups=groups[keep], values={name: own[keep] for name, own in found.items()}
+            layout,
+            groups=groups[keep],
+            numbers=numbers({name: own[keep] for name, own in found.items()}),
         )
         moved = (whole - fewer).reshape(-1)
         pairs = moved[: layout.values_length].reshape(2, 2, 2)
@@ -74,12 +81,14 @@ def test_a_record_moves_each_measure_by_the_grid_in_its_own_group_and_nothing_el
 def test_a_measure_that_is_missing_or_outside_its_bounds_is_not_sent(letters):
     layout, groups = layout_of_measures(letters), np.zeros(3, dtype=int)
     one = np.array([0.1, 0.2, 0.3])
-    with pytest.raises(FairnessError, match="token_loss was not measured"):
-        tabulate_values(layout, groups=groups, values={"token_accuracy": one})
-    with pytest.raises(FairnessError, match="outside"):
-        tabulate_values(
-            layout, groups=groups, values={"token_accuracy": one, "token_loss": 9 * one}
-        )
+    told = {"token_accuracy": one, "token_loss": one}
+    for wrong, why in (
+        (numbers({"token_accuracy": one}), "token_loss was not measured"),
+        (numbers(told | {"token_loss": 9 * one}), "outside"),
+        (numbers(told) | {"token_loss": Numbers(rows=np.array([0, 0]), values=one[:2])}, "twice"),
+    ):
+        with pytest.raises(FairnessError, match=why):
+            tabulate_values(layout, groups=groups, numbers=wrong)
 
 
 def test_losses_are_cut_where_the_charter_says_and_what_cannot_be_read_counts_as_the_worst():
@@ -123,6 +132,7 @@ def test_it_is_summed_once_before_the_group_tables_end_the_run(letters):
 WRONG = [
     ({"names": ("charm",)}, "'charm' is no measure of model.task 'sft'; it has: token_accuracy"),
     ({"names": ()}, "nothing is measured"),
+    ({"generation": GenerationTerms(scorers=("rouge_l/9",))}, "'rouge_l/9' is not installed here"),
     ({"feature": "height", "objectives": ()}, "'height' is not a sensitive feature"),
     ({"epsilon": 3.0}, "leaves nothing of privacy.evaluation.epsilon 3"),
     ({"feature": ""}, "compares groups, and measures.feature names none"),
@@ -157,7 +167,9 @@ def noised(letters, *, gap=0.0, level=0.75, records=3000, seed=3):
     groups = rng.integers(0, 2, records)
     accuracy = (level + gap * (0.5 - groups) + rng.normal(0, 0.1, records)).clip(0, 1)
     counts = tabulate_values(
-        layout, groups=groups, values={"token_accuracy": accuracy, "token_loss": 1 - accuracy}
+        layout,
+        groups=groups,
+        numbers=numbers({"token_accuracy": accuracy, "token_loss": 1 - accuracy}),
     )
     plan = MEASURES.of(make_plan(letters).sums)
     stds = [plan.values.sum_std] * layout.values_length
@@ -198,6 +210,25 @@ def test_each_bar_is_one_rule_and_a_bar_within_the_interval_stays_open(
     rules = examine(run_with(letters, counts))
     assert tuple(rule.verdict for rule in rules) == verdicts
     assert rules[0].figure.bar == 0.6 and "token_accuracy is 0." in rules[0].sentence
+
+
+def test_scorers_are_measures_that_have_no_spread_where_they_are_0_or_1(letters):
+    asked = GenerationTerms(scorers=("exact_match/1", "rouge_l/1"))
+    layout = layout_of_measures(
+        dataclasses.replace(letters, measures=dataclasses.replace(ASKED, generation=asked))
+    )
+    assert list(layout.measures) == ["token_accuracy", "token_loss", "exact_match", "rouge_l"]
+    assert layout.spread_names == ("token_accuracy", "token_loss", "rouge_l")
+    one = np.linspace(0, 1, 5)
+    answered = Numbers(rows=np.array([1, 4]), values=np.array([1.0, 0.0]))
+    counts = tabulate_values(
+        layout,
+        groups=np.array([0, 0, 0, 1, 1]),
+        numbers=numbers({"token_accuracy": one, "token_loss": one})
+        | {"exact_match": answered, "rouge_l": answered},
+    )
+    # Hit and miss of both groups: who was not answered is in neither.
+    assert counts[8:12].tolist() == [GRID, 0, 0, GRID]
 
 
 def test_measures_that_were_asked_for_and_not_opened_leave_the_gate_open(letters):

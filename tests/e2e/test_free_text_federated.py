@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedethics.charter.measure_terms import GenerationTerms, MeasureObjective, MeasureTerms
 from fedethics.coordinator.job import RunSettings
 from fedethics.coordinator.run import run_job
 from fedethics.coordinator.transport import InProcess
@@ -31,6 +32,15 @@ from tests.e2e.conftest import edit_site_file
 from tests.learning_tasks.tiny_chat import chat_charter, save_chat_model
 
 pytestmark = pytest.mark.slow
+MEASURES = MeasureTerms(
+    names=("token_accuracy", "token_loss"), feature="addressee", epsilon=2.0,
+    generation=GenerationTerms(
+        scorers=("exact_match/1", "rouge_l/1"), max_new_tokens=4, records=20
+    ),
+    objectives=(
+        MeasureObjective(metric="token_accuracy", bar=0.9, direction="at-least", why="Useful."),
+    ),
+)  # fmt: skip
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -52,13 +62,17 @@ def tiny_stage(tmp_path, *, rounds=2):
     model_dir = save_chat_model(tmp_path / "model")
     tiny = chat_charter(model_dir, truncation="prompt-start")
     training = dataclasses.replace(draft.training, rounds=rounds)
-    draft = dataclasses.replace(draft, model=tiny.model, adapter=tiny.adapter, training=training)
+    draft = dataclasses.replace(
+        draft, model=tiny.model, adapter=tiny.adapter, training=training, measures=MEASURES
+    )
     write_letters(tmp_path / "letters", 120)
     stage = staging.build(
         scenario, draft, base=base, data_dir=tmp_path / "letters", run_dir=tmp_path / "run"
     )
     for site in stage.homes:
         edit_site_file(stage, site, **{"model-dir": str(model_dir)})
+        policy = stage.homes[site] / "policy.toml"
+        policy.write_text(policy.read_text().replace('"fairness"', '"fairness", "measures"'))
     return stage
 
 
@@ -84,6 +98,11 @@ def test_a_tiny_decoder_is_tuned_by_three_offices_and_judged(tmp_path):
     assert len(asked) == 2 and "fail" in {rule.verdict for rule in asked}
     report = (stage.run_dir / "report.html").read_text()
     assert "mean token loss" in report or "mean_token_loss" in report
+    # Nor does it guess nine tokens of ten, and its loss is beyond the cut at 4 nats.
+    (told,) = [rule for rule in rules if rule.name == "token accuracy (measured of texts)"]
+    assert told.verdict == "fail" and told.figure.high < 0.9
+    assert "ROUGE-L (F1) of generated answers" in report
+    assert "What was measured of held-out texts" in report and "addressee: woman" in report
     for home in stage.homes.values():
         book = read_book(home / "ledger.db")
         assert {each.label for each in book.data_sets()} == {"train", "held-out"}

@@ -6,7 +6,8 @@ at most as many; so does its absence. The caller has reserved the cost before ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +15,29 @@ from numpy.typing import NDArray
 from fedethics.aggregates.measures import MEASURES, MeasureLayout, layout_of_measures, terms_of
 from fedethics.aggregates.measuring import Vector, scores_of, share_of
 from fedethics.charter.measure_terms import GRID
+from fedethics.data.content import Content, digest
 from fedethics.data.records import Records
 from fedethics.errors import FairnessError
 from fedethics.fairness.bounded import on_grid
 from fedethics.learning_tasks import find_task
 from fedethics.privacy.noise import NoiseSource
+from fedethics.scorers import find_scorer, score_of
 from fedethics.secagg import Opening
 from fedethics.site.request_context import RequestContext
+from fedethics.training.generation import answers
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Numbers:
+    """What was measured of some records.
+
+    Attributes:
+        rows: which records, shape (m,).
+        values: numbers in [0, 1], shape (m,).
+    """
+
+    rows: NDArray[np.intp]
+    values: NDArray[np.float64]
 
 
 def sum_values(
@@ -33,9 +50,8 @@ def sum_values(
     """
     plan, layout = MEASURES.of(context.plan.sums), layout_of_measures(context.charter)
     part = context.workbench.records.held_out
-    vector = tabulate_values(
-        layout, groups=_groups(context, part), values=_of_the_task(context, adapter, part)
-    )
+    numbers = _of_the_task(context, adapter, part) | _of_answers(context, adapter, part)
+    vector = tabulate_values(layout, groups=_groups(context, part), numbers=numbers)
     shares = (
         share_of(context, plan.values, layout.values_length, noise.derive("values")),
         share_of(
@@ -46,7 +62,7 @@ def sum_values(
 
 
 def tabulate_values(
-    layout: MeasureLayout, *, groups: NDArray[np.int64], values: Mapping[str, NDArray[np.float64]]
+    layout: MeasureLayout, *, groups: NDArray[np.int64], numbers: Mapping[str, Numbers]
 ) -> NDArray[np.int64]:
     """Return the vector of one site without noise, shape (layout.length,).
 
@@ -55,19 +71,21 @@ def tabulate_values(
     Args:
         layout: of the charter.
         groups: number of each record's group, shape (n,).
-        values: numbers in [0, 1] of each measure, shape (n,).
+        numbers: of each measure.
 
     Raises:
-        FairnessError: a measure is missing, of another length, or outside [0, 1].
+        FairnessError: a measure is missing, a record stands in one twice, or a number is outside
+            [0, 1].
     """
     hits, spreads = [], []
     for name, measure_of in layout.measures.items():
-        own = values.get(name)
-        if own is None or own.shape != groups.shape:
-            raise FairnessError(f"{name} was not measured of every record; nothing was sent")
-        steps = on_grid(own, grid=GRID)
+        own = numbers.get(name)
+        if own is None or own.rows.shape != own.values.shape:
+            raise FairnessError(f"{name} was not measured; nothing was sent")
+        if len(np.unique(own.rows)) < len(own.rows):
+            raise FairnessError(f"{name} was measured of a record twice; nothing was sent")
         table = np.zeros((len(layout.groups), 3), dtype=np.int64)
-        np.add.at(table, groups, steps)
+        np.add.at(table, groups[own.rows], on_grid(own.values, grid=GRID))
         hits.append(table[:, :2])
         if not measure_of.binary:
             spreads.append(table[:, 2])
@@ -82,14 +100,53 @@ def _groups(context: RequestContext, part: Records) -> NDArray[np.int64]:
     return np.asarray(part.groups[:, names.index(terms.feature)], dtype=np.int64)
 
 
-def _of_the_task(
-    context: RequestContext, adapter: Vector, part: Records
-) -> dict[str, NDArray[np.float64]]:
+def _of_the_task(context: RequestContext, adapter: Vector, part: Records) -> dict[str, Numbers]:
     charter = context.charter
     terms = terms_of(charter)
     measured = find_task(charter.model.task).measured(charter.data.labels)
     asked = [name for name in terms.names if name in measured.values]
     if not asked:
         return {}
-    scores = scores_of(context, adapter, part)
-    return {name: measured.values[name](scores, terms.largest_loss) for name in asked}
+    scores, rows = scores_of(context, adapter, part), np.arange(len(part.texts))
+    return {
+        name: Numbers(rows=rows, values=measured.values[name](scores, terms.largest_loss))
+        for name in asked
+    }
+
+
+def _of_answers(context: RequestContext, adapter: Vector, part: Records) -> dict[str, Numbers]:
+    terms = terms_of(context.charter).generation
+    if not terms.scorers:
+        return {}
+    rows = chosen_rows(part.texts, share=_share(context), salt=context.charter.data.split_salt)
+    found = answers(
+        context.workbench.learner,
+        adapter,
+        [part.texts[row] for row in rows],
+        most=terms.max_new_tokens,
+    )
+    numbers = {}
+    for pinned in terms.scorers:
+        scorer = find_scorer(pinned)
+        scores = [score_of(scorer, said, reference=own) for said, own in found]
+        numbers[scorer.name] = Numbers(rows=rows, values=np.array(scores, dtype=np.float64))
+    return numbers
+
+
+def chosen_rows(texts: Sequence[Content], *, share: float, salt: str) -> NDArray[np.intp]:
+    """Return which records are answered: each by its own words, as if by chance.
+
+    Guarantee: whether a record is chosen follows from it and public facts. "The first 200" would
+    not do: one record more would push out another, and two would change their part.
+    """
+    lots = [int(digest([f"answered/{salt}", text])[:16], 16) / 2.0**64 for text in texts]
+    return np.flatnonzero(np.array(lots) < share)
+
+
+def _share(context: RequestContext) -> float:
+    """Return the share of held-out records that are answered, from public numbers."""
+    charter = context.charter
+    member, held_out = charter.member(context.site), charter.data.holdout_fraction
+    declared = member.declared_records if member else 0
+    expected = declared / (1.0 - held_out) * held_out
+    return terms_of(charter).generation.records / max(expected, 1.0)

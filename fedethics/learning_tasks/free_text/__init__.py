@@ -80,6 +80,7 @@ class Sft(TokenTask):
 
     name: ClassVar[str] = "sft"
     forms: ClassVar[tuple[str, ...]] = ("messages", "prompt-completion", "instruction")
+    answers: ClassVar[bool] = True
     keys: ClassVar[frozenset[str]] = frozenset({"chat_template", "truncation"})
 
     def problems(self, words: Words) -> list[str]:

@@ -30,7 +30,7 @@ from fedethics.training.chat import (
     tokenise,
 )
 from fedethics.training.network import Network
-from fedethics.training.reader import Entry
+from fedethics.training.reader import Entry, Prompt
 from fedethics.training.template_process import TemplateOverrun, paced
 
 # Rendered once, so that a library which renders otherwise gives another basis.
@@ -107,6 +107,42 @@ class FreeTextReader:
                 f"trained or measured. The first: {faults[0]}"
             )
         return found
+
+    def prompts(self, texts: Sequence[Content]) -> list[Prompt]:
+        """Return each record up to its last answer, with the words that ask for it, and the answer.
+
+        A prompt that leaves no token for an answer within `max-tokens` has no ids.
+
+        Raises:
+            DataError: a record has no prompt, or the template refuses it.
+        """
+        found = []
+        with paced(len(texts)) as keep_time:
+            for text in texts:
+                found.append(self._prompt(text))
+                keep_time()
+        return found
+
+    def _prompt(self, text: Content) -> Prompt:
+        match text:
+            case Completion(prompt, reference) if self._words.prompt:
+                (asked,), hidden = guard([prompt], self.tokenizer)
+                rendered = self._words.prompt.replace("{prompt}", asked)
+            case Completion(prompt, reference):
+                rendered, hidden = self._asked([Turn("user", prompt)])
+            case Conversation(turns):
+                place = max(at for at, turn in enumerate(turns) if turn.role == "assistant")
+                rendered, hidden = self._asked(turns[:place])
+                reference = turns[place].text
+            case _:
+                raise DataError("a record without a prompt cannot be answered")
+        ids = tokenise(Rendered(rendered, ()), self.tokenizer, hidden).ids
+        return Prompt(ids if len(ids) < self._words.max_tokens else [], reference)
+
+    def _asked(self, turns: Sequence[Turn]) -> tuple[str, Any]:
+        """Return a conversation with the words that ask the assistant for an answer."""
+        guarded, hidden = self._guarded(turns)
+        return self._chat_template().render(guarded, answering=True), hidden
 
     def views(self, entry: Tensor) -> tuple[Tensor, ...]:
         """Return the sequences that are read of a record: one."""
@@ -240,9 +276,12 @@ class FreeTextReader:
         return Rendered(before + after, ((len(before), len(before) + len(after)),)), hidden
 
     def _chat(self, turns: Sequence[Turn]) -> tuple[Rendered, Any]:
-        said, hidden = guard([turn.text for turn in turns], self.tokenizer)
-        guarded = [Turn(turn.role, text) for turn, text in zip(turns, said, strict=True)]
+        guarded, hidden = self._guarded(turns)
         return conversation(self._chat_template(), guarded), hidden
+
+    def _guarded(self, turns: Sequence[Turn]) -> tuple[list[Turn], Any]:
+        said, hidden = guard([turn.text for turn in turns], self.tokenizer)
+        return [Turn(turn.role, text) for turn, text in zip(turns, said, strict=True)], hidden
 
     def _chat_template(self) -> ChatTemplate:
         if self._template is None:
