@@ -180,7 +180,10 @@ def _value(
     if origin is typing.Literal:
         return _choice(typing.get_args(hint), raw, where, problems)
     if origin in (types.UnionType, typing.Union):
-        (inner,) = (arg for arg in typing.get_args(hint) if arg is not type(None))
+        kinds = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+        # A table, or a plain value in its place.
+        fit = (one for one in kinds if dataclasses.is_dataclass(one) == isinstance(raw, dict))
+        inner = next(fit, kinds[0])
         return _value(inner, raw, where, field, problems)
     if origin is tuple:
         return _items(typing.get_args(hint)[0], raw, where, field, problems)

@@ -22,6 +22,7 @@ from fedethics.charter import document
 from fedethics.charter.ethics_terms import MitigationTerms
 from fedethics.charter.model import Charter, Member
 from fedethics.cli.output import Terminal, say
+from fedethics.data.file_terms import DataFile, data_file
 from fedethics.data.reading import read_records
 from fedethics.data.records import split
 from fedethics.simulation.scenario import data_folder, load
@@ -61,7 +62,7 @@ def compare_methods(
     setup, charter = load(scenario)
     gap_objective(charter)
     folder = data_folder(setup, data, base=scenario.parent)
-    files = {site.name: folder / site.data for site in setup.sites}
+    files = {site.name: data_file(site.data, folder) for site in setup.sites}
     enrolled = _with_sites(charter, {site.name: site.declared_records for site in setup.sites})
     terms = MitigationTerms(
         method="dual-ascent", feature="any", step=step, most=most, epsilon=counts_epsilon
@@ -123,7 +124,10 @@ def _with_sites(draft: Charter, declared: Mapping[str, int]) -> Charter:
 
 
 def _run_all(
-    tasks: Sequence[_Task], charter: Charter, files: Mapping[str, Path], terms: MitigationTerms
+    tasks: Sequence[_Task],
+    charter: Charter,
+    files: Mapping[str, Path | DataFile],
+    terms: MitigationTerms,
 ) -> dict[_Task, Judgement]:
     judged: dict[_Task, Judgement] = {}
     with (
@@ -143,7 +147,7 @@ def _run_all(
     return judged
 
 
-def _start(charter_bytes: bytes, files: Mapping[str, Path]) -> None:
+def _start(charter_bytes: bytes, files: Mapping[str, Path | DataFile]) -> None:
     global _bench
     import torch
 

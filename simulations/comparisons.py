@@ -12,6 +12,7 @@ import numpy as np
 
 from fedethics.charter import document
 from fedethics.charter.model import Charter
+from fedethics.data.file_terms import DataFile
 from fedethics.data.reading import read_records
 from fedethics.data.records import Split, split
 from fedethics.release.comparisons import Comparison, Comparisons
@@ -30,7 +31,7 @@ _bench: Bench | None = None  # of a worker process, set once when it starts
 
 def baselines_of(stage: Stage, setup: ComparisonSetup) -> Baselines:
     """Return what a simulated run is compared with, over the same files."""
-    files = {site: SiteHome.open(home).data_path for site, home in stage.homes.items()}
+    files = {site: SiteHome.open(home).data for site, home in stage.homes.items()}
     return Baselines(
         steps=count_fits(stage.charter, setup),
         run=lambda tick: compare(stage.charter, files, setup, tick=tick),
@@ -43,7 +44,7 @@ def count_fits(charter: Charter, setup: ComparisonSetup) -> int:
 
 
 def compare(
-    charter: Charter, files: Mapping[str, Path], setup: ComparisonSetup, *, tick: Tick
+    charter: Charter, files: Mapping[str, Path | DataFile], setup: ComparisonSetup, *, tick: Tick
 ) -> Comparisons:
     """Run everything and return the rows with what follows from them.
 
@@ -84,7 +85,7 @@ def compare(
     )
 
 
-def _start(charter_bytes: bytes, files: Mapping[str, Path]) -> None:
+def _start(charter_bytes: bytes, files: Mapping[str, Path | DataFile]) -> None:
     global _bench
     import torch
 
@@ -99,7 +100,7 @@ def _run(epsilons: tuple[float, ...], place: int, seed: int) -> tuple[Judged, ..
     return arms(_bench.charter, epsilons)[place].run(_bench, seed)
 
 
-def _read(charter: Charter, files: Mapping[str, Path]) -> dict[str, Split]:
+def _read(charter: Charter, files: Mapping[str, Path | DataFile]) -> dict[str, Split]:
     return {
         site: split(read_records(path, charter.data), charter.data) for site, path in files.items()
     }

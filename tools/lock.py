@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
 LOCKS = {
-    "requirements.lock": ("simulations", "ray", "docs", "dev"),
+    "requirements.lock": ("simulations", "parquet", "xlsx", "ray", "docs", "dev"),
     "clients/requirements.lock": (),
     "clients/requirements-nf4.lock": ("nf4",),
 }

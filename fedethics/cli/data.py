@@ -18,9 +18,10 @@ from fedethics.aggregates.registry import columns_beside
 from fedethics.charter.amended import Change, amended, fragment
 from fedethics.charter.amended import patch as as_patch
 from fedethics.charter.document import load, read_toml
-from fedethics.cli.output import AsJson, answer, table, write_new
+from fedethics.cli.output import AsJson, Reading, answer, table, write_new
 from fedethics.data.admitted import merged
 from fedethics.data.facts import Facts, GroupCount, gather
+from fedethics.data.file_terms import DataFile, terms_of
 from fedethics.data.findings import Finding, findings
 from fedethics.errors import EXIT_BAD_INPUT, CharterError, DataError
 
@@ -41,7 +42,7 @@ def data() -> None:
 @app.command()
 def check(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The site's file: CSV or JSON lines.")
+        Path, typer.Argument(metavar="FILE", help="CSV, JSON lines, Parquet or .xlsx.")
     ],
     charter: Annotated[Path, typer.Option("--charter", "-c", help="The charter to read it by.")],
     annotators: Annotated[
@@ -56,6 +57,7 @@ def check(
             metavar="OUT", help="Write the changes of the charter that would admit the file."
         ),
     ] = None,
+    read: Reading = None,
     as_json: AsJson = False,
 ) -> None:
     """Read a file as a run would and say what is wrong, missing, repeated or unbalanced.
@@ -68,7 +70,7 @@ def check(
     terms = agreed.data
     columns = tuple(filter(None, (name.strip() for name in annotators.split(","))))
     facts = gather(
-        file,
+        DataFile(file, terms_of(read or ())),
         terms,
         task=agreed.model.task,
         annotators=columns,

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from fedethics.charter.document import load
 from fedethics.cli.output import AsJson, answer, say, table
+from fedethics.data.file_terms import DataFile
 from fedethics.errors import EXIT_BAD_INPUT, RunError
 from fedethics.site.home import SiteHome
 
@@ -80,12 +81,14 @@ def _question(
         raise typer.BadParameter("--home already names charter, file and model; give it alone")
     if home is not None:
         site = SiteHome.open(home)
-        charter, data, model_dir = site.charter_path, site.data_path, site.model_dir
-    if charter is None or data is None:
+        charter, file, model_dir = site.charter_path, site.data, site.model_dir
+    elif charter is not None and data is not None:
+        file = DataFile(data)
+    else:
         raise typer.BadParameter("give --home, or --charter and --data")
     return {
         "charter": str(charter),
-        "data": str(data),
+        "data": file.said,
         "model_dir": str(model_dir) if model_dir else None,
     }
 

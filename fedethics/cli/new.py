@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from fedethics.charter.document import INDUSTRIES
-from fedethics.cli.output import AsJson, answer
+from fedethics.cli.output import AsJson, Reading, answer
 from fedethics.commands import suggested
+from fedethics.data.file_terms import DataFile, terms_of
 from fedethics.drafting import folder
 from fedethics.drafting.base_model import EMBEDDED, in_folder
 from fedethics.drafting.proposal import Wish, propose
@@ -24,7 +25,9 @@ _NO_NAME = re.compile(r"[^a-z0-9]+")
 
 
 def new(
-    data: Annotated[Path, typer.Option(metavar="FILE", help="Your file: CSV or JSON lines.")],
+    data: Annotated[
+        Path, typer.Option(metavar="FILE", help="Your file: CSV, JSON lines, Parquet or .xlsx.")
+    ],
     label: Annotated[str, typer.Option(metavar="COLUMN", help="The column to predict.")],
     drop_unlabelled: Annotated[
         bool, typer.Option("--drop-unlabelled", help="Leave out records without a label.")
@@ -54,6 +57,7 @@ def new(
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the base model; by default the embedded one."),
     ] = None,
+    read: Reading = None,
     as_json: AsJson = False,
 ) -> None:
     """Draft a charter, a scenario and a policy from your file, ready for `fedethics simulate`.
@@ -70,7 +74,7 @@ def new(
         split=4 if split is None else split, sites=sites, name=called, industry=industry,
         model=EMBEDDED if model is None else in_folder(model),
     )  # fmt: skip
-    _write(data, wish, out or Path(called), as_json=as_json)
+    _write(DataFile(data, terms_of(read or ())), wish, out or Path(called), as_json=as_json)
 
 
 def _name(name: str, data: Path, industry: str) -> str:
@@ -87,7 +91,7 @@ def _name(name: str, data: Path, industry: str) -> str:
     return called
 
 
-def _write(data: Path, wish: Wish, target: Path, *, as_json: bool) -> None:
+def _write(data: DataFile, wish: Wish, target: Path, *, as_json: bool) -> None:
     proposal = propose(wish, of_file(data, wish.needed))
     written = folder.write(proposal, target)
     sizes = written.sizes

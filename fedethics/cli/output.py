@@ -37,6 +37,18 @@ from fedethics.storage import files
 _AS_JSON = "fedethics-as-json"
 
 
+Reading = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--read",
+        metavar="KEY=VALUE",
+        help="How the file is read, as [data] of site.toml says: encoding=windows-1252, "
+        "delimiter=semicolon, decimal-mark=comma, thousands-mark=point, date-format=%d/%m/%Y, "
+        "sheet=NAME, format=parquet, remove-invisible=true. Repeat for more.",
+    ),
+]
+
+
 def prepare() -> None:
     """Let this process's output spell what it cannot show; call this before anything is printed."""
     for name in ("stdout", "stderr"):

@@ -23,6 +23,7 @@ from fedethics.data.admitted import BadValue, bad_values, left_out
 from fedethics.data.agreement import Coincidences, coincidences
 from fedethics.data.beside import BesideColumn
 from fedethics.data.content import loose_hash
+from fedethics.data.file_terms import DataFile
 from fedethics.data.reading import raw_rows, read_records
 from fedethics.data.records import CellProblem, Split, group_index, parse_cell, person_hash, split
 from fedethics.errors import DataError
@@ -148,7 +149,7 @@ class Facts:
 
 
 def gather(
-    path: Path,
+    file: Path | DataFile,
     terms: DataTerms,
     *,
     task: str = "classification",
@@ -159,7 +160,7 @@ def gather(
     """Count everything in a site's file.
 
     Args:
-        path: the file.
+        file: as `read_records` takes it.
         terms: the charter's data schema.
         task: the charter's `model.task`.
         annotators: columns that hold one annotator's label each, if there are any.
@@ -170,7 +171,7 @@ def gather(
         DataError: an annotator's column is missing, or fewer than two were given.
     """
     try:
-        rows = [row for _, row in raw_rows(path, terms)]
+        rows = [row for _, row in raw_rows(file, terms)]
     except DataError as error:
         return Facts(errors=_sentences(error))
     ids = {row[terms.person] for row in rows if row[terms.person]} if terms.person else set()
@@ -185,7 +186,7 @@ def gather(
         bad=bad_values(rows, terms, task=task),
     )
     try:
-        parts = split(read_records(path, terms, task=task, beside=beside), terms)
+        parts = split(read_records(file, terms, task=task, beside=beside), terms)
     except DataError as error:
         return dataclasses.replace(raw, errors=_sentences(error))
     classes = find_task(task).classes(terms.label) if terms.label else ()

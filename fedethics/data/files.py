@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from fedethics.charter.data_terms import DataTerms
+from fedethics.data.file_terms import PLAIN, FileTerms, Format
 from fedethics.errors import DataError
 
 # Each record's first line and its cells by field.
@@ -24,27 +25,29 @@ class FileKind:
     """One kind of file.
 
     Attributes:
+        format: as a site's `data.format` names it.
         name: as messages call it.
         endings: of file names, in small letters; none for the kind that any other file is.
-        rows: reads a file by a charter's schema. It raises OSError, UnicodeDecodeError,
+        keys: of a site's file terms that only some kinds of file have, and this one has.
+        rows: reads a file by a charter's schema and a site's terms. It raises OSError,
+            UnicodeDecodeError,
             `records.CellProblem` or csv.Error, and never tells a value.
     """
 
+    format: Format
     name: str
     endings: tuple[str, ...]
-    rows: Callable[[Path, DataTerms], Rows]
+    keys: frozenset[str] = frozenset()
+    rows: Callable[[Path, DataTerms, FileTerms], Rows]
 
 
 _BY_ENDING: dict[str, FileKind] = {}
 _OTHER = ""
 # Kinds that are known and not read: what to do instead.
 _NOT_READ = {
-    ".parquet": "Parquet is not read here, since no reader of it is among the pinned packages. "
-    "Write it as JSON lines: pandas.read_parquet(...).to_json(..., orient='records', lines=True)",
     ".json": "one JSON document is not read, since it would have to be held whole. Write one "
     "record a line and name the file .jsonl",
-    ".xlsx": "a spreadsheet is not read. Export it as CSV in UTF-8",
-    ".xls": "a spreadsheet is not read. Export it as CSV in UTF-8",
+    ".xls": "a spreadsheet of the old form is not read. Save it as .xlsx, or export it as CSV",
     ".gz": "a packed file is not read. Unpack it",
     ".zip": "a packed file is not read. Unpack it",
 }
@@ -61,16 +64,29 @@ def register(kind: FileKind) -> None:
             raise DataError(f"kind of file {kind.name!r}: files {ending!r} have a reader already")
 
 
-def kind_of(path: Path) -> FileKind:
-    """Return the kind of a file by the end of its name; CSV where the name says nothing.
+# Keys that belong to some kinds of file only.
+_OF_SOME = frozenset({"encoding", "delimiter", "sheet"})
+
+
+def kind_of(path: Path, read: FileTerms = PLAIN) -> FileKind:
+    """Return the kind of a file: the site's, or by the end of its name; else CSV.
 
     Raises:
-        DataError: a kind that is not read; says what to do.
+        DataError: a kind that is not read, or terms that it has no use for; says what to do.
     """
     ending = path.suffix.lower()
-    if ending in _NOT_READ:
+    if read.format is not None:
+        kind = next(one for one in _BY_ENDING.values() if one.format == read.format)
+    elif ending in _NOT_READ:
         raise DataError(f"data file {path} cannot be used: {_NOT_READ[ending]}")
-    return _BY_ENDING.get(ending, _BY_ENDING[_OTHER])
+    else:
+        kind = _BY_ENDING.get(ending, _BY_ENDING[_OTHER])
+    if idle := [key for key in read.said if key in _OF_SOME - kind.keys]:
+        raise DataError(
+            f"data file {path} is read as {kind.name}, which has no {' and no '.join(idle)}; take "
+            "that out of the site's [data], or say another format"
+        )
+    return kind
 
 
 def needed_fields(terms: DataTerms) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from fedethics.charter.data_terms import FORM_FIELDS, MAX_CELL, ContentTerms, DataTerms
 from fedethics.charter.spelling import composed, exact_number
+from fedethics.data.file_terms import FileTerms
 from fedethics.data.files import FileKind, Rows, needed_fields
 from fedethics.data.records import CellProblem
 
@@ -24,7 +25,7 @@ _CANONICAL: dict[str, Any] = {
 _MOST_READ = 16 * 2**20
 
 
-def json_rows(path: Path, terms: DataTerms) -> Rows:
+def json_rows(path: Path, terms: DataTerms, _read: FileTerms) -> Rows:
     """Yield each record's line and its cells by field; see `reading.raw_rows`.
 
     Raises:
@@ -32,34 +33,46 @@ def json_rows(path: Path, terms: DataTerms) -> Rows:
         UnicodeDecodeError: not UTF-8.
         CellProblem: a line is no JSON table, or lacks a field that the charter names.
     """
-    needed = needed_fields(terms)
-    content, found = terms.content, False
-    fields = set(content.fields) if content else set[str]()
-    turns = fields if content and content.form == "messages" else set[str]()
-    written = fields - turns
+    cells, found = CellsOf(terms), False
     with path.open(encoding="utf-8-sig", newline="\n") as file:
         for number, line in _lines(file):
-            if not line.strip():
-                continue
-            found = True
-            record = _table(line, number)
-            missing = [name for name in needed if name not in record]
-            if missing:
-                hint = _other_form(record, terms.content)
-                raise CellProblem(f"line {number}: no field {', '.join(missing)}{hint}")
-            yield (
-                number,
-                # A field that may be away is empty then: programs write the one for the other.
-                dict.fromkeys(fields.difference(record), "")
-                | {
-                    name: _written(value, f"line {number}, field {name}")
-                    if name in written
-                    else _cell(value, f"line {number}, field {name}", turns=name in turns)
-                    for name, value in record.items()
-                },
-            )
+            if line.strip():
+                found = True
+                yield number, cells(_table(line, number), number)
     if not found:
         raise CellProblem("the file is empty")
+
+
+class CellsOf:
+    """Makes a record's fields its cells, by a charter's schema."""
+
+    def __init__(self, terms: DataTerms) -> None:
+        """Take over which fields must be there, and which are free text or turns."""
+        self._needed, self._content = needed_fields(terms), terms.content
+        self._fields = set(terms.content.fields) if terms.content else set[str]()
+        messages = terms.content is not None and terms.content.form == "messages"
+        self._turns = self._fields if messages else set[str]()
+        self._written = self._fields - self._turns
+
+    def __call__(self, record: dict[str, Any], number: int) -> dict[str, str]:
+        """Return the cells of a record whose numbers are `Number`.
+
+        Raises:
+            CellProblem: a field that the charter names is absent, or of another type.
+        """
+        missing = [name for name in self._needed if name not in record]
+        if missing:
+            hint = _other_form(record, self._content)
+            raise CellProblem(f"line {number}: no field {', '.join(missing)}{hint}")
+        # A field that may be away is empty then: programs write the one for the other.
+        cells = dict.fromkeys(self._fields.difference(record), "")
+        for name, value in record.items():
+            where = f"line {number}, field {name}"
+            plain = name in self._written
+            cells[name] = (
+                _written(value, where) if plain else cell(value, where, turns=name in self._turns)
+            )
+        return cells
 
 
 def _lines(file: Any) -> Iterator[tuple[int, str]]:  # noqa: ANN401  a text file
@@ -77,8 +90,8 @@ def _table(line: str, number: int) -> dict[str, Any]:
             line,
             object_pairs_hook=unique_fields,
             # Numbers as they are written: ids are longer than a float is exact.
-            parse_int=_Number,
-            parse_float=_Number,
+            parse_int=Number,
+            parse_float=Number,
             parse_constant=_no_number,
         )
     except FieldTwice as problem:
@@ -101,7 +114,7 @@ def _table(line: str, number: int) -> dict[str, Any]:
     return named
 
 
-class _Number(str):
+class Number(str):
     """A number as the file spells it."""
 
     __slots__ = ()
@@ -133,12 +146,12 @@ def _no_number(_word: str) -> Any:  # noqa: ANN401
 
 def _written(value: Any, where: str) -> str:  # noqa: ANN401  JSON
     """Return free text as it was written."""
-    if value is not None and (not isinstance(value, str) or isinstance(value, _Number)):
+    if value is not None and (not isinstance(value, str) or isinstance(value, Number)):
         raise CellProblem(f"{where}: no text")
     return _bounded(value or "", where)
 
 
-def _cell(value: Any, where: str, *, turns: bool) -> str:  # noqa: ANN401  JSON
+def cell(value: Any, where: str, *, turns: bool = False) -> str:  # noqa: ANN401  JSON
     """Return a value as a cell of a CSV file would hold it."""
     if turns and not isinstance(value, list | None):
         raise CellProblem(f"{where}: no list of turns")
@@ -157,18 +170,6 @@ def _cell(value: Any, where: str, *, turns: bool) -> str:  # noqa: ANN401  JSON
         raise CellProblem(f"{where}: nested too deeply") from problem
 
 
-def canonical_json(value: Any, where: str) -> str:  # noqa: ANN401  a list or table
-    """Return a list or table of Python as the text that the same value of a file is read as.
-
-    Raises:
-        CellProblem: too long, nested too deeply, or a name in it stands twice.
-        TypeError, ValueError: it holds what JSON has no form for.
-    """
-    text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-    read = json.loads(text, parse_int=_Number, parse_float=_Number)
-    return _cell(read, where, turns=False)
-
-
 def _plain(value: Any) -> Any:  # noqa: ANN401  JSON
     """Return a value in which equal ones are spelled alike, and no others."""
     if isinstance(value, dict):
@@ -179,7 +180,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  JSON
         return {"number": [table["number"]]} if set(table) == {"number"} else table
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
-    if isinstance(value, _Number):
+    if isinstance(value, Number):
         # No text: a turn that says a number is refused. Every digit counts.
         return {"number": exact_number(value)}
     return composed(value) if isinstance(value, str) else value
@@ -209,4 +210,6 @@ def _other_form(record: dict[str, Any], content: ContentTerms | None) -> str:
     return ""
 
 
-JSON_LINES = FileKind(name="JSON lines", endings=(".jsonl", ".ndjson"), rows=json_rows)
+JSON_LINES = FileKind(
+    format="json-lines", name="JSON lines", endings=(".jsonl", ".ndjson"), rows=json_rows
+)

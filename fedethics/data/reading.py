@@ -13,6 +13,7 @@ import csv
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from fedethics.charter.spelling import composed, invisible
 from fedethics.data.admitted import unlabelled
 from fedethics.data.beside import BesideColumn, BesideReading
 from fedethics.data.content import Content
-from fedethics.data.files import FileKind, kind_of, needed_fields, register
+from fedethics.data.file_terms import DELIMITERS, DataFile, FileTerms, single_byte
+from fedethics.data.files import FileKind, Rows, kind_of, needed_fields, register
 from fedethics.data.forms import read_content
 from fedethics.data.json_lines import JSON_LINES
 from fedethics.data.records import (
@@ -37,17 +39,22 @@ from fedethics.data.records import (
     unlike,
 )
 from fedethics.data.rendering import row_text, text_columns
+from fedethics.data.typed_files import PARQUET, sheet_rows
 from fedethics.errors import DataError
 from fedethics.learning_tasks import LearningTask, find_task
 from fedethics.ownership import cannot_read
 
 # Beyond it a quote is more likely never closed than a cell that long. Bounds memory.
 _MOST_READ = 16 * 2**20
-_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "upright bars", ":": "colons"}
+_SEPARATORS = {
+    ";": "semicolons", "\t": "tabs", "|": "upright bars", ":": "colons", ",": "commas"
+}  # fmt: skip
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def table_rows(path: Path, terms: DataTerms) -> Iterator[tuple[int, dict[str, str]]]:
+def table_rows(
+    path: Path, terms: DataTerms, read: FileTerms
+) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield each row's first line and its cells by column; see `reading.raw_rows`.
 
     Raises:
@@ -58,23 +65,64 @@ def table_rows(path: Path, terms: DataTerms) -> Iterator[tuple[int, dict[str, st
     """
     # Python's own limit is 131,072 for the whole process; raising it harms no other reader.
     csv.field_size_limit(max(csv.field_size_limit(), _MOST_READ))
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = _Lines(file)
-        rows = _numbered(csv.reader(lines, strict=True), lines)
-        _, header = next(rows, (1, []))
-        names = [composed(name.strip()) for name in header]
-        _check_header(names, terms)
-        for line, cells in rows:
-            row = [composed(cell.strip()) for cell in cells]
-            if any(row):
-                yield line, _by_name(names, row, line)
+    mark = DELIMITERS[read.delimiter]
+    with path.open(encoding=_codec(path, read), newline="") as file:
+        lines = _Lines(file, skipped=f"sep={mark}" if "delimiter" in read.said else "")
+        rows = _numbered(csv.reader(lines, delimiter=mark, strict=True), lines, mark)
+        yield from named_rows(rows, terms, read)
+
+
+def named_rows(rows: Iterator[tuple[int, list[str]]], terms: DataTerms, read: FileTerms) -> Rows:
+    """Yield each row's number and its cells by column; the first row has the columns' names.
+
+    Raises:
+        CellProblem: a column is missing or stands twice, or a row does not fit the header.
+    """
+    _, header = next(rows, (1, []))
+    names = [read.name(composed(name.strip())) for name in header]
+    _check_header(names, terms, DELIMITERS[read.delimiter])
+    for line, cells in rows:
+        row = [composed(cell.strip()) for cell in cells]
+        if any(row):
+            yield line, _by_name(names, row, line)
+
+
+def _codec(path: Path, read: FileTerms) -> str:
+    """Return the codec that reads a file.
+
+    Raises:
+        CellProblem: the site says an encoding in which any bytes are text, and they are UTF-8.
+    """
+    if read.encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
+        return "utf-8-sig"
+    if single_byte(read.encoding) and _is_utf8(path):
+        raise CellProblem(
+            f"encoding is {read.encoding!r}, but the letters of the file are UTF-8; take encoding "
+            "out of the site's [data], or they would be read as others"
+        )
+    return read.encoding
+
+
+def _is_utf8(path: Path) -> bool:
+    """Say whether a file holds letters beyond ASCII, and all of them in UTF-8."""
+    beyond = False
+    try:
+        with path.open(encoding="utf-8") as file:
+            while part := file.read(1 << 20):
+                beyond = beyond or not part.isascii()
+    except UnicodeDecodeError:
+        return False
+    return beyond
 
 
 def encoding_hint(path: Path) -> str:
     """Return what a file that is not UTF-8 seems to be, and what to do."""
     data = path.read_bytes()
     if data.startswith(_UTF16):
-        return 'it begins as UTF-16 does ("Unicode text"); export it as UTF-8 CSV'
+        return (
+            'it begins as UTF-16 does ("Unicode text"); set encoding = "utf-16" in [data] of '
+            "site.toml, or export it as UTF-8 CSV"
+        )
     if b"\0" in data:
         return "it holds zero bytes, as no text file does; export it as UTF-8 CSV"
     try:
@@ -83,16 +131,29 @@ def encoding_hint(path: Path) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         return (
             f"line {line} seems to be in Latin-1 or Windows-1252, in which accented letters are "
-            "single bytes; export it as UTF-8 CSV"
+            'single bytes; set encoding = "windows-1252" in [data] of site.toml if that is so, or '
+            "export it as UTF-8 CSV"
         )
     return "export it as UTF-8 CSV"
 
 
 class _Lines:
-    """The lines of a file, which remembers those of the row that is being read."""
+    """The lines of a file, which remembers those of the row that is being read.
 
-    def __init__(self, file: Iterable[str]) -> None:
+    A first line that only names the separator, as spreadsheet programs write it, is passed over
+    where it says what the site says.
+    """
+
+    def __init__(self, file: Iterable[str], *, skipped: str) -> None:
         self._file = iter(file)
+        self.first = 1
+        if skipped:
+            line = next(self._file, None)
+            told = "" if line is None else line.strip("\r\n\ufeff").strip('"').lower()
+            if line is not None and told != skipped:
+                self._file = chain([line], self._file)
+            elif line is not None:
+                self.first = 2
         self.row: list[str] = []
 
     def __iter__(self) -> Iterator[str]:
@@ -104,9 +165,11 @@ class _Lines:
         return line
 
 
-def _numbered(reader: Iterator[list[str]], lines: _Lines) -> Iterator[tuple[int, list[str]]]:
+def _numbered(
+    reader: Iterator[list[str]], lines: _Lines, mark: str
+) -> Iterator[tuple[int, list[str]]]:
     """Yield rows that are not blank with the number of their first line."""
-    line = 1
+    line = lines.first
     while True:
         lines.row.clear()
         try:
@@ -114,66 +177,79 @@ def _numbered(reader: Iterator[list[str]], lines: _Lines) -> Iterator[tuple[int,
         except StopIteration:
             return
         except csv.Error as error:
-            raise CellProblem(_broken(error, line, "".join(lines.row))) from error
+            raise CellProblem(_broken(error, line, "".join(lines.row), mark)) from error
         if cells:
             yield line, cells
         line += len(lines.row)
 
 
-def _broken(error: csv.Error, line: int, text: str) -> str:
+def _broken(error: csv.Error, line: int, text: str, used: str) -> str:
     if "field limit" in str(error):
         return (
-            f"line {line}, column {_column_reached(text)}: longer than {_MOST_READ} characters; is "
-            "a quote there never closed?"
+            f"line {line}, column {_column_reached(text, used)}: longer than {_MOST_READ} "
+            "characters; is a quote there never closed?"
         )
-    for mark, called in _SEPARATORS.items():
-        if line == 1 and f'"{mark}' in text:
-            return f"line 1: the file is separated by {called}. Export it as CSV with commas"
+    for mark in _SEPARATORS:
+        if line == 1 and mark != used and f'"{mark}' in text:
+            return f"line 1: {_separated_by(mark)}"
     return f"line {line}: {error}"
 
 
-def _column_reached(text: str) -> int:
+def _separated_by(mark: str) -> str:
+    named = next(name for name, one in DELIMITERS.items() if one == mark)
+    return (
+        f'the file is separated by {_SEPARATORS[mark]}. Set delimiter = "{named}" in [data] of '
+        "site.toml, or export it as CSV with commas"
+    )
+
+
+def _column_reached(text: str, mark: str) -> int:
     """Return which cell of a row, from 1, has grown too long when reading stopped."""
     column, length, quoted = 1, 0, False
     for character in text:
         length += 1
         if character == '"':
             quoted = not quoted
-        elif character == "," and not quoted:
+        elif character == mark and not quoted:
             column, length = column + 1, 0
         if length > _MOST_READ:
             break
     return column
 
 
-def _check_header(names: Sequence[str], terms: DataTerms) -> None:
+def _check_header(names: Sequence[str], terms: DataTerms, used: str) -> None:
     if not any(names):
         raise CellProblem("the file is empty" if not names else "line 1: no column has a name")
     needed = needed_fields(terms)
     missing = [name for name in needed if name not in names]
     if missing:
-        raise CellProblem(f"line 1: no column {', '.join(missing)}{_instead(names, missing)}")
+        raise CellProblem(f"line 1: no column {', '.join(missing)}{_instead(names, missing, used)}")
     counted = Counter(filter(None, names))
     twice = sorted(name for name, count in counted.items() if count > 1)
     if twice:
         raise CellProblem(f"line 1: column {', '.join(twice)} stands twice")
 
 
-def _instead(names: Sequence[str], missing: Sequence[str]) -> str:
+def _instead(names: Sequence[str], missing: Sequence[str], used: str) -> str:
     """Say what kind of file has such a first line, where it can be told."""
     first = names[0]
     if first.lower().startswith("sep="):
         return (
-            '; the line is "sep=", which only a spreadsheet program reads. Delete it, and let '
-            "commas separate the cells"
+            '; the line is "sep=", which only a spreadsheet program reads. Set delimiter in [data] '
+            "of site.toml to what it names, or delete the line and let commas separate the cells"
         )
-    for mark, called in _SEPARATORS.items():
-        if missing[0] in (name.strip(' "') for name in ",".join(names).split(mark)):
-            return f"; the file is separated by {called}. Export it as CSV with commas"
+    for mark in _SEPARATORS:
+        if mark != used and missing[0] in (
+            name.strip(' "') for name in used.join(names).split(mark)
+        ):
+            return f"; {_separated_by(mark)}"
     for name in names:
         seen = "".join(character for character in name if not invisible(character))
         if seen in missing:
-            return f"; a column that looks like {seen} holds {invisible(name)}, which is invisible"
+            return (
+                f"; a column that looks like {seen} holds {invisible(name)}, which is invisible; "
+                "remove-invisible = true in [data] of site.toml takes it out"
+            )
     plain = {name.casefold(): name for name in names}
     other = [name for name in missing if name.casefold() in plain]
     if other:
@@ -184,7 +260,11 @@ def _instead(names: Sequence[str], missing: Sequence[str]) -> str:
 def _by_name(names: Sequence[str], row: Sequence[str], line: int) -> dict[str, str]:
     beyond = any(row[len(names) :])
     if len(row) < len(names) or beyond:
-        hint = "; a comma within a value, as a decimal comma, needs quotes" if beyond else ""
+        hint = ""
+        if beyond:
+            hint = (
+                "; a comma within a value, as a decimal comma, needs quotes, or another delimiter"
+            )
         raise CellProblem(f"line {line}: {len(row)} cells under {len(names)} column names{hint}")
     cells: dict[str, str] = {}
     for number, (name, cell) in enumerate(zip(names, row, strict=False), start=1):
@@ -198,8 +278,18 @@ def _by_name(names: Sequence[str], row: Sequence[str], line: int) -> dict[str, s
     return cells
 
 
-register(FileKind(name="CSV", endings=(), rows=table_rows))
+register(
+    FileKind(
+        format="csv", name="CSV", endings=(), keys=frozenset({"encoding", "delimiter"}),
+        rows=table_rows,
+    )
+)  # fmt: skip
 register(JSON_LINES)
+register(PARQUET)
+register(FileKind(
+    format="xlsx", name="a spreadsheet", endings=(".xlsx",), keys=frozenset({"sheet"}),
+    rows=lambda path, terms, read: named_rows(sheet_rows(path, read), terms, read),
+))  # fmt: skip
 
 
 MAX_PROBLEMS = 10
@@ -208,16 +298,17 @@ MAX_EMPTY_GROUPS = 0.5
 
 
 def read_records(
-    path: Path,
+    file: Path | DataFile,
     terms: DataTerms,
     *,
     task: str = "classification",
     beside: Sequence[BesideColumn] = (),
 ) -> Records:
-    """Read, check and word the records of a file: CSV with a header line, or JSON lines; UTF-8.
+    """Read, check and word the records of a file.
 
     Args:
-        path: the file.
+        file: CSV with a header line, JSON lines, Parquet or a spreadsheet; a path alone is read in
+            plain form: UTF-8, commas, decimal points.
         terms: the charter's schema.
         task: the charter's `model.task`, which says what target a cell of the label means.
         beside: columns to read beside the schema.
@@ -228,7 +319,8 @@ def read_records(
             up to ten problems at once.
     """
     reading, others = _Reading(terms, find_task(task)), BesideReading(beside)
-    for line, row in raw_rows(path, terms):
+    path = DataFile.of(file).path
+    for line, row in raw_rows(file, terms):
         kept = len(reading.values)
         reading.add(line, row)
         reading.problems += others.add(line, row, kept=len(reading.values) > kept)
@@ -239,7 +331,7 @@ def read_records(
 
 
 def raw_rows(
-    path: Path, terms: DataTerms, *, by: str = "the charter's schema says"
+    file: Path | DataFile, terms: DataTerms, *, by: str = "the charter's schema says"
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield line number and cells of each row of a file with the charter's columns.
 
@@ -249,23 +341,45 @@ def raw_rows(
     Sensitive: the cells are records.
 
     Args:
-        path: the file.
+        file: as in `read_records`.
         terms: what columns it must have.
         by: who asks for them, in messages.
 
     Raises:
         DataError: unreadable, not UTF-8, not CSV, or a column of the charter is missing.
     """
+    path, read = DataFile.of(file).path, DataFile.of(file).read
     if path.exists() and not path.is_file():
         raise DataError(f"data file {path} cannot be read: it is no ordinary file")
     try:
-        yield from kind_of(path).rows(path, terms)
+        rows = kind_of(path, read).rows(path, terms, read)
+        yield from rows if not read.said else _as_said(rows, terms, read)
     except OSError as error:
         raise DataError(f"data file {cannot_read(path, error)}") from error
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
+        if "encoding" in read.said:
+            raise DataError(
+                f"data file {path} is not in the encoding {read.encoding!r} of the site's [data]"
+            ) from error
         raise DataError(f"data file {path} is not UTF-8 text; {encoding_hint(path)}") from error
     except (csv.Error, CellProblem) as error:
         raise DataError(f"data file {path} is not as {by}: {error}") from error
+
+
+def _as_said(rows: Rows, terms: DataTerms, read: FileTerms) -> Rows:
+    """Yield rows with each cell in plain form; free text stays as it was written."""
+    numbers = {column.name for column in terms.columns if column.kind == "number"}
+    written = set(terms.content.fields) if terms.content else set[str]()
+    for line, row in rows:
+        for name in row.keys() - written:
+            where = f"line {line}, column {name}"
+            if name in numbers and (problem := read.number_problem(row[name])):
+                raise CellProblem(f"{where}: {problem}")
+            try:
+                row[name] = read.cell(row[name])
+            except CellProblem as problem:
+                raise CellProblem(f"{where}: {problem}") from problem
+        yield line, row
 
 
 class _Reading:

@@ -103,7 +103,8 @@ def _number(raw: str, column: Column) -> Value:
 def _no_number(raw: str) -> str:
     if comma_in_number(raw):
         return (
-            "; it holds a comma, as a decimal comma or to mark thousands. Export numbers as 1234.5"
+            "; it holds a comma, as a decimal comma or to mark thousands. Set decimal-mark or "
+            "thousands-mark in [data] of site.toml, or export numbers as 1234.5"
         )
     hidden = invisible(raw)
     return f"; it holds {hidden}, which is invisible; remove it" if hidden else ""

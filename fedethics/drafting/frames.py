@@ -7,17 +7,15 @@ nothing for None, NaN and their like, a list or table as its canonical JSON.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime, time
-from decimal import Decimal
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from fedethics.charter.spelling import composed
-from fedethics.data.json_lines import canonical_json
 from fedethics.data.records import CellProblem
+from fedethics.data.values import cell_of
 from fedethics.drafting import folder
 from fedethics.drafting.base_model import EMBEDDED, in_folder
 from fedethics.drafting.proposal import Wish, propose
@@ -26,10 +24,6 @@ from fedethics.errors import DataError
 from fedethics.simulation.partition import Row
 from fedethics.terms import NAME
 
-# What libraries say for "nothing here", beside None and NaN; by name, since none is imported.
-_NOTHING = frozenset({"NAType", "NaTType", "NullType"})
-# From here on, two whole numbers may be the same floating-point number.
-_EXACT_INTEGERS = 2.0**53
 # Of all drafts, among the runs that are made of them.
 DRAFTS = "drafts"
 _NO_NAME = re.compile(r"[^a-z0-9]+")
@@ -184,46 +178,10 @@ def _values(column: Any) -> Sequence[Any]:  # noqa: ANN401  any library's
 
 
 def _cell(value: Any, where: str) -> str:  # noqa: ANN401  any library's
-    """Return a value as a cell of a CSV file would hold it."""
-    if isinstance(value, str):
-        return composed(value.strip())
-    if value is None or type(value).__name__ in _NOTHING:
-        return ""
-    if hasattr(value, "tolist"):  # of numpy
-        value = value.tolist()
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return _number(value, where)
-    if isinstance(value, int | Decimal):
-        return str(value)
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, list | tuple | dict):
-        return _nested(value, where)
-    raise DataError(
-        f"{where}: a value of type {type(value).__name__}, which no cell can hold; make it a text "
-        "or a number first. Nothing was started"
-    )
-
-
-def _number(value: float, where: str) -> str:
-    if math.isnan(value):
-        return ""
-    if math.isinf(value):
-        raise DataError(f"{where}: an infinite number, which no cell can hold. Nothing was started")
-    # A column of whole numbers and gaps comes as 1.0: the same number, as the file had it.
-    return str(int(value)) if value.is_integer() and abs(value) < _EXACT_INTEGERS else repr(value)
-
-
-def _nested(value: Any, where: str) -> str:  # noqa: ANN401  a list or table
     try:
-        return canonical_json(value, where)
-    except (CellProblem, TypeError, ValueError) as error:
-        said = (
-            str(error) if isinstance(error, CellProblem) else f"{where}: no list or table of JSON"
-        )
-        raise DataError(f"{said}. Nothing was started") from error
+        return cell_of(value, where)
+    except CellProblem as problem:
+        raise DataError(f"{problem}. Nothing was started") from problem
 
 
 def _listed(names: Iterable[str]) -> str:

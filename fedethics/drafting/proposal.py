@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fedethics import texts
 from fedethics.charter.data_terms import MOST_CLASSES, LabelColumn
 from fedethics.charter.spelling import NO, YES, exact_number
+from fedethics.data.file_terms import FileTerms
 from fedethics.drafting.base_model import EMBEDDED, BaseLines
 from fedethics.drafting.columns import (
     FoundColumn,
@@ -94,6 +95,7 @@ class Proposal:
         unlabelled: records among the rows that a run leaves out for want of a label.
         guessed: whether the sensitive columns were found by their names.
         dealt: whether the records came as those of sites.
+        read: how their files were read.
     """
 
     wish: Wish
@@ -107,6 +109,7 @@ class Proposal:
     unlabelled: int
     guessed: bool
     dealt: bool
+    read: FileTerms
 
     @property
     def sampling_rate(self) -> float:
@@ -154,6 +157,7 @@ def propose(wish: Wish, source: Source) -> Proposal:
         unlabelled=len(whole) - len(rows),
         guessed=not wish.sensitive,
         dealt=source.dealt,
+        read=source.read,
     )  # fmt: skip
 
 

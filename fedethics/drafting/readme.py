@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from fedethics import texts
+from fedethics.data.file_terms import DataFile
 from fedethics.drafting.columns import FoundColumn
 from fedethics.drafting.groups import SMALL
 from fedethics.drafting.proposal import EPSILON, HOLDOUT, LOCAL_STEPS, ROUNDS, Proposal
 from fedethics.privacy.calibration import noise_multiplier
+from fedethics.terms import toml_text
 
 _WARNING = """\
 **This folder is about your file's records.** It holds copies of them (`sites/`), and ranges,
@@ -125,6 +128,10 @@ def _sites(proposal: Proposal, sizes: Sequence[SiteSize]) -> Iterator[str]:
     if wish.sites or proposal.dealt:
         how = f"the values of {wish.sites}" if wish.sites else "those that the records came from"
     yield f"## Sites\n\n{proposal.records} records; the sites are {texts.markdown(how)}.\n"
+    if proposal.read.said:
+        said = DataFile(Path("FILE"), proposal.read).table
+        yield "The files in `sites/` are in plain form. A site that keeps a file like yours writes,"
+        yield f"in its `site.toml`:\n\n```toml\n[data]\n{toml_text(said)}```\n"
     yield "| site | training | declared | held out | left out for an empty cell |"
     yield "|---|---|---|---|---|"
     for one in sizes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedethics.charter.data_terms import Column, DataTerms
+from fedethics.data.file_terms import PLAIN, DataFile, FileTerms
 from fedethics.data.reading import raw_rows
 from fedethics.errors import DataError
 from fedethics.simulation.partition import Row
@@ -25,11 +26,13 @@ class Source:
         rows: of each site, the same columns in each row; all under `UNDEALT` where sites are yet to
             be made.
         not_everywhere: columns that only some sites have, which are left out, and why.
+        read: how the files were read.
     """
 
     called: str
     rows: Mapping[str, Sequence[Row]]
     not_everywhere: Mapping[str, str] = field(default_factory=dict)
+    read: FileTerms = PLAIN
 
     @property
     def dealt(self) -> bool:
@@ -66,11 +69,11 @@ def of_sites(rows: Mapping[str, Sequence[Row]], *, called: str) -> Source:
     return Source(called=called, rows=dealt, not_everywhere=absent)
 
 
-def file_rows(path: Path, needed: Sequence[str]) -> list[Row]:
+def file_rows(file: Path | DataFile, needed: Sequence[str]) -> list[Row]:
     """Return all rows of a file, with the same columns in each.
 
     Args:
-        path: CSV or JSON lines.
+        file: of any kind that is read; a path alone is read in plain form.
         needed: columns that it must have.
 
     Raises:
@@ -80,17 +83,20 @@ def file_rows(path: Path, needed: Sequence[str]) -> list[Row]:
         source="-", holdout_fraction=0.5, split_salt="-", sensitive=(),
         columns=tuple(Column(name=name, kind="text") for name in needed),
     )  # fmt: skip
-    rows = [row for _, row in raw_rows(path, terms, by="the options ask")]
+    rows = [row for _, row in raw_rows(file, terms, by="the options ask")]
     if not rows:
-        raise DataError(f"data file {path} holds no record. Nothing was written")
+        raise DataError(f"data file {DataFile.of(file).path} holds no record. Nothing was written")
     names = dict.fromkeys(name for row in rows for name in row if name)
     return [{name: row.get(name, "") for name in names} for row in rows]
 
 
-def of_file(path: Path, needed: Sequence[str]) -> Source:
+def of_file(file: Path | DataFile, needed: Sequence[str]) -> Source:
     """Return the records of one file, to be dealt out.
 
     Raises:
         DataError: as `file_rows`.
     """
-    return Source(called=f"data file {path}", rows={UNDEALT: file_rows(path, needed)})
+    own = DataFile.of(file)
+    return Source(
+        called=f"data file {own.path}", rows={UNDEALT: file_rows(own, needed)}, read=own.read
+    )

@@ -44,7 +44,8 @@ _SITE_TOML = """\
 # After an edit: fedethics site check --home THIS-DIRECTORY
 
 site = {site}        # the name on the charter's roster; cannot change once enrolled
-data = {data}    # the records: a CSV file with the charter's columns; it stays where it is
+data = {data}    # the records, a file with the charter's columns; it stays where it is. Where it
+# is no UTF-8 CSV with commas and decimal points, a table [data] says how to read it (docs/data.md).
 
 # Directory with the base model (model.safetensors, tokenizer.json, config.json). Leave it out where
 # the model comes with an installed package.

@@ -284,6 +284,6 @@ def _check_not_older(home: SiteHome, charter: Charter) -> None:
 
 def _records(home: SiteHome, charter: Charter) -> tuple[DataFacts | None, str]:
     try:
-        return facts_of(site_records(home.data_path, charter)), ""
+        return facts_of(site_records(home.data, charter)), ""
     except (DataError, CharterError) as error:
         return None, str(error)

@@ -8,6 +8,7 @@ from pathlib import Path
 from fedethics import terms
 from fedethics.charter import document
 from fedethics.charter.model import Charter
+from fedethics.data.file_terms import DataTable
 from fedethics.errors import RunError
 from fedethics.simulation.partition import Partitioner, Taker, prepare
 from fedethics.terms import NAME, term
@@ -19,14 +20,15 @@ class SiteSetup:
 
     Attributes:
         name: its name on the roster.
-        data: file of the data set's directory, or of the partition's where one is given.
+        data: file of the data set's directory, or of the partition's where one is given; or a table
+            that says how the file is read, too, as a site's own `[data]`.
         holds: values of the partition's column that are this site's, for kind "by-column".
         declared_records: training size that it publishes.
         policy: its policy file, relative to the scenario.
     """
 
     name: str = term(pattern=NAME)
-    data: str = term(nonempty=True)
+    data: str | DataTable = term(nonempty=True)
     declared_records: int = term(at_least=1)
     policy: str = term(nonempty=True)
     holds: tuple[str, ...] = term(default=())

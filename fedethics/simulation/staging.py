@@ -17,6 +17,7 @@ from fedethics.canonical import Json
 from fedethics.charter import document
 from fedethics.charter.model import Charter, Member
 from fedethics.charter.signing import CharterSignature, add_signatures, sign, signatures_path
+from fedethics.data.file_terms import data_file
 from fedethics.enrolment import files
 from fedethics.errors import RunError
 from fedethics.identity import Identity
@@ -105,7 +106,8 @@ def _require_files(scenario: Scenario, base: Path, data_dir: Path) -> None:
     absent = [str(path) for path in policies if not path.is_file()]
     if absent:
         raise RunError(f"missing policy: {', '.join(absent)}; nothing was started")
-    missing = [site.data for site in scenario.sites if not (data_dir / site.data).is_file()]
+    found = [data_file(site.data, data_dir).path for site in scenario.sites]
+    missing = [path.name for path in found if not path.is_file()]
     if missing:
         said = f"{data_dir} lacks {', '.join(missing)}; nothing was started"
         if scenario.dataset:
@@ -150,5 +152,5 @@ def _settings(scenario: Scenario, base: Path) -> dict[str, Json]:
 def _write_site_file(
     home: Path, site: SiteSetup, data_dir: Path, shared: Mapping[str, Json]
 ) -> None:
-    settings = {"site": site.name, "data": str((data_dir / site.data).resolve()), **shared}
+    settings = {"site": site.name, "data": data_file(site.data, data_dir).said, **shared}
     files.create(home / "site.toml", terms.toml_text(settings).encode("utf-8"))

@@ -16,11 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fedethics import memory
+from fedethics import memory, terms
 from fedethics.canonical import Json
 from fedethics.charter.document import load
 from fedethics.charter.model import Charter
 from fedethics.charter_sums import layout_of
+from fedethics.data.file_terms import DataFile, DataTable
 from fedethics.data.reading import raw_rows
 from fedethics.data.records import Records, row_hash
 from fedethics.errors import DataError, FedethicsError
@@ -48,7 +49,7 @@ class ExplainedLine:
 def explain_lines(
     charter: Charter,
     *,
-    data: Path,
+    data: Path | DataFile,
     adapter: Path,
     lines: Sequence[int],
     model_dir: Path | None = None,
@@ -108,7 +109,7 @@ def main(asked: Mapping[str, Any]) -> int:
     try:
         for found in explain_lines(
             load(Path(asked["charter"])),
-            data=Path(asked["data"]),
+            data=_file(asked["data"]),
             adapter=Path(asked["adapter"]),
             lines=asked["lines"],
             model_dir=Path(model_dir) if model_dir else None,
@@ -119,6 +120,17 @@ def main(asked: Mapping[str, Any]) -> int:
         _say(code=error.code, exit=error.exit_code, why=str(error))
         return error.exit_code
     return 0
+
+
+def _file(said: str | Mapping[str, Any]) -> DataFile:
+    """Return the file that the command names, as `DataFile.said` tells it."""
+    if isinstance(said, str):
+        return DataFile(Path(said))
+    problems: list[str] = []
+    table = terms.read(DataTable, said, path="data", problems=problems)
+    if table is None or problems:
+        raise DataError("; ".join(problems))
+    return table.file(Path())
 
 
 def _say(**line: Json) -> None:

@@ -26,6 +26,7 @@ from fedethics import address, ownership, terms
 from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.charter.signing import CharterSignature, load_signatures, signatures_path
+from fedethics.data.file_terms import DataFile, DataTable, data_file
 from fedethics.errors import CharterError, LedgerError, PolicyError
 from fedethics.identity import Identity
 from fedethics.policy.signatures import signature_path as policy_signatures
@@ -68,7 +69,7 @@ class SiteFile:
 
     Attributes:
         site: the site's name on the roster.
-        data: the records, a CSV file with the charter's columns.
+        data: the records: the file's path, or a table that says how the file is read, too.
         model_dir: directory of the base model; empty for the embedded one.
         start_dir: directory of the release whose adapter the charter starts from; empty for none.
         test_noise_seed: fixes all noise, for tests. Anyone who knows it can subtract the noise, so
@@ -77,7 +78,7 @@ class SiteFile:
     """
 
     site: str = term(nonempty=True)
-    data: str = term(nonempty=True)
+    data: str | DataTable = term(nonempty=True)
     charter: str = term(default="charter.json")
     policy: str = term(default="policy.toml")
     model_dir: str = term(default="")
@@ -148,9 +149,14 @@ class SiteHome:
         )
 
     @property
+    def data(self) -> DataFile:
+        """The records, and how their file is read."""
+        return data_file(self.settings.data, self.path)
+
+    @property
     def data_path(self) -> Path:
-        """The records."""
-        return self.path / self.settings.data
+        """Where the records lie."""
+        return self.data.path
 
     @property
     def charter_path(self) -> Path:

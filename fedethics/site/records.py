@@ -17,6 +17,7 @@ from fedethics.aggregates.registry import columns_beside
 from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.model import Charter
 from fedethics.data.beside import BesideColumn
+from fedethics.data.file_terms import DataFile
 from fedethics.data.reading import read_records
 from fedethics.data.records import Records, Split, split
 from fedethics.errors import DataError, FedethicsError, RecordsRefusal
@@ -24,14 +25,15 @@ from fedethics.policy.permit import DataFacts
 from fedethics.privacy.ledger import DataSet
 
 
-def site_records(path: Path, charter: Charter) -> Split:
+def site_records(file: Path | DataFile, charter: Charter) -> Split:
     """Read and split the records by a charter, or return what this process read of the same file.
 
     Raises:
         DataError: the file is not as the charter's schema says.
     """
     beside = columns_beside(charter)
-    return _records(charter.data, charter.model.task, beside, path, _state_of(path))
+    own = DataFile.of(file)
+    return _records(charter.data, charter.model.task, beside, own, _state_of(own.path))
 
 
 def facts_of(records: Split) -> DataFacts:
@@ -45,11 +47,11 @@ def facts_of(records: Split) -> DataFacts:
     )
 
 
-def facts_or_refusal(path: Path, charter: Charter) -> DataFacts | RecordsRefusal:
+def facts_or_refusal(file: Path | DataFile, charter: Charter) -> DataFacts | RecordsRefusal:
     """Return what the permit needs to know, or why the records cannot be read."""
     try:
         with reading_records():
-            return facts_of(site_records(path, charter))
+            return facts_of(site_records(file, charter))
     except RecordsRefusal as refusal:
         return refusal
 
@@ -109,7 +111,7 @@ def _records(
     terms: DataTerms,
     task: str,
     beside: tuple[BesideColumn, ...],
-    path: Path,
+    file: DataFile,
     _state: tuple[int, ...],
 ) -> Split:
-    return split(read_records(path, terms, task=task, beside=beside), terms)
+    return split(read_records(file, terms, task=task, beside=beside), terms)

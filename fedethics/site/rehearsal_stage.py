@@ -86,7 +86,7 @@ def build_stage(real: SiteHome, folder: Path) -> Stage:
     SiteStore(home / "secagg.db")
     files.create(home / "charter.json", document.encode(played))
     files.create(home / "policy.toml", _policy_text(load_policy(real.policy_path)).encode())
-    settings: dict[str, Json] = {"site": site, "data": str(real.data_path.resolve())}
+    settings: dict[str, Json] = {"site": site, "data": real.data.said}
     if real.model_dir is not None:
         settings["model-dir"] = str(real.model_dir.resolve())
     if real.start_dir is not None:

@@ -102,7 +102,7 @@ class RequestContext:
         with reading_records():
             return open_workbench(
                 self.charter,
-                data=self.home.data_path,
+                data=self.home.data,
                 model_dir=self.home.model_dir,
                 start_dir=self.home.start_dir,
                 compute=model.compute,

@@ -55,7 +55,7 @@ def runs_under_way(home: SiteHome, book: Book) -> tuple[UnderWay, ...]:
     open_runs = [run for run in charged if not _ended(home, charter_hash, run)]
     if not open_runs:
         return ()
-    facts = facts_or_refusal(home.data_path, charter)
+    facts = facts_or_refusal(home.data, charter)
     return tuple(
         UnderWay(run=run, same_records=_same(book.files_of(run), facts)) for run in open_runs
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fedethics.charter.model import Charter
 from fedethics.data.content import digest
+from fedethics.data.file_terms import DataFile
 from fedethics.data.records import Records, Split
 from fedethics.policy.model import Compute
 from fedethics.policy.permit import DataFacts
@@ -68,7 +69,7 @@ class Workbench:
 def open_workbench(
     charter: Charter,
     *,
-    data: Path,
+    data: Path | DataFile,
     model_dir: Path | None,
     start_dir: Path | None = None,
     compute: Compute = _ON_CPU,

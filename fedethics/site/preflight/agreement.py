@@ -120,7 +120,7 @@ def permit_now(home: SiteHome) -> Permit:
         policy=load_policy(home.policy_path),
         plan=make_plan(agreed),
         ledger=Ledger.open(home.ledger_path, identity=home.identity()),
-        data=facts_or_refusal(home.data_path, agreed),
+        data=facts_or_refusal(home.data, agreed),
         fixed_noise=bool(home.settings.test_noise_seed),
         run=under_way[0].run if len(under_way) == 1 else "",
         signatures=home.charter_signatures(),
@@ -163,7 +163,7 @@ def records(home: SiteHome) -> Iterator[CheckResult]:
         return
     charter = document.load(home.charter_path)
     try:
-        found = site_records(home.data_path, charter)
+        found = site_records(home.data, charter)
     except DataError as error:
         yield fail(
             "records", str(error), fix=f"mend {home.data_path}, or `data` in {home.path}/site.toml"
