@@ -167,6 +167,7 @@ _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
         r"privacy\.evaluation\.threshold",
         _grows("Fewer people are flagged.", "More people are flagged."),
     ),
+    (r"privacy\.evaluation\.(tables|bins|histogram-by|.*-ratio)", _fixed(_EVALUATED_ANEW)),
     (r"privacy\.training\.(clipping-norm|sampling-rate)", _fixed(_SAME_EPSILON)),
     (r"training\.(rounds|local-steps)", _fixed(_SAME_EPSILON)),
     (

@@ -79,7 +79,12 @@ def draft_of(tiny, heart, label, *, dp, objectives):
             heart.privacy,
             audit=AuditTerms(),
             training=dataclasses.replace(training, **mechanisms),
-            evaluation=dataclasses.replace(evaluation, **mechanisms, histogram_by=("sex",)),
+            evaluation=dataclasses.replace(
+                evaluation,
+                **mechanisms,
+                histogram_by=("sex",),
+                tables="nested" if dp else None,
+            ),
         ),
     )
 
@@ -125,7 +130,9 @@ def test_three_levels_with_dp_from_records_to_the_release_pages(tmp_path):
     opened = folder.load(done)
     layout = charter_sums.layout_of(opened.charter)
     assert opened.tables.counts.shape == (2, 3, 3)
-    assert opened.tables.histogram.shape == (2, 1, layout.bins)
+    # Two nested blocks of scores: 8 bins by sex, and 64 over everyone.
+    assert opened.tables.histogram.shape == (2, 1, 8)
+    assert opened.tables.fine is not None and opened.tables.fine.shape == (1, layout.bins)
     assert opened.tables.counts_variance > 0
     assert np.isfinite(overall(opened.tables, "accuracy_score").value)
     names = " ".join(rule.name for rule in judge(opened).rules)
