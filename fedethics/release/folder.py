@@ -4,7 +4,6 @@ Layout of `runs/<id>/`: charter.json, evidence.json, the adapter, and what is de
 gate.json, the reports and cards (`PAGES`), manifest.json with the coordinator's signature, and
 approvals.json once somebody approved, withdrawal.json once somebody took it back.
 comparisons.json where a simulation wrote one;
-approvals.json once somebody approved. comparisons.json where a simulation wrote one;
 benchmarks.jsonl where public benchmarks were asked (`fedethics benchmark --keep`);
 metrics.jsonl and events.jsonl for people; sites/<name>/ledger.db for the sites.
 

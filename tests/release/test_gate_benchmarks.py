@@ -98,6 +98,21 @@ def test_not_worse_than_the_base_is_held_against_the_change_on_the_same_items(la
     assert "against the base model" in rule.name and "same items" not in rule.name
 
 
+def test_of_many_bars_one_that_is_barely_crossed_does_not_fail(laid):
+    # 51 of 70 is above 0.6 at 95 %, and no longer at 99 %, as the first of six bars needs.
+    many = [bar(slice=part, bar=0.95) for part in "ab"]
+    many += [bar(metric="likelihood-difference", slice=part, bar=5.0) for part in ("", "a", "b")]
+    alone, many = (bar(),), (bar(), *many)
+    verdicts = []
+    for bars in (alone, many):
+        run = laid(*bars)
+        answered(run, before=35, after=51)
+        verdicts.append([rule.verdict for rule in rules(run)])
+    assert verdicts[0] == ["fail"]
+    assert verdicts[1][0] == "cannot conclude"
+    assert "Holm" in rules(run)[0].sentence
+
+
 def test_a_slice_has_a_bar_of_its_own(laid):
     run = laid(bar(slice="a"))
     answered(run, before=10, after=10)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Literal
 
 from fedethics.benchmarks import results
 from fedethics.benchmarks.benchmark import BenchmarkMetric
@@ -22,12 +23,52 @@ from fedethics.release.rules.rule import Measurement, Outcome, Rule
 
 
 def examine(folder: Folder) -> tuple[Rule, ...]:
-    """Judge every bar, in the charter's order; none where the charter sets none."""
+    """Judge every bar, in the charter's order; none where the charter sets none.
+
+    A bar holds at its own confidence. Which bars fail follows from Holm's steps over all of them,
+    since of many bars one is crossed by chance.
+    """
     stated = folder.charter.ethics.benchmarks or ()
     if not stated:
         return ()
     found, missing = kept(folder)
-    return tuple(_judge(found, one, missing) for one in stated)
+    if found is None:
+        return tuple(_rule(one, "cannot conclude", None, missing) for one in stated)
+    failing = _failing(found, stated)
+    return tuple(_judge(found, one, fails=place in failing) for place, one in enumerate(stated))
+
+
+def _failing(found: Results, stated: tuple[BenchmarkObjective, ...]) -> set[int]:
+    """Return the places of the bars that fail, by Holm's steps."""
+    failing: set[int] = set()
+    while len(failing) < len(stated):
+        left = len(stated) - len(failing)
+        more = {
+            place
+            for place, one in enumerate(stated)
+            if place not in failing
+            and _side(found, one, confidence=1 - (1 - one.confidence) / left) == "wrong"
+        }
+        if not more:
+            break
+        failing |= more
+    return failing
+
+
+def _side(
+    found: Results, stated: BenchmarkObjective, *, confidence: float
+) -> Literal["good", "wrong", "both", ""]:
+    """Return on which side of the bar the whole interval lies; "" where there is no figure."""
+    benchmark, metric = results.metric_of(stated.name, stated.metric, stated.slice)
+    row = results.row(found, benchmark, metric, stated.slice, confidence=confidence)
+    figure, bar = _figure_and_bar(row, stated)
+    if figure is None or figure.low is None or figure.high is None:
+        return ""
+    sign = 1.0 if stated.direction == "at-most" else -1.0
+    worst, best = (figure.high, figure.low) if sign > 0 else (figure.low, figure.high)
+    if sign * worst <= sign * bar:
+        return "good"
+    return "wrong" if sign * best > sign * bar else "both"
 
 
 def kept(folder: Folder) -> tuple[Results | None, str]:
@@ -67,22 +108,15 @@ def _unlike(folder: Folder, found: Results) -> Iterator[str]:
             yield f"it does not answer {one.name}"
 
 
-def _judge(found: Results | None, stated: BenchmarkObjective, missing: str) -> Rule:
-    if found is None:
-        return _rule(stated, "cannot conclude", None, missing)
+def _judge(found: Results, stated: BenchmarkObjective, *, fails: bool) -> Rule:
     benchmark, metric = results.metric_of(stated.name, stated.metric, stated.slice)
     row = results.row(found, benchmark, metric, stated.slice, confidence=stated.confidence)
     figure, bar = _figure_and_bar(row, stated)
-    if figure is None or figure.value is None or figure.low is None or figure.high is None:
+    side = _side(found, stated, confidence=stated.confidence)
+    if figure is None or not side:
         why = "the base alone was asked" if figure is None else figure.untold
         return _rule(stated, "cannot conclude", None, f"There is no figure: {why}.")
-    sign = 1.0 if stated.direction == "at-most" else -1.0
-    worst, best = (figure.high, figure.low) if sign > 0 else (figure.low, figure.high)
-    outcome: Outcome = "cannot conclude"
-    if sign * worst <= sign * bar:
-        outcome = "pass"
-    elif sign * best > sign * bar:
-        outcome = "fail"
+    outcome: Outcome = "fail" if fails else "pass" if side == "good" else "cannot conclude"
     shown = Measurement(
         value=figure.value,
         low=figure.low,
@@ -91,7 +125,8 @@ def _judge(found: Results | None, stated: BenchmarkObjective, missing: str) -> R
         bar=bar,
         direction=stated.direction,
     )
-    return _rule(stated, outcome, shown, _sentence(row, stated, metric, outcome))
+    ending = _BY_CHANCE if outcome == "cannot conclude" and side == "wrong" else _ENDINGS[outcome]
+    return _rule(stated, outcome, shown, f"{_told_of(row, stated, metric)} {ending}")
 
 
 def _figure_and_bar(row: Row, stated: BenchmarkObjective) -> tuple[Figure | None, float]:
@@ -109,9 +144,13 @@ _ENDINGS: dict[Outcome, str] = {
 }
 
 
-def _sentence(
-    row: Row, stated: BenchmarkObjective, metric: BenchmarkMetric, outcome: Outcome
-) -> str:
+_BY_CHANCE = (
+    "The whole interval lies on the wrong side, but of so many bars one may by chance: by Holm's "
+    "steps it does not fail."
+)
+
+
+def _told_of(row: Row, stated: BenchmarkObjective, metric: BenchmarkMetric) -> str:
     told = f"The {metric.meaning}: {_told(row.before)} by the base model"
     if row.after is not None and row.change is not None:
         told += f", {_told(row.after)} with the adapter, a change of {_told(row.change)}"
@@ -123,10 +162,7 @@ def _sentence(
         else f"Bar: not worse than the base by more than {stated.not_worse_than_base_by:g} "
         f"({side} is good)."
     )
-    return (
-        f"{told}; {row.before.items} items, intervals at {stated.confidence:g}. {bar} "
-        f"{_ENDINGS[outcome]}"
-    )
+    return f"{told}; {row.before.items} items, intervals at {stated.confidence:g}. {bar}"
 
 
 def _told(figure: Figure) -> str:
