@@ -111,6 +111,36 @@ def load(path: Path) -> Charter:
     return read_toml(plain_file.read(path, CharterError, typed=True), path)
 
 
+def load_set(path: Path, settings: Mapping[str, Any]) -> Charter:
+    """Read a charter with some of its keys set otherwise, by the same reader.
+
+    Args:
+        path: as in `load`.
+        settings: value by key, such as {"training.rounds": 3}; keys of tables that stand more than
+            once cannot be named.
+
+    Raises:
+        CharterError: as `load`, or a key that leads through something that is no table.
+    """
+    if path.suffix == ".json":
+        table: Any = canonical.parse(plain_file.read(path, CharterError, typed=True))
+    else:
+        table = terms.load_toml(path, CharterError)
+    for key, value in settings.items():
+        *parents, last = key.split(".")
+        place = table
+        for parent in parents:
+            place = place.setdefault(parent, {}) if isinstance(place, dict) else None
+        if not isinstance(place, dict):
+            raise CharterError(
+                f"--set {key}: it leads through something that is no table of one charter; edit "
+                f"{path} in its place. Nothing was started"
+            )
+        place[last] = value
+    named = f" with {', '.join(settings)} set" if settings else ""
+    return _build(table, where=f"{path}{named}")
+
+
 def read_toml(content: bytes, path: Path) -> Charter:
     """Read a charter from the bytes of a TOML file; `path` is named in messages.
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from fedethics.charter.model import Charter
 from fedethics.cli.output import AsJson, answer, table
 from fedethics.errors import EXIT_REFUSED
+from fedethics.terms import toml_text
 
 WithModel = Annotated[
     bool, typer.Option("--with-model", help="Count the trained parameters of the embedded model.")
@@ -40,6 +41,40 @@ app = typer.Typer(help="Check whether a base model fits this machine.", no_args_
 @app.callback()
 def model_commands() -> None:
     """Check whether a base model fits this machine."""
+
+
+@app.command("hash")
+def hash_of_model(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The model's folder, or its .gguf file.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Print what a charter says of a base model: its hash, and where an adapter usually goes.
+
+    Reads the weights to hash them; computes nothing with them.
+    """
+    described: Any = importlib.import_module("fedethics.training.described")
+    found = described.describe(folder)
+    name = found.folder.resolve()
+    lines = {
+        "model": {"name": name.stem if name.is_file() else name.name, "sha256": found.sha256},
+        "adapter": {"targets": list(found.targets), "layers": [found.layers - 1]},
+    }
+    told = {
+        "kind": found.kind, "layers": found.layers, "linear": list(found.linear),
+        "most-tokens": found.positions,
+    }  # fmt: skip
+    bound = f"; model.max-tokens is at most {found.positions}" if found.positions else ""
+    text = toml_text(lines) + (
+        f"# a {found.kind} model with layers 0 to {found.layers - 1}{bound}\n"
+        f"# targets may be any of: {', '.join(found.linear)}\n"
+    )
+    answer(
+        {**lines, **told},
+        lambda console: console.print(Text(text.rstrip()), soft_wrap=True),
+        as_json=as_json,
+    )
 
 
 @app.command()

@@ -22,6 +22,14 @@ def simulate(
         Path | None, typer.Option(help="continue this run after its last committed round")
     ] = None,
     data: Annotated[Path, typer.Option(help="directory of the data sets")] = Path(".data"),
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="set a key of the charter for this run, as training.rounds=3; repeat for more",
+        ),
+    ] = None,
 ) -> None:
     """Run the real coordinator and sites in one process and show the results.
 
@@ -30,6 +38,7 @@ def simulate(
     require_home_system("fedethics simulate")
     options = ["--out", str(out), "--run-id", run_id, "--data", str(data)]
     options += ["--resume", str(resume)] if resume is not None else []
+    options += [f"--set={pair}" for pair in settings or ()]
     command = [sys.executable, "-P", "-m", "fedethics.simulation.command", *options, "--"]
     named = scenario / "scenario.toml" if scenario.is_dir() else scenario
     raise typer.Exit(_run([*command, str(named)]))

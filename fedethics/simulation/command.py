@@ -9,40 +9,55 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 # Before anything of Hugging Face is imported: never download.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from fedethics import memory, texts
+from fedethics import canonical, memory, texts
 from fedethics.cli.output import Terminal, say
 from fedethics.commands import command
-from fedethics.errors import FedethicsError
+from fedethics.errors import FedethicsError, RunError
 from fedethics.simulation import staging
-from fedethics.simulation.scenario import Scenario, data_folder, load
+from fedethics.simulation.scenario import Scenario, data_folder, load, settings_of
 from fedethics.simulation.staging import Stage
+from fedethics.storage import files
 
 INTERRUPTED = 130
+# What of the charter was set for one run, beside the coordinator's copy of it.
+SET = "set.json"
 
 
 def staged(
-    scenario: Path, *, out: Path, run_id: str, resume: Path | None, data: Path
+    scenario: Path,
+    *,
+    out: Path,
+    run_id: str,
+    resume: Path | None,
+    data: Path,
+    settings: Mapping[str, Any] | None = None,
 ) -> tuple[Scenario, Stage]:
     """Return the scenario, and its federation: made under `out`, or the one to be continued.
 
     Raises:
         FedethicsError: the scenario, its charter, its data or the run is not as it must be.
     """
-    setup, draft = load(scenario)
+    if resume is not None and settings:
+        raise RunError(
+            "--set: a run that is continued keeps its charter, which is signed. Nothing was started"
+        )
+    setup, draft = load(scenario, settings=settings)
     if resume is not None:
         return setup, staging.existing(resume)
     name = run_id or f"{setup.name}-{datetime.now():%Y%m%d-%H%M%S}"
     folder = data_folder(setup, data, base=scenario.parent)
-    return setup, staging.build(
-        setup, draft, base=scenario.parent, data_dir=folder, run_dir=out / name
-    )
+    stage = staging.build(setup, draft, base=scenario.parent, data_dir=folder, run_dir=out / name)
+    if settings:
+        files.create(stage.coordinator / SET, canonical.encode(settings))
+    return setup, stage
 
 
 def finish(work: Callable[[], None], stage: Stage, *, again: str) -> int:
@@ -80,6 +95,7 @@ def main() -> int:
             run_id=options.run_id,
             resume=options.resume,
             data=options.data,
+            settings=settings_of(options.settings),
         )
         # Late: it takes seconds to import torch, and a wrong file is answered at once.
         from fedethics.simulation.federation import simulate
@@ -102,6 +118,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--run-id", default="")
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--data", type=Path, default=Path(".data"))
+    parser.add_argument("--set", action="append", default=[], dest="settings")
     return parser.parse_args()
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fedethics import terms
 from fedethics.charter import document
@@ -110,8 +113,32 @@ def data_folder(scenario: Scenario, root: Path, *, base: Path) -> Path:
     return prepare(scenario.partition, takers, dataset=scenario.dataset, data_dir=folder)
 
 
-def load(path: Path) -> tuple[Scenario, Charter]:
+def settings_of(pairs: Sequence[str]) -> dict[str, Any]:
+    """Return what options `key=value` set: each value as TOML, or else as a text.
+
+    Raises:
+        RunError: an option without a key or value, or a key that stands twice.
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        key = key.strip()
+        if not equals or not key or key in found:
+            why = "stands twice" if key in found else "is no KEY=VALUE, such as training.rounds=3"
+            raise RunError(f"--set {pair!r} {why}. Nothing was started")
+        try:
+            found[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[key] = value
+    return found
+
+
+def load(path: Path, *, settings: Mapping[str, Any] | None = None) -> tuple[Scenario, Charter]:
     """Read a scenario and its charter draft.
+
+    Args:
+        path: of the scenario.
+        settings: keys of the charter that are set otherwise for this run.
 
     Raises:
         RunError: the scenario is unreadable or malformed; every problem at once.
@@ -122,4 +149,5 @@ def load(path: Path) -> tuple[Scenario, Charter]:
     if problems or scenario is None:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise RunError(f"{path} is not a valid scenario; nothing was started:\n{listed}")
-    return scenario, document.load(path.parent / scenario.charter)
+    charter = path.parent / scenario.charter
+    return scenario, document.load_set(charter, settings) if settings else document.load(charter)

@@ -328,7 +328,10 @@ def with_adapter(base: Loaded, terms: AdapterTerms) -> Any:  # noqa: ANN401  pef
     try:
         model = get_peft_model(base.model, config)
     except ValueError as error:
-        raise ModelError(f"adapter.targets {list(terms.targets)} do not fit: {error}") from error
+        raise ModelError(
+            f"adapter.targets {list(terms.targets)} do not fit: {error}. `fedethics model hash "
+            "DIR` lists what the layers of this model are called; each is named by itself"
+        ) from error
     if terms.form == "ffa":
         for name, parameter in model.named_parameters():
             if _FROZEN_FACTOR in name:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import tomllib
 
 import pytest
+from typer.testing import CliRunner
 
+from fedethics.cli.main import app
 from fedethics.errors import ModelError
 from fedethics.training.described import describe
 from fedethics.training.learner import Learner
@@ -39,3 +43,21 @@ def test_a_pickle_of_weights_is_refused_with_what_to_do(tmp_path):
 def test_a_folder_without_a_model_is_one_error(tmp_path):
     with pytest.raises(ModelError, match=r"model\.safetensors cannot be read"):
         describe(tmp_path)
+
+
+def test_the_command_prints_lines_that_a_charter_takes(tmp_path):
+    save_tiny(tmp_path, "llama")
+    done = CliRunner().invoke(app, ["model", "hash", str(tmp_path)])
+    said, found = tomllib.loads(done.output), describe(tmp_path)
+    assert said["model"] == {"name": tmp_path.name, "sha256": found.sha256}
+    assert said["adapter"] == {"targets": ["q_proj", "v_proj"], "layers": [2]}
+    assert "targets may be any of: down_proj, gate_proj, k_proj" in done.output
+    told = json.loads(CliRunner().invoke(app, ["model", "hash", str(tmp_path), "--json"]).output)
+    assert told["linear"] == list(found.linear) and told["kind"] == "llama"
+
+
+def test_all_linear_as_a_target_is_refused_in_one_sentence(tmp_path):
+    save_tiny(tmp_path, "llama")
+    charter = charter_for(tmp_path, "llama", targets=("all-linear",))
+    with pytest.raises(ModelError, match="fedethics model hash"):
+        Learner(charter, model_dir=tmp_path)
