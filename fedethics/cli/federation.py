@@ -15,8 +15,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from fedethics.charter import document
 from fedethics.charter.document import hash_of
+from fedethics.charter.model import Charter
 from fedethics.cli import federation_status
 from fedethics.cli.output import (
     AsJson,
@@ -191,19 +191,19 @@ def start(
     """Start the SuperLink, wait for the sites, and run the job to its end."""
     opened = FederationHome.open(home)
     begun = (opened.job_dir / "state.json").exists()
+    coordinator = Coordinator(opened, resume=or_resume and begun)
     if not begun:
-        _foresee(opened, log_json=log_json)
-    _coordinate(Coordinator(opened, resume=or_resume and begun), log_json=log_json)
+        _foresee(coordinator.check(), log_json=log_json)
+    _coordinate(coordinator, log_json=log_json)
 
 
-def _foresee(opened: FederationHome, *, log_json: bool) -> None:
+def _foresee(charter: Charter, *, log_json: bool) -> None:
     """Say what the gate will be able to conclude; the coordinator knows declared sizes only."""
     # Here: it takes numpy and scipy, which no other command of this module needs.
     from fedethics.foresight import words
     from fedethics.foresight.forecast import SHORT
     from fedethics.foresight.of_charter import Declared, expected_held_out, foresee
 
-    charter = document.load(opened.path / "charter.json")
     try:
         declared = Declared(records=expected_held_out(charter))
         found = foresee(charter, declared, effort=SHORT)

@@ -74,7 +74,7 @@ class Coordinator:
             RunError: a file is missing, the job exists (or does not, to resume), or this home is
                 in use already; nothing was started.
         """
-        charter = self._check()
+        charter = self.check()
         folder = self.home.state_dir
         folder.mkdir(mode=0o700, exist_ok=True)
         with locked(folder / "lock"), self._listening() as (fleet, control):
@@ -185,7 +185,13 @@ class Coordinator:
         children = (self._superlink, self._superexec, self._submission)
         return {child.name: child.pid for child in children if child is not None}
 
-    def _check(self) -> Charter:
+    def check(self) -> Charter:
+        """Return the charter, if the job can be begun, or resumed, from this home.
+
+        Raises:
+            RunError: a file is missing, the job exists (or does not, to resume).
+            SetupError: no site would connect to this server's certificate.
+        """
         home = self.home
         charter = document.load(home.path / "charter.json")
         missing = [

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from fedethics.charter import document
 from fedethics.cli.federation import _foresee
 from fedethics.simulation import foreseen, staging
 from fedethics.simulation.scenario import load
@@ -35,10 +33,7 @@ def test_the_demo_says_before_it_begins_that_it_cannot_conclude_why_and_what_wou
 
     # The coordinator knows what sites declare, and says what it supposed of the rest.
     capsys.readouterr()
-    home = tmp_path / "coordinator"
-    home.mkdir()
-    (home / "charter.json").write_bytes(document.encode(stage.charter))
-    _foresee(SimpleNamespace(path=home), log_json=True)
+    _foresee(stage.charter, log_json=True)
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {one["event"] for one in told} == {"verdicts foreseen"}
     assert "passes all objectives" in told[0]["sentence"]
