@@ -33,17 +33,17 @@ CHARTERS = ("heart", "heart-sft")
 PLAIN = Compute()
 VARIANTS = {
     "float32, Opacus": PLAIN,
-    "float32, tapped": Compute(gradients="tapped"),
+    "float32, autograd": Compute(gradients="autograd"),
     "bfloat16, Opacus": Compute(dtype="bfloat16"),
-    "bfloat16, tapped": Compute(dtype="bfloat16", gradients="tapped"),
+    "bfloat16, autograd": Compute(dtype="bfloat16", gradients="autograd"),
     "float32, Opacus, checkpointing": Compute(checkpointing=True),
-    "bfloat16, tapped, checkpointing": Compute(
-        dtype="bfloat16", gradients="tapped", checkpointing=True
+    "bfloat16, autograd, checkpointing": Compute(
+        dtype="bfloat16", gradients="autograd", checkpointing=True
     ),
     "float32, Opacus, cache on disk": Compute(cache="disk"),
     "float32, Opacus, int8 base": PLAIN,
     "float32, Opacus, nf4 base": PLAIN,
-    "bfloat16, tapped, nf4 base": Compute(dtype="bfloat16", gradients="tapped"),
+    "bfloat16, autograd, nf4 base": Compute(dtype="bfloat16", gradients="autograd"),
 }
 LINE = "{:10s} {:32s} {:>6s} {:>10s} {:>10s} {:>9s} {:>9s} {:>7s} {:>8s}"
 

@@ -41,7 +41,7 @@ class Compute:
     Attributes:
         dtype: "bfloat16" computes the trained layers' matrix products in bfloat16. Parameters,
             gradients of records, their norms, sums and noise keep their own precision.
-        gradients: who computes each record's gradient: "opacus", its hooks; "tapped", this
+        gradients: who computes each record's gradient: "opacus", its hooks; "autograd", this
             package's own layer; "auto", the hooks except where they were measured to be slow
             (short texts). Before a run the two are held against each other, whichever is chosen.
         checkpointing: keep only each trained layer's input in memory and compute the layer again
@@ -58,7 +58,7 @@ class Compute:
 
     device: Literal["cpu", "cuda"] = term(default="cpu")
     dtype: Literal["float32", "bfloat16"] = term(default="float32")
-    gradients: Literal["opacus", "tapped", "auto"] = term(default="opacus")
+    gradients: Literal["opacus", "autograd", "auto"] = term(default="opacus")
     checkpointing: bool = term(default=False)
     cache: Literal["memory", "disk"] = term(default="memory")
     cache_gib: float = term(default=4.0, at_least=1e-6, at_most=1e6)

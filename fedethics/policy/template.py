@@ -58,7 +58,7 @@ records = {records}           # records in each of the two partitions
 [compute]
 device = "cpu"         # or "cuda"
 dtype = "float32"      # or "bfloat16": matrix products only; gradients and noise stay as they are
-gradients = "opacus"   # each record's gradient from Opacus's hooks; "tapped": from this package's
+gradients = "opacus"   # each record's gradient from Opacus's hooks; "autograd": from this package's
                        # own layer; "auto": whichever is faster. Each run holds them together first.
 checkpointing = false  # true takes less memory and more time
 cache = "memory"       # of the frozen layers' output; "disk": in a file without a name, gone with

@@ -1,6 +1,6 @@
 """Which of the two engines computes gradients: as the site's policy says.
 
-"tapped" writes each record's gradient where it arises, in the backward pass of linear layers: for
+"autograd" writes each record's gradient where it arises, in the backward pass of linear layers: for
 a layer y = x W^T + b, record i's gradient of W is the sum over its tokens of (gradient of y)
 times x, transposed; it is computed in float32 from what backward has at hand anyway, so neither
 hooks nor a second pass are needed.
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Sink = Callable[[Tensor, Tensor], None]
 
 
-class TappedGradients(PerSampleGradients):
+class AutogradGradients(PerSampleGradients):
     """Taps on a learner's trained layers."""
 
     def __init__(self, learner: Learner) -> None:
@@ -46,14 +46,14 @@ class TappedGradients(PerSampleGradients):
         self._samples = torch.empty(0)
         self._seen: set[int] = set()
         for layer in self._layers:
-            self._tap(layer)
+            self._collect_from(layer)
 
     def _begin(self, count: int) -> None:
         self._samples = torch.empty(count, self.size, device=self._learner.flat.device)
         self._seen.clear()
 
     def _ends(self) -> list[Tensor]:
-        # Of these, no gradient is computed: `_Tapped` gives None.
+        # Of these, no gradient is computed: `_PerRecordLinear` gives None.
         return [layer.weight for layer in self._layers]
 
     def _collect(self, _count: int) -> Tensor:
@@ -68,7 +68,7 @@ class TappedGradients(PerSampleGradients):
             vars(module).pop("forward", None)
         self._samples = torch.empty(0)
 
-    def _tap(self, layer: nn.Linear) -> None:
+    def _collect_from(self, layer: nn.Linear) -> None:
         """Let `layer` give up its records' gradients; its output stays what it was."""
 
         def sink(inputs: Tensor, gradient: Tensor) -> None:
@@ -80,8 +80,8 @@ class TappedGradients(PerSampleGradients):
                 self._add(layer.bias, gradient.sum(dim=1))
 
         def forward(inputs: Tensor) -> Tensor:
-            tapped: Any = _Tapped.apply  # torch has no type for it
-            output: Tensor = tapped(inputs, layer.weight, layer.bias, sink)
+            linear_of: Any = _PerRecordLinear.apply  # torch has no type for it
+            output: Tensor = linear_of(inputs, layer.weight, layer.bias, sink)
             return output
 
         vars(layer)["forward"] = forward
@@ -108,7 +108,7 @@ def _outer(gradient: Tensor, inputs: Tensor) -> Tensor:
     return torch.bmm(inputs.transpose(1, 2), gradient).transpose(1, 2)
 
 
-class _Tapped(torch.autograd.Function):
+class _PerRecordLinear(torch.autograd.Function):
     """A linear layer whose backward hands each record's part to `sink`, and none to `.grad`."""
 
     @staticmethod
@@ -146,10 +146,10 @@ def _places(learner: Learner) -> dict[int, slice]:
     return places
 
 
-Engine = Literal["opacus", "tapped"]
+Engine = Literal["opacus", "autograd"]
 ENGINES: Mapping[Engine, Callable[[Learner], PerSampleGradients]] = {
     "opacus": OpacusGradients,
-    "tapped": TappedGradients,
+    "autograd": AutogradGradients,
 }
 # Below this many tokens in a batch, hooks were measured to cost more than 1.05 plain steps.
 _SHORT_TOKENS = 2048
@@ -163,7 +163,7 @@ def engine_for(learner: Learner) -> Engine:
     """
     if learner.compute.gradients != "auto":
         return learner.compute.gradients
-    return "tapped" if learner.max_tokens * learner.rows < _SHORT_TOKENS else "opacus"
+    return "autograd" if learner.max_tokens * learner.rows < _SHORT_TOKENS else "opacus"
 
 
 class ChosenGradients:

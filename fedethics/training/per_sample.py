@@ -1,7 +1,7 @@
 """One gradient for each record: what both engines that compute them have in common.
 
 Every trained parameter is a linear layer's (guards.py refuses others). "opacus" is Opacus's hooks
-(below), the default; "tapped" is this package's own layer (engines.py), quicker on short
+(below), the default; "autograd" is this package's own layer (engines.py), quicker on short
 texts. They are independent of one another, and before a run the self-test holds them together. A
 site's policy chooses; the numbers are the same. Ghost clipping is not offered: slower for LoRA
 (measured 1.5 to 1.8 times), and silently unclipped when a loss is computed inside the model.

@@ -141,7 +141,7 @@ def _check_gradients(
 
 
 def _require_alike(found: dict[str, Tensor], *, allowed: float) -> float:
-    apart = _apart(found["tapped"], found["opacus"])
+    apart = _apart(found["autograd"], found["opacus"])
     if not apart <= allowed:
         raise TrainingError(
             f"self-test: Opacus's gradients and this package's own differ by {apart:.1e} (allowed "

@@ -13,7 +13,7 @@ from fedethics.charter.document import encode
 from fedethics.cli.main import app
 from fedethics.errors import EXIT_INTEGRITY
 from fedethics.training import check, check_bench, dp_sgd, gradient_noise
-from fedethics.training.engines import TappedGradients
+from fedethics.training.engines import AutogradGradients
 from fedethics.training.learner import Learner
 from tests.training.tiny_models import charter_for, save_tiny
 
@@ -104,13 +104,13 @@ def test_clipping_that_lets_nan_through_or_forgets_a_record_is_named(tiny, monke
 
 
 def test_a_parameter_without_gradients_is_named(tiny, monkeypatch):
-    honest = TappedGradients._collect
+    honest = AutogradGradients._collect
 
     def forgetful(self, count):
         self._seen.discard(id(next(iter(self._learner.parameters.values()))))
         return honest(self, count)
 
-    monkeypatch.setattr(TappedGradients, "_collect", forgetful)
+    monkeypatch.setattr(AutogradGradients, "_collect", forgetful)
     assert "9" in failed(tiny)
 
 

@@ -44,7 +44,7 @@ def main(folder, rows, tokens, answer, checkpointing):
         shape = Shape(rows=rows, length=tokens, used=rows)
         engine(Batch(rows=np.arange(rows), hidden=ids, shape=shape), np.zeros(rows, dtype=np.int8))
 
-    with ENGINES["tapped"](learner) as engine:
+    with ENGINES["autograd"](learner) as engine:
         step(2, 32, 8)  # what libraries load once
         held = status("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark

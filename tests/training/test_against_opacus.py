@@ -108,8 +108,8 @@ def test_under_bfloat16_each_record_is_clipped_and_the_self_test_passes(
 @pytest.mark.parametrize(
     ("chosen", "rows", "taken"),
     [
-        ("auto", 128, "opacus"), ("auto", 127, "tapped"), ("auto", 1, "tapped"),
-        ("opacus", 1, "opacus"), ("tapped", 640, "tapped"),
+        ("auto", 128, "opacus"), ("auto", 127, "autograd"), ("auto", 1, "autograd"),
+        ("opacus", 1, "opacus"), ("autograd", 640, "autograd"),
     ],
 )  # fmt: skip
 def test_a_site_chooses_the_engine_and_auto_takes_our_own_for_small_batches(

@@ -211,7 +211,7 @@ def test_weights_in_16_bits_give_the_bits_of_the_same_weights_in_32(task, tmp_pa
         vector = learner.initial_vector() + np.float32(0.1)
         learner.load(vector)
         batch = learner.activations(texts).together(np.arange(12))
-        with ENGINES["tapped"](learner) as engine:
+        with ENGINES["autograd"](learner) as engine:
             found.append((*engine(batch, labels), learner.scores(vector, learner.tokens(texts))))
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))

@@ -29,11 +29,11 @@ PLAIN = Compute()
 CASES = {
     **{f"{one}, classification": (one, "classification", PLAIN, "none") for one in CONFIGS},
     **{f"{one}, causal LM": (one, "causal-lm", PLAIN, "none") for one in DECODERS},
-    "tapped": ("bert", "classification", Compute(gradients="tapped"), "none"),
-    "tapped, causal LM": ("llama", "causal-lm", Compute(gradients="tapped"), "none"),
+    "autograd": ("bert", "classification", Compute(gradients="autograd"), "none"),
+    "autograd, causal LM": ("llama", "causal-lm", Compute(gradients="autograd"), "none"),
     "bfloat16": ("bert", "classification", Compute(dtype="bfloat16"), "none"),
-    "bfloat16, tapped, causal LM": (
-        "llama", "causal-lm", Compute(dtype="bfloat16", gradients="tapped"), "none",
+    "bfloat16, autograd, causal LM": (
+        "llama", "causal-lm", Compute(dtype="bfloat16", gradients="autograd"), "none",
     ),
     "checkpointing": ("bert", "classification", Compute(checkpointing=True), "none"),
     "int8": ("bert", "classification", PLAIN, "int8"),

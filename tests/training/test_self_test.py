@@ -10,7 +10,7 @@ from torch import nn
 from fedethics.errors import TrainingError
 from fedethics.policy.model import Compute
 from fedethics.training import clipping, dp_sgd, gradient_noise, optimizers, per_sample
-from fedethics.training.engines import ENGINES, TappedGradients
+from fedethics.training.engines import ENGINES, AutogradGradients
 from fedethics.training.learner import Learner
 from fedethics.training.self_test import self_test
 
@@ -125,7 +125,7 @@ def test_a_layer_without_per_record_gradients_is_refused_by_name(
 ):
     learner = Learner(tiny_charter(), model_dir=tiny_folder, compute=Compute(gradients=engine))
     name = next(iter(learner.parameters))
-    tap, keep = TappedGradients._add, per_sample._Hooks.capture_backprops_hook
+    tap, keep = AutogradGradients._add, per_sample._Hooks.capture_backprops_hook
 
     def forget(self, parameter, gradients):
         if parameter is not learner.parameters[name]:
@@ -135,7 +135,7 @@ def test_a_layer_without_per_record_gradients_is_refused_by_name(
         if module.weight is not learner.parameters[name]:
             keep(self, module, *given, **named)
 
-    monkeypatch.setattr(TappedGradients, "_add", forget)
+    monkeypatch.setattr(AutogradGradients, "_add", forget)
     monkeypatch.setattr(per_sample._Hooks, "capture_backprops_hook", deaf)
     with pytest.raises(TrainingError, match=f"parameter {name} has no gradient for each record"):
         dp_sgd.train_round(

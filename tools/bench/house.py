@@ -43,7 +43,7 @@ JOURNEYS: Mapping[str, tuple[str, ...]] = {
         "train_round",
         "gradients_of",
         "PerSampleGradients",
-        "TappedGradients",
+        "AutogradGradients|TappedGradients",
         "clipped_sum",
     ),
     "an update, from site to server step": (

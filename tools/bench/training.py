@@ -179,7 +179,11 @@ def beside_plain(
             plain_step(learner, activations)
 
     seconds = least(
-        {"plain": plain, "opacus": lambda: private("opacus"), "tapped": lambda: private("tapped")},
+        {
+            "plain": plain,
+            "opacus": lambda: private("opacus"),
+            "autograd": lambda: private("autograd"),
+        },
         repeats,
     )
     plain_s = seconds.pop("plain")

@@ -32,7 +32,7 @@ def main() -> None:
     """Print one line for each variant and engine."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", choices=tuple(SHAPES))
-    parser.add_argument("--engines", nargs="+", default=["opacus", "tapped"])
+    parser.add_argument("--engines", nargs="+", default=["opacus", "autograd"])
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS))
     parser.add_argument("--child", nargs=2, default=None, help=argparse.SUPPRESS)
     chosen = parser.parse_args()

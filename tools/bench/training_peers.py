@@ -68,7 +68,7 @@ def measure(model: str, repeats: int, only: str) -> dict[str, float]:
             module.p = 0.0  # Opacus wants train mode
     variants: dict[str, Callable[[], object]] = {
         "engine opacus": lambda: private_step(learner, batch, physical=count, engine="opacus"),
-        "engine tapped": lambda: private_step(learner, batch, physical=count, engine="tapped"),
+        "engine autograd": lambda: private_step(learner, batch, physical=count, engine="autograd"),
         "Opacus hooks": lambda: hooks_step(learner, batch, functorch=False),
         "Opacus functorch": lambda: hooks_step(learner, batch, functorch=True),
         "Opacus ghost": lambda: ghost_step(learner, batch),
