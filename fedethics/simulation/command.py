@@ -56,7 +56,7 @@ def staged(
     folder = data_folder(setup, data, base=scenario.parent)
     stage = staging.build(setup, draft, base=scenario.parent, data_dir=folder, run_dir=out / name)
     if settings:
-        files.create(stage.coordinator / SET, canonical.encode(settings))
+        files.create(stage.coordinator / SET, canonical.encode(dict(settings)))
     return setup, stage
 
 
