@@ -1,7 +1,7 @@
 # One front door. `make` lists what there is; each target sets up what it needs.
 PY := .venv/bin/python
 PYTHON ?= python3
-# A test process for each core, up to four; tests of real processes have the machine to themselves.
+# A test process for each core, up to four.
 # Files go to whoever is free in the order of their names, not those of most tests first.
 SPREAD := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # What needs neither torch nor Flower; tests/without_torch.py holds it to that.
@@ -13,7 +13,7 @@ export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test-unit test test-slow test-all test-exhaustive check format docs bundle gpu-check lock clean
+.PHONY: help setup demo test-unit test test-slow slow-federations slow-processes test-all test-exhaustive check format docs bundle gpu-check lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,9 +30,16 @@ test-unit: setup ## what needs neither torch nor Flower, about a minute
 test: test-unit ## the fast tests, those of test-unit first
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -q $(SPREAD) $(UNIT:%=--ignore %)
 
-test-slow: setup ## the slow tests: real processes, Flower's own runtime
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -q -m slow $(SPREAD) --ignore tests/deployment
+test-slow: setup ## the slow tests: whole federations, and beside them real processes
+	@$(MAKE) --no-print-directory -j2 -Otarget slow-federations slow-processes
+
+# Real processes wait for clocks and for each other most of the time, so they run beside what
+# computes: one federation of them at a time.
+slow-processes:
 	@$(PY) -m pytest -q -m slow tests/deployment
+
+slow-federations:
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -q -m slow $(SPREAD) --ignore tests/deployment
 
 test-all: test test-slow ## the fast and the slow tests, as CI runs them
 
