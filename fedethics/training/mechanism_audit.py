@@ -36,7 +36,6 @@ from fedethics.errors import TrainingError
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.audit import independent_trials, one_run
 from fedethics.privacy.audit.independent_trials import Outcomes
-from fedethics.privacy.audit.one_run import Guesses
 from fedethics.privacy.events import SampledGaussian
 from fedethics.privacy.noise import NoiseSource
 from fedethics.privacy.plan import make_plan
@@ -152,9 +151,8 @@ _MOST_STEPS = 100
 _DECLARED = 100
 # A sound mechanism fails a test of its figures by chance less than once in a million.
 _CHANCE = 1e-6
-# False alarms of the attack's thresholds, and shares of the canaries that it names.
+# False alarms of the attack's thresholds.
 _ALARMS = (0.3, 0.1, 0.03, 0.01, 0.003)
-_NAMED = (0.05, 0.2, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -324,11 +322,8 @@ def _bounds(seen: CanaryRun, sigma: float, *, promised: float, delta: float) -> 
             delta=delta,
             confidence=CONFIDENCE,
         ),
-        "epsilon at least, one run": max(
-            one_run.epsilon_bound(
-                _guesses(seen, share), delta=delta, error=(1.0 - CONFIDENCE) / len(_NAMED)
-            )
-            for share in _NAMED
+        "epsilon at least, one run": one_run.bound_of_scores(
+            seen.score, seen.inside, delta=delta, error=1.0 - CONFIDENCE
         ),
     }
     first, second = (
@@ -346,11 +341,3 @@ def _outcomes(seen: CanaryRun, threshold: float) -> Outcomes:
         false_positives=int((called & ~seen.inside).sum()),
         non_members=int((~seen.inside).sum()),
     )
-
-
-def _guesses(seen: CanaryRun, share: float) -> Guesses:
-    """Return what naming the highest scores "in" and as many of the lowest "out" was right in."""
-    half = int(len(seen.score) * share / 2)
-    order = np.argsort(seen.score)
-    correct = int(seen.inside[order[-half:]].sum() + (~seen.inside[order[:half]]).sum())
-    return Guesses(correct=correct, guesses=2 * half, units=len(seen.score), sides=2)

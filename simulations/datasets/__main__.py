@@ -14,6 +14,7 @@ from simulations.datasets.credit import CREDIT
 from simulations.datasets.dataset import Dataset
 from simulations.datasets.heart import HEART
 from simulations.datasets.mpls_stops import MPLS_STOPS
+from simulations.datasets.panda import PANDA
 from simulations.datasets.redditbias import REDDITBIAS
 from simulations.datasets.resume import RESUME
 from simulations.datasets.support2 import SUPPORT2
@@ -21,7 +22,7 @@ from simulations.datasets.support2 import SUPPORT2
 ROOT = Path(__file__).resolve().parents[2] / ".data"
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
-    for dataset in (ADULT, COMPAS, CREDIT, HEART, MPLS_STOPS, REDDITBIAS, RESUME, SUPPORT2)
+    for dataset in (ADULT, COMPAS, CREDIT, HEART, MPLS_STOPS, PANDA, REDDITBIAS, RESUME, SUPPORT2)
 }
 _EVERY = "all"
 
@@ -33,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("name", choices=[*DATASETS, _EVERY])
     parser.add_argument("--root", type=Path, default=ROOT, help="folder for all data sets")
     chosen = parser.parse_args(arguments)
-    names = tuple(DATASETS) if chosen.name == _EVERY else (chosen.name,)
+    every = tuple(name for name, one in DATASETS.items() if not one.by_name_only)
+    names = every if chosen.name == _EVERY else (chosen.name,)
     for name in names:
         folder = chosen.root / name
         try:

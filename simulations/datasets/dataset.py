@@ -31,6 +31,8 @@ class Dataset:
         mended: what was left out, recoded or moved, and why; one sentence each.
         convert: the carriers' bytes, in order, to files by name. Raises SetupError.
         revision: raised when `convert` changes, so that older folders are made again.
+        by_name_only: whether it is fetched only where it is named, not with all others: a data set
+            without a stated licence.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Dataset:
     mended: tuple[str, ...]
     convert: Callable[[Sequence[bytes]], Mapping[str, bytes]]
     revision: int = 1
+    by_name_only: bool = False
 
     def fetch(self, folder: Path) -> bool:
         """Write the files and SOURCE.json to `folder`; False if they are there already.

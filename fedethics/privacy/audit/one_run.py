@@ -23,6 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 # An epsilon that no count of this size could refute.
@@ -30,6 +31,8 @@ _LARGEST = 60.0
 _HALVINGS = 25
 # Terms of the worst N that are added up one by one; the rest is bounded.
 _TERMS = 512
+# Shares of all units that an attacker names.
+NAMED = (0.05, 0.2, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +70,32 @@ def epsilon_bound(found: Guesses, *, delta: float, error: float) -> float:
         else:
             high = middle
     return low
+
+
+def bound_of_scores(
+    scores: NDArray[np.float64], inside: NDArray[np.bool_], *, delta: float, error: float
+) -> float:
+    """Return the best bound of naming the highest scores "in" and as many of the lowest "out".
+
+    Guarantee: as `epsilon_bound`; the error is split evenly over the shares of units named.
+
+    Args:
+        scores: what the attack ranks by, shape (m,).
+        inside: who was in, each with probability 1/2, shape (m,).
+        delta: of the promise.
+        error: probability with which the bound may be too high.
+    """
+    return max(
+        epsilon_bound(_named(scores, inside, share), delta=delta, error=error / len(NAMED))
+        for share in NAMED
+    )
+
+
+def _named(scores: NDArray[np.float64], inside: NDArray[np.bool_], share: float) -> Guesses:
+    half = max(1, int(len(scores) * share / 2))
+    order = np.argsort(scores)
+    correct = int(inside[order[-half:]].sum() + (~inside[order[:half]]).sum())
+    return Guesses(correct=correct, guesses=2 * half, units=len(scores), sides=2)
 
 
 def refuted(found: Guesses, *, epsilon: float, delta: float, error: float) -> bool:
