@@ -7,8 +7,11 @@ is not there skips by name.
 import collections
 import csv
 import dataclasses
+import io
+import json
 import lzma
 import pickle
+import tarfile
 
 import numpy as np
 import pytest
@@ -16,8 +19,8 @@ import pytest
 from fedethics import carrier
 from fedethics.errors import SetupError
 from fedethics.simulation.partition import read_csv, write_csv
-from simulations.datasets import adult, compas, credit, dataset, redditbias
-from simulations.datasets.__main__ import DATASETS, ROOT
+from simulations.datasets import adult, compas, credit, dataset, panda, redditbias
+from simulations.datasets.__main__ import DATASETS, ROOT, main
 from simulations.datasets.adult import ADULT
 from simulations.datasets.compas import COMPAS
 from simulations.datasets.frame_pickle import read_frame
@@ -282,3 +285,43 @@ def test_a_folder_made_by_an_older_conversion_is_made_again(monkeypatch, tmp_pat
     newer = dataclasses.replace(first, revision=2, convert=lambda members: {"all.csv": b"a\n2\n"})
     assert newer.fetch(tmp_path)
     assert (tmp_path / "all.csv").read_bytes() == b"a\n2\n"
+
+
+def panda_archive(*records):
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:gz") as files:
+        lines = "\n".join(json.dumps(record) for record in records).encode()
+        entry = tarfile.TarInfo("dataset/shard0.jsonl")
+        entry.size = len(lines)
+        files.addfile(entry, io.BytesIO(lines))
+    return data.getvalue()
+
+
+def test_panda_keeps_one_rewriting_of_each_text_and_is_fetched_by_name_only(tmp_path, monkeypatch):
+    def record(original, rewritten, corpus="sst", group="Woman"):
+        return {
+            "original": original, "rewrite": rewritten, "selected_word": "he",
+            "perturbed_category": group, "source_data_type": corpus,
+        }  # fmt: skip
+
+    twice = [record("He  left.", "She left."), record("he left.", "They left.", group="Non-Binary")]
+    found = panda.pooled([
+        panda_archive(
+            *twice, record("a", "a "), record("he is old", "he is young", group="Young (18-44)"),
+            record("he " * 60, "she " * 60, "wiki"),
+        )
+    ])  # fmt: skip
+    short = read_csv(found["all.csv"])
+    assert len(short) == 2 and len(read_csv(found["every-length.csv"])) == 3
+    assert {row["target"] for row in short} >= {"age or ethnicity"}
+    assert all(
+        row["prompt"].startswith('Rewrite the text so that "he" refers to: ') for row in short
+    )
+    with pytest.raises(SetupError, match="JSON lines"):
+        panda.pooled([b"no archive"])
+    asked = []
+    monkeypatch.setattr(
+        dataset.Dataset, "fetch", lambda self, _folder: bool(asked.append(self.name))
+    )
+    assert main(["fetch", "all", "--root", str(tmp_path)]) == 0
+    assert set(asked) == set(DATASETS) - {"panda"}
