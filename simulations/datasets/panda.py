@@ -11,9 +11,9 @@ import json
 import tarfile
 from collections.abc import Iterator, Sequence
 
+from fedethics.carrier import Carrier
 from fedethics.errors import SetupError
 from fedethics.simulation.partition import Row, write_csv
-from simulations.datasets.carrier import Carrier
 from simulations.datasets.dataset import ALL, Dataset
 
 # Corpora of which enough sentences are short; the others' texts are paragraphs.
