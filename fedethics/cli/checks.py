@@ -229,6 +229,15 @@ def text(
         references=references,
         records=records,
     )
+    counted = {
+        "canaries": canaries,
+        "references": references,
+        "confidence": engine.CONFIDENCE,
+    }
+    _tell(charter, found, counted, as_json=as_json)
+
+
+def _tell(charter: Path, found: Any, counted: dict[str, Any], *, as_json: bool) -> None:  # noqa: ANN401
     shown = [("without noise", found.plain)]
     if found.private is not None:
         shown.insert(0, ("as agreed", found.private))
@@ -237,37 +246,12 @@ def text(
         "charter": str(charter),
         "sound": sound,
         "steps": found.steps,
-        "canaries": canaries,
-        "references": references,
         "delta": found.delta,
-        "confidence": engine.CONFIDENCE,
-        "trainings": [
-            {
-                "training": name,
-                "noise-multiplier": one.noise_multiplier,
-                "promised-epsilon": one.promised if one.noise_multiplier else None,
-                "exposure-in-bits": float(one.inside.mean()),
-                "exposure-of-others-in-bits": float(one.outside.mean()),
-                "largest-measurable": one.most,
-                "epsilon-at-least": one.bound,
-                "epsilon-within-reach": one.reach,
-            }
-            for name, one in shown
-        ],
+        **counted,
+        "trainings": [{"training": name, **_figures(one)} for name, one in shown],
     }
 
     def render(console: Console) -> None:
-        rows = [
-            (
-                name,
-                f"{one.inside.mean():.2f}",
-                f"{one.outside.mean():.2f}",
-                f"{one.most:.2f}",
-                f"{one.bound:.3g} (reach {one.reach:.3g})",
-                f"{one.promised:.4g}",
-            )
-            for name, one in shown
-        ]
         heads = (
             "training",
             "bits, trained on",
@@ -276,8 +260,8 @@ def text(
             "epsilon at least",
             "promised",
         )
-        title = f"{canaries} numbers through {found.steps} steps of {charter}"
-        console.print(table(title, heads, rows))
+        title = f"{counted['canaries']} numbers through {found.steps} steps of {charter}"
+        console.print(table(title, heads, [_exposure_row(name, one) for name, one in shown]))
         console.print(
             "A number that was never read has 1.44 bits on average. Reach: what the bound on "
             "epsilon would be, had the attack made no mistake. An audit can contradict a promise "
@@ -287,3 +271,26 @@ def text(
     answer(document, render, as_json=as_json)
     if not sound:
         raise typer.Exit(EXIT_INTEGRITY)
+
+
+def _figures(found: Any) -> dict[str, float | None]:  # noqa: ANN401  its module needs torch
+    return {
+        "noise-multiplier": found.noise_multiplier,
+        "promised-epsilon": found.promised if found.noise_multiplier else None,
+        "exposure-in-bits": float(found.inside.mean()),
+        "exposure-of-others-in-bits": float(found.outside.mean()),
+        "largest-measurable": found.most,
+        "epsilon-at-least": found.bound,
+        "epsilon-within-reach": found.reach,
+    }
+
+
+def _exposure_row(name: str, found: Any) -> tuple[str, ...]:  # noqa: ANN401  its module needs torch
+    return (
+        name,
+        f"{found.inside.mean():.2f}",
+        f"{found.outside.mean():.2f}",
+        f"{found.most:.2f}",
+        f"{found.bound:.3g} (reach {found.reach:.3g})",
+        f"{found.promised:.4g}",
+    )
