@@ -99,6 +99,7 @@ def charter_text(proposal: Proposal, *, max_tokens: int) -> str:
         epsilon=EPSILON,
         sampling_rate=proposal.sampling_rate,
         histogram_by=toml_value([proposal.features[0].terms.name]),
+        bins=_MANY_BINS if proposal.records * HOLDOUT >= _MANY_HELD_OUT else _FEW_BINS,
     )
     parts = (*_ethics(proposal), *_data(proposal), fixed)
     return "\n".join((_HEAD, *parts))
