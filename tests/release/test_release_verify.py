@@ -50,6 +50,15 @@ def test_one_changed_byte_is_found(release, name):
     assert name.removeprefix("withheld/") in result.output
 
 
+def test_a_verdict_by_an_older_method_is_refused_by_name_and_not_called_false(release, stage):
+    judged = gate.recorded(release)
+    gate.write(dataclasses.replace(judged, method=None), release)
+    manifest.write_manifest(release, stage.coordinator)
+    (problem,) = _problems(release)["verdict follows from the evidence"]
+    assert "method 1" in problem and "release gate" in problem
+    assert f"method {gate.METHOD}, which gives {judged.verdict!r}" in problem
+
+
 def test_changed_evidence_is_found_even_with_a_new_manifest(release, heart, stage):
     forged = dataclasses.replace(heart, counts=tuple(count + 40 for count in heart.counts))
     model = folder.load(release).evidence.model_hash

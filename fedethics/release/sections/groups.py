@@ -12,6 +12,7 @@ import numpy as np
 
 from fedethics.fairness import (
     Estimate,
+    Layout,
     Reliability,
     Tables,
     aggregate,
@@ -289,13 +290,19 @@ def _roc(folder: Folder, feature: str | None) -> Block:
         + (
             "The further a curve bends away from the diagonal of guessing, the better the scores "
             "tell the two labels apart in that group. The curves come from summed, noised "
-            f"histograms with {tables.layout.bins} bins; where noise made them fall, they were "
-            "made to rise by least squares."
+            f"histograms with {_bins(tables.layout)}, reconciled with the counts; where noise made "
+            "them fall, they were made to rise by least squares."
         ),
         table=Table(
             head=("Group", "AUC", "95 % interval", "Bounds from the bins alone"), rows=rows
         ),
     )
+
+
+def _bins(layout: Layout) -> str:
+    if not layout.nested:
+        return f"{layout.bins} bins"
+    return f"{layout.bins} bins over everyone and {len(layout.coarse_edges) - 1} for each group"
 
 
 def _hidden(found: dict[str, RocCurve]) -> str:
