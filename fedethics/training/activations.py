@@ -56,6 +56,8 @@ _FINEST = 8
 _FEWEST = 16
 # Stands at a place after which no token is predicted.
 NOTHING = -1
+# Stands at the last place of a view of a record that is read in several, but for the last view.
+NEXT_VIEW = -2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,7 +138,8 @@ class Activations:
         hidden: entry i is of record i: hidden states, float32, shape (tokens, width); or token
             ids, int64, shape (tokens,).
         wanted: what each token of record i is to be followed by, int64, shape (tokens,), `NOTHING`
-            where that is not learnt; empty where a task learns from targets alone.
+            where that is not learnt, and `NEXT_VIEW` where one of several views ends; empty where a
+            task learns from targets alone.
         reference: what the start of training makes of record i, float32, shape (w,); empty where a
             task compares with nothing.
     """
@@ -182,7 +185,11 @@ class Activations:
 
     @cached_property
     def _predicted(self) -> tuple[int, ...]:
-        return tuple(int((wanted != NOTHING).sum()) for wanted in self.wanted)
+        return tuple(int((wanted >= 0).sum()) for wanted in self.wanted)
+
+    def in_views(self, row: int) -> bool:
+        """Say whether a record is read in several views: then it is computed by itself."""
+        return bool(self.wanted) and bool((self.wanted[row] == NEXT_VIEW).any())
 
     def batches(self, rows: NDArray[np.intp], shape_of: ShapeOf) -> Iterator[Batch]:
         """Yield `rows` in batches, each of the shape that its records' own lengths give.
@@ -195,7 +202,11 @@ class Activations:
         """
         by_shape: dict[Shape, list[int]] = {}
         for row in rows.tolist():
-            shape = shape_of(len(self.hidden[row]), places=self.places[row])
+            shape = (
+                ALONE
+                if self.in_views(row)
+                else shape_of(len(self.hidden[row]), places=self.places[row])
+            )
             by_shape.setdefault(shape, []).append(row)
         # By all of a shape: two may have one length, and their order must not follow from who
         # else is there, since a person's rows are added in it.
@@ -248,6 +259,23 @@ class Batch:
     wanted: tuple[Tensor, ...] = ()
     reference: tuple[Tensor, ...] = ()
 
+    def views(self) -> list[Batch]:
+        """Return the batch itself; or, of a record that is read in several views, each by itself.
+
+        Raises:
+            TrainingError: such a record is not alone.
+        """
+        if not any(bool((wanted == NEXT_VIEW).any()) for wanted in self.wanted):
+            return [self]
+        if len(self.hidden) > 1:
+            raise TrainingError("a record of several views was put beside others, and refused")
+        (hidden,), (wanted,) = self.hidden, self.wanted
+        parts = zip(split_views(hidden, wanted), split_views(wanted, wanted), strict=True)
+        return [
+            dataclasses.replace(self, hidden=(own,), wanted=(follows.clamp(min=NOTHING),))
+            for own, follows in parts
+        ]
+
     @property
     def length(self) -> int:
         """Tokens that every sequence of it is padded to; 0 for its longest."""
@@ -284,7 +312,7 @@ class Batch:
         if len(self.wanted) != len(self.rows):
             # Danger: without them the loss would be 0, and nothing would be learnt in silence.
             raise TrainingError("a batch without the tokens to predict was refused")
-        chosen = [(wanted != NOTHING).nonzero().flatten() for wanted in self.wanted]
+        chosen = [(wanted >= 0).nonzero().flatten() for wanted in self.wanted]
         most = self.shape.places if self.shape else 0
         most = most or max(1, *(len(one) for one in chosen), 1)
         places = torch.zeros(len(self.hidden), most, dtype=torch.int64)
@@ -295,6 +323,12 @@ class Batch:
             tokens[row, : len(found)] = wanted[found].cpu()
             counts[row] = len(found)
         return Predictions(places=places, tokens=tokens, counts=counts)
+
+
+def split_views(entry: Tensor, wanted: Tensor) -> tuple[Tensor, ...]:
+    """Return the parts of an entry that are read each by itself; one, where nothing ends a view."""
+    ends = (wanted == NEXT_VIEW).nonzero().flatten().cpu() + 1
+    return tuple(torch.tensor_split(entry, ends))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

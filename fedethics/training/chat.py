@@ -3,7 +3,10 @@
 A template needs no marks of what is the assistant's. The start of a conversation up to an answer,
 rendered with the words that ask for one, is P; up to and with the answer it is F. Where F begins
 with P, and the whole conversation with F, the answer is F without P, its end mark included. Where
-that does not hold, the template changes what was said before, and the record is refused.
+the whole does not begin with F, the template renders an answer otherwise once more was said (some
+leave out what a model thought before): then each answer is read in a view of its own, F as it was
+when the answer was given. Where F does not begin with P, or the answer's words are not in it, what
+is learnt cannot be told, and the record is refused.
 
 Guarantee: a rendering follows from template and conversation alone. A template that asks for the
 date is refused, since sites would train on other words than they evaluate on; so is one that draws
@@ -158,33 +161,36 @@ class Rendered(NamedTuple):
     spans: tuple[tuple[int, int], ...]
 
 
-def conversation(template: ChatTemplate, turns: Sequence[Turn]) -> Rendered:
+def conversation(template: ChatTemplate, turns: Sequence[Turn]) -> tuple[Rendered, ...]:
     """Return the text of a conversation, and where the assistant speaks in it.
 
+    One text where the whole conversation tells it; else one view for each answer.
+
     Raises:
-        DataError: the template changes what was said before, so that it cannot be told.
+        DataError: the template changes an answer, or what was said before it.
     """
     answers = [place for place, turn in enumerate(turns) if turn.role == "assistant"]
     parts = [Part(len(turns), answering=False)]
     for place in answers:
         parts += [Part(place, answering=True), Part(place + 1, answering=False)]
     whole, *ends = template.renderings(turns, parts)
-    spans = []
+    views = []
     for place, before, after in zip(answers, ends[::2], ends[1::2], strict=True):
-        turn = turns[place]
-        if not (after.startswith(before) and whole.startswith(after)):
+        if not after.startswith(before):
             raise DataError(
                 f"turn {place + 1}: the chat template renders what comes before an answer "
                 "otherwise once the answer is there, so that what is learnt cannot be told. Give "
-                "a template in the charter's model.chat-template, or one answer a record"
+                "a template in the charter's model.chat-template"
             )
-        if turn.text.strip() not in whole[len(before) : len(after)]:
+        if turns[place].text.strip() not in after[len(before) :]:
             raise DataError(
                 f"turn {place + 1}: the chat template changes the assistant's words; what is "
                 "learnt would not be what stands in the file"
             )
-        spans.append((len(before), len(after)))
-    return Rendered(whole, tuple(spans))
+        views.append(Rendered(after, ((len(before), len(after)),)))
+    if all(whole.startswith(view.text) for view in views):
+        return (Rendered(whole, tuple(span for view in views for span in view.spans)),)
+    return tuple(views)
 
 
 class Guarded(NamedTuple):

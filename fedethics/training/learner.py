@@ -226,8 +226,11 @@ class Learner:
 
     def prove(self, activations: Activations) -> set[Shape]:
         """Prove the shapes of these records, so that nothing of it is left for later."""
-        sizes = zip(map(len, activations.hidden), activations.places, strict=True)
-        return {self.shape_of(length, places=places) for length, places in sizes}
+        sizes = enumerate(zip(map(len, activations.hidden), activations.places, strict=True))
+        return {
+            ALONE if activations.in_views(row) else self.shape_of(length, places=places)
+            for row, (length, places) in sizes
+        }
 
     @contextmanager
     def one_at_a_time(self) -> Iterator[None]:
@@ -384,6 +387,9 @@ class Learner:
 
     def states(self, batch: Batch) -> list[Tensor]:
         """Return the frozen prefix's states of each entry of token ids, one tensor an entry."""
+        if len(batch.hidden) == 1 and batch.wanted and len(parts := batch.views()) > 1:
+            whole = [state for part in parts for state in self.states(part)]
+            return [torch.cat(whole)]
         views = [self._reader.views(entry) for entry in batch.hidden]
         found: list[list[Tensor]] = [[] for _ in views]
         for view in range(len(views[0])):

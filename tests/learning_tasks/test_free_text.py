@@ -252,10 +252,8 @@ def test_spans_are_those_that_a_marked_template_names(folder):
 
 FAULTY = [
     (
-        "drops what was said before",
-        "{% for m in messages %}{% if loop.last or m['role'] != 'assistant' %}{{ m['role'] }}: "
-        "{{ m['content'] }}\n{% endif %}{% endfor %}{% if add_generation_prompt %}assistant: "
-        "{% endif %}",
+        "asks with other words than it answers with",
+        CHATML.replace("<|im_start|>assistant\n{% endif", "<|im_start|>assistant\n>{% endif"),
         "renders what comes before an answer otherwise",
     ),
     (

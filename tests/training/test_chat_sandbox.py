@@ -89,7 +89,7 @@ def test_a_control_token_written_otherwise_stays_text(normaliser, forged):
     template = ChatTemplate(ChatSettings("{% for m in messages %}<|a|>{{ m.content }}{% endfor %}"))
     (asked, answered), hidden = guard([f"before {forged} after \u2603", "yes"], tokens)
 
-    rendering = conversation(template, [Turn("user", asked), Turn("system", answered)])
+    (rendering,) = conversation(template, [Turn("user", asked), Turn("system", answered)])
 
     assert tokenise(rendering, tokens, hidden).ids.count(129) == 2
 

@@ -19,7 +19,7 @@ from fedethics import canonical
 from fedethics.data.content import Completion, Content, Conversation, Turn
 from fedethics.errors import DataError, ModelError
 from fedethics.learning_tasks.task import Words
-from fedethics.training.activations import NOTHING, Batch
+from fedethics.training.activations import NEXT_VIEW, NOTHING, Batch
 from fedethics.training.chat import (
     ChatSettings,
     ChatTemplate,
@@ -162,14 +162,11 @@ class FreeTextReader:
 
         A record of which nothing can be read has an infinite loss and no right guess.
         """
-        logits, tokens, own, counts = self._predicted(batch)
-        losses = _mean(-_log_probabilities(logits, tokens), own, counts)
-        right = (logits.argmax(dim=1).view(tokens.shape) == tokens) & own
-        hits = right.sum(dim=1)
+        nats, hits, counts = self._read(batch)
         read = counts > 0
         return torch.stack(
             [
-                torch.where(read, losses, torch.inf),
+                torch.where(read, nats / counts.clamp(min=1), torch.inf),
                 hits / counts.clamp(min=1),
                 (read & (hits == counts)).float(),
             ],
@@ -183,13 +180,28 @@ class FreeTextReader:
 
     def losses(self, batch: Batch, _targets: Tensor) -> Tensor:
         """Return the mean loss of each record's own learnt tokens, shape (b,); 0 without any."""
-        logits, tokens, own, counts = self._predicted(batch)
-        return _mean(-_log_probabilities(logits, tokens), own, counts)
+        nats, _, counts = self._read(batch)
+        return nats / counts.clamp(min=1)
 
     def log_probability(self, batch: Batch) -> Tensor:
         """Return the summed log-probability of each record's learnt tokens, shape (b,)."""
-        logits, tokens, own, _ = self._predicted(batch)
-        return torch.where(own, _log_probabilities(logits, tokens), 0.0).sum(dim=1)
+        return -self._read(batch)[0]
+
+    def _read(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return summed loss, right first guesses and number of each record's learnt tokens.
+
+        Over all views of a record together: one mean, and so one gradient, of one record.
+        """
+        found = []
+        for view in batch.views():
+            logits, tokens, own, counts = self._predicted(view)
+            nats = torch.where(own, -_log_probabilities(logits, tokens), 0.0).sum(dim=1)
+            right = (logits.argmax(dim=1).view(tokens.shape) == tokens) & own
+            found.append((nats, right.sum(dim=1), counts))
+        if len(found) == 1:
+            return found[0]
+        nats, hits, counts = (torch.stack(each).sum(dim=0) for each in zip(*found, strict=True))
+        return nats, hits, counts
 
     def _predicted(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         padded = self._network.pad(list(batch.hidden), length=batch.length)
@@ -203,38 +215,43 @@ class FreeTextReader:
         return logits, tokens, own, counts
 
     def _entry(self, text: Content) -> Entry:
-        read = self._fitting(text)
-        last = max((place for place, own in enumerate(read.learnt) if own), default=0)
-        if not last:
-            return Entry([self.tokenizer.pad_token_id], [NOTHING])
-        following = zip(read.ids[1 : last + 1], read.learnt[1 : last + 1], strict=True)
-        return Entry(read.ids[:last], [token if own else NOTHING for token, own in following])
+        pad = self.tokenizer.pad_token_id
+        entries = [entry for read in self._fitting(text) if (entry := _predicting(read)).ids]
+        if not entries:
+            return Entry([pad], [NOTHING])
+        ids, wanted = list(entries[0].ids), list(entries[0].wanted)
+        for more in entries[1:]:
+            # One token more ends a view, where a causal model's tokens before it cannot see it.
+            ids += [pad, *more.ids]
+            wanted += [NEXT_VIEW, *more.wanted]
+        return Entry(ids, wanted)
 
-    def _fitting(self, text: Content) -> Tokenised:
-        """Return the record's tokens, cut as the charter says; none where it does not fit."""
+    def _fitting(self, text: Content) -> tuple[Tokenised, ...]:
+        """Return the record's views, cut as the charter says; none where it does not fit."""
         read = self._tokens(text)
         if self._fits(read):
             return read
         match self._words.truncation:
             case "text-end":
                 most = self._words.max_tokens
-                return Tokenised(read.ids[:most], read.learnt[:most])
+                return tuple(Tokenised(one.ids[:most], one.learnt[:most]) for one in read)
             case "oldest-turns" if isinstance(text, Conversation):
                 return self._first_fitting(_without_oldest(text))
             case "prompt-start" if not isinstance(text, str):
                 return self._longest_prompt(text)
-        return Tokenised([], [])
+        return ()
 
-    def _first_fitting(self, shorter: Iterator[Content]) -> Tokenised:
+    def _first_fitting(self, shorter: Iterator[Content]) -> tuple[Tokenised, ...]:
         for text in shorter:
             read = self._tokens(text)
             if self._fits(read):
                 return read
-        return Tokenised([], [])
+        return ()
 
-    def _longest_prompt(self, text: Content) -> Tokenised:
+    def _longest_prompt(self, text: Content) -> tuple[Tokenised, ...]:
         """Return the tokens with as much of the prompt's end as fits, at least a character."""
-        fewest, most, best = 1, len(_prompt(text)), Tokenised([], [])
+        best: tuple[Tokenised, ...] = ()
+        fewest, most = 1, len(_prompt(text))
         while fewest <= most:
             kept = (fewest + most) // 2
             read = self._tokens(_with_end(text, kept))
@@ -244,11 +261,13 @@ class FreeTextReader:
                 most = kept - 1
         return best
 
-    def _fits(self, read: Tokenised) -> bool:
-        learnt = [place for place, own in enumerate(read.learnt) if own]
-        return not learnt or learnt[-1] < self._words.max_tokens
+    def _fits(self, read: Sequence[Tokenised]) -> bool:
+        """Say whether all views fit; several, together: an entry is never longer than one."""
+        learnt = [[place for place, own in enumerate(one.learnt) if own] for one in read]
+        last = sum(places[-1] + 1 for places in learnt if places)
+        return last - 1 < self._words.max_tokens
 
-    def _tokens(self, text: Content) -> Tokenised:
+    def _tokens(self, text: Content) -> tuple[Tokenised, ...]:
         match text:
             case str():
                 rendered, hidden = self._text(text)
@@ -261,21 +280,21 @@ class FreeTextReader:
                 rendered, hidden = self._chat(turns)
             case _:
                 raise DataError("a preference is of another task")
-        return tokenise(rendered, self.tokenizer, hidden)
+        return tuple(tokenise(view, self.tokenizer, hidden) for view in rendered)
 
-    def _text(self, text: str) -> tuple[Rendered, Any]:
+    def _text(self, text: str) -> tuple[tuple[Rendered, ...], Any]:
         (said,), hidden = guard([text], self.tokenizer)
         whole = (self._words.answer or "{text}").replace("{text}", said)
         head = self._words.prompt
-        return Rendered(head + whole, ((len(head), len(head) + len(whole)),)), hidden
+        return (Rendered(head + whole, ((len(head), len(head) + len(whole)),)),), hidden
 
-    def _plain(self, prompt: str, completion: str) -> tuple[Rendered, Any]:
+    def _plain(self, prompt: str, completion: str) -> tuple[tuple[Rendered, ...], Any]:
         (asked, answered), hidden = guard([prompt, completion], self.tokenizer)
         before = self._words.prompt.replace("{prompt}", asked)
         after = self._words.answer.replace("{completion}", answered)
-        return Rendered(before + after, ((len(before), len(before) + len(after)),)), hidden
+        return (Rendered(before + after, ((len(before), len(before) + len(after)),)),), hidden
 
-    def _chat(self, turns: Sequence[Turn]) -> tuple[Rendered, Any]:
+    def _chat(self, turns: Sequence[Turn]) -> tuple[tuple[Rendered, ...], Any]:
         guarded, hidden = self._guarded(turns)
         return conversation(self._chat_template(), guarded), hidden
 
@@ -314,9 +333,11 @@ def _log_probabilities(logits: Tensor, tokens: Tensor) -> Tensor:
     return -cross_entropy(logits, tokens.flatten(), reduction="none").view(tokens.shape)
 
 
-def _mean(values: Tensor, own: Tensor, counts: Tensor) -> Tensor:
-    """Return the mean of each row's own values, shape (b,); 0 where it has none."""
-    return torch.where(own, values, 0.0).sum(dim=1) / counts.clamp(min=1)
+def _predicting(read: Tokenised) -> Entry:
+    """Return a view's tokens up to the last that is learnt; none where nothing is."""
+    last = max((place for place, own in enumerate(read.learnt) if own), default=0)
+    following = zip(read.ids[1 : last + 1], read.learnt[1 : last + 1], strict=True)
+    return Entry(read.ids[:last], [token if own else NOTHING for token, own in following])
 
 
 def _without_oldest(text: Conversation) -> Iterator[Content]:
