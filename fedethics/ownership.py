@@ -193,7 +193,7 @@ def _of_file(path: Path, status: os.stat_result, secret: bool) -> Fault | None:
         named = shlex.quote(str(path.parent / os.readlink(path)))
         return Fault(
             path,
-            "is a symbolic link, which can lead elsewhere tomorrow",
+            "is a symbolic link, whose target can change",
             f"cp --remove-destination {named} {quoted}",
         )
     if not stat.S_ISREG(status.st_mode):

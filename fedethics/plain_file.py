@@ -22,7 +22,7 @@ from fedethics.ownership import cannot_read
 DOCUMENT_LIMIT = 4 * 1024 * 1024
 _CHUNK = 1024 * 1024
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
-    (stat.S_ISLNK, "a link, which may show other bytes tomorrow"),
+    (stat.S_ISLNK, "a link, whose target can change"),
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISSOCK, "a socket"),
@@ -101,8 +101,8 @@ def _unfit(found: os.stat_result, *, limit: int, typed: bool) -> str:
         return "is not a plain file; it was not opened"
     if not typed and found.st_nlink > 1:
         return (
-            f"has {found.st_nlink} names (hard links), so it can be changed from elsewhere; it was "
-            "not read. Put a copy in its place"
+            f"has {found.st_nlink} names (hard links), so it can be changed under another name; it "
+            "was not read. Put a copy in its place"
         )
     if found.st_size > limit:
         return f"has {found.st_size:,} bytes, more than the {limit:,} that such a file may have"

@@ -41,12 +41,12 @@ _BLANK = frozenset(
 )
 _WHY = {
     "Cc": "a control character can move the cursor or command a terminal",
-    "Cf": "it shows nothing, and can turn or hide what stands around it",
-    "Cn": "it is no assigned character of Unicode",
-    "Co": "its look is private to some font",
+    "Cf": "it is invisible, and can turn or hide the text around it",
+    "Cn": "it is not an assigned character of Unicode",
+    "Co": "its appearance depends on a font",
     "Cs": "it is half a character",
-    "Zl": "it begins a new line where none is seen",
-    "Zp": "it begins a new line where none is seen",
+    "Zl": "it begins a new line invisibly",
+    "Zp": "it begins a new line invisibly",
 }
 # Escaped wherever they stand in Markdown; a backslash before them gives the character itself.
 _MARKDOWN = re.compile(r"[\\`*\[\]<>|~&$]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])")
@@ -194,9 +194,9 @@ class _Stack:
         if category[0] == "M" and char not in _BLANK:
             self.marks += 1
             if not self.base:
-                return "a combining mark has nothing to stand on"
+                return "a combining mark has no base character"
             full = self.marks > _MOST_MARKS
-            return f"more than {_MOST_MARKS} marks stand on one character" if full else ""
+            return f"more than {_MOST_MARKS} marks are on one character" if full else ""
         self.marks = 0
         self.base = category[0] in "LNPS"
         if char == " " or (prose and char in _BREAKS):
@@ -204,14 +204,14 @@ class _Stack:
         if char in _BLANK:
             return "it shows nothing"
         if category == "Zs":
-            return "" if prose else "only the plain space stands in a name"
+            return "" if prose else "a name may hold only the plain space"
         return _WHY.get(category, "")
 
     def _join(self, char: str, *, prose: bool) -> str:
         again = self.joiner or (self.selector and char in _SELECTORS)
         self.joiner, self.selector = char in _JOINERS, char in _SELECTORS
         if not prose:
-            return "it shows nothing, and two names would look alike"
+            return "it is invisible, and two names would look alike"
         return "" if self.base and not again else "it joins nothing"
 
 

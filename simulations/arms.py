@@ -67,7 +67,12 @@ def arms(charter: Charter, epsilons: Sequence[float]) -> tuple[Arm, ...]:
         *(_federated(epsilon, own) for epsilon in tried),
         _federated(None, own),
         Arm(
-            rows=(Row(name="pooled, no DP", what="all records in one place, as nobody may do"),),
+            rows=(
+                Row(
+                    name="pooled, no DP",
+                    what="all records in one place, which is not allowed in practice",
+                ),
+            ),
             run=lambda bench, seed: (judge(bench.pool(bench.learner(seed), seed=seed), bench),),
         ),
         Arm(

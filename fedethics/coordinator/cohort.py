@@ -27,7 +27,7 @@ class MissingSitesError(RunError):
     def __init__(self, why: str, missing: Collection[str]) -> None:
         self.why, self.missing = why, tuple(sorted(missing))
         lacks = f", and {', '.join(self.missing)} did not enrol" if missing else ""
-        super().__init__(f"{why}{lacks}. Nothing was asked")
+        super().__init__(f"{why}{lacks}. No site was asked")
 
 
 def cohort_of(

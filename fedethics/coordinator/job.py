@@ -151,8 +151,8 @@ class Job:
         identity = Identity.load(home / "identity.key")
         if identity.public_key != charter.coordinator_key:
             raise RunError(
-                f"{home / 'identity.key'} is not the coordinator key that the charter names; "
-                "no site would answer"
+                f"{home / 'identity.key'} is not the coordinator key that the charter names, so no "
+                "site would answer"
             )
         charter_hash = document.hash_of(charter)
         state = _continued(path, charter_hash) if settings.resume else _fresh(path)
@@ -216,7 +216,7 @@ def _write(path: Path, data: bytes) -> None:
 def _fresh(path: Path) -> JobState:
     if (path / STATE).exists():
         raise RunError(
-            f"{path} holds a job already; nothing was overwritten. Resume it, or choose another "
+            f"{path} already holds a job; nothing was overwritten. Resume it, or choose another "
             "directory"
         )
     (path / "rounds").mkdir(parents=True, exist_ok=True)
@@ -275,6 +275,6 @@ def _is_taken(descriptor: int) -> bool:
         return locks.take(descriptor)
     except locks.NoLocksError as error:
         raise RunError(
-            f"the job's directory cannot be locked ({error.strerror}); nothing ran. It must lie on "
+            f"the job's directory cannot be locked ({error.strerror}); nothing ran. It must be on "
             "a file system with working locks"
         ) from error

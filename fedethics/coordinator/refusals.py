@@ -13,10 +13,13 @@ UNSOUND = "unsound"  # an answer came, and could not be read or did not hold
 UNJOINED = "unjoined"  # it announced itself, and no epoch with it came about
 SILENT = "silent"
 NOT_CONNECTED = "not-connected"
-_TOLD_FIRST = "Resume the job: what these sites wait for is told before they are asked again."
+_TOLD_FIRST = (
+    "Resume the job: these sites receive the sums that they wait for before they are asked again."
+)
 _OLD_COPY = (
-    "Resume the job. If its directory was put back from an older copy, these sites will not open "
-    "again what they opened since: resume from the newest copy, or start a job under another id."
+    "Resume the job. If its directory was restored from an older copy, these sites do not open a "
+    "second time what they have opened since: resume from the newest copy, or start a job under "
+    "another id."
 )
 
 
@@ -53,7 +56,7 @@ def what_to_do(codes: Mapping[str, str]) -> str:
         special = "Resume the job: the sites are asked again."
     parts = [
         f"No answer came from {', '.join(silent)}." if silent else "",
-        f"Not asked, since not connected: {', '.join(absent)}." if absent else "",
+        f"Not asked, because not connected: {', '.join(absent)}." if absent else "",
         f"What {', '.join(unsound)} answered could not be read or did not hold; events.jsonl of "
         "the job says why."
         if unsound
@@ -61,8 +64,8 @@ def what_to_do(codes: Mapping[str, str]) -> str:
         f"The enrolment with {', '.join(unjoined)} failed; events.jsonl of the job says why."
         if unjoined
         else "",
-        "Refused, each for reasons that stand in its own log (log.jsonl in its home; in a "
-        f"simulation, under sites/ of the run): {'; '.join(map(_told, refused.items()))}."
+        "Refused, each for reasons in its own log (log.jsonl in its home; in a simulation, under "
+        f"sites/ of the run): {'; '.join(map(_told, refused.items()))}."
         if refused
         else "",
         special or _when(back=[*silent, *absent], mended=[*unsound, *refused]),
@@ -86,7 +89,7 @@ def _when(*, back: Collection[str], mended: Collection[str]) -> str:
         parts.append("the sites are back" if not mended else f"{', '.join(back)} answer again")
     if mended:
         parts.append(
-            f"the operators of {', '.join(sorted(mended))} have put that right, or have agreed"
+            f"the operators of {', '.join(sorted(mended))} have corrected this, or have agreed"
         )
     return f"Resume the job when {' and '.join(parts)}."
 

@@ -248,10 +248,10 @@ class Sums:
             else:
                 return
         raise UnfinishedOpeningError(
-            f"the {session.aggregate} sum of round {session.round_number} is being opened and "
+            f"the {session.aggregate} sum of round {session.round_number} was being opened and "
             f"could not be finished: {reason} Nothing is lost and nothing is charged again. Resume "
-            "the job when the sites are back; if they never will be, start a new run, since no "
-            "other sum of this round will ever be opened"
+            "the job when the sites are back. If they do not come back, start a new run, because "
+            "no other sum of this round can be opened"
         )
 
     def _prove(self, session: CoordinatorRound, requests: Mapping[str, bytes]) -> None:

@@ -60,15 +60,15 @@ def _missing(facts: Facts, terms: DataTerms) -> Iterator[Finding]:
             yield Finding(
                 weight="warning",
                 topic="missing",
-                sentence=f"{missing.column} is a group column, and {share:.0%} of the rows have "
-                "nothing in it: figures by it describe the others only. Collect it, or say in the "
+                sentence=f"{missing.column} is a group column, and {share:.0%} of the rows have no "
+                "value in it: figures by it describe the others only. Collect it, or say in the "
                 "charter's not-measured that it is missing",
             )
         else:
             yield Finding(
                 weight="note",
                 topic="missing",
-                sentence=f"{missing.column}: {share:.0%} of the rows have nothing in it",
+                sentence=f"{missing.column}: {share:.0%} of the rows have no value in it",
             )
     asked = (beyond(terms), f"{terms.labels.column} is empty")
     gaps = {why: count for why, count in facts.dropped.items() if why not in asked}
@@ -78,8 +78,9 @@ def _missing(facts: Facts, terms: DataTerms) -> Iterator[Finding]:
         yield Finding(
             weight="warning",
             topic="missing",
-            sentence=f"{left_out} of {facts.rows} rows are left out ({reasons}). People with gaps "
-            'are seldom like the others; on-empty = "say" in the charter would keep them',
+            sentence=f"{left_out} of {facts.rows} rows are left out ({reasons}). People with "
+            'missing values often differ from the others; on-empty = "say" in the charter would '
+            "keep them",
         )
 
 
@@ -89,10 +90,11 @@ def _persons(facts: Facts, terms: DataTerms) -> Iterator[Finding]:
         yield Finding(
             weight="warning",
             topic="persons",
-            sentence=f"{left_out} of {facts.rows} rows are left out, since the charter uses "
-            f"{terms.max_rows_per_person} of each person's rows (data.max-rows-per-person) and "
-            f"the ids in {terms.person} name {facts.persons} persons. If that number is right, the "
-            "charter could allow more rows for more noise; if it is not, mend the ids",
+            sentence=f"{left_out} of {facts.rows} rows are left out, because the charter uses "
+            f"{terms.max_rows_per_person} of each person's rows (data.max-rows-per-person) and the "
+            f"ids in {terms.person} name {facts.persons} persons. If that number is right, the "
+            "charter could allow more rows at the price of more noise; if it is wrong, mend the "
+            "ids",
         )
     if facts.persons < facts.ids:
         yield Finding(
@@ -108,7 +110,7 @@ def _persons(facts: Facts, terms: DataTerms) -> Iterator[Finding]:
             topic="persons",
             sentence=f"{facts.rounded} ids in {terms.person} are written as 9.9E+17, as "
             "spreadsheet programs write long numbers: digits are lost, and different people may "
-            "have one id. Export the column as text",
+            "have the same id. Export the column as text",
         )
 
 
@@ -121,8 +123,8 @@ def _groups(facts: Facts, terms: DataTerms) -> Iterator[Finding]:
                 weight="warning",
                 topic="groups",
                 sentence=f"every record here is of one group by {feature} ({present[0].group}): "
-                "this site says nothing of a gap, and if no other site has the group, the sum of "
-                "all sites is this site's figure under noise. Agree with the others on groups that "
+                "this site says nothing about a gap. If no other site has the group, the sum of "
+                "all sites is this site's figure with noise. Agree with the others on groups that "
                 "at least three sites have",
             )
         for count in counts:
@@ -140,7 +142,7 @@ def _one_group(count: GroupCount, classes: tuple[str, ...]) -> Iterator[Finding]
             weight="note",
             topic="groups",
             sentence=f"{name}: {count.held_out} held-out records, too few to be shown unless "
-            "other sites add theirs",
+            "other sites add records",
         )
     elif count.held_out_positive is None:
         lacking = [one for one, n in zip(classes, count.held_out_classes, strict=True) if n == 0]
@@ -174,12 +176,12 @@ def _labels(facts: Facts, terms: DataTerms) -> Iterator[Finding]:
     rest = 1 - max(totals) / facts.records
     if count > 1 and rest < RARE_LABEL:
         rarer = "the rarer label makes" if count == 2 else "all labels but one make"
-        never = "never says it" if count == 2 else "always says that one"
+        never = "never says it" if count == 2 else "always predicts that one"
         yield Finding(
             weight="warning",
             topic="labels",
-            sentence=f"{rarer} up {rest:.1%} of the records: a model that {never} is right nearly "
-            "always. Judge by areas and rates, not by accuracy",
+            sentence=f"{rarer} up {rest:.1%} of the records: a model that {never} is nearly always "
+            "right. Judge by areas and rates, not by accuracy",
         )
 
 
@@ -202,14 +204,14 @@ def _repeats(facts: Facts, terms: DataTerms) -> Iterator[Finding]:
         yield Finding(
             weight=weight,
             topic="repeats",
-            sentence=f"{repeats.leaked} held-out records have a text that stands among the "
-            "training records too (but for case and spaces): results on them flatter the model",
+            sentence=f"{repeats.leaked} held-out records have a text that is also among "
+            "the training records (except for case and spaces): results on them are too good",
         )
     if repeats.contradictions:
         yield Finding(
             weight=weight,
             topic="labels",
-            sentence=f"{repeats.contradictions} texts stand with more than one label: look at how "
+            sentence=f"{repeats.contradictions} texts have more than one label: check how "
             "they were labelled",
         )
 

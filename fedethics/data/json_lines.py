@@ -105,7 +105,7 @@ def _table(line: str, number: int) -> dict[str, Any]:
     except _NoNumber as problem:
         raise CellProblem(f"line {number}: holds NaN or Infinity, which is no JSON") from problem
     if not isinstance(record, dict):
-        raise CellProblem(f"line {number}: a list or a value, where a record's fields must stand")
+        raise CellProblem(f"line {number}: a list or a value, where a record's fields must be")
     named = {_bounded(name.strip(), f"line {number}, a name"): one for name, one in record.items()}
     if len(named) < len(record):  # "a" and " a ", or a letter in its two forms
         raise CellProblem(f"line {number}: a field occurs twice")

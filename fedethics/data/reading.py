@@ -124,7 +124,7 @@ def encoding_hint(path: Path) -> str:
             "site.toml, or export it as UTF-8 CSV"
         )
     if b"\0" in data:
-        return "it holds zero bytes, as no text file does; export it as UTF-8 CSV"
+        return "it holds zero bytes, which no text file has; export it as UTF-8 CSV"
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -487,7 +487,7 @@ class _Reading:
         elif len(given) < 2:
             said = "one option only; a choice needs two"
         elif len(set(given)) < len(given):
-            said = "two options are the same, so nobody can say which is right"
+            said = "two options are the same, so the right one is unknown"
         if said:
             self._problem(line, column, CellProblem(said))
 
@@ -507,7 +507,7 @@ class _Reading:
         column = self.terms.person
         if column and not row[column]:
             # A row of nobody could be anybody's second contribution.
-            self._problem(line, column, CellProblem("empty; every row must say whose it is"))
+            self._problem(line, column, CellProblem("empty; every row must name its person"))
         elif column and (hidden := invisible(row[column])):
             # Two ids that look alike would be two persons.
             self._problem(line, column, CellProblem(f"holds {hidden}, which is invisible"))

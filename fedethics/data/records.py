@@ -243,7 +243,7 @@ def group_index(value: Value, feature: SensitiveColumn) -> int:
     if index is None:
         raise CellProblem(
             f"in no declared group of {feature.name} ({', '.join(feature.groups)}); records are "
-            "never dropped for their group"
+            "never dropped because of their group"
         )
     return index
 
@@ -279,7 +279,7 @@ def split(records: Records, terms: DataTerms) -> Split:
     for rows, name in zip(sides, ("training", "held-out"), strict=True):
         if not rows:
             raise DataError(
-                f"no record falls on the {name} side of the split ({len(kept)} records, "
+                f"no record is on the {name} side of the split ({len(kept)} records, "
                 f"holdout-fraction {terms.holdout_fraction:g}); this site has too few records"
             )
     train, held_out = sides

@@ -87,9 +87,9 @@ def renewed_certificate(
     kept = folder / AUTHORITY_KEY
     if not kept.exists():
         raise SetupError(
-            f"{kept} is missing: this authority can sign no further certificate. Nothing was "
+            f"{kept} is missing: this authority cannot sign another certificate. Nothing was "
             "changed. Give the next certificate of your own authority, or make a new authority "
-            "(--new-authority), which every site joins again by"
+            "(--new-authority); then every site joins again"
         )
     begin = (now or datetime.now(UTC)) - _SKEW
     authority = _read_certificate(folder / "ca.crt")
@@ -100,7 +100,7 @@ def renewed_certificate(
         ended = authority.not_valid_after_utc.date()
         raise SetupError(
             f"the authority in {folder / 'ca.crt'} has ended on {ended} itself; nothing was "
-            "changed. Make a new one (--new-authority), which every site joins again by"
+            "changed. Make a new one (--new-authority); then every site joins again"
         )
     end = min(begin + timedelta(days=days), authority.not_valid_after_utc)
     server = _server(own.public_key(), authority, key, names, begin, end)

@@ -32,8 +32,8 @@ _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _OLD_HASHES = ("md5", "sha1")
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 _OTHER_BLOCKS = {
-    b"CERTIFICATE REQUEST": "a request for a certificate, not what was issued for it",
-    b"NEW CERTIFICATE REQUEST": "a request for a certificate, not what was issued for it",
+    b"CERTIFICATE REQUEST": "a request for a certificate, not the certificate",
+    b"NEW CERTIFICATE REQUEST": "a request for a certificate, not the certificate",
     b"PKCS7": "PKCS#7, not certificates; run: openssl pkcs7 -print_certs",
     b"TRUSTED CERTIFICATE": "OpenSSL's own form; run: openssl x509",
     b"PUBLIC KEY": "a public key",
@@ -141,8 +141,8 @@ def _certificates(path: Path, problems: list[str]) -> list[x509.Certificate]:
     kinds = [one.group(1) for one in _BLOCK.finditer(data)]
     if any(kind.endswith(b"PRIVATE KEY") for kind in kinds):
         problems.append(
-            f"{path} holds a private key beside its certificates, and others are given this file; "
-            "put the key into a file of its own"
+            f"{path} holds a private key besides its certificates, and others receive this file; "
+            "put the key into a separate file"
         )
         return []
     others = [_OTHER_BLOCKS[kind] for kind in kinds if kind in _OTHER_BLOCKS]
@@ -177,11 +177,11 @@ def _public_half(path: Path, problems: list[str]) -> bytes | None:
     elif not keys:
         why = "holds no private key in PEM text (-----BEGIN PRIVATE KEY-----)"
     elif len(keys) > 1:
-        why = f"holds {len(keys)} private keys, and one is meant; keep that one alone"
+        why = f"holds {len(keys)} private keys; keep only the right one"
     elif keys[0] == b"ENCRYPTED PRIVATE KEY" or b"Proc-Type: 4,ENCRYPTED" in data:
         why = (
-            "is encrypted, and nobody is there to type its passphrase when the SuperLink is "
-            "started again; decrypt it with: openssl pkey, and keep it with mode 0600"
+            "is encrypted, and no one can type its passphrase when the SuperLink is restarted; "
+            "decrypt it with: openssl pkey, and keep it with mode 0600"
         )
     if why:
         problems.append(f"{path} {why}")
@@ -238,7 +238,7 @@ def _authorities(found: Sequence[x509.Certificate], path: Path) -> Iterator[str]
     for one in found:
         constraints = _extension(one, x509.BasicConstraints)
         if constraints is None or not constraints.ca:
-            yield f"{path}: {_named(one)} is no authority's certificate (CA flag), so it signs none"
+            yield f"{path}: {_named(one)} is not an authority's certificate (CA flag)"
         usage = _extension(one, x509.KeyUsage)
         if usage is not None and not usage.key_cert_sign:
             yield f"{path}: the key usage of {_named(one)} lacks signing of certificates"
@@ -253,7 +253,7 @@ def _strength(one: x509.Certificate, path: Path) -> Iterator[str]:
         if key.curve.name not in _CURVES:
             yield f"{path}: the key of {_named(one)} is on {key.curve.name}; P-256 at least"
     elif not isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
-        yield f"{path}: the key of {_named(one)} is of a kind that TLS does not take"
+        yield f"{path}: the key of {_named(one)} is of a kind that TLS does not accept"
     hashed = one.signature_hash_algorithm
     if hashed is not None and hashed.name in _OLD_HASHES and one.issuer != one.subject:
         yield f"{path}: {_named(one)} is signed over {hashed.name}, which can be forged"

@@ -167,7 +167,7 @@ class Coordinator:
         child.start()
 
     def _disk(self) -> list[dict[str, Any]]:
-        """Tell once that the disk is all but full, and once that it no longer is."""
+        """Tell once that the disk is nearly full, and once that it no longer is."""
         why = shortage(self.home.path)
         if bool(why) == self._short:
             return []
@@ -216,13 +216,13 @@ class Coordinator:
         begun = (home.job_dir / "state.json").exists()
         if begun and not self.resume:
             raise RunError(
-                f"job {home.settings.job.id} was begun already; nothing was overwritten. Continue "
-                f"it with {suggested('federation', 'resume', '--home', home.path)}, or give [job] "
-                "another id"
+                f"job {home.settings.job.id} was already started; nothing was overwritten. "
+                f"Continue it with {suggested('federation', 'resume', '--home', home.path)}, or "
+                "give [job] another id"
             )
         if self.resume and not begun:
             raise RunError(
-                f"job {home.settings.job.id} was never begun; there is nothing to resume"
+                f"job {home.settings.job.id} was never started; there is nothing to resume"
             )
         return charter
 

@@ -66,7 +66,7 @@ def end_holder(path: Path, *, timeout_s: float) -> bool:
     pid = processes.number(line)
     if pid is None or not processes.runs(line):
         raise RunError(
-            f"{path.parent.parent} is run by a process that cannot be told from here "
+            f"{path.parent.parent} is run by a process that cannot be reached from here "
             f"({pid or 'without a number'}): on another machine, or in another container. Nothing "
             "was stopped. Give the command there"
         )
@@ -94,8 +94,8 @@ def _take(file: TextIO, path: Path, *, shared: bool = False) -> bool:
         return locks.take(file.fileno(), shared=shared)
     except locks.NoLocksError as error:
         raise RunError(
-            f"{path} cannot be locked ({error.strerror}), so nobody can tell whether "
-            f"{path.parent.parent} is being run; nothing was started. It must lie on a file system "
+            f"{path} cannot be locked ({error.strerror}), so it is unknown whether "
+            f"{path.parent.parent} is running; nothing was started. It must be on a file system "
             "with working locks"
         ) from error
 

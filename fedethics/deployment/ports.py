@@ -77,15 +77,15 @@ def why_not(address: Address, error: OSError) -> str:
     """Return in words why `address` cannot be listened at."""
     if error.errno == errno.EADDRINUSE:
         return (
-            f"{address} is in use by {holder_of(address.port)}; nothing was started. End that, or "
-            "give this one another port"
+            f"{address} is in use by {holder_of(address.port)}; nothing was started. End that "
+            "process, or use another port"
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return f"no interface of this machine has the address {address.host}; nothing was started"
     if error.errno == errno.EACCES:
         return (
-            f"port {address.port} is for administrators on this machine; nothing was started. Take "
-            "one above 1023, with a proxy before it"
+            f"port {address.port} is for administrators on this machine; nothing was started. Use "
+            "one above 1023, behind a proxy"
         )
     return f"{address} cannot be listened at: {error.strerror or error}; nothing was started"
 

@@ -196,11 +196,11 @@ _LEAST_BYTES = 16 << 20
 
 
 def shortage(home: Path) -> str:
-    """Return a sentence when the disk of `home` is all but full, else an empty one."""
+    """Return a sentence when the disk of `home` is nearly full, else an empty one."""
     free = shutil.disk_usage(home).free
     if free >= _LEAST_BYTES:
         return ""
     return (
-        f"the disk of {home} is all but full ({free / 2**20:.1f} MiB left): make room. What was "
+        f"the disk of {home} is nearly full ({free / 2**20:.1f} MiB left): make room. What was "
         "committed or reserved stands"
     )

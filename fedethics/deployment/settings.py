@@ -80,13 +80,13 @@ class SuperLinkTable:
         found = []
         if not (self.shielded or self.listens.is_loopback):
             found.append(
-                f"listen: {self.listen} is not on loopback, and whoever reaches the SuperLink's "
+                f"listen: {self.listen} is not on loopback, and anyone who reaches the SuperLink's "
                 "control path can start runs; listen on 127.0.0.1 behind the proxy of server/kit, "
-                "or set shielded = true where the network keeps everyone else away"
+                "or set shielded = true if the network keeps everyone else away"
             )
         if self.address and self.dialled.is_every_interface:
             found.append(
-                f"address: no site can dial {self.dialled}; name the host that sites reach"
+                f"address: no site can connect to {self.dialled}; name the host that sites reach"
             )
         return found
 

@@ -266,8 +266,8 @@ def private_folder(path: Path) -> None:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise RunError(
             f"{path} is not a folder of this account (its owner has the number {found.st_uid}); "
-            "whoever owns it could stand between the two processes of this site. Nothing was "
-            "started. Remove it, or run as its owner"
+            "its owner could come between the two processes of this site. Nothing was started. "
+            "Remove it, or run as its owner"
         )
     path.chmod(0o700)
 
@@ -276,7 +276,7 @@ def _node_table(home: SiteHome) -> NodeTable:
     table = home.settings.node
     if table is None:
         raise RunError(
-            f"{home.path / 'site.toml'} has no table [node]; this site knows no coordinator. "
+            f"{home.path / 'site.toml'} has no table [node]; this site has no coordinator. "
             "`fedethics site join` writes it"
         )
     for name in (table.ca, table.key):
@@ -290,7 +290,7 @@ def _supernode(home: SiteHome, table: NodeTable, folder: Path, secret: Path) -> 
     proxy = proxy_for(host, int(port))
     if proxy is not None and proxy.fault:
         raise RunError(
-            f"{proxy.fault}. The coordinator {table.superlink} was not dialled and nothing was "
+            f"{proxy.fault}. The coordinator {table.superlink} was not contacted, and nothing was "
             "started. Set HTTPS_PROXY to an HTTP proxy, or NO_PROXY to the coordinator's host"
         )
     command = python(

@@ -12,9 +12,9 @@ from fedethics.drafting.groups import SMALL, FoundFeature
 from fedethics.drafting.proposal import EPSILON, HOLDOUT, LOCAL_STEPS, ROUNDS, Proposal
 
 _HEAD = """\
-# A draft that `fedethics new` wrote from one file. It runs in a simulation as it stands.
-# Ranges, values and groups below were read off that file's records: no more than a start. Before
-# real sites sign, set them from knowledge (what can a value be?), and decide each "# DECIDE".
+# A draft that `fedethics new` wrote from one file. It runs in a simulation as it is.
+# Ranges, values and groups below were read from that file's records, as a start only. Before
+# real sites sign, set them from what you know of each column, and decide each "# DECIDE".
 # No site or person can sign while a text still begins with "DECIDE: "; see: fedethics charter check
 """
 _UNLABELLED = "DECIDE: a record without a label is left out; without this line it is an error"
@@ -115,9 +115,9 @@ def _ethics(proposal: Proposal) -> Iterator[str]:
         "ethics",
         {
             "purpose": "DECIDE: what is the score for, and who decides with it?",
-            "harmed": "DECIDE: who is hurt by a wrong score, and which groups most?",
-            "reference-population": "DECIDE: whom do these records stand for, and whom not?",
-            "not-measured": ["DECIDE: what matters and is not in the data?"],
+            "harmed": "DECIDE: who is harmed by a wrong score, and which groups most?",
+            "reference-population": "DECIDE: whom do these records represent, and whom not?",
+            "not-measured": ["DECIDE: what is important but not in the data?"],
         },
     )
     yield "# DECIDE: each bar, before the first run; these are starting points, not law.\n"
@@ -141,7 +141,7 @@ def _objectives(proposal: Proposal) -> Iterator[tuple[str, str, float, str]]:
     said = f"always giving the most common label is right for {most:.0%} of this file's records"
     bar = min(0.99, math.ceil(most * 20 + 0.2) / 20)
     if proposal.label.classes is None:
-        yield "roc_auc_score", "", 0.7, "below 0.7 a score is commonly said to add little"
+        yield "roc_auc_score", "", 0.7, "a score below 0.7 is commonly said to add little"
         yield "accuracy_score", "", bar, said
         for name in features:
             yield "equal_opportunity_difference", name, 0.2, f"cases missed more often by {name}"
@@ -199,10 +199,12 @@ def _column(found: FoundColumn, *, sensitive: bool) -> str:
     if terms.phrase:
         table["phrase"] = terms.phrase
     if sensitive and not terms.phrase:
-        notes["kind"] = "read for the groups, not told to the model; DECIDE: a phrase tells it"
+        notes["kind"] = (
+            "used for groups, not read by the model; DECIDE: a phrase lets the model read it"
+        )
     if terms.kind == "category":
         table["values"] = list(terms.values)
-        notes["values"] = "from this file; DECIDE: all that there can be"
+        notes["values"] = "from this file; DECIDE: all possible values"
     if terms.kind == "number":
         table |= {"minimum": terms.minimum, "maximum": terms.maximum}
         notes["minimum"] = "from this file, rounded outwards; DECIDE: what a value can be"

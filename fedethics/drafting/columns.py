@@ -86,7 +86,7 @@ def found_column(
             name=name, kind="category", phrase=phrase,
             values=_values(counted), on_empty=on_empty,
         )  # fmt: skip
-        return FoundColumn(terms=terms, empty=empty, note="values as they stand in this file")
+        return FoundColumn(terms=terms, empty=empty, note="values as they are in this file")
     longest = max(map(len, counted))
     terms = Column(
         name=name, kind="text", phrase=phrase, max_chars=longer(longest), on_empty=on_empty
@@ -110,7 +110,7 @@ def _unfit(name: str, counted: Counter[str], *, free_text: bool) -> str:
     if free_text:
         return ""
     if len(counted) == 1:
-        return "one value only, which says nothing of a record"
+        return "only one value, which says nothing about a record"
     if _with_commas(counted):
         return "numbers with a comma; export them as 1234.5 and draft again"
     rows = counted.total()
@@ -121,13 +121,13 @@ def _unfit(name: str, counted: Counter[str], *, free_text: bool) -> str:
         )
     single = len(counted) == rows >= _ROWS_THAT_TELL
     if single and (_ID.fullmatch(name) or _is_counter(list(counted))):
-        return "another value in every record, as an id has"
+        return "a different value in every record, like an id"
     if (
         single
         and max(map(len, counted)) <= _LONGEST_VALUE
         and not any(" " in cell or _is_number(cell) for cell in counted)
     ):
-        return "another word in every record, as an id has"
+        return "a different word in every record, like an id"
     return ""
 
 

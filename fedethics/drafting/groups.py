@@ -68,7 +68,7 @@ def found_feature(name: str, cells: Sequence[str]) -> FoundFeature:
     counted = dict(distinct(cells))
     if len(counted) < 2:
         raise DataError(
-            f"sensitive column {name} has one value only, so there are no groups to compare. "
+            f"sensitive column {name} has only one value, so there are no groups to compare. "
             "Nothing was written"
         )
     if found.empty > MAX_EMPTY_GROUPS * len(cells):
@@ -146,11 +146,11 @@ def _banded(found: FoundColumn, cells: Sequence[str]) -> FoundFeature:
     if not edges:
         raise DataError(
             f"sensitive column {column.name}: most records have one number, so no cut makes "
-            "groups. Put the groups in a column of their own. Nothing was written"
+            "groups. Put the groups into a separate column. Nothing was written"
         )
     shown = [f"{edge:g}" for edge in edges]
     between = [f"{low} to under {high}" for low, high in pairwise(shown)]
-    # People without a number are a group of their own, where a cell says so or they are many.
+    # People without a number are a separate group, where a cell says so or they are many.
     apart = bool(column.not_recorded) or found.empty >= SMALL
     if apart:
         found = replace(found, terms=replace(column, on_empty="say" if found.empty else "drop-row"))

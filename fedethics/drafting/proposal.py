@@ -145,7 +145,7 @@ def propose(wish: Wish, source: Source) -> Proposal:
     kept, left_out = _columns(wish, rows, {one.column.terms.name: one.column for one in features})
     if not any(found.terms.phrase for found in kept):
         raise DataError(
-            f"{source.called}: no column is left for the model to read beside the label, the "
+            f"{source.called}: no column is left for the model to read, apart from the label, the "
             "sensitive columns and those without use. Nothing was written"
         )
     left_out += [LeftOut(name=name, why=why) for name, why in source.not_everywhere.items()]
@@ -206,7 +206,7 @@ def _label_fault(column: str, cells: Sequence[str], kinds: Mapping[str, Sequence
         "has a name with a character that no charter may hold": bool(texts.fault(column)),
         f"is empty in {empty} records; fill them in, or leave them out: --drop-unlabelled "
         "(in Python, drop_unlabelled=True)": empty,
-        "has one value only, so there is nothing to learn": len(kinds) < 2,
+        "has only one value, so there is nothing to learn": len(kinds) < 2,
         f"has {len(kinds)} values; a label has 2 to {MOST_CLASSES:,}": len(kinds) > MOST_CLASSES,
         f"has {len(kinds)} values in {len(cells)} records, as a number or free text has; a class "
         "needs several records each": 2 * len(kinds) > len(cells),

@@ -17,10 +17,10 @@ from fedethics.terms import toml_text
 
 _WARNING = """\
 **This folder is about your file's records.** It holds copies of them (`sites/`), and ranges,
-values and exact sizes that were read off them (here, in `charter.toml` and in `scenario.toml`).
+values and exact sizes that were read from them (here, in `charter.toml` and in `scenario.toml`).
 For a simulation on one machine that is fine. Before real sites sign, set ranges and values from
-knowledge of what a value can be, choose what sizes to publish, and send neither this page nor
-`sites/` to anybody. `grep -n DECIDE *.toml` lists what a person must decide; nobody can sign before
+knowledge of what a value can be, choose which sizes to publish, and send neither this page nor
+`sites/` to anyone. `grep -n DECIDE *.toml` lists what a person must decide; no one can sign before
 the texts that begin with "DECIDE: " are replaced (`fedethics charter check charter.toml`).
 """
 
@@ -89,7 +89,7 @@ def _allowed(found: FoundColumn) -> str:
 
 def _emptiness(found: FoundColumn) -> str:
     if found.terms.on_empty == "say":
-        how = 'told as "not recorded"' if found.terms.phrase else "a group of their own"
+        how = 'written as "not recorded"' if found.terms.phrase else "a separate group"
         return f"{found.empty}: {how}"
     return f"{found.empty}: record left out" if found.empty else "none"
 
@@ -109,7 +109,7 @@ def _label(proposal: Proposal) -> Iterator[str]:
 def _groups(proposal: Proposal) -> Iterator[str]:
     yield "## Groups\n"
     if proposal.guessed:
-        yield "Nobody named sensitive columns; these were found by their names.\n"
+        yield "No sensitive columns were named; these were found by their names.\n"
     for feature in proposal.features:
         merged = ", ".join(feature.terms.merged)
         name, column = texts.markdown(feature.terms.name), texts.markdown(feature.terms.column)
@@ -170,9 +170,9 @@ def _verdicts(verdicts: Sequence[str]) -> Iterator[str]:
 def _bars(proposal: Proposal) -> Iterator[str]:
     """Say how near to a bar chance alone leaves a figure undecided: 95 %, rates near one half."""
     yield (
-        "- bars: see `[[ethics.objectives]]` in `charter.toml`, each to be decided. A bar that is "
-        "nearer to the truth than chance can tell ends in *cannot conclude*; the noise on the "
-        "counts widens that. Chance alone leaves about:"
+        "- bars: see `[[ethics.objectives]]` in `charter.toml`, decide each of them. If the true "
+        "value is nearer to a bar than chance can distinguish, the result is *cannot conclude*. "
+        "The noise on the counts adds to chance. Chance alone leaves about:"
     )
     yield f"    - accuracy: ± {_margin(proposal.records * HOLDOUT):.2f}"
     two = proposal.label.classes is None

@@ -110,7 +110,7 @@ def _check_present(home: Path, notice: Notice, member: SiteRequest) -> None:
     The charter that it withdraws from need not be the newest: a site that does not agree to the
     newest leaves the one that it joined.
     """
-    again = f"nothing was changed. If {notice.site!r} means to leave, let it make a new notice"
+    again = f"nothing was changed. If {notice.site!r} means to leave, ask it for a new notice"
     if notice.made < member.made:
         raise EnrolmentError(
             f"the notice of {notice.site!r} was made {notice.made}, before the request that was "

@@ -53,12 +53,12 @@ def _of_privacy(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator
     yield "delta", f"{privacy.delta:g}", f"at most {policy.caps.delta:g}"
     yield "who counts as one", privacy.unit, _any_of(allow.units)
     yield (
-        "whom training noise protects against",
+        "who training noise protects against",
         privacy.training.trust_mode,
         _any_of(allow.training_trust_modes),
     )
     yield (
-        "whom table noise protects against",
+        "who table noise protects against",
         privacy.evaluation.trust_mode,
         _any_of(allow.evaluation_trust_modes),
     )
@@ -84,7 +84,7 @@ def _of_work(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator[Ro
         yield "score changes in the fairness sum", changes, releases
     yield "sites in any opened sum", cohort, f"at least {minimum.cohort}"
     yield "rounds", steps, "as many as the caps on epsilon allow"
-    yield "records in each part", "seen when the data are read", f"at least {minimum.records}"
+    yield "records in each part", "checked when the data are read", f"at least {minimum.records}"
     yield "this charter", plan.charter_hash[:16], listed
 
 
@@ -92,16 +92,18 @@ def _of_sums(charter: Charter, policy: Policy) -> Iterator[Row]:
     secagg = charter.secagg
     sites = len(charter.roster) or secagg.minimum_cohort
     honest = secagg.fewest_honest(sites, whole_roster=False)
-    yield "sites supposed to collude with the coordinator", str(secagg.colluders), UNLIMITED
+    yield "sites assumed to collude with the coordinator", str(secagg.colluders), UNLIMITED
     yield (
         "honest sites in any opened sum",
         f"at least {honest}",
         f"at least {policy.minimum.honest_sites}",
     )
-    signed = "signed by the sites" if secagg.mode == "strict" else "not signed: as told"
+    signed = (
+        "signed by the sites" if secagg.mode == "strict" else "not signed: as the coordinator says"
+    )
     yield "who is in a sum", f"{secagg.mode} ({signed})", UNLIMITED
     checked = "by the sites, in slices" if secagg.verify_slices else "not checked by the sites"
-    yield "whether a sum told is the true one", checked, UNLIMITED
+    yield "whether a received sum is the true one", checked, UNLIMITED
 
 
 def _drawn(charter: Charter) -> str:

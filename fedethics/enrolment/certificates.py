@@ -148,8 +148,8 @@ def _believed(own: OwnCertificates, names: Mapping[str, str]) -> Judgement:
             problems.append(f"{own.proxy_ca} holds no certificate in PEM text")
     if any("which sites dial" in one for one in problems):
         problems.append(
-            "where a proxy with a certificate of its own stands there, name the authority that "
-            "signed the proxy's: --proxy-ca FILE"
+            "if there is a proxy with its own certificate, name the authority that signed it: "
+            "--proxy-ca FILE"
         )
     if problems:
         raise EnrolmentError(_listed(problems))
@@ -169,8 +169,8 @@ def _same_authority(new: bytes, present: Path, *, new_authority: bool) -> bool:
     other = new != pem_blocks(files.read(present))
     if other and not new_authority:
         raise EnrolmentError(
-            f"the certificate is of another authority than {present}, which sites believe; nothing "
-            "was changed. With --new-authority it is taken, and every site must join again"
+            f"the certificate is from another authority than {present}, which sites trust; nothing "
+            "was changed. With --new-authority it is installed, and every site must join again"
         )
     return other
 
@@ -187,4 +187,4 @@ def _replace(new: ServerFiles, present: ServerFiles, folder: Path) -> None:
 
 def _listed(problems: Sequence[str]) -> str:
     listed = "\n".join(f"  - {one}" for one in problems)
-    return f"no site would believe these certificates; nothing was written:\n{listed}"
+    return f"no site would trust these certificates; nothing was written:\n{listed}"

@@ -33,8 +33,8 @@ def make_private_folder(path: Path) -> None:
         raise EnrolmentError(f"{path} cannot be made: {error.strerror}") from error
     if mode & 0o077:
         raise EnrolmentError(
-            f"{path} has mode {mode:04o}, so others could look into it; nothing was written. "
-            f"Run: {command('chmod', '700', path)}"
+            f"{path} has mode {mode:04o}, so others could read it; nothing was written. Run: "
+            f"{command('chmod', '700', path)}"
         )
 
 
@@ -56,7 +56,7 @@ def new_home(home: Path, made: Sequence[str], *, last: str) -> Iterator[Path]:
         EnrolmentError: others may look into the home, or it holds one of the names.
     """
     if home.is_symlink() or (home.exists() and not home.is_dir()):
-        raise EnrolmentError(f"{home} is no directory of its own; nothing was written")
+        raise EnrolmentError(f"{home} is not a directory; nothing was written")
     there = home.exists()
     if there:
         make_private_folder(home)  # refuses one that others may look into
@@ -119,7 +119,7 @@ def refuse_existing(home: Path, names: Sequence[str]) -> None:
     if there:
         raise EnrolmentError(
             f"{home} holds {', '.join(there)} already; nothing was overwritten. A home is made "
-            "once: its keys and its ledger cannot be made again"
+            "only once: its keys and its ledger cannot be made again"
         )
 
 

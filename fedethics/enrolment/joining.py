@@ -88,14 +88,14 @@ def route_changes(before: Route, after: Route) -> tuple[Change, ...]:
             "node.superlink",
             before.superlink,
             after.superlink,
-            "This site dials another server.",
+            "This site connects to another server.",
             before.superlink != after.superlink,
         ),
         (
             "node.ca (SHA-256)",
             before.authority,
             after.authority,
-            "Another authority says which server is the coordinator's.",
+            "Another authority certifies the coordinator's server.",
             before.ca != after.ca,
         ),
     )
@@ -278,7 +278,7 @@ def _check_not_older(home: SiteHome, charter: Charter) -> None:
         raise EnrolmentError(
             f"the invitation is for version {offered} of charter {charter.name!r}, but this site "
             f"has had version {latest}; nothing was written. Ask the coordinator for the latest "
-            "invitation. A federation founded anew needs another name or a higher version"
+            "invitation. A new federation needs another name or a higher version"
         )
 
 

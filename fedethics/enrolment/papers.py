@@ -114,8 +114,8 @@ def open_paper(data: bytes, *, purpose: str, what: str) -> Paper:
         raise EnrolmentError(f"the {what} is damaged, or another file: {error}") from error
     if not verify(key, body, signature, purpose=purpose):
         raise EnrolmentForged(
-            f"the {what} is not signed by the key {key[:16]} that it names: it was changed on the "
-            "way or forged. Nothing was written; ask for it again"
+            f"the {what} is not signed by the key {key[:16]} that it names: it was changed in "
+            "transit or forged. Nothing was written; ask for it again"
         )
     return Paper(body, key)
 

@@ -130,7 +130,7 @@ def _agreed(request: _Request) -> Iterator[str]:
 def _enrolled(request: _Request) -> Iterator[str]:
     member = request.charter.member(request.site)
     if not request.charter.roster:
-        yield "the charter is a draft: its roster is empty, so nobody can run it"
+        yield "the charter is a draft: its roster is empty, so it cannot be run"
     elif member is None:
         yield f"{request.site!r} is not on the charter's roster"
     elif member.public_key != request.ledger.head.public_key:
@@ -173,8 +173,8 @@ def _releases(request: _Request) -> Iterator[str]:
 def _mechanisms(request: _Request) -> Iterator[str]:
     if request.fixed_noise and not request.policy.allow.fixed_noise:
         yield (
-            "this site is set to fixed noise, which protects nobody; allow.fixed-noise is false. "
-            "Remove test-noise-seed from site.toml"
+            "this site is set to fixed noise, which gives no protection; allow.fixed-noise is "
+            "false. Remove test-noise-seed from site.toml"
         )
     floor = request.policy.minimum.noise_multiplier
     single = (one for plan in request.plan.sums.values() for one in plan.mechanisms())
@@ -217,8 +217,8 @@ def _began(request: _Request) -> Iterator[str]:
     if not request.ledger.files_of(request.run) <= {data.train.file, data.held_out.file}:
         yield (
             f"run {request.run} began with other records than the data file holds now, and a run "
-            "goes on with those that it began with. Put the file back as it was, and the run goes "
-            "on; or let the coordinator begin a new run with the new file"
+            "continues only with those with which it began. Put the file back as it was, and the "
+            "run continues; or ask the coordinator to start a new run with the new file"
         )
 
 
@@ -240,7 +240,7 @@ def _records(request: _Request) -> Iterator[str]:
             if records < 1 or delta >= 1 / records:
                 yield (
                     f"{key} {delta:g} is not below 1/records of {name} ({records} records): at "
-                    "such a delta a record may be published outright"
+                    "such a delta a record may be published in full"
                 )
 
 
@@ -252,9 +252,9 @@ def _same_people(request: _Request) -> Iterator[str]:
     known = [account for account in request.ledger.data_sets() if account.fingerprint not in cut]
     if any(account.source and account.source == data.train.source for account in known):
         yield (
-            "these records were cut into training and held-out otherwise before; another cut would "
-            "give the same people a second budget. Keep the earlier data.split-salt and "
-            "data.holdout-fraction"
+            "these records were split into training and held-out differently before; another "
+            "split would give the same people a second budget. Keep the earlier data.split-salt "
+            "and data.holdout-fraction"
         )
     elif known and request.policy.allow.changed_data == "refuse":
         yield (

@@ -116,6 +116,6 @@ def signature_reasons(charter: Charter, signatures: Sequence[CharterSignature]) 
     simulated = [one.name for one in found.valid if one.simulated]
     if simulated:
         yield (
-            f"the signatures of {', '.join(simulated)} were made by a simulation, which is "
-            f"nobody's consent, and {asked}"
+            f"the signatures of {', '.join(simulated)} were made by a simulation, which is not the "
+            f"consent of any person, and {asked}"
         )

@@ -8,12 +8,12 @@ from typing import Literal, assert_never
 from fedethics.privacy.accounting import attack_bound
 
 NOT_COVERED = (
-    "What is true of a whole group is learnt on purpose: the guarantee is about one unit, not "
-    "about secrets that many share.",
-    "Where the unit is the record, a person with several rows has several units; a person at "
-    "several sites has several under either unit. Their epsilons compose, and the bound for the "
+    "Facts about a whole group, which the model is meant to learn: the guarantee is about one "
+    "unit, not about what many units share.",
+    "A person with several units. If the unit is the record, each row is a unit; a person at "
+    "several sites has several units in any case. Their epsilons compose, and the bound for the "
     "person is weaker.",
-    "What the site publishes of its own accord, such as its declared number of records.",
+    "What the site itself publishes, such as its declared number of records.",
     "Choosing settings by trying them on these records, unless each try was charged to the ledger; "
     "here each is.",
     'Under local trust with noise "fast", gradient noise is drawn in floating point; an attacker '
@@ -64,7 +64,7 @@ def trust_sentence(
             return (
                 f"{what}: against a lying coordinator together with up to {colluders} of the "
                 f"sites. At least {noise_shares} honest sites are in any sum that can be opened; "
-                "they add the noise that the guarantee rests on."
+                "they add the noise on which the guarantee depends."
             )
         case unknown:
             assert_never(unknown)

@@ -97,14 +97,14 @@ def site_outlook(
     if question.delta >= 1 / records:
         obstacles.append(
             f"delta {question.delta:g} is not below 1/{records} = {1 / records:.2g}: at such a "
-            "delta a record may be published outright. Lower delta"
+            "delta a record may be published in full. Lower delta"
         )
     if sigma is not None:
         ratio = signal_to_noise(records=records, sampling_rate=question.sampling_rate, sigma=sigma)
         if ratio < 1:
-            cautions.append("the noise of a step is louder than any signal this site can give")
+            cautions.append("the noise of a step is larger than any signal of this site can be")
     if batch < 1:
-        cautions.append("most steps will sample nobody and be noise alone")
+        cautions.append("most steps will sample no record and hold only noise")
     return SiteOutlook(
         site=site,
         records=records,

@@ -71,8 +71,8 @@ class StepSignal:
             ways.append(f'training.trust-mode = "distributed" (bound {reached:.3g})')
         said.append(f"Each of these alone: {'; '.join(ways)}.")
         said.append(
-            "The clipping norm is not in this bound. But a norm above nearly all gradients buys "
-            "noise only: take one near their median, from public data."
+            "The clipping norm is not in this bound. But a norm above nearly all gradients only "
+            "adds noise: choose one near their median, from public data."
         )
         return said
 

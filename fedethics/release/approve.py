@@ -106,15 +106,15 @@ def _require_verdict(judged: GateReport, *, despite_uncertainty: bool) -> None:
     if judged.verdict == "fail":
         failed = ", ".join(rule.name for rule in judged.rules if rule.verdict == "fail")
         raise ApprovalRefused(
-            f"the gate failed ({failed}); no one can approve that, whatever the reason. Nothing "
-            "was recorded, and the adapter stays withheld"
+            f"the gate failed ({failed}); it cannot be approved, whatever the reason. Nothing was "
+            "recorded, and the adapter stays withheld"
         )
     if judged.verdict == "cannot conclude" and not despite_uncertainty:
         undecided = sum(rule.verdict == "cannot conclude" for rule in judged.rules)
         raise ApprovalRefused(
-            f"the gate cannot conclude on {undecided} rules. To release all the same is a decision "
-            "of its own: read the report, then give --despite-uncertainty and say in --reason why. "
-            "Nothing was recorded"
+            f"the gate cannot conclude on {undecided} rules. A release despite this is a separate "
+            "decision: read the report, then give --despite-uncertainty and the reason in "
+            "--reason. Nothing was recorded"
         )
 
 
@@ -167,15 +167,15 @@ def _require_verified(checks: Sequence[Check], not_checked: Collection[str]) -> 
     if left:
         options = " ".join(f"--not-checked {topic}" for topic in left)
         raise ApprovalRefused(
-            f"not everything could be checked here; not checked: {', '.join(unseen)}. Nobody has "
-            "shown that they are what the evidence gives. Nothing was recorded. Verify with the "
+            f"not everything could be checked here; not checked: {', '.join(unseen)}. So it is not "
+            "shown that they follow from the evidence. Nothing was recorded. Verify with the "
             "version of fedethics and its packages that wrote them; or read the figures from "
             f"`fedethics release gate` instead, and approve with {options}, which is recorded"
         )
     needless = sorted(set(not_checked) - set(topics))
     if needless:
         raise ApprovalRefused(
-            f"--not-checked {', '.join(needless)}: that is no check that was left out here. Left "
-            f"out are: {', '.join(topics) or 'none'}. Nothing was recorded"
+            f"--not-checked {', '.join(needless)}: this check was not left out here. Left out "
+            f"were: {', '.join(topics) or 'none'}. Nothing was recorded"
         )
     return unseen

@@ -50,12 +50,12 @@ from fedethics.release.sections.block import Block, Section, Table
 
 SERVER_SAW = (
     "each site's announcement and acknowledgement: its name, one-time public keys, nonces and (in "
-    "suite 3) ciphertexts for other members, its signature",
+    "suite 3) ciphertexts for other members, and its signature",
     "for each sum: encrypted shares between sites, commitments (hashes) and signatures",
-    "for each sum: one masked vector a site, uniformly random to whoever lacks the masks",
+    "for each sum: one masked vector a site, uniformly random to anyone without the masks",
     "shares that open the sum over the survivors, and nothing else",
-    "for each sum: which slices of it each site asked to check, and its signed word that the sum "
-    "passed",
+    "for each sum: which slices of it each site asked to check, and its signed statement that the "
+    "sum passed",
     "the opened sums: the weighted update with every site's noise in it, and the noised counts, of "
     "held-out records and, where the charter steers training between groups or asks for a "
     "membership audit, of training records; "

@@ -113,7 +113,7 @@ def fault(approval: Approval, charter: Charter, *, verdict: Outcome, manifest_sh
     who = f"The approval of {approval.role} {approval.name}"
     signer = Signer(role=approval.role, name=approval.name, public_key=approval.public_key)
     if signer not in approvers(charter):
-        return f"{who} is by nobody whom the charter lets approve."
+        return f"{who} is by a key that the charter does not let approve."
     if not verify(
         approval.public_key,
         _message(approval),
@@ -264,7 +264,7 @@ def placement_fault(run_dir: Path, decision: Decision) -> str:
     """Return what is wrong with where the adapter lies, or ""."""
     free = (run_dir / ADAPTER_DIR).exists()
     if free and not decision.released:
-        return f"{ADAPTER_DIR}/ lies in the release, though: {decision.sentence}"
+        return f"{ADAPTER_DIR}/ is in the release, although: {decision.sentence}"
     if decision.released and not free:
         return f"The adapter is still in {WITHHELD}/, though it was approved; approve it again."
     return ""
@@ -289,7 +289,7 @@ def _sentence(
     state: State, verdict: Outcome, approvals: Sequence[Approval], missing: Sequence[str]
 ) -> str:
     if verdict == "fail":
-        return "Withheld: a failed gate cannot be approved by anyone."
+        return "Withheld: a failed gate cannot be approved."
     given = " ".join(
         f"{one.role} {one.name} approved it on {one.approved[:10]}"
         f"{', despite the uncertainty' if one.despite_uncertainty else ''}{_unseen(one)}: "
@@ -302,6 +302,6 @@ def _sentence(
     if verdict == "pass":
         return f"Awaiting approval: {open_}. Until then the adapter is withheld. {given}".strip()
     return (
-        f"Withheld: the gate cannot conclude, and no one has approved a release despite this "
-        f"({open_}). {given}"
+        f"Withheld: the gate cannot conclude, and it was not approved despite this ({open_}). "
+        f"{given}"
     ).strip()

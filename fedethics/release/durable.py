@@ -50,4 +50,4 @@ def file_sha256(path: Path, *, limit: int = ADAPTER_LIMIT) -> str:
 
 
 def _incomplete(what: str) -> ReleaseError:
-    return ReleaseError(f"{what}; the run directory is not as a run leaves it")
+    return ReleaseError(f"{what}; the run directory is incomplete or was changed")

@@ -94,7 +94,7 @@ def load(path: Path) -> Folder:
     evidence_bytes = durable.read(path / EVIDENCE)
     charter = document.parse(charter_bytes)
     if not charter.roster:
-        raise CharterError(f"{path / CHARTER} has no roster; no run can have followed it")
+        raise CharterError(f"{path / CHARTER} has no roster, so no run can have used it")
     found = evidence.parse(evidence_bytes, where=str(path / EVIDENCE))
     return Folder(
         path=path,
@@ -125,8 +125,8 @@ def _require_own_folders(path: Path) -> None:
     for part in (ADAPTER_DIR, WITHHELD, f"{WITHHELD}/{ADAPTER_DIR}"):
         if (path / part).is_symlink():
             raise ReleaseError(
-                f"{path / part} is a link, so the adapter could be another one tomorrow; put the "
-                "folder itself there"
+                f"{path / part} is a link, so the adapter could be replaced; put the folder itself "
+                "there"
             )
 
 

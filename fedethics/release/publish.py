@@ -75,7 +75,7 @@ def rewrite_reports(run_dir: Path, coordinator: Identity | None = None) -> tuple
     if other and (coordinator is None or decision.approvals or decision.withdrawal):
         raise ReleaseError(
             f"{', '.join(other)} would differ from what was signed: this version of fedethics "
-            "words them otherwise. Nothing was written. "
+            "words them differently. Nothing was written. "
             + (
                 "People approved or withdrew the release with the pages as they were"
                 if decision.approvals or decision.withdrawal

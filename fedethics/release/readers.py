@@ -30,7 +30,7 @@ from fedethics.release.rules.rule import Topic
 _EVERY_TOPIC: dict[Topic, str] = {
     "people": "For the people affected",
     "privacy": "For the people in the data",
-    "integrity": "For those who check",
+    "integrity": "For examiners",
 }
 # Where the sections stand that a kind of sum has to itself, if the charter asks for any.
 SUMS = "sums"
@@ -74,7 +74,7 @@ READERS = (
     Page(
         file=REPORT,
         title="Report for the ethics officer",
-        reader="This page is for those who answer for what the model does to people.",
+        reader="This page is for people who are responsible for the effects of the model.",
         sections=(
             "gate", "groups", "explained", "benchmarks", SUMS, "compared", "privacy", "audit",
             "rounds", "signed", "saw", "not-measured", "verify",
@@ -83,7 +83,7 @@ READERS = (
     Page(
         file=REPORT_PRIVACY,
         title="Report for the privacy officer",
-        reader="This page is for those who answer for the people in the data.",
+        reader="This page is for people who are responsible for the privacy of the records.",
         sections=(
             "privacy", "audit", SUMS, "releases", "saw", "gate", "rounds", "signed", "verify",
         ),
@@ -93,7 +93,7 @@ READERS = (
     Page(
         file=REPORT_REGULATOR,
         title="Annex for the regulator",
-        reader="This page is for those who examine from outside.",
+        reader="This page is for outside examiners.",
         opening="regulator",
         sections=(
             "annex", "measure", "gate", "groups", "explained", "benchmarks", SUMS, "privacy",

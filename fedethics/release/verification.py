@@ -24,7 +24,7 @@ from fedethics.release.rules.signatures import SIMULATED, UNWATCHED
 # 10 years of daily runs have some 200 MB.
 _LEDGER_LIMIT = 4 * 1024 * 1024 * 1024
 PAGES_TOPIC = "pages"
-PLACEMENT = "the adapter lies where the decision says"
+PLACEMENT = "the adapter is where the decision says"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,7 +102,7 @@ def _files(run_dir: Path, decision: Decision) -> tuple[str, ...]:
 
 def _pages(opened: Folder, judged: GateReport, decision: Decision) -> Check:
     """Write the pages again, in memory: what people read must be what the evidence gives."""
-    name = "pages say what the evidence gives"
+    name = "pages follow from the evidence"
     try:
         wrote = _renderer(opened.path, decision)
         rendered = readers.pages_of(opened, judged, decision)
@@ -111,14 +111,15 @@ def _pages(opened: Folder, judged: GateReport, decision: Decision) -> Check:
     other = [page for page, data in rendered.items() if _bytes(opened.path, page) != data]
     if not other or wrote == renderer_sha256():
         problems = tuple(
-            f"{page} is not what the evidence gives: the same code and packages write it otherwise."
+            f"{page} does not follow from the evidence: the same code and packages write it "
+            f"differently."
             for page in other
         )
         return Check(name=name, problems=problems)
     note = (
-        f"NOT CHECKED: {', '.join(other)} cannot be written again here byte for byte: another "
-        "version of fedethics, its packages or Python wrote them, it is said. Do not rely on their "
-        "words: `fedethics release gate` gives the verdict."
+        f"NOT CHECKED: {', '.join(other)} cannot be written again here byte for byte: according to "
+        "the coordinator, another version of fedethics, its packages or Python wrote them. Do not "
+        "rely on their text: `fedethics release gate` gives the verdict."
     )
     return Check(
         name=name,

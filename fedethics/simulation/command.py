@@ -72,9 +72,8 @@ def finish(work: Callable[[], None], stage: Stage, *, again: str) -> int:
         work()
     except KeyboardInterrupt:
         told(
-            "interrupted. Committed rounds are kept; what the round in flight had reserved stays "
-            "charged in the sites' ledgers. Continue with: "
-            f"{again} --resume {stage.run_dir}"
+            "interrupted. Committed rounds are kept; what the unfinished round had reserved stays "
+            f"charged in the sites' ledgers. Continue with: {again} --resume {stage.run_dir}"
         )
         return INTERRUPTED
     return 0

@@ -86,8 +86,8 @@ def deal(
     empty = [name for name, held in dealt.items() if not held]
     if empty:
         raise RunError(
-            f"partition: no record falls to {', '.join(empty)}; nothing was started. Use a larger "
-            "alpha or keep, fewer sites, or another key"
+            f"partition: no record is left for {', '.join(empty)}; nothing was started. Use a "
+            "larger alpha or keep, fewer sites, or another key"
         )
     return dealt
 
@@ -151,7 +151,7 @@ def _chooser(partition: Partitioner, takers: Sequence[Taker]) -> Callable[[Row, 
     def held(row: Row, _: float) -> str:
         if row[partition.column] not in holder:
             raise RunError(
-                f"partition: no site holds a value of {partition.column} that stands in the data; "
+                f"partition: no site holds a value of {partition.column} that occurs in the data; "
                 f"held: {', '.join(holder)}"
             )
         return holder[row[partition.column]]

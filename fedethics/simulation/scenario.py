@@ -85,10 +85,10 @@ class Scenario:
         names = [site.name for site in self.sites]
         found = ["sites: a name is listed twice"] if len(set(names)) < len(names) else []
         if bool(self.dataset) == bool(self.data_dir):
-            found.append("dataset, data-dir: one of the two says where the data are")
+            found.append("dataset, data-dir: give exactly one of the two")
         if self.data_dir and self.partition:
             found.append(
-                "partition: deals out a dataset; the files in data-dir are each one site's already"
+                "partition: divides a data set; each file in data-dir already belongs to one site"
             )
         return found
 

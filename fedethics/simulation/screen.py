@@ -274,9 +274,9 @@ def _spread(values: tuple[float, ...]) -> str:
 def _verdict(stage: Stage, report: GateReport, program: str) -> RenderableType:
     run = stage.run_dir
     meaning = {
-        "pass": "every rule holds; the adapter is withheld until somebody approves it",
-        "fail": "at least one rule is broken: the adapter is withheld for good",
-        "cannot conclude": "the evidence is too thin to say: the adapter is withheld",
+        "pass": "every rule holds; the adapter is withheld until it is approved",
+        "fail": "at least one rule failed: the adapter can never be released",
+        "cannot conclude": "the evidence does not suffice for a verdict: the adapter is withheld",
         "not informative": "no rule could have failed: the adapter is withheld",
     }[report.verdict]
     return Panel(

@@ -66,8 +66,8 @@ def require_derived(
             _refusal(
                 opening,
                 needed,
-                f"this site knows the checked sums up to round {derived.round_number}; the "
-                "coordinator must tell it the others, each with the statements of enough members",
+                f"this site has the checked sums up to round {derived.round_number}; the "
+                "coordinator must send it the others, each with the statements of enough members",
             )
         )
     form = context.charter.adapter.form
@@ -174,6 +174,6 @@ def _base(context: RequestContext, current: Derived, start: bytes) -> Vector:
 def _refusal(opening: Opening, needed: int, why: str) -> str:
     return (
         f"the adapter received for {opening.aggregate} of round {opening.round_number} is not "
-        f"taken as the one after round {needed}: {why}. Nothing was computed or charged. Tell the "
-        "other members if the coordinator cannot explain it"
+        f"taken as the one after round {needed}: {why}. Nothing was computed or charged. Inform "
+        "the other members if the coordinator cannot explain it"
     )

@@ -193,8 +193,8 @@ class SiteHome:
         path = self.path / "secagg.db"
         if not path.exists():
             raise LedgerError(
-                f"{path} is missing; it remembers which sums were opened, and a new one would "
-                "forget. Nothing was done. Restore it from a backup, or enrol with a new key"
+                f"{path} is missing; it records which sums were opened, and a new file would not. "
+                "Nothing was done. Restore it from a backup, or enrol with a new key"
             )
         return path
 

@@ -38,8 +38,8 @@ class SiteLog:
             lines.append(self._path, line)
         except OSError as error:
             raise RunError(
-                f"{self._path} cannot be written ({error.strerror}); nothing is answered that the "
-                "site's log cannot hold. Make room, and it goes on"
+                f"{self._path} cannot be written ({error.strerror}); the site answers nothing that "
+                "it cannot log. Make room, and it continues"
             ) from error
 
 

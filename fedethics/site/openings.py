@@ -27,7 +27,7 @@ def check_agreed(
     if opening.run != request.run:
         raise SecaggReject(
             f"the opening is of run {opening.run!r}, the request says {request.run!r}; budget is "
-            "booked by run, so nothing was computed"
+            "charged by run, so nothing was computed"
         )
     kind = aggregate(opening.aggregate)
     if request.action is not kind.action:

@@ -84,9 +84,9 @@ def kept_refusal(since: str) -> RecordsRefusal:
     """Return the refusal that a site gave before and keeps, for its own log and terminal."""
     return RecordsRefusal(
         [
-            f"this site's records did not go with this charter on {since}, and its answer is "
-            "kept. Once `fedethics site check` finds nothing else, `fedethics site reconsider` "
-            "lets the site decide anew"
+            f"this site's records did not fit this charter on {since}, and its answer is kept. "
+            "Once `fedethics site check` finds nothing else, `fedethics site reconsider` lets the "
+            "site decide again"
         ]
     )
 

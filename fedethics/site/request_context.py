@@ -214,10 +214,10 @@ class RequestContext:
                 open_ends.append(f"{seen.aggregate} of round {seen.round_number}")
         if open_ends:
             raise SumUntold(
-                f"run {run}: this site helped to open the sum of {', '.join(open_ends)} and was "
-                "not told it, or not shown that it is true. It answers no further opening before "
-                "that. Nothing was computed. The coordinator makes up for it by itself; if this "
-                "is said again and again, ask the coordinator's operator"
+                f"run {run}: this site helped to open the sum of {', '.join(open_ends)} but has "
+                "not received it, or not checked it. It helps to open no other sum before that. "
+                "Nothing was computed. The coordinator sends it again by itself; if this message "
+                "keeps coming back, ask the coordinator's operator"
             )
 
     def require_no_refuted_sum(self, run: str) -> None:

@@ -184,8 +184,8 @@ def conversation(template: ChatTemplate, turns: Sequence[Turn]) -> tuple[Rendere
             )
         if turns[place].text.strip() not in after[len(before) :]:
             raise DataError(
-                f"turn {place + 1}: the chat template changes the assistant's words; what is "
-                "learnt would not be what stands in the file"
+                f"turn {place + 1}: the chat template changes the assistant's words; the model "
+                "would learn other words than those in the file"
             )
         views.append(Rendered(after, ((len(before), len(after)),)))
     if all(whole.startswith(view.text) for view in views):

@@ -107,7 +107,7 @@ def needs(folder: Path, question: Question) -> tuple[int, tuple[Need, ...]]:
     if not 1 <= question.answer_tokens <= question.max_tokens:
         raise ModelError(
             f"{question.answer_tokens} answer tokens are not from 1 to the {question.max_tokens} "
-            "of a record; nothing was reckoned"
+            "of a record; nothing was computed"
         )
     base = own_model(folder)
     with torch.random.fork_rng(devices=[]), Quiet():

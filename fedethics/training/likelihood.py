@@ -140,7 +140,7 @@ class LanguageModel:
                 picked = chances[rows[each.ids[:-1]], places.to(chances.device), tokens]
                 total = float(picked.double().sum())
                 if not total <= 0:
-                    raise ModelError("the model's logits are not finite; get the model again")
+                    raise ModelError("the model's logits are not finite; fetch the model again")
                 found[each.place].append(total)
         return found
 

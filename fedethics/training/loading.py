@@ -55,9 +55,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is not JSON; get the model again") from error
+        raise ModelError(f"{path} is not JSON; fetch the model again") from error
     if not isinstance(found, dict):
-        raise ModelError(f"{path} holds no table; get the model again")
+        raise ModelError(f"{path} does not hold a table; fetch the model again")
     return found
 
 
@@ -262,7 +262,7 @@ def _refuse_settings(base: BaseModel) -> None:
 def _not_finite(model: nn.Module) -> Iterator[str]:
     for name, parameter in model.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
-            yield f"weight {name} holds numbers that are not finite; get the model again"
+            yield f"weight {name} holds numbers that are not finite; fetch the model again"
             return
 
 

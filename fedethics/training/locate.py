@@ -86,7 +86,7 @@ def locate_model(terms: ModelTerms, *, model_dir: Path | None) -> BaseModel:
         raise ModelError(f"model {terms.name}: {error.filename}: {error.strerror}") from error
     if (base.folder / _ADAPTER).exists():
         raise ModelError(
-            f"{base.folder} holds an {_ADAPTER}: the loader would put that adapter on the model, "
+            f"{base.folder} holds an {_ADAPTER}: the loader would apply that adapter to the model, "
             "and no hash covers it. Move it away"
         )
     if found != terms.sha256:

@@ -84,8 +84,8 @@ class TextReader:
         """
         if getattr(raw.model, "dropout", None):
             raise ModelError(
-                f"{where}: the tokenizer leaves merges out at random (dropout), so one text would "
-                "be read in another way each time; take the tokenizer without it"
+                f"{where}: the tokenizer leaves merges out at random (dropout), so the same text "
+                "would be read differently each time; use the tokenizer without it"
             )
         raw.no_truncation()
         raw.no_padding()
@@ -232,7 +232,7 @@ def _raw(base: BaseModel) -> Tokenizer:
         return Tokenizer.from_str(_from_weights(base)[0])
     if not (base.folder / _FILE).is_file():
         raise ModelError(
-            f"{base.folder} holds no {_FILE}; texts could not be read alike everywhere"
+            f"{base.folder} holds no {_FILE}; texts could be read differently at other sites"
         )
     return Tokenizer.from_file(str(base.folder / _FILE))
 

@@ -46,7 +46,7 @@ def test_work_cannot_be_booked_on_another_run_than_the_signed_opening_names(liar
     liar.enrol()
     error = liar.work(SITE, charter_sums.UPDATE, 1, run="other")
     assert isinstance(error, SecaggReject)
-    assert "booked by run" in str(error)
+    assert "charged by run" in str(error)
     assert _charges(liar.stage) == 0
 
 

@@ -49,7 +49,7 @@ def test_nothing_is_explained_unless_asked(tmp_path):
     [
         ('columns = ["trestbps"]', "'trestbps' is not in the text"),
         ('columns = ["weight"]', "'weight' is not in the text"),
-        ('columns = ["*", "cp"]', "stands alone"),
+        ('columns = ["*", "cp"]', "must be the only entry"),
         ('columns = ["cp", "cp"]', "a name is listed twice"),
         ('by = "sex"', "nothing is left out"),
         ('columns = ["*"]\nby = "race"', "'race' is not a sensitive feature"),

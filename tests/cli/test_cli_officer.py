@@ -64,7 +64,7 @@ def test_a_plan_says_which_sites_cannot_take_part_and_why(fedethics):
     sites = ["--site", "big=20000", "--site", "small=100", "--site", "tiny=1"]
     outcome = fedethics("budget", "plan", HEART, *sites)
     assert "big" in outcome.out and "no: delta 0.0001 is not below" in outcome.out
-    assert "noise of a step is louder" in outcome.out
+    assert "noise of a step is larger" in outcome.out
     assert "only 2 sites can take part, below secagg.minimum-cohort 3" in outcome.out
     assert outcome.exit_code == 5
     terms = ["--records", "100", "--delta", "0.05"]

@@ -23,7 +23,7 @@ def test_silence_is_waited_for():
 
 def test_a_site_that_is_not_connected_was_not_asked():
     told = what_to_do({"hungary": NOT_CONNECTED})
-    assert told == f"Not asked, since not connected: hungary. {WHEN_BACK}"
+    assert told == f"Not asked, because not connected: hungary. {WHEN_BACK}"
 
 
 @pytest.mark.parametrize("others", [{}, {"va": "late"}, {"va": NOT_CONNECTED}, {"va": UNSOUND}])
@@ -65,5 +65,5 @@ def test_a_code_that_this_version_does_not_know_is_told_as_it_is():
 
 def test_sites_that_wait_to_be_told_a_sum_need_nothing_but_a_resume():
     told = what_to_do({"hungary": "FE604", "cleveland": "FE604"})
-    assert "told before they are asked again" in told
-    assert "have put that right" in what_to_do({"hungary": "FE604", "b": "FE301"})
+    assert "receive the sums that they wait for" in told
+    assert "have corrected this" in what_to_do({"hungary": "FE604", "b": "FE301"})

@@ -69,7 +69,7 @@ def test_a_group_column_that_is_mostly_empty_is_an_error_or_a_warning_as_declare
         sensitive=(feature, schema.sensitive[1]),
     )
     found = said(empty, terms=terms)
-    assert any("80% of the rows have nothing in it" in s for w, s in found if w == "warning")
+    assert any("80% of the rows have no value in it" in s for w, s in found if w == "warning")
 
 
 def test_a_site_with_one_group_only_is_told_what_its_sums_would_give_away(said):

@@ -154,7 +154,7 @@ def test_a_column_that_only_looks_as_agreed_is_told_why(tmp_path, schema, name, 
 @pytest.mark.parametrize(
     ("encoding", "said"),
     [("latin-1", "line 3 seems to be in Latin-1"), ("cp1252", "Latin-1 or Windows-1252"),
-     ("utf-16", "begins as UTF-16"), ("utf-16-le", "zero bytes"), ("utf-32", "UTF-16")],
+     ("utf-16", "begins like UTF-16"), ("utf-16-le", "zero bytes"), ("utf-32", "UTF-16")],
 )  # fmt: skip
 def test_another_encoding_is_named(tmp_path, schema, encoding, said):
     text = joined([NAMES, GOOD, row(note="Säugling")])
@@ -202,7 +202,7 @@ def test_a_cell_that_is_too_long_is_named_by_line_and_column(tmp_path, schema, m
 
     monkeypatch.setattr(csv, "reader", reader)
     said = refused(saved(tmp_path, joined(before)), schema)
-    assert "line 4, column 3: longer than 2000 characters; is a quote there never closed?" in said
+    assert "line 4, column 3: longer than 2000 characters; is a closing quote missing?" in said
 
 
 def test_a_row_of_several_lines_is_named_by_its_first(tmp_path, schema):

@@ -145,7 +145,7 @@ def test_a_records_name_follows_every_word_turn_and_field(schema, write):
 
 FAULTS = [
     ("text", '{"text": "Xylophone", "site": "a"', "line 2: no JSON (at character 35)"),
-    ("text", '["Xylophone"]', "line 2: a list or a value, where a record's fields must stand"),
+    ("text", '["Xylophone"]', "line 2: a list or a value, where a record's fields must be"),
     ("text", '{"text": "Xylophone", "text": "x", "site": "a"}', "line 2: a field occurs twice"),
     ("text", '{"text": NaN, "site": "a"}', "line 2: holds NaN"),
     ("text", '{"text": "Xylophone\\ud800", "site": "a"}', "field text: holds half of a character"),
@@ -225,7 +225,7 @@ def test_persons_stay_on_one_side_and_an_empty_person_is_an_error(schema, write)
     rows = [{"text": f"note {n}", "site": "a", "who": f"p{n // 2}"} for n in range(40)]
     parts = split(read(write(*rows), terms), terms)
     assert not set(parts.train.persons) & set(parts.held_out.persons)
-    with pytest.raises(DataError, match="line 2, column who: empty; every row must say whose"):
+    with pytest.raises(DataError, match="line 2, column who: empty; every row must name its"):
         read(write(rows[0], {**rows[1], "who": None}), terms)
 
 

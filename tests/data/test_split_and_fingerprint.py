@@ -52,7 +52,7 @@ def schema_for_hypothesis():
 
 def test_a_site_with_nothing_on_one_side_is_refused(table, schema):
     records = read_records(table(ROWS[:1]), schema)
-    with pytest.raises(DataError, match="no record falls on the"):
+    with pytest.raises(DataError, match="no record is on the"):
         split(records, schema)
 
 

@@ -48,7 +48,7 @@ def test_full_disks_stop_by_name_lose_nothing_and_the_same_job_ends(deployed, tm
         )
         assert seen(federation, "refused", site=SITE)[0]["code"] in {"FE302", "FE901"}
         federation.until(
-            lambda: "all but full" in out.read_text(), timeout_s=20, what="words on the screen"
+            lambda: "nearly full" in out.read_text(), timeout_s=20, what="words on the screen"
         )
         site_disk.free()
 
@@ -59,7 +59,7 @@ def test_full_disks_stop_by_name_lose_nothing_and_the_same_job_ends(deployed, tm
         )
         coordinators.fill()
         federation.until(
-            lambda: "all but full" in said.read_text(), timeout_s=30, what="words on the screen"
+            lambda: "nearly full" in said.read_text(), timeout_s=30, what="words on the screen"
         )
         # The job ends at its next write; while Flower's database takes no reply, it waits instead.
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -163,7 +163,7 @@ def test_nobody_can_sign_before_people_have_decided(new, tmp_path):
     assert new("--data", file, "--label", "outcome")[0] == 0
     folder = tmp_path / "patients"
     text = (folder / "charter.toml").read_text()
-    assert "set them from knowledge" in text and "# DECIDE" in text
+    assert "set them from what you know" in text and "# DECIDE" in text
     assert "set ranges and values from\nknowledge" in (folder / "README.md").read_text()
     assert any(place.startswith("ethics.purpose") for place in document.unfilled(
         document.load(folder / "charter.toml")))  # fmt: skip
@@ -288,7 +288,7 @@ def test_marks_of_nothing_are_told_apart_from_numbers():
     ("name", "cells", "why"),
     [
         ("patient_id", [f"P{n // 2}" for n in range(100)], "values repeat"),
-        ("key", [f"k{n:03}x" for n in range(100)], "another word in every record"),
+        ("key", [f"k{n:03}x" for n in range(100)], "a different word in every record"),
         ("income", [f"{n},512.30" for n in range(10, 60)] + ["900.1", "NA"], "with a comma"),
         ("ward", ["A"] * 40, "one value only"),
         ("none", [""] * 40, "empty in every record"),

@@ -89,7 +89,7 @@ def test_it_is_charged_to_both_accounts_and_every_page_and_check_holds(lab, anno
     assert found["figures from the opened sums"].verdict == "pass"
     assert found["sums as the sites were told"].verdict == "pass"
     assert all(not check.problems for check in verify(run))
-    assert "How far annotators agree" in (run / folder.REPORT).read_text()
+    assert "Agreement of annotators" in (run / folder.REPORT).read_text()
 
 
 @pytest.mark.slow

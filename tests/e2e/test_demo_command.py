@@ -109,7 +109,13 @@ def _wait_for(bench: Path, event: str, number: int) -> None:
     [
         ("heart.charter.toml", "delta = 1e-4", "delta = 1e-4\nx = 1", 2, "privacy.x: unknown key"),
         ("heart.charter.toml", "epsilon = 3.0", 'epsilon = "eight"', 2, "expected a number"),
-        ("heart.toml", 'dataset = "heart"', "", 2, "dataset, data-dir: one of the two"),
+        (
+            "heart.toml",
+            'dataset = "heart"',
+            "",
+            2,
+            "dataset, data-dir: give exactly one of the two",
+        ),
         ("heart.toml", "[comparisons]", "[comparison]", 2, "comparison: unknown key"),
     ],
 )

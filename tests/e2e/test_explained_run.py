@@ -1,4 +1,4 @@
-"""What the model looks at, through a whole federation: summed, charged, opened, shown."""
+"""What the model relies on, through a whole federation: summed, charged, opened, shown."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def test_what_is_explained_is_charged_within_the_epsilon_judged_and_shown(lab):
     assert rules["noise as planned"].verdict == "pass"
     assert all(not check.problems for check in verify(run))
     page = (run / "report.html").read_text()
-    assert "What the model looks at" in page and "If the word for sex were another" in page
+    assert "What the model relies on" in page and "If the word for sex were another" in page
     told = json.loads((run / "report.json").read_text())["explained"]
     assert [block["title"] for block in told["blocks"]] == [
-        "What the score leans on", "If the word for sex were another",
+        "What the score relies on", "If the word for sex were another",
     ]  # fmt: skip
     card = folder.located(run, folder.CARD).read_text()
-    assert "### What the score leans on" in card
+    assert "### What the score relies on" in card
 
 
 def test_without_noise_the_sums_are_those_of_all_records_pooled(lab):

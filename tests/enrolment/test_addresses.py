@@ -186,7 +186,7 @@ def test_a_home_holds_the_address_as_it_is_dialled(text, written, tmp_path, fede
 def test_no_site_is_told_to_dial_every_interface(address, tmp_path, fedethics):
     start = ("federation", "init", "--home", tmp_path / "c", "--charter", DRAFT)
     refused = fedethics(*start, "--address", address)
-    assert (refused.exit_code, "no site can dial" in refused.err) == (2, True)
+    assert (refused.exit_code, "no site can connect to" in refused.err) == (2, True)
     assert not (tmp_path / "c").exists()
 
 

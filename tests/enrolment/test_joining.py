@@ -78,7 +78,7 @@ def test_the_table_shows_both_sides_of_each_term(day):
     assert asked.startswith("3 at delta")
     assert "1.5 a run" in allowed
     assert rows["sites in any opened sum"] == ("at least 3 of 3", "at least 3")
-    assert rows["whom table noise protects against"] == ("distributed", "local or distributed")
+    assert rows["who table noise protects against"] == ("distributed", "local or distributed")
 
 
 def test_a_site_may_join_before_its_records_are_in_place_and_is_told_so(day):
@@ -275,10 +275,10 @@ def test_an_invitation_to_an_earlier_version_is_refused_also_after_leaving(day, 
 
 def test_the_table_shows_what_the_sums_and_the_steering_rest_on(day):
     rows = {ask.term: (ask.asked, ask.allowed) for ask in day.propose("alpha").asks}
-    assert rows["sites supposed to collude with the coordinator"][0] == "1"
+    assert rows["sites assumed to collude with the coordinator"][0] == "1"
     assert rows["honest sites in any opened sum"] == ("at least 2", "at least 2")
     assert rows["who is in a sum"][0].startswith("strict")
-    assert rows["whether a sum told is the true one"][0] == "by the sites, in slices"
+    assert rows["whether a received sum is the true one"][0] == "by the sites, in slices"
     assert rows["how training noise is drawn"][0] == "fast (float64)"
     assert rows["training steered between groups"][0] == "none"
     assert rows["attack on the finished adapter"][1] == 'only with "audit" among allow.releases'
@@ -289,6 +289,6 @@ def test_the_table_shows_what_the_sums_and_the_steering_rest_on(day):
     approve(day.coordinator, [])
     rows = {ask.term: (ask.asked, ask.allowed) for ask in day.propose("alpha").asks}
     assert rows["who is in a sum"][0].startswith("fast")
-    assert rows["whether a sum told is the true one"][0] == "not checked by the sites"
+    assert rows["whether a received sum is the true one"][0] == "not checked by the sites"
     assert rows["training steered between groups"][0] == "dual-ascent by sex"
     assert rows["epsilon of the counts that steer"][0].startswith("0.25,")

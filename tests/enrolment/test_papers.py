@@ -61,7 +61,7 @@ def test_the_same_signature_in_other_letters_is_another_paper():
     [{"declared-records": 100000}, {"site": "beta"}, {"node-key": public_half(new_node_key())}],
 )
 def test_a_request_that_was_edited_is_refused_as_forged(fields):
-    with pytest.raises(EnrolmentForged, match="changed on the way or forged"):
+    with pytest.raises(EnrolmentForged, match="changed in transit or forged"):
         read_request(_changed(REQUEST, **fields))
 
 

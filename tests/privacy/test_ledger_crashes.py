@@ -131,7 +131,7 @@ def test_an_older_copy_put_back_is_detected(tmp_path):
     path.write_bytes(old_ledger)
     with pytest.raises(LedgerTampered, match=r"ends at entry 1.*records entry 3"):
         Ledger.open(path, identity=identity)
-    with pytest.raises(LedgerTampered, match="put back"):
+    with pytest.raises(LedgerTampered, match="restored"):
         verify_files(path, identity.public_key)
     head.unlink()
     with pytest.raises(LedgerTampered, match="head file is missing"):
@@ -152,7 +152,7 @@ def test_an_older_head_under_a_newer_ledger_is_detected(tmp_path):
     old_head = head.read_bytes()
     reserve(ledger)
     head.write_bytes(old_head)
-    with pytest.raises(LedgerTampered, match="put back"):
+    with pytest.raises(LedgerTampered, match="restored"):
         Ledger.open(path, identity=identity)
 
 

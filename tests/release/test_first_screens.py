@@ -34,8 +34,8 @@ def test_no_two_pages_open_with_the_same_question_or_answer(published):
 
 def test_the_privacy_officer_reads_what_was_paid_and_the_regulator_what_is_missing(published):
     privacy, regulator = (first_screen(published, name) for name in HTML[1:])
-    assert "What can this release give away about one record" in privacy
-    assert "At all 4 sites this run paid no more than was agreed" in privacy
+    assert "What can this release reveal about one record" in privacy
+    assert "At all 4 sites this run spent no more than was agreed" in privacy
     assert re.search(r"Of 2\d items of Annex IV, \d+ are answered here", regulator)
 
 

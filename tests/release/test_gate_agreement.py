@@ -149,7 +149,7 @@ def test_a_charter_without_annotation_has_no_such_rule_and_no_section(stage, lay
     run = lay(stage, stage.evidence())
     assert NAME not in rules(run)
     publish(run, stage.coordinator)
-    assert "How far annotators agree" not in (run / folder.REPORT).read_text()
+    assert "Agreement of annotators" not in (run / folder.REPORT).read_text()
     assert b"counted" not in (run / folder.EVIDENCE).read_bytes()
 
 
@@ -165,7 +165,7 @@ def test_every_page_and_the_data_card_show_it_with_the_guideline(asking, lay):
     publish(run, asking.coordinator)
     for page in (folder.REPORT, folder.REPORT_PRIVACY, folder.REPORT_REGULATOR):
         text = (run / page).read_text()
-        assert "How far annotators agree" in text and "Ask twice." in text
+        assert "Agreement of annotators" in text and "Ask twice." in text
     assert "coincidences of annotators" in (run / folder.REPORT_PRIVACY).read_text()
     card = (run / folder.DATA_CARD).read_text()
     assert "Krippendorff" in card and "Ask twice" in card

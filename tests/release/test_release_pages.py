@@ -18,7 +18,7 @@ from fedethics.release.folder import hash_bytes
 from fedethics.release.gate import judge
 from fedethics.release.verification import verify
 
-CHECK = "pages say what the evidence gives"
+CHECK = "pages follow from the evidence"
 
 
 def _found(run):

@@ -43,7 +43,7 @@ def test_every_figure_equals_the_estimate_from_the_sums(stage, lay):
     assert swap.table.rows[0][:3] == ("Decision flips, of all", "Everyone", estimate_cells(rate)[0])
     values = [everyone[row[0]].value for row in columns.table.rows if row[1] == "Everyone"]
     assert values == sorted(values, reverse=True)
-    assert "No flips do not show fair treatment" in swap.caption
+    assert "No flip does not show fair treatment" in swap.caption
 
 
 def test_a_charter_that_asks_for_nothing_gets_no_such_section(stage, lay):
@@ -80,7 +80,7 @@ def test_the_page_the_card_and_the_data_tell_the_same(published):
     page = (published / "report.html").read_text()
     told = json.loads((published / "report.json").read_text())["explained"]
     card = folder.located(published, folder.CARD).read_text()
-    assert "What the model looks at" in page
+    assert "What the model relies on" in page
     for block in told["blocks"]:
         assert f"### {block['title']}" in card
         for row in block["table"]["rows"]:

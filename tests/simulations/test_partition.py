@@ -78,7 +78,7 @@ def test_another_key_is_another_partition():
         (dataclasses.replace(SKEWED, column="town"), SITES, "no column 'town'"),
         (CITIES, HOLDERS[:1], "no site holds a value of city"),
         (CITIES, [*HOLDERS, Taker(name="third", holds=("A",))], "held by two sites"),
-        (CITIES, [*HOLDERS, Taker(name="third", holds=("D",))], "no record falls to third"),
+        (CITIES, [*HOLDERS, Taker(name="third", holds=("D",))], "no record is left for third"),
     ],
 )
 def test_a_partition_that_cannot_be_is_refused_with_its_reason(partition, takers, said):

@@ -21,7 +21,7 @@ def build(folder: Folder, verdict: GateReport) -> Section | None:
     if terms is None:
         return None
     words = next(rule.sentence for rule in verdict.rules if rule.name == NAME)
-    tables = {"What annotators were asked": _asked(terms)}
+    tables = {"Guideline of the annotators": _asked(terms)}
     try:
         found, counts = agreement_of(folder), opened_counts(folder)
         plan = AGREEMENT.of(make_plan(folder.charter).sums)
@@ -33,15 +33,15 @@ def build(folder: Folder, verdict: GateReport) -> Section | None:
         said = f"Coincidences, with noise of std {number(noise.sum_std, 2)} on each"
         tables[said] = _matrix(terms, counts)
     return Section(
-        title="How far annotators agree",
+        title="Agreement of annotators",
         words=words,
         explanation=(
-            "Alpha is 1 where annotators always give a record the same label, and 0 where they "
-            f"agree as often as by chance. It is customary to rely on labels from {RELIABLE:g}, "
-            f"and to draw tentative conclusions from {TENTATIVE:g}. The interval holds the noise "
-            "and that the records are a sample; with more than two annotators it is wider than "
-            "need be. A row and column of the matrix say how often two annotators of one record "
-            "gave these two labels; a large number off the diagonal is a pair that they confuse."
+            "Alpha is 1 if annotators always give a record the same label, and 0 if they agree as "
+            f"often as by chance. It is customary to rely on labels from {RELIABLE:g}, and to draw "
+            f"tentative conclusions from {TENTATIVE:g}. The interval includes the noise and the "
+            "sampling error; with more than two annotators it is wider than necessary. Each cell "
+            "of the matrix says how often two annotators of one record gave these two labels. A "
+            "large number off the diagonal shows two labels that they confuse."
         ),
         tables=tables,
     )

@@ -38,8 +38,9 @@ LONGEST_PAUSE = timedelta(days=92)
 
 
 _PAUSED = (
-    "; charges of more than a year ago still count, since the ledger saw no entry for more than "
-    f"{LONGEST_PAUSE.days} days. If the clock is right, an officer says so: fedethics ledger clock"
+    "; charges of more than a year ago still count, because the ledger has no entry for more than "
+    f"{LONGEST_PAUSE.days} days. If the clock is right, an officer confirms it with: fedethics "
+    "ledger clock"
 )
 
 

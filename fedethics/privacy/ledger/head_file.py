@@ -66,8 +66,8 @@ def pending_entry(book: Book, head: Sealed | None) -> Sealed | None:
     """
     if head is None:
         raise LedgerTampered(
-            "the ledger's head file is missing, so a rolled-back ledger could not be told from "
-            "the current one. Nothing was computed"
+            "the ledger's head file is missing, so a rolled-back ledger could not be detected. "
+            "Nothing was computed"
         )
     recorded, newest = head.body["index"], book.length - 1
     if recorded == newest and head.sha256 == book.tail_hash:
@@ -77,5 +77,5 @@ def pending_entry(book: Book, head: Sealed | None) -> Sealed | None:
     raise LedgerTampered(
         f"the ledger ends at entry {newest}, but its head file records entry {recorded} of "
         f"{'another history' if recorded == newest else 'this ledger'}: an older or another copy "
-        "of one of them was put back. Nothing was computed"
+        "of one of them was restored. Nothing was computed"
     )

@@ -287,8 +287,8 @@ class Ledger:
         if last is not None and now < last - CLOCK_TOLERANCE:
             raise LedgerError(
                 f"the clock says {now.isoformat()}, before the newest ledger entry "
-                f"({last.isoformat()}); yearly caps rest on it, so nothing was computed. "
-                "Set the clock"
+                f"({last.isoformat()}); yearly caps depend on it, so nothing was computed. Set the "
+                "clock"
             )
         return self._time()
 

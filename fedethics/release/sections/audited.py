@@ -63,7 +63,7 @@ def _figures(folder: Folder, found: Audit) -> Table:
         (
             "The same, had it made no mistake",
             number(found.reach, 2),
-            "what these numbers and this noise let anybody show",
+            "what these numbers and this noise could show at most",
             allowed,
         ),
         ("Area under its curve (0.5 is guessing)", *estimate_cells(found.area), "no limit"),
@@ -107,10 +107,10 @@ def _losses(folder: Folder, opened: Opened) -> Block:
             y=f"share of {unit}s",
         ),
         caption=(
-            "Two lines that lie on each other mean that the adapter treats what it was trained on "
-            "like what it never saw. The trained line further to the right means that it knows "
-            f"some by heart. The noise in each step has standard deviation {noise[0]}, {noise[1]} "
-            f"{unit}s; a step may so fall below zero."
+            "If the two lines coincide, the adapter treats trained and held-out records alike. If "
+            "the trained line is further to the right, it has memorised some of them. The noise "
+            f"in each step has standard deviation {noise[0]}, {noise[1]} {unit}s; so a step may "
+            "fall below zero."
         ),
         table=Table(head=("Probability", *sides), rows=rows),
     )
@@ -149,8 +149,8 @@ def _curve(folder: Folder, found: Audit) -> Block:
         ),
         caption=(
             "On the diagonal the attack is guessing. A curve above the limit would mean that the "
-            "promise is broken, but for chance and noise, which the bound in the gate takes off. "
-            "Few units and much noise bend the curve either way."
+            "promise is broken, apart from chance and noise, for which the bound in the gate "
+            "allows. With few units and much noise the curve may bend either way."
         ),
         table=Table(head=("False alarms", "Found", "Allowed at most"), rows=rows),
     )

@@ -145,7 +145,7 @@ _GUESSING = 0.5
 
 def build(found: Comparisons) -> Block:
     """Return the comparisons as dots, one a seed, with their table."""
-    title = "Beside other ways to learn it"
+    title = "Comparison with other ways to learn"
     return Block(
         title=title,
         drawing=dots(
@@ -163,9 +163,9 @@ def build(found: Comparisons) -> Block:
             guess=_GUESSING,
         ),
         caption=(
-            "Each dot is one seed, each bar their mean; the dashed line is guessing. Look at the "
-            "spread before reading a difference into two bars. Only a simulation can draw this: it "
-            "pools and isolates records, which no federation may."
+            "Each dot is one seed, each bar their mean; the dashed line is guessing. Compare the "
+            "spread of the seeds before you conclude that two bars differ. Only a simulation can "
+            "draw this: it pools and isolates records, which a federation must not do."
         ),
         table=Table(
             head=("What", "ε", "Seeds", "AUC", "Accuracy", "AUC at the worst site", "How"),
@@ -194,9 +194,9 @@ def tradeoff(found: Comparisons) -> Block | None:
             bar=found.gap_bar,
         ),
         caption=(
-            "Down is fairer, right is more useful. Large marks are means over seeds, small ones "
-            "the seeds. A way that lies lower and further left buys its fairness with errors "
-            "for everyone. Exact figures of a simulation, without noise."
+            "Lower is fairer, further right is more useful. Large marks are means over seeds, "
+            "small marks are single seeds. A method that is lower and further left is fairer at "
+            "the price of more errors for everyone. Exact figures of a simulation, without noise."
         ),
         table=Table(head=("What", "AUC", gap), rows=rows),
     )

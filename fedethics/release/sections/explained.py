@@ -1,4 +1,4 @@
-"""What the model looks at over all sites: columns it leans on, and what a swapped word changes."""
+"""What the model relies on over all sites: columns it leans on, and what a swapped word changes."""
 
 from __future__ import annotations
 
@@ -82,16 +82,16 @@ def _importance(tables: Tables) -> Block:
     together = {_EVERYONE: {column: found[column][_EVERYONE] for column in order}}
     return _figure(
         apart if groups else together,
-        title="What the score leans on",
+        title="What the score relies on",
         name="importance",
         head=("Column left out", "Group") if groups else ("Group", "Column left out"),
         caption=(
             "How much the score changes, up or down, when the column’s phrase is left out of the "
             "text, on average over the held-out records. Look for a column that should not matter "
-            "and does, or that matters more for one group. The model may never have seen a text "
-            "with the phrase missing; columns that say the same can each look unimportant; "
-            "and what the model leans on is no cause. Lines are 95 % intervals with chance and "
-            "noise in them; near 0 they cannot tell little from nothing."
+            "but does, or that matters more for one group. The model may never have seen a text "
+            "without the phrase. If two columns say the same, each can look unimportant. What the "
+            "model relies on is not a cause. Lines are 95 % intervals that include chance and "
+            "noise; near 0 they cannot distinguish little from nothing."
         ),
     )
 
@@ -106,9 +106,9 @@ def _swap(tables: Tables, feature: str) -> Block:
         name=f"swap-{feature}",
         head=("Share of the group", "Group"),
         caption=(
-            "The same record, told with the word of another group: how often the decision flips. "
-            "A flip shows that the word alone decides. No flips do not show fair treatment: only "
-            "the word was changed, and nothing that goes with it in life or in other columns."
+            "How often the decision flips if the same record has the word of another group. A "
+            "flip shows that the word alone decides. No flip does not show fair treatment: only "
+            "the word was changed, not what is correlated with it in life or in other columns."
         ),
     )
 

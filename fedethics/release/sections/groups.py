@@ -99,9 +99,9 @@ def _forest(folder: Folder, feature: str) -> Block:
             top=max([1.0, *(find_metric(metric).high for metric in questions)]),
         ),
         caption=(
-            "Look for a group whose whole line lies apart from the others' under the same heading. "
-            "A line is a 95 % interval; it holds both chance and the noise added for privacy. Long "
-            "lines mean few records, not equal treatment."
+            "Look for a group whose whole line is apart from the others under the same heading. A "
+            "line is a 95 % interval; it includes both chance and the noise added for privacy. "
+            "Long lines mean few records, not equal treatment."
         ),
         table=Table(head=("Rate", "Group", "Value", "95 % interval"), rows=tuple(rows)),
     )
@@ -207,8 +207,8 @@ def objectives(gate: GateReport) -> Block:
         ),
         caption=(
             "The shaded side is the good side of the bar that was agreed before the run. A rule "
-            "holds only when the whole line lies on it, fails only when the whole line lies off "
-            "it, and cannot be decided when the line crosses the bar."
+            "holds only if the whole line is on the shaded side. It fails only if the whole line "
+            "is on the other side. If the line crosses the bar, it cannot be decided."
         ),
         table=Table(head=("Objective", "Value", "Interval", "Bar", "Verdict"), rows=rows),
     )
@@ -309,7 +309,7 @@ def _hidden(found: dict[str, RocCurve]) -> str:
     if found["Everyone"].auc.high - found["Everyone"].auc.low < _USELESS:
         return ""
     return (
-        "Do not read these curves: the noise on the histograms is larger than what these few "
+        "Do not use these curves: the noise on the histograms is larger than what these few "
         "records can show, as the AUC’s interval says. "
     )
 
@@ -362,9 +362,10 @@ def _block(folder: Folder, feature: str | None) -> Block:
         ),
         caption=_hidden_scores(found)
         + (
-            "On the diagonal a score means what it says: of those given 0.7, 7 in 10 are positive. "
-            "A group whose points lie above it is scored too low, and below it too high. Lines "
-            "are 95 % intervals of each point by itself; points of few records scatter."
+            "On the diagonal a score equals the share of positives: of those given 0.7, 7 in 10 "
+            "are positive. A group with points above the diagonal is scored too low, with points "
+            "below it too high. Lines are 95 % intervals of each single point; points of few "
+            "records scatter."
         ),
         table=Table(head=("Group", "Mean score", "Share positive", "95 % interval"), rows=rows),
     )
@@ -385,7 +386,7 @@ def _hidden_scores(found: dict[str, Reliability | None]) -> str:
     if float(np.median(everyone.high - everyone.low)) < _USELESS:
         return ""
     return (
-        "Do not read these points: for so few records the noise on the histograms is larger than "
+        "Do not use these points: for so few records the noise on the histograms is larger than "
         "what they could show, as the lines say. "
     )
 

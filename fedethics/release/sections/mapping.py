@@ -17,8 +17,8 @@ _PRIVACY = (
     "Unit, epsilon at every site by signed receipt, every release. An attack on the adapter: "
 )
 _EXPLAINED = (
-    "What the model looks at: columns left out, words swapped, over all sites. Single predictions: "
-    "each site for itself, with `fedethics explain`."
+    "What the model relies on: columns left out, words swapped, over all sites. Single "
+    "predictions: each site for itself, with `fedethics explain`."
 )
 _UNEXPLAINED = (
     "The charter asks for no explanation over all sites. Single predictions: each site for itself, "
@@ -32,9 +32,9 @@ _ANNEX_IV = (
     ("1 (c)", "versions of software and update requirements", HERE,
      "How to verify: versions, code hash, base model by hash."),
     ("1 (d)", "forms in which it is put on the market", PARTLY,
-     "A LoRA adapter in peft's format; how it is sold or served is the provider's to say."),
-    ("1 (e)", "hardware it runs on", ABSENT, "The provider's to say."),
-    ("1 (f)", "the product that it is part of", ABSENT, "The provider's to say."),
+     "A LoRA adapter in peft's format; the provider says how it is sold or served."),
+    ("1 (e)", "hardware it runs on", ABSENT, "The provider must say this."),
+    ("1 (f)", "the product that it is part of", ABSENT, "The provider must say this."),
     ("1 (g)", "user interface for the deployer", ABSENT, "There is none here."),
     ("1 (h)", "instructions for use", PARTLY,
      "Model card: intended use, out of scope, caveats. Instructions for a product: missing."),
@@ -50,7 +50,7 @@ _ANNEX_IV = (
      "Data card: source, schema, groups, split. How labels were made: only as far as the charter's "
      "source says."),
     ("2 (e)", "human oversight measures", PARTLY,
-     "Who signed, who approved the release. Oversight in use: the deployer's to say."),
+     "Who signed, who approved the release. Oversight in use: the deployer must say this."),
     ("2 (f)", "changes determined beforehand", ABSENT, "None are foreseen by a charter."),
     ("2 (g)", "validation and testing, metrics for accuracy and for potentially discriminatory "
      "impacts; test logs and reports, dated and signed", HERE,
@@ -69,7 +69,7 @@ _ANNEX_IV = (
     ("6", "changes through the lifecycle", PARTLY,
      "Each release names its charter by hash; `fedethics charter diff` shows what changed."),
     ("7", "harmonised standards applied", ABSENT, "None are claimed."),
-    ("8", "EU declaration of conformity", ABSENT, "Not a thing that software can declare."),
+    ("8", "EU declaration of conformity", ABSENT, "Software cannot declare this."),
     ("9", "post-market monitoring (Article 72)", ABSENT, "Not built."),
 )  # fmt: skip
 
@@ -81,8 +81,8 @@ _MEASURE = (
     ("MEASURE 2.1", "test sets, metrics and tools are documented", HERE,
      "Data card, docs/fairness.md of this version, versions and code hash."),
     ("MEASURE 2.2", "evaluation is representative of the population", PARTLY,
-     "The reference population is stated; nobody can show from these sums that the held-out "
-     "records represent it."),
+     "The reference population is stated; these sums cannot show that the held-out records "
+     "represent it."),
     ("MEASURE 2.3", "performance is measured under conditions like those of use", PARTLY,
      "On held-out records of the same sites; not in use."),
     ("MEASURE 2.5", "valid and reliable; limits of generalisation are documented", PARTLY,
@@ -125,8 +125,8 @@ def _filled(
 ) -> tuple[tuple[str, ...], ...]:
     people = [f"{one.role} {one.name}" for one in folder.charter.ethics.stakeholders]
     signers = (
-        f"The charter is to be signed by {', '.join(people)}. Users and affected communities "
-        "beyond them: not recorded."
+        f"The charter is to be signed by {', '.join(people)}. Users and affected communities other "
+        "than these: not recorded."
         if people
         else "The charter names no stakeholder besides the sites."
     )

@@ -40,7 +40,7 @@ def privacy(folder: Folder, verdict: GateReport, *, bound: str) -> Opening:
     rules = [rule for rule in verdict.rules if rule.topic == "privacy"]
     terms, unit = folder.charter.privacy, folder.charter.privacy.unit
     return Opening(
-        question=f"What can this release give away about one {unit}, and was it paid for?",
+        question=f"What can this release reveal about one {unit}, and did the budget pay for it?",
         answer=_paid(folder) if overall(rules) == "pass" else _not_shown(rules),
         meaning=bound,
         verdict=overall(rules),
@@ -87,7 +87,7 @@ def _paid(folder: Folder) -> str:
     training = most(lambda receipt: receipt.training_epsilon)
     evaluation = most(lambda receipt: receipt.evaluation_epsilon)
     return (
-        f"At all {sites} sites this run paid no more than was agreed: at most ε {training} of "
+        f"At all {sites} sites this run spent no more than was agreed: at most ε {training} of "
         f"{terms.training.epsilon:g} on what was trained on, and {evaluation} of "
         f"{terms.evaluation.epsilon:g} on what was held out."
     )

@@ -130,7 +130,7 @@ def _wrongs(measured: Measured, label: LabelColumn) -> dict[str, str]:
     if measured.thresholded:
         return {
             f"Missed, of those with {label.positive_name}": "false_negative_rate",
-            f"Flagged for nothing, of those with {label.negative_name}": "false_positive_rate",
+            f"Flagged wrongly, of those with {label.negative_name}": "false_positive_rate",
         }
     if label.classes is None or _WRONG not in measured.rates:
         return {}
@@ -170,8 +170,7 @@ def _summary(all_: Group, measured: Measured, label: LabelColumn) -> str:
     missed, alarmed = all_.parts
     return (
         f"{tested} Of {missed.of.value} with {label.positive_name} it missed {_told(wrong)}; of "
-        f"{alarmed.of.value} with {label.negative_name} it flagged {_told(alarmed.number)} for "
-        "nothing."
+        f"{alarmed.of.value} with {label.negative_name} it flagged {_told(alarmed.number)} wrongly."
     )
 
 
@@ -189,23 +188,23 @@ def _meaning(gate: GateReport) -> str:
     held = f"All {total} rules hold on this evidence."
     if idle:
         held = (
-            f"{total - len(idle)} of {total} rules hold on this evidence. Not informative, since "
+            f"{total - len(idle)} of {total} rules hold on this evidence. Not informative, because "
             f"nothing could have made it fail: {listed(tuple(idle))}."
         )
     undecided = f" {open_} more cannot be decided." if open_ else ""
     return {
         "pass": (
-            f"{held} That is not yet a decision to use the "
-            "model on the people above: people take that decision, and answer for it."
+            f"{held} This is not yet a decision to use the model on the people above: people make "
+            "that decision and are responsible for it."
         ),
         "fail": (
             f"{failed} of {total} rules {'fails' if failed == 1 else 'fail'}.{undecided} This "
             "model must not be used on the people above."
         ),
         "cannot conclude": (
-            f"No rule fails, but {open_} of {total} cannot be decided: for what they ask, the "
-            "evidence is too thin. Nobody can say on it that the model is safe for the people "
-            "above, so on this evidence alone it must not be used on them."
+            f"No rule fails, but {open_} of {total} cannot be decided: the evidence does not "
+            "suffice for them. It does not show that the model is safe for the people above, so "
+            "on this evidence alone it must not be used on them."
         ),
         "not informative": "No rule could have failed, so nothing is known.",
     }[gate.verdict]

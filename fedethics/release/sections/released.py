@@ -22,7 +22,7 @@ def build(folder: Folder) -> Table:
     charter, sums = folder.charter, make_plan(folder.charter).sums
     rows = {name: AGGREGATES[name].left(charter, plan, number) for name, plan in sums.items()}
     return Table(
-        head=("After", "What left, as a sum", "Records that paid", "Mechanism", "Sites in the sum"),
+        head=("After", "Released as a sum", "Records that paid", "Mechanism", "Sites in the sum"),
         rows=tuple(
             (
                 f"round{NARROW}{entry.round}",

@@ -60,10 +60,10 @@ def metrics(folder: Folder) -> Block | None:
             top=1.0,
         ),
         caption=(
-            "Look for lines that still climb in the last round: more rounds might help, at more "
-            "epsilon. The bands are 95 % intervals; a wiggle inside a band is noise, and where "
-            "noise left no estimate the band stands alone. The last round is that of the full "
-            "tables above, by which the final model is judged."
+            "If lines still rise in the last round, more rounds might help, at more epsilon. The "
+            "bands are 95 % intervals; movement within a band is noise. If noise left no "
+            "estimate, only the band is shown. The last round is that of the full tables above, "
+            "which judge the final model."
         ),
         table=Table(head=("After", "Metric", "Value", "95 % interval"), rows=rows),
     )

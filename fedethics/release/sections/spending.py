@@ -89,10 +89,10 @@ def over_time(folder: Folder) -> Block | None:
         ),
         caption=(
             "Each point is one release that a site's ledger was charged for; two points in one "
-            "round mean that it was done again and paid for again. Look for a line above the "
-            "limit. A record is held out or trained on, never both, so it pays only one of the "
-            "two kinds of line. Epsilons do not add up: the accountant composes the mechanisms, "
-            "hence the bend."
+            "round mean that it was repeated and charged again. Look for a line above the limit. "
+            "A record is held out or trained on, never both, so only one of the two kinds of line "
+            "applies to it. Epsilons do not add up: the accountant composes the mechanisms, so "
+            "the line bends."
         ),
         table=Table(head=("Records and sites", "After round", "Epsilon so far"), rows=rows),
     )

@@ -59,9 +59,9 @@ def over_time(folder: Folder) -> Block | None:
             top=1.0,
         ),
         caption=(
-            "Among the training records, before the round: what the weights of that round answer "
-            "to. Lines that fall show that steering works; the bands are 95 % intervals and hold "
-            "the noise. The verdict rests on the held-out records, not on this."
+            "Gaps among the training records before each round, from which the weights of that "
+            "round follow. Falling lines show that steering works. The bands are 95 % intervals "
+            "and include the noise. The verdict depends on the held-out records, not on this."
         ),
         table=Table(head=("Before", "Gap in the", "Value", "95 % interval"), rows=rows),
     )

@@ -182,14 +182,14 @@ def under_way(home: SiteHome) -> Iterator[CheckResult]:
     """Look whether each run that was charged here can go on with the records as they are."""
     for each in runs_under_way(home, read_book(home.ledger_path)):
         if each.same_records:
-            yield ok("run", f"{each.run} is under way, on the records that it began with")
+            yield ok("run", f"{each.run} is running, with the records with which it began")
             continue
         yield fail(
             "run",
             f"{each.run} began with other records than {home.data_path} holds now; its next round "
-            "is refused, before anything is charged",
+            "will be refused before anything is charged",
             fix="put the file back as it was when the run began; or tell the coordinator that this "
-            "run cannot end, and that a new one is needed",
+            "run cannot end and a new one is needed",
         )
 
 
@@ -198,9 +198,9 @@ def _kept(home: SiteHome) -> Iterator[CheckResult]:
     if since:
         yield fail(
             "answer",
-            f"on {since} the records did not go with the charter, and this site keeps to that "
-            "answer: another one after they changed would tell the coordinator of the change",
-            fix="once nothing else is to mend: "
+            f"on {since} the records did not fit the charter, and this site keeps that answer: "
+            "another answer after they changed would tell the coordinator of the change",
+            fix="when everything else is mended: "
             + suggested("site", "reconsider", "--home", home.path),
         )
 
@@ -254,7 +254,7 @@ def _groups(found: Split, terms: DataTerms) -> CheckResult:
         check="groups",
         state="warn",
         found=f"{len(empty)} declared group(s) have no record in a part",
-        fix="say so in the charter's discussion: nothing can be said about a group that is absent "
+        fix="say so in the charter's discussion: no figure is possible for a group that is absent "
         "everywhere",
         local="\n".join([*lines, "absent: " + ", ".join(empty)]),
     )

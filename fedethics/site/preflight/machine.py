@@ -150,12 +150,12 @@ def owners(home: SiteHome) -> Iterator[CheckResult]:
     if found:
         yield fail(
             "file owners",
-            "others could change or replace what this site rests on: "
+            "others could change or replace files on which this site depends: "
             + "; ".join(f"{fault.path} {fault.found}" for fault in found),
             fix="\n".join(dict.fromkeys(fault.fix for fault in found)),
         )
     else:
-        yield ok("file owners", f"nobody else may change {home.path}, from the root on")
+        yield ok("file owners", f"no other account may change {home.path}, from the root on")
 
 
 def ledger(home: SiteHome) -> Iterator[CheckResult]:

@@ -32,8 +32,8 @@ _FIXES = {
     18: "it is not the authority of the invitation: ask the coordinator, by telephone",
     19: "it is not the authority of the invitation: ask the coordinator, by telephone",
     20: "it is not the authority of the invitation: ask the coordinator, by telephone",
-    62: "the certificate is for another host: ask the coordinator which address to dial",
-    64: "the certificate is for another address: ask the coordinator which address to dial",
+    62: "the certificate is for another host: ask the coordinator for the right address",
+    64: "the certificate is for another address: ask the coordinator for the right address",
 }
 
 
@@ -43,7 +43,7 @@ def coordinator(home: SiteHome, *, clock: Callable[[], datetime]) -> Iterator[Ch
     if table is None:
         yield fail(
             "coordinator",
-            f"{home.path}/site.toml has no [node]: this site knows no coordinator",
+            f"{home.path}/site.toml has no [node]: this site has no coordinator",
             fix=join_again(home.path),
         )
         return
@@ -84,18 +84,18 @@ def _proxies(superlink: str, proxy: Proxy | None) -> Iterator[CheckResult]:
         return
     within = "; what passes within this machine takes none"
     if proxy is None:
-        yield ok("proxy", f"{named}: not used for {superlink}, which is dialled directly{within}")
+        yield ok("proxy", f"{named}: not used for {superlink}, which is reached directly{within}")
     elif proxy.fault:
         yield fail(
             "proxy",
-            f"{proxy.fault}: {superlink} was not dialled, and `site run` will not start",
+            f"{proxy.fault}: {superlink} was not contacted, and `site run` will not start",
             fix="set HTTPS_PROXY=http://HOST:PORT to an HTTP proxy, or name the coordinator's host "
             "in NO_PROXY",
         )
     elif proxy.scheme == "https":
         yield warn(
             "proxy",
-            f"{proxy.variable}: {superlink} is dialled through {proxy.shown}, over TLS; this check "
+            f"{proxy.variable}: {superlink} is reached through {proxy.shown}, over TLS; this check "
             "did not try it",
             fix="start the node and see that it connects",
         )
@@ -103,7 +103,7 @@ def _proxies(superlink: str, proxy: Proxy | None) -> Iterator[CheckResult]:
         others = [name for name in proxies.variables() if name != proxy.variable]
         rest = f"; set and not used: {', '.join(others)}" if others else ""
         yield ok(
-            "proxy", f"{proxy.variable}: {superlink} is dialled through {proxy.shown}{within}{rest}"
+            "proxy", f"{proxy.variable}: {superlink} is reached through {proxy.shown}{within}{rest}"
         )
 
 
