@@ -1,7 +1,7 @@
 """Kept results of benchmarks: a JSON-lines file that says what was asked, of what, and each answer.
 
 The first line is the header, then one line an item in the order in which they were asked, then a
-line that says the file is complete. Every figure is computed anew from these lines, without the
+line that says the file is complete. Every figure is computed again from these lines, without the
 model and without the benchmark's texts.
 
 Guarantee: `read` takes complete files only, and those whose items are exactly the items of the

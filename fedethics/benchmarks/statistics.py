@@ -1,6 +1,6 @@
 """Figures with their intervals, and paired comparisons of two models on the same items.
 
-Shares of items that stand alone: Wilson's interval, McNemar's exact test, and the adjusted Wald
+Shares of single items: Wilson's interval, McNemar's exact test, and the adjusted Wald
 interval of Agresti and Min for the paired difference. Everything else: units are resampled with
 replacement (a percentile bootstrap), and the paired test swaps the two models within units.
 

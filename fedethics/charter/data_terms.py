@@ -297,7 +297,7 @@ def _class_problems(classes: tuple[str, ...]) -> Iterator[str]:
     cells_of = Counter(cell for _, cells in entries for cell in cells)
     for what, counted in (("name", names), ("value", cells_of)):
         if twice := [one for one, count in counted.items() if one and count > 1]:
-            yield f"classes: the {what} {', '.join(map(repr, twice))} stands twice"
+            yield f"classes: the {what} {', '.join(map(repr, twice))} is listed twice"
 
 
 # What a charter says of labels where it has none: no cell means anything.

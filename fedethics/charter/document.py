@@ -215,7 +215,7 @@ def enrol(draft: Charter, *, coordinator_key: str, roster: Sequence[Member]) -> 
     """Return the draft with its roster and coordinator filled in, checked again.
 
     Raises:
-        CharterError: a name or key stands twice, or fewer sites than the minimum cohort.
+        CharterError: a name or key is listed twice, or fewer sites than the minimum cohort.
     """
     charter = dataclasses.replace(draft, coordinator_key=coordinator_key, roster=tuple(roster))
     return parse(encode(charter))

@@ -122,7 +122,7 @@ class MeasureTerms:
                 "names: nothing is measured; name a measure or a scorer, or leave the table out"
             )
         if len(set(self.names)) < len(self.names):
-            found.append("names: a measure stands twice")
+            found.append("names: a measure is listed twice")
         return found
 
     def bounded(self, task: str) -> dict[str, Bounded]:

@@ -1,6 +1,6 @@
 """`fedethics benchmark`: public bias benchmarks of a language model, before and after a run.
 
-They cost no privacy: a released adapter and the base model are public to whoever asks them, and no
+They cost no privacy: a released adapter and the base model are public to anyone who asks, and no
 record is read.
 """
 

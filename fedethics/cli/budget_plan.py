@@ -90,7 +90,7 @@ class Plan:
 
     @property
     def gradients_epsilon(self) -> float:
-        """What the gradients alone cost; the tables below speak of these."""
+        """What the gradients alone cost; the tables below are about these."""
         return math.inf if self.sigma is None else self.question.cost(self.sigma)
 
     def besides_gradients(self) -> str:

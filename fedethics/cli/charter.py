@@ -1,6 +1,6 @@
 """`fedethics charter`: write, read, compare and sign what is being agreed to.
 
-`fedethics charter sign | collect | verify`: who stands behind a charter, who not yet.
+`fedethics charter sign | collect | verify`: who signed a charter, and who has not.
 """
 
 from __future__ import annotations

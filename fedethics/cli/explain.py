@@ -1,4 +1,4 @@
-"""`fedethics explain`: what single predictions hang on, at the site and for its own eyes."""
+"""`fedethics explain`: what single predictions depend on, at the site and for the site only."""
 
 from __future__ import annotations
 

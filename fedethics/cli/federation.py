@@ -313,7 +313,7 @@ def init(
     said = (
         f"{home} is the coordinator's home. Its key was made here and never leaves this machine.",
         f"fingerprint to read out to every site, by telephone: {print_of}",
-        f"sites dial {founded.address}",
+        f"sites connect to {founded.address}",
         f"certificates: {which}",
         *(f"note: {one}" for one in founded.warnings),
         "Next, with the requests of all sites: "

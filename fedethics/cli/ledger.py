@@ -1,6 +1,6 @@
 """`fedethics ledger`: what was spent, whether the record of it is sound, and a copy to take away.
 
-All but `clock` reads the ledger's files and writes nothing to them; no private key is needed.
+Every command except `clock` only reads the ledger's files; no private key is needed.
 
 Receipts in files: one receipt by itself, or a run's evidence that holds every site's.
 """

@@ -104,7 +104,7 @@ LedgerPath = Annotated[
 
 
 class Terminal(Console):
-    """A console that prints text as text, whoever wrote it; style comes from `rich.text.Text`."""
+    """A console that prints any text as plain text; style comes from `rich.text.Text`."""
 
     def __init__(self, *, stderr: bool = False, file: IO[str] | None = None) -> None:
         super().__init__(stderr=stderr, file=file, markup=False, emoji=False, highlight=False)

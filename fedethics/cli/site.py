@@ -4,9 +4,9 @@
 
 `fedethics site leave`: a signed notice, no more work, and plain words on what stays.
 
-`fedethics site revoke`: stop believing a key, for good, by this site's word or its holder's.
+`fedethics site revoke`: stop accepting a key for ever, by this site's decision or its holder's.
 
-`fedethics site reconsider`: let a site decide anew whether its records go with its charter.
+`fedethics site reconsider`: let a site decide again whether its records fit its charter.
 """
 
 from __future__ import annotations

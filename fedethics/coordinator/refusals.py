@@ -13,9 +13,7 @@ UNSOUND = "unsound"  # an answer came, and could not be read or did not hold
 UNJOINED = "unjoined"  # it announced itself, and no epoch with it came about
 SILENT = "silent"
 NOT_CONNECTED = "not-connected"
-_TOLD_FIRST = (
-    "Resume the job: these sites receive the sums that they wait for before they are asked again."
-)
+_TOLD_FIRST = "Resume the job: these sites first receive the sums that they wait for."
 _OLD_COPY = (
     "Resume the job. If its directory was restored from an older copy, these sites do not open a "
     "second time what they have opened since: resume from the newest copy, or start a job under "
@@ -53,7 +51,7 @@ def what_to_do(codes: Mapping[str, str]) -> str:
     silent = sorted(set(codes) - set(refused) - set(unsound) - set(unjoined) - set(absent))
     special = _by_itself(set(refused.values()))
     if unjoined and len(unjoined) == len(codes):
-        special = "Resume the job: the sites are asked again."
+        special = "Resume the job: it repeats its request to the sites."
     parts = [
         f"No answer came from {', '.join(silent)}." if silent else "",
         f"Not asked, because not connected: {', '.join(absent)}." if absent else "",

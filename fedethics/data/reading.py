@@ -61,7 +61,7 @@ def table_rows(
         OSError: unreadable.
         UnicodeDecodeError: not UTF-8.
         csv.Error: not CSV.
-        CellProblem: a column is missing or stands twice, or a row does not fit the header.
+        CellProblem: a column is missing or is listed twice, or a row does not fit the header.
     """
     # Python's own limit is 131,072 for the whole process; raising it harms no other reader.
     csv.field_size_limit(max(csv.field_size_limit(), _MOST_READ))
@@ -227,7 +227,7 @@ def _check_header(names: Sequence[str], terms: DataTerms, used: str) -> None:
     counted = Counter(filter(None, names))
     twice = sorted(name for name, count in counted.items() if count > 1)
     if twice:
-        raise CellProblem(f"line 1: column {', '.join(twice)} stands twice")
+        raise CellProblem(f"line 1: column {', '.join(twice)} is listed twice")
 
 
 def _instead(names: Sequence[str], missing: Sequence[str], used: str) -> str:

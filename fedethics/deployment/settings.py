@@ -72,8 +72,8 @@ class SuperLinkTable:
     def names_dialled(self) -> dict[str, str]:
         """Each host that must be in the SuperLink's certificate -> who dials it, in words."""
         own = Address.parse(self.local).host
-        sites = {} if self.proxy_ca else {self.dialled.host: "sites dial"}
-        return sites | {own: "the coordinator's own proxy or processes dial"}
+        sites = {} if self.proxy_ca else {self.dialled.host: "sites connect to"}
+        return sites | {own: "the coordinator's own proxy or processes connect to"}
 
     def problems(self) -> list[str]:
         """Return what is wrong across fields."""

@@ -149,7 +149,7 @@ def _columns(frame: Any, site: str) -> dict[str, Sequence[Any]]:  # noqa: ANN401
     _require_texts(names, site)
     plain = [composed(name.strip()) for name in names]
     if len(set(plain)) < len(plain):
-        raise DataError(f"frame of {site}: a column's name stands twice. Nothing was started")
+        raise DataError(f"frame of {site}: a column's name is listed twice. Nothing was started")
     return {spelled: _values(frame[name]) for spelled, name in zip(plain, names, strict=True)}
 
 

@@ -50,7 +50,7 @@ def approve(home: Path, papers: Sequence[bytes], *, replace: bool = False) -> En
         replace: a site may come with another key than it was approved with.
 
     Raises:
-        EnrolmentError, EnrolmentForged: a request does not hold, a name or key stands twice, or a
+        EnrolmentError, EnrolmentForged: a request does not hold, a name or key occurs twice, or a
             site comes with another key; nothing was written.
     """
     before = {site: data for site, (data, _) in homes.approved(home).items()}
@@ -98,7 +98,7 @@ def _finish_removal(home: Path, site: str, key: str, members: Sequence[SiteReque
         again = suggested("federation", "approve", "--home", home)
         raise EnrolmentError(
             f"{site!r} is not on the roster; nothing was changed. To write the invitation of the "
-            f"present roster anew: {again}"
+            f"current roster again: {again}"
         )
     draft, charter = _charter(home, members)
     return _write_roster(home, members, draft, charter)

@@ -106,7 +106,7 @@ _FEDERATION_TOML = """\
 # Where the SuperLink listens. Its control path has no authentication: keep it on loopback, and put
 # a proxy before it that lets only the fleet path through.
 listen = "{listen}"
-# Where sites dial: the proxy. It goes into the invitation.
+# Where sites connect to: the proxy. It goes into the invitation.
 address = "{address}"
 certificate = "tls/server.crt"
 key = "tls/server.key"

@@ -64,7 +64,7 @@ class Explained:
         steps: whole numbers that a change is rounded to.
 
     Raises:
-        FairnessError: a column or feature stands twice, or a bound is not above 0.
+        FairnessError: a column or feature is listed twice, or a bound is not above 0.
     """
 
     columns: tuple[str, ...] = ()

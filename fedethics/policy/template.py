@@ -33,8 +33,8 @@ delta = {delta}                # the largest a charter may ask for; must be belo
 # Hashes of the charters this site agreed to (fedethics charter show FILE), or "any".
 charters = [{charters}]
 units = ["record"]
-# "local": this site's own noise protects its records, whoever else is dishonest.
-# "distributed": protection of the fairness tables rests on the other honest sites' noise too.
+# "local": this site's own noise protects its records, even if all others are dishonest.
+# "distributed": protection of the fairness tables depends on the other honest sites' noise too.
 training-trust-modes = ["local"]
 evaluation-trust-modes = ["local", "distributed"]
 {kinds}

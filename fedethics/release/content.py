@@ -61,10 +61,10 @@ SERVER_SAW = (
     "membership audit, of training records; "
     "where the charter asks for explanations, noised sums of score changes of held-out records too",
     "which sites answered, refused (as a code) or fell silent, and when",
-    "a signed receipt a site: epsilon spent on this run, rounds charged, whether its self-test "
-    "passed, whether noise was fixed for tests, session, sites and hash of each sum that it "
-    "helped to open and whether it passed its check, and its ledger's "
-    "length and newest hash; which sites countersigned the list of all receipts",
+    "a signed receipt from each site: epsilon spent on this run, rounds charged, whether its "
+    "self-test passed, whether noise was fixed for tests, and its ledger's length and newest "
+    "hash; for each sum that it helped to open: session, sites, hash and whether it passed its "
+    "check; which sites countersigned the list of all receipts",
     "what the charter makes public: declared records, terms and keys",
 )
 

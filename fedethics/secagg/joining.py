@@ -111,8 +111,8 @@ def check_joined(
         raise SecaggAbort(f"JOINED was sent to {site} and does not list it")
     if terms.draws_ring and len(joined) < len(members):
         raise SecaggAbort(
-            "JOINED leaves out sites of the ROSTER; whoever may choose whose nonces count could "
-            "choose the ring"
+            "JOINED leaves out sites of the ROSTER; a coordinator that may choose whose nonces "
+            "count could choose the ring"
         )
     if len(joined) < terms.minimum_cohort:
         raise SecaggAbort(f"JOINED has {len(joined)} sites, minimum {terms.minimum_cohort}")

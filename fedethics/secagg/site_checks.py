@@ -163,7 +163,7 @@ def accept_survivors(member: Party, session: SessionState, message: Frame) -> Se
     if len(roots) != len(survivors):
         raise SecaggReject("SURVIVORS does not give one root for each survivor")
     if header["shared_hash"] != rules.shared_hash(sid, session.shared):
-        raise SecaggAbort("SURVIVORS speaks of other sharing sites than FORWARD did")
+        raise SecaggAbort("SURVIVORS names other sharing sites than FORWARD did")
     check_present(member, session, survivors, of=session.shared, stage="SURVIVORS")
     if roots[survivors.index(member.name)] != session.root:
         raise SecaggAbort("SURVIVORS gives another root for this site's masked vector")

@@ -113,7 +113,7 @@ class SliceCheck:
     def _check_senders(self, frames: Sequence[Frame]) -> None:
         senders = [frame.header["sender"] for frame in frames]
         if senders != list(self.session.survivors):
-            raise SecaggAbort("SLICE speaks of other survivors than this site agreed to")
+            raise SecaggAbort("SLICE names other survivors than this site agreed to")
         for frame in frames:
             self._check_session(frame)
 

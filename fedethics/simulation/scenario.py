@@ -81,7 +81,7 @@ class Scenario:
     test_noise_seed: str = term(default="")
 
     def problems(self) -> list[str]:
-        """Check that no site stands twice, and that one place is named for the data."""
+        """Check that no site is listed twice, and that one place is named for the data."""
         names = [site.name for site in self.sites]
         found = ["sites: a name is listed twice"] if len(set(names)) < len(names) else []
         if bool(self.dataset) == bool(self.data_dir):

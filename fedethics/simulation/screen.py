@@ -285,7 +285,7 @@ def _verdict(stage: Stage, report: GateReport, program: str) -> RenderableType:
             f": {meaning}\n"
             f"report   {run / folder.REPORT}\n"
             f"         {folder.REPORT_PRIVACY}, {folder.REPORT_REGULATOR} and {folder.REPORT_JSON} "
-            "beside it\n"
+            "next to it\n"
             f"adapter  {folder.located(run, folder.ADAPTER).parent}\n"
             f"ledgers  {run / 'sites'}/<site>/ledger.db\n"
             f"check    {command(program, 'release', 'gate', run)}\n"

@@ -87,7 +87,7 @@ def _require_later(now: Receipt, before: Receipt, *, run: str) -> None:
     if grown and before.ledger_head not in now.earlier:
         raise LedgerTampered(
             f"the ledger of {now.site} does not hold the receipt that it gave after run {run!r}: "
-            "an older copy was put back and has grown since. Nothing was countersigned"
+            "an older copy was restored and has grown since. Nothing was countersigned"
         )
     same_length = now.ledger_entries == before.ledger_entries
     if same_length and now.ledger_head != before.ledger_head:

@@ -196,7 +196,7 @@ def require_expected_step(
             raise TrainingError(f"{name} did not move in a step; it is not trained")
         if not apart <= tolerance * max(scale, least) + rounding + grid:
             raise TrainingError(
-                f"{name} moved otherwise than a loop over records does: off by {apart:.1e}, its "
+                f"{name} moved differently from a loop over records: off by {apart:.1e}, its "
                 f"largest step being {scale:.1e}. The loss would look normal, and the model wrong"
             )
         worst = max(worst, apart / scale if scale > 0.0 else 0.0)

@@ -70,7 +70,7 @@ def pooled(members: Sequence[bytes]) -> dict[str, bytes]:
     """Return every labelled comment once.
 
     Raises:
-        SetupError: a comment that stands twice about one group has two labels.
+        SetupError: a comment that is listed twice about one group has two labels.
     """
     kept: dict[str, Row] = {}
     for data, part in zip(members, PARTS, strict=True):

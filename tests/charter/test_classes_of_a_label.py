@@ -82,9 +82,9 @@ def test_a_charter_of_classes_is_read_written_and_hashed(charter):
     [
         (["none=0"], "1 of them; a charter has 2 to 1,000"),
         ([f"c{k}" for k in range(1001)], "1001 of them; a charter has 2 to 1,000"),
-        (["none=0", "none=1"], "the name 'none' stands twice"),
-        (["none=0|1", "mild=1"], "the value '1' stands twice"),
-        (["none=0|0", "mild=1"], "the value '0' stands twice"),
+        (["none=0", "none=1"], "the name 'none' is listed twice"),
+        (["none=0|1", "mild=1"], "the value '1' is listed twice"),
+        (["none=0|0", "mild=1"], "the value '0' is listed twice"),
         (["none=0", "mild="], "names an empty value; an empty cell is never a label"),
         (["none=0|", "mild=1"], "names an empty value"),
         (["none=0", "=1"], "has no name"),

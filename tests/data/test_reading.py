@@ -92,7 +92,7 @@ def test_a_group_that_is_not_declared_is_an_error_and_never_dropped(table, schem
     [
         ("", "the file is empty"),
         ("id,age,sex,chol,note\n1,2,F,100,a\n", "no column ill"),
-        ("id,age,sex,chol,note,ill,age\n", "column age stands twice"),
+        ("id,age,sex,chol,note,ill,age\n", "column age is listed twice"),
         ("id,age,sex,chol,note,ill\n", "holds no usable record"),
         ("id,age,sex,chol,note,ill\n1,63,F,,a,yes\n", "1 rows: chol is empty"),
         ("id,age,sex,chol,note,ill\n1,63,F\n", "line 2: 3 cells under 6 column names"),

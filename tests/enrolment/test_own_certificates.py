@@ -98,7 +98,7 @@ def test_a_certificate_without_the_host_that_sites_dial_needs_the_word_that_a_pr
     start = _init(tmp_path / "co", *options, "--address", "fed.example.org:443")
     refused = fedethics(*start)
     assert refused.exit_code == 2
-    assert "not for fed.example.org, which sites dial" in refused.err
+    assert "not for fed.example.org, which sites connect to" in refused.err
     assert "--proxy-ca" in refused.err
     assert fedethics(*start, "--proxy-ca", tmp_path / "pki" / "ca.pem").exit_code == 0
     settings = tomllib.loads((tmp_path / "co" / "federation.toml").read_text())

@@ -26,7 +26,7 @@ TERMS = DataTerms(
 
 
 def test_logistic_regression_on_a_free_text_learns_its_words(tmp_path):
-    # No comment stands twice: only a word can tell, whatever its case and place.
+    # No comment is listed twice: only a word can tell, whatever its case and place.
     words = ("Awful", "lovely")
     comments = [
         f"{n} {words[n % 2]} day {n * 7}" if n % 3 else f"{words[n % 2].upper()} {n}"

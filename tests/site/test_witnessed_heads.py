@@ -132,7 +132,7 @@ def test_a_ledger_that_was_rolled_back_is_found_however_far_it_has_grown_since(m
     for _ in range(5):
         for name in NAMES:
             members.charge(name, "run-3")
-    with pytest.raises(LedgerTampered, match="an older copy was put back and has grown since"):
+    with pytest.raises(LedgerTampered, match="an older copy was restored and has grown since"):
         members.ask("b", "run-3", members.heads("run-3"))
     path = members.folder / "a" / "ledger.db"
     with pytest.raises(LedgerTampered, match="rolled back or rewritten"):

@@ -98,7 +98,7 @@ def test_where_the_count_has_no_noise_of_its_kind_adaptive_clipping_is_refused(t
     charter = tiny_charter()
     for privacy, optimizer, said in (
         ({"noise": "strict"}, "sgd", "local trust with noise"),
-        ({}, "adam-bc", "moves with the norm"),
+        ({}, "adam-bc", "changes with the norm"),
     ):
         training = dataclasses.replace(charter.privacy.training, adaptive_quantile=0.5, **privacy)
         changed = dataclasses.replace(

@@ -35,7 +35,7 @@ PATCHES: tuple[Patch, ...] = (
         "flwr.supernode.nodestate.nodestate_factory:InMemoryNodeState",
         "answers",
         "SuperNode",
-        "a node waits without end for an answer that nobody will give",
+        "a node waits without end for an answer that never comes",
         "tests/flower/test_answers.py::"
         "test_the_state_is_put_in_place_where_flowers_node_makes_its_own",
     ),
@@ -74,7 +74,7 @@ PATCHES: tuple[Patch, ...] = (
         "flwr.supernode.cli.flower_supernode:uvicorn",
         "node_loop",
         "SuperNode",
-        "the executor is answered on a port that every account can dial",
+        "the executor is answered on a port to which every account can connect",
         "tests/contract/test_flwr_deployment_contract.py::"
         "test_the_supernode_serves_its_executor_by_the_name_that_we_replace",
     ),
@@ -113,7 +113,7 @@ PATCHES: tuple[Patch, ...] = (
         "flwr.supernode.fleet_http_connection:make_simple_http_retry_invoker",
         "retries",
         "SuperNode",
-        "a handshake that timed out and a status 500 end the node for good",
+        "a handshake that timed out and a status 500 end the node permanently",
         "tests/flower/test_retries.py::"
         "test_flowers_connection_takes_retries_and_heartbeat_from_the_names_that_we_replace",
     ),

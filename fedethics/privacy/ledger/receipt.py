@@ -60,7 +60,7 @@ class Receipt:
     Attributes:
         began: when this run was first charged here, by this site's clock.
         issued: when the receipt was made, by this site's clock.
-        training_rounds: rounds charged for training, in ledger order; a redone round stands twice.
+        training_rounds: rounds charged for training, in ledger order; a redone round has two.
         training_epsilon: composed epsilon at `delta` of all that was charged to the training
             records, counts by group among it; absent means infinite.
         evaluation_rounds, evaluation_epsilon: likewise for the tables of held-out records.

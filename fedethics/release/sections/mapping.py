@@ -64,7 +64,7 @@ _ANNEX_IV = (
      "Groups, first screen (who may be harmed), data card (inputs). Limits outside the reference "
      "population: not measured."),
     ("4", "why the performance metrics are appropriate", HERE,
-     "The reason beside each objective of the gate, in the charter's words."),
+     "The reason given with each objective of the gate, in the charter's words."),
     ("5", "risk management system (Article 9)", ABSENT, "An organisation's process, not a file."),
     ("6", "changes through the lifecycle", PARTLY,
      "Each release names its charter by hash; `fedethics charter diff` shows what changed."),
