@@ -51,7 +51,7 @@ class DataSetSpend:
         unit: "record" or "person": whose presence the guarantee hides.
         epsilon: of everything that was charged, composed, under add-or-remove-one; infinite where
             something was charged without differential privacy.
-        delta: at which it is told.
+        delta: the delta of this epsilon.
         charges: entries that count.
     """
 
@@ -99,14 +99,14 @@ class Run:
         return folder.load(self.path).tables
 
     def examine(self) -> GateReport:
-        """Judge the run anew from its evidence; see `examine`."""
+        """Judge the run again from its evidence; see `examine`."""
         return examine(self.path)
 
     @property
     def verdict(self) -> Outcome:
         """What the gate says: "pass", "fail", "cannot conclude" or "not informative".
 
-        Judged anew from the evidence each time.
+        Judged again from the evidence each time.
         """
         return self.examine().verdict
 
@@ -275,7 +275,7 @@ def read_ledger(path: str | Path, *, delta: float = 1e-4) -> tuple[DataSetSpend,
 
     Args:
         path: the ledger.db.
-        delta: at which the epsilons are told; the same for every data set.
+        delta: the delta of the epsilons; the same for every data set.
 
     Raises:
         LedgerError: not a ledger, or one whose chain or signatures are broken.

@@ -17,7 +17,7 @@ FedethicsError
 ├── SecaggReject        FE601  message refused: malformed or out of place; no state changed
 ├── SecaggAbort         FE602  a lie was caught; the session is over and the lie recorded
 ├── SumRefuted          FE603  a sum of this run was found false; the site takes no further part
-├── SumUntold           FE604  a sum that this site opened was not told or not shown to be true yet
+├── SumUntold           FE604  a sum that this site helped to open is not received or not checked
 ├── AdapterRefused      FE605  an adapter that does not follow from the start and from checked sums
 ├── EgressError         FE606  an answer that is not on the list of what may leave a site
 ├── FairnessError       FE701  metric undefined or unknown, or a group not declared
@@ -105,7 +105,7 @@ class RecordsRefusal(PolicyRefusal):
 
     Attributes:
         lasting: the reason lies in the records themselves, so the site keeps its answer to this
-            charter until a person there lets it decide anew.
+            charter until a person there lets it decide again.
     """
 
     code = "FE203"
@@ -186,7 +186,7 @@ class SumRefuted(FedethicsError):
 
 
 class SumUntold(FedethicsError):
-    """A sum that this site helped to open was not told, or not checked yet; it waits for that."""
+    """A sum that this site helped to open was not received or not checked yet; the site waits."""
 
     code = "FE604"
     exit_code = EXIT_REFUSED

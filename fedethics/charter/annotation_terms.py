@@ -28,7 +28,7 @@ class AnnotationTerms:
         labels: what an annotator may say; in their order where the level is "ordinal", numbers
             where it is "interval".
         level: how far apart two labels are: equal or not; by rank; by their difference.
-        guideline: what annotators were told; or `guideline_sha256`, the hash of a longer text.
+        guideline: the annotators' guideline; or `guideline_sha256`, the hash of a longer text.
         bar: the lowest Krippendorff's alpha at which a release can pass; absent for none.
         confidence: of alpha's interval.
         epsilon: what the sum costs each record, out of `privacy.training.epsilon` or
@@ -65,7 +65,7 @@ class AnnotationTerms:
         return len(self.annotators) * self.steps
 
     def problems(self) -> list[str]:
-        """Refuse what could not be counted, or nobody could have followed."""
+        """Refuse terms that cannot be counted or followed."""
         found: list[str] = []
         for key, given, most in (
             ("annotators", self.annotators, MOST_ANNOTATORS),

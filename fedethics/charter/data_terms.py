@@ -28,7 +28,7 @@ class Column:
     Attributes:
         name: header in the file.
         kind: "number" is parsed and range-checked; "category" must be one of `values`; "text" is
-            free text, told as it is.
+            free text, read as it is.
         phrase: text with one `{value}`; empty keeps the column out of the text.
         values: allowed raw values of a category, each `raw` or `raw=shown in the text`; an "=" in
             the raw value itself is written "\=".
@@ -205,7 +205,7 @@ class LabelColumn:
     on_empty: Literal["drop-row"] | None = term(default=None)
 
     def problems(self) -> list[str]:
-        """Refuse what no cell could be, and classes that nobody could tell apart."""
+        """Refuse values that no cell can have, and classes that cannot be distinguished."""
         found = list(_blank_ends("column", [self.column]))
         found.extend(self._option_problems())
         if self.classes is None:
@@ -372,8 +372,8 @@ class DataTerms:
         max_rows_per_person: rows of one person that are used; which, a keyed hash of each row
             decides. Noise on counts grows with it.
         label: which cells mean which answer; absent for a task that learns from the text alone.
-        content: where a record's free text stands; absent where the columns' phrases tell it.
-        columns: of a record, besides its content: what is told, and what groups are read from.
+        content: where a record's free text stands; absent if the columns' phrases are the text.
+        columns: besides the content: what the model reads, and what groups are read from.
     """
 
     source: str = term(nonempty=True, prose=True)

@@ -1,10 +1,10 @@
 """What the federation promises to people: purpose, who may be harmed, objectives and their bars.
 
-What is asked of the model's reasons: which columns it leans on, and what a swapped word changes.
+What is asked of the model's reasons: which columns it relies on, and what a swapped word changes.
 
-Records are rows told as text. Leaving a column's phrase out and scoring again shows how much the
-score leans on it; writing the other group's word shows how much a decision hangs on that word. The
-sums of both belong to the group tables of the last round and share their budget.
+Records are rows written as text. Leaving a column's phrase out and scoring again shows how much the
+score relies on it; writing the other group's word shows how much a decision depends on that word.
+The sums of both belong to the group tables of the last round and share their budget.
 
 How training is steered between groups, if it is: rule, feature, and its part of the budget.
 """
@@ -32,7 +32,7 @@ class ExplanationTerms:
     """Sums of score changes over the held-out records of the last round; off by default.
 
     Attributes:
-        columns: columns to leave out, one at a time; "*" alone for every told column.
+        columns: columns to leave out, one at a time; "*" alone for every column in the text.
         by: sensitive feature whose groups are summed apart; empty for everyone together. Each
             group's sum has noise of its own, so everyone's figure has that many times more.
         swap: sensitive features whose word is swapped for that of each other group.
@@ -90,7 +90,7 @@ def stand_ins(feature: SensitiveColumn, column: Column) -> dict[str, str]:
 
 
 def explanation_problems(terms: ExplanationTerms, data: DataTerms) -> Iterator[str]:
-    """Yield what the data cannot answer: columns nobody tells, words that cannot be swapped."""
+    """Yield what the data cannot answer: columns not in the text, words that cannot be swapped."""
     told = {column.name for column in data.columns if column.phrase}
     named = set(terms.columns) - {EVERY_TOLD_COLUMN}
     for name in sorted(named - told):
@@ -225,7 +225,7 @@ class Objective:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stakeholder:
-    """Somebody besides the sites who must sign the charter before it is run.
+    """A person, not of a site, who must sign the charter before it is run.
 
     Attributes:
         name: a person or a body, as it is printed in reports.
@@ -248,7 +248,7 @@ class EthicsTerms:
 
     Attributes:
         allowed_mitigation: methods that may be used to close gaps; a method that is not listed
-            must not be. By default all that need nobody's group when a decision is taken.
+            must not be. By default all methods that do not use a person's group for a decision.
         stakeholders: who signs besides the sites and the coordinator.
         approval_by: roles of which each must approve the release; empty: any one party that the
             charter names a key of (a stakeholder, if there are any).
@@ -339,7 +339,7 @@ class MitigationTerms:
     noise; every site computes the round's weights from these sums by the same rule.
 
     Attributes:
-        method: the rule; "none" trains every record alike.
+        method: the rule; "none" gives every record the same weight.
         feature: the sensitive feature, or an intersection such as "sex*race".
         epsilon: what the counts may cost a training record over the whole run. It is a part of
             `privacy.training.epsilon`, which covers counts and gradients together.

@@ -98,7 +98,7 @@ class MeasureTerms:
         names: the task's measures, for example "token_accuracy" and "token_loss".
         feature: sensitive feature whose groups are summed apart; empty for everyone together.
         largest_loss: nats at which a loss, and a margin, is cut. It is fixed before the run: a
-            mean of an unbounded number cannot be told with noise. The noise grows with it.
+            mean of an unbounded number cannot be protected by noise. The noise grows with it.
         spread_ratio: noise on the sums that tell how far the numbers are spread, over that on the
             sums of the numbers. They move by at most as much.
         epsilon: what the sum costs each held-out unit, out of `privacy.evaluation.epsilon`.

@@ -1,7 +1,7 @@
 """The charter as typed terms: task, model, data schema, objectives, privacy, aggregation, roster.
 
 Everything that decides what is computed at a site stands here and nowhere else, so that agreeing
-on one hash is agreeing on all of it. Bounds stand beside each field, in the room of its part.
+on one hash is agreeing on all of it. Bounds are next to each field.
 
 Who the charter is between: its name and version, and each institution with its key.
 
@@ -160,7 +160,7 @@ _NOT_DECIDED = "model.task {!r} has no score that a threshold decides on"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Charter:
-    """All that the federation agreed on. An empty roster means a draft that nobody can run."""
+    """All that the federation agreed on; a draft, which cannot run, while the roster is empty."""
 
     charter: Heading = term()
     ethics: EthicsTerms = term()

@@ -48,7 +48,7 @@ SMALLEST_NORM, LARGEST_NORM = 1e-6, 1e6
 SMALLEST_DELTA = 1e-12
 # A unit that joins less than once in a million steps; sampling is exact to 2^-53.
 SMALLEST_RATE = 1e-6
-# More than this bounds nobody; `mechanism = "none"` says so.
+# More than this limits no attacker; `mechanism = "none"` says so.
 LARGEST_EPSILON = 1e3
 
 
@@ -57,7 +57,8 @@ class TrainingPrivacy:
     """DP-SGD terms for the whole run; `mechanism = "none"` has epsilon infinity, and says so.
 
     Attributes:
-        trust_mode: "local": each site's own noise gives the guarantee, whoever else is dishonest.
+        trust_mode: "local": each site's own noise gives the guarantee, however dishonest the
+            others are.
             "distributed": each round is one step over all sites; a site sends its clipped gradient
             sum with a share of the noise, and the opened sum carries all of it, if at most
             `secagg.colluders` sites collude.
@@ -194,7 +195,7 @@ class AggregationTerms:
         word_bits: width of the masked words of an update.
         epoch_lifetime_s: seconds after which a site's session keys must be replaced.
         recovery: how a lost site's masks are removed: our "blob", or "classic" (suite 1 only).
-        verify_slices: sites recompute slices of every sum that they are told.
+        verify_slices: sites recompute slices of every sum that they receive.
     """
 
     suite: Literal[1, 2, 3] = term()
@@ -220,7 +221,7 @@ class AggregationTerms:
         return []
 
     def fewest_honest(self, sites: int, *, whole_roster: bool) -> int:
-        """Return the fewest honest sites in any sum that can be opened, whoever lies.
+        """Return the fewest honest sites in any sum that can be opened.
 
         Args:
             sites: on the roster; for a draft without one, the minimum cohort.

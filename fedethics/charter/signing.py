@@ -124,7 +124,7 @@ def sign(
     # A simulated signature is nobody's consent, so nobody need have decided yet.
     if not simulated and (left := unfilled(charter)):
         raise CharterError(
-            f"the charter still has words of its template, at {left[0]}"
+            f"some texts of the charter's template are left, at {left[0]}"
             f"{f' and {len(left) - 1} more places' if left[1:] else ''}. Nothing was signed. "
             "`fedethics charter check` lists them"
         )

@@ -22,8 +22,8 @@ class ModelTerms:
         quantisation: "int8" keeps the weights of the frozen linear layers in eight bits, one scale
             a row; "nf4" in four bits of the NF4 table, a scale for 64 weights, the scales in eight
             bits (it needs the package bitsandbytes). Every site makes them from the weights of this
-            hash and gets the same ones. It is another model: whoever uses the adapter must quantise
-            its base alike.
+            hash and gets the same ones. It is another model: users of the adapter must quantise
+            its base in the same way.
         task: what is learned, one of `fedethics.learning_tasks`: "classification": a head on the
             model's reading of the text; "choice": the model is asked with `prompt` and trained to
             give the right answer of K; "causal-lm": the same with two answers.
@@ -78,8 +78,8 @@ class AdapterTerms:
         form: which factors the sites train, and what the coordinator does with the sum:
             "ffa": B; A keeps its start, so that sums of updates are exact and noise enters once
             (FFA-LoRA, arXiv 2403.12313);
-            "fedsvd": B; after each round the coordinator writes the product B A anew, with an A of
-            orthonormal rows (arXiv 2505.12805);
+            "fedsvd": B; after each round the coordinator factors the product B A again, with an A
+            of orthonormal rows (arXiv 2505.12805);
             "both": A and B;
             "alternating": B in odd rounds, A in even ones (RoLoRA, arXiv 2502.01755).
         seed: all starting values follow from it.

@@ -241,11 +241,11 @@ class Plan:
             return rows
         rows.append(("epsilon of evaluation", f"{readable(plan.evaluation.epsilon)} (held-out)"))
         rows += [
-            (name, f"std {noise.std:.4g} guarantees, {noise.sum_std:.4g} in the sum")
+            (name, f"std at least {noise.std:.4g}; {noise.sum_std:.4g} in the sum")
             for name, noise in _noises(plan)
         ]
         rows += [
-            (f"{kind}, {name}", f"std {noise.std:.4g} guarantees, {noise.sum_std:.4g} in the sum")
+            (f"{kind}, {name}", f"std at least {noise.std:.4g}; {noise.sum_std:.4g} in the sum")
             for kind, own in plan.sums.items()
             for name, noise in own.noises()
         ]

@@ -216,9 +216,8 @@ def check(
     if left := unfilled(read):
         listed = "\n".join(f"  - {place}" for place in left)
         raise CharterError(
-            f"{charter} is well formed, but still has words of its template in capitals, so it "
-            f"cannot be "
-            f"signed. Fill in, each between its quotes:\n{listed}"
+            f"{charter} is well formed, but some texts of its template are left (in CAPITALS, or "
+            f'beginning with "DECIDE: "), so it cannot be signed. Replace each of them:\n{listed}'
         )
     _try_template(read)
     found = {

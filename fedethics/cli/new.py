@@ -107,9 +107,9 @@ def _write(data: DataFile, wish: Wish, target: Path, *, as_json: bool) -> None:
     lines = (
         f"wrote {target}: {proposal.records} records at {len(sizes)} sites, "
         f"{len(proposal.columns)} columns, {len(proposal.left_out)} not read",
-        f"read what was decided in: {target / folder.README}",
+        f"{target / folder.README} lists every decision",
         *written.verdicts,
-        f"then: {suggested('simulate', target)}",
+        f"next: {suggested('simulate', target)}",
     )
     answer(document, lambda console: _say(console, lines), as_json=as_json)
 

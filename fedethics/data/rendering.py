@@ -1,6 +1,6 @@
-"""A row as the text that the model reads, and the same row with one thing told otherwise.
+"""A row as the text that the model reads, and the same row with one thing changed.
 
-Records told otherwise and scored again, by whatever scores texts.
+Changed records, scored again by any function that scores texts.
 """
 
 from __future__ import annotations

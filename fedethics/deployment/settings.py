@@ -156,7 +156,7 @@ class FederationHome:
 
     @property
     def server_files(self) -> ServerFiles:
-        """What the SuperLink shows to whoever dials it."""
+        """What the SuperLink shows to everyone who connects."""
         certificate, key, ca = (self.tls(name) for name in ("certificate", "key", "ca"))
         return ServerFiles(certificate=certificate, key=key, ca=ca)
 

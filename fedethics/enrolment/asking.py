@@ -1,4 +1,4 @@
-"""What a charter asks of a site, beside what the site's policy allows: one row for each term.
+"""What a charter asks of a site, next to what the site's policy allows: one row for each term.
 
 The rows explain; they do not decide. What decides are the rules of `fedethics.policy.permit`, whose
 reasons stand below the table.
@@ -28,7 +28,7 @@ class Ask:
 
 
 def asks(charter: Charter, *, policy: Policy, plan: PrivacyPlan) -> tuple[Ask, ...]:
-    """Return every term of `charter` that a policy speaks of, and the few others that matter."""
+    """Return every term of `charter` that a policy limits, and the few others that matter."""
     rows = (
         *_of_privacy(charter, policy, plan),
         *_of_work(charter, policy, plan),

@@ -18,8 +18,8 @@ Is what a person said the fingerprint of a key? `fedethics.identity.fingerprint`
 
 The coordinator's invitation: the charter, where to dial, and whose certificate to believe.
 
-One paper for all sites of the roster. It holds nothing secret, but everything in it hangs on the
-coordinator's key, whose fingerprint a site must hear by another way than the paper came.
+One paper for all sites of the roster. It holds nothing secret, but everything in it depends on the
+coordinator's key. A site must hear its fingerprint on another channel than that of the paper.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One record's score, and what it hangs on: each phrase left out, each other group's word put in.
+"""One record's score, and what it depends on: each phrase left out, each other group's word put in.
 
 Occlusion asks the model about a text that it may never have seen: one with a phrase missing. What
 comes back is how this model reacts, near this record, to that change. It is no cause in the world,
@@ -10,7 +10,7 @@ DeYoung et al. (2020), "ERASER", section 4.2, with phrases as the units and the 
 comprehensiveness is how much the model's confidence in its own answer falls when the k phrases that
 speak most for it are left out, sufficiency how much it falls when only those k are kept, both meant
 over k = 1 to one less than all. A faithful order has high comprehensiveness and low sufficiency;
-what is high is told by random orders of the same record.
+random orders of the same record show what is high.
 """
 
 from __future__ import annotations

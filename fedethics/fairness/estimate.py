@@ -20,7 +20,7 @@ With S the noised sum and n the noised head count, T(A) = S - A n has mean 0 at 
 number between 0 and M with mean A has variance at most A (M - A) (Bhatia and Davis 2000), so that
 var T(A) <= n A (M - A) + V_S + A^2 V_n, V the noise variances. The interval is every A that this
 test does not reject, the roots of a quadratic: Wilson's for a share (M = 1, each 0 or 1) without
-noise, and wider than need be where the changes are alike. Where each number was rounded to a step
+noise, and wider than necessary if the changes are similar. Where each number was rounded to a step
 before it was summed, the mean may be off by half of one, and the limits are that much wider.
 """
 
@@ -44,7 +44,7 @@ class Estimate:
 
     The interval holds sampling error and the noise of the sums. An undefined value is NaN, and
     its interval the metric's whole range: nothing is known, and it shows. Where noise carried a
-    value out of its range, it was cut at the end, and the end is a figure that nobody
+    value out of its range, it was cut at the end, and the end was not
     measured: it is shown nowhere (`figure`), and the interval stands.
 
     Attributes:
@@ -264,7 +264,7 @@ def bounded_mean(
     z: float,
     step: float = 0.0,
 ) -> Bands:
-    """Return total / people with its limits, arrays of one shape; NaN where nobody is counted.
+    """Return total / people with its limits, arrays of one shape; NaN if no one is counted.
 
     Args:
         total: noised sums.

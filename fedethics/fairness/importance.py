@@ -1,4 +1,4 @@
-"""How much the score leans on each column: the mean change when its phrase is left out.
+"""How much the score relies on each column: the mean change when its phrase is left out.
 
 Occlusion (Zeiler and Fergus 2014, section 4.2; for text Li et al. 2016, "Understanding Neural
 Networks through Representation Erasure"). It says what this model reacts to when a phrase is

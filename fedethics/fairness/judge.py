@@ -4,9 +4,9 @@ What stakeholders ask of a metric, and the answer the sums give.
 
 What an open verdict lacks: records of a group, a model that decides, or more records (`needed`).
 
-Whether a model gives all but everyone the same answer: then every group fares alike.
+Whether a model gives nearly everyone the same answer: then no group differs.
 
-A gap of zero is no merit of a model that selects nobody, nor of one that selects all: it decides
+A gap of zero says nothing about a model that selects no one or everyone: it decides
 nothing. Such an objective is not called held.
 """
 

@@ -8,7 +8,7 @@ for is an error, and the site refuses all work.
 
 The part of a site's policy that says where and how training runs. It holds no privacy term.
 
-Officers' keys, pinned in the ledger: whoever can edit the policy cannot take the officers out.
+Officers' keys are pinned in the ledger: editing the policy does not remove an officer.
 
 The first policy that asks for signatures pins its officers as an entry of the append-only ledger.
 From then on a policy with other officers, or with fewer signatures, is obeyed only when the pinned
@@ -109,14 +109,14 @@ class Allowed:
     Attributes:
         charters: hashes of the charters that the site agreed to, or the one word "any".
         units: units of privacy.
-        training_trust_modes, evaluation_trust_modes: whom the noise must protect against.
+        training_trust_modes, evaluation_trust_modes: against whom the noise must protect.
         releases: kinds of sums that may leave; "explanation" is part of the fairness tables.
         without_dp: whether a charter may ask for a mechanism without differential privacy.
         fixed_noise: whether noise may come from a seed (tests on public data only).
         changed_data: what a file other than those the ledger knows means: "link": it may hold the
             same people, so what was spent on the others counts for it too; "refuse": it is not
-            used; "other-people": the officer states that nobody in it is in the others.
-        require_signed_charter: refuse a charter that not all whom it names have signed.
+            used; "other-people": the officer states that no person is in both.
+        require_signed_charter: refuse a charter unless everyone whom it names has signed.
     """
 
     charters: tuple[str, ...] = term(nonempty=True, pattern=f"{ANY}|{KEY}")

@@ -28,7 +28,7 @@ class NoiseSource:
 
     Attributes:
         fixed_for_tests: True when the stream follows from a seed. What it draws is reproducible
-            and therefore protects nobody; a site's policy refuses it unless told otherwise.
+            and therefore gives no protection; a site's policy refuses it by default.
     """
 
     __slots__ = ("_encryptor", "_key", "_lock", "_process", "fixed_for_tests")

@@ -1,4 +1,4 @@
-"""The sums of score changes at a site: each held-out record told otherwise and scored again.
+"""The sums of score changes at a site: each held-out record changed and scored again.
 
 One more pass over the held-out records for each column left out and each other group's word, once a
 run. Texts are scored in portions, so that memory does not grow with the number of columns.

@@ -169,7 +169,7 @@ def test_nobody_can_sign_before_people_have_decided(new, tmp_path):
         document.load(folder / "charter.toml")))  # fmt: skip
     _, stage = staged(folder, tmp_path / "run")
     home = stage.homes["site-1"]
-    with pytest.raises(CharterError, match="words of its template, at ethics"):
+    with pytest.raises(CharterError, match="template are left, at ethics"):
         sign(stage.charter, Identity.load(home / "identity.key"), role="site")
     # What the simulation signed says of itself that it is nobody's consent.
     made = load_signatures(signatures_path(home / "charter.json"))
