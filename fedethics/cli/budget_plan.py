@@ -43,7 +43,7 @@ class Plan:
         foretold: what rules of the gate will be able to conclude from what else is counted.
         refusal: why the run as a whole cannot take place; empty when it can.
         signal: how far a step's sum can be heard over its noise; None where it cannot be known.
-        verdicts: what the gate will be able to conclude; None where nobody asked.
+        verdicts: what the gate will be able to conclude; None if it was not asked for.
     """
 
     title: str

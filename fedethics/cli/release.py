@@ -103,12 +103,14 @@ def approve_run(
 @app.command("withdraw")
 def withdraw_run(
     run: RunDir,
-    key: Annotated[Path, typer.Option(help="The signing key of whoever may approve (mode 0600).")],
+    key: Annotated[
+        Path, typer.Option(help="The signing key of a person who may approve (mode 0600).")
+    ],
     role: Annotated[str, typer.Option(help=f"As the charter names it: {', '.join(ROLES)}.")],
     reason: Annotated[str, typer.Option(help="Why; printed in every report.")],
     as_json: AsJson = False,
 ) -> None:
-    """Withdraw a release for good, signed over its manifest. The adapter moves to withheld/.
+    """Withdraw a release permanently, signed over its manifest. The adapter moves to withheld/.
 
     Copy withdrawal.json into every other copy of the release: it is not scored there any more.
     """

@@ -265,7 +265,7 @@ def _verdict(run_dir: Path, judged: GateReport) -> tuple[str, ...]:
             f"{GATE} was judged by method {method} of reading the tables; this version of "
             f"fedethics judges by method {gate.METHOD}, which gives {judged.verdict!r} on the same "
             "evidence. Check it with the version that judged it, which evidence.json names, or "
-            "judge it anew: `fedethics release gate`.",
+            "judge it again: `fedethics release gate`.",
         )
     if gate.encode(recorded) != gate.encode(judged):
         problems.append(
