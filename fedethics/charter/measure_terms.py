@@ -82,7 +82,7 @@ class GenerationTerms:
     def problems(self) -> list[str]:
         """Refuse a scorer that is asked for twice."""
         names = [find_scorer(pinned).name for pinned in self.scorers]
-        return ["scorers: one stands twice"] if len(set(names)) < len(names) else []
+        return ["scorers: one is listed twice"] if len(set(names)) < len(names) else []
 
     def bounded(self) -> dict[str, Bounded]:
         """Return each scorer as a measure, by its name."""

@@ -110,7 +110,7 @@ def _signer(run: Path, key: Path | None) -> Identity:
 
 
 def _keep(run: Path, answers: Path, coordinator: Identity) -> None:
-    """Put the answers into the run's folder and judge it anew."""
+    """Put the answers into the run's folder and judge it again."""
     from fedethics.release.publish import publish  # here: as above
 
     durable.write(run / BENCHMARKS, answers.read_bytes())

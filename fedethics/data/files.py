@@ -45,8 +45,8 @@ _BY_ENDING: dict[str, FileKind] = {}
 _OTHER = ""
 # Kinds that are known and not read: what to do instead.
 _NOT_READ = {
-    ".json": "one JSON document is not read, since it would have to be held whole. Write one "
-    "record a line and name the file .jsonl",
+    ".json": "one JSON document is not read, because all of it would have to be in memory. Write "
+    "one record per line and name the file .jsonl",
     ".xls": "a spreadsheet of the old form is not read. Save it as .xlsx, or export it as CSV",
     ".gz": "a packed file is not read. Unpack it",
     ".zip": "a packed file is not read. Unpack it",

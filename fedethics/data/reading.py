@@ -76,7 +76,7 @@ def named_rows(rows: Iterator[tuple[int, list[str]]], terms: DataTerms, read: Fi
     """Yield each row's number and its cells by column; the first row has the columns' names.
 
     Raises:
-        CellProblem: a column is missing or stands twice, or a row does not fit the header.
+        CellProblem: a column is missing or is listed twice, or a row does not fit the header.
     """
     _, header = next(rows, (1, []))
     names = [read.name(composed(name.strip())) for name in header]
@@ -120,7 +120,7 @@ def encoding_hint(path: Path) -> str:
     data = path.read_bytes()
     if data.startswith(_UTF16):
         return (
-            'it begins as UTF-16 does ("Unicode text"); set encoding = "utf-16" in [data] of '
+            'it begins like UTF-16 ("Unicode text"); set encoding = "utf-16" in [data] of '
             "site.toml, or export it as UTF-8 CSV"
         )
     if b"\0" in data:
@@ -187,7 +187,7 @@ def _broken(error: csv.Error, line: int, text: str, used: str) -> str:
     if "field limit" in str(error):
         return (
             f"line {line}, column {_column_reached(text, used)}: longer than {_MOST_READ} "
-            "characters; is a quote there never closed?"
+            "characters; is a closing quote missing?"
         )
     for mark in _SEPARATORS:
         if line == 1 and mark != used and f'"{mark}' in text:

@@ -44,7 +44,8 @@ def require_unapproved(run_dir: Path) -> None:
     """
     if os.path.lexists(run_dir / APPROVALS):
         raise ReleaseError(
-            f"{run_dir} was approved as it is; a new manifest would void that. Nothing was written"
+            f"{run_dir} was approved as it is; a new manifest would void the approval. Nothing "
+            f"was written"
         )
 
 

@@ -37,7 +37,7 @@ SUMS = "sums"
 _TITLES = {
     "gate": "The gate, rule by rule",
     "groups": "Groups",
-    "explained": "What the model looks at",
+    "explained": "What the model relies on",
     "benchmarks": "What the model says",
     "compared": "Comparisons",
     "privacy": "Privacy",

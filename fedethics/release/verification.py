@@ -219,7 +219,7 @@ def _benchmarks(opened: Folder) -> tuple[Check, ...]:
         return ()
     found, missing = benchmarks.kept(opened)
     note = (
-        "Every figure is computed anew from the answer to each item, and the items are those of "
+        "Every figure is computed again from the answer to each item, and the items are those of "
         "the suite. That the answers are this model's cannot be shown without the model: "
         "fedethics benchmark asks it again."
     )
