@@ -146,7 +146,7 @@ def _believed(own: OwnCertificates, names: Mapping[str, str]) -> Judgement:
         proxys = pem_blocks(files.read(own.proxy_ca))
         if not proxys:
             problems.append(f"{own.proxy_ca} holds no certificate in PEM text")
-    if any("which sites dial" in one for one in problems):
+    if any("which sites connect to" in one for one in problems):
         problems.append(
             "if there is a proxy with its own certificate, name the authority that signed it: "
             "--proxy-ca FILE"

@@ -51,7 +51,7 @@ def test_nothing_is_explained_unless_asked(tmp_path):
         ('columns = ["weight"]', "'weight' is not in the text"),
         ('columns = ["*", "cp"]', "must be the only entry"),
         ('columns = ["cp", "cp"]', "a name is listed twice"),
-        ('by = "sex"', "nothing is left out"),
+        ('by = "sex"', "no column is left out"),
         ('columns = ["*"]\nby = "race"', "'race' is not a sensitive feature"),
         ('swap = ["race"]', "'race' is not a sensitive feature"),
         ('swap = ["age_band"]', "which is not a category; only a word can be swapped"),

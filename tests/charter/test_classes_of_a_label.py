@@ -129,7 +129,7 @@ def test_a_label_has_one_form(charter):
 def test_what_classes_do_not_answer_is_refused_by_name(charter):
     with pytest.raises(CharterError) as refused:
         charter((TWO, 'classes = ["none=0", "mild=1"]\n'))
-    assert "recall_score_group_min[severe] does not follow" in str(refused.value)
+    assert "recall_score_group_min[severe] cannot be computed" in str(refused.value)
     assert "recall_score[CLASS]" in str(refused.value)
 
 
