@@ -205,7 +205,7 @@ def _with(column, value):
         (_with("outcome", lambda n: ("2", "2.0", "7")[n % 3]), [], "a number in two ways"),
         (_with("sex", lambda n: f"secret{n % 40}"), [], "sensitive column sex has 40 values"),
         (_with("sex", lambda n: "secretvalue"), [], "sensitive column sex has only one value"),
-        (_with("sex", lambda n: "F" if n % 3 else ""), [], "sensitive column sex has only one value"),
+        (_with("sex", lambda n: "F" if n % 3 else ""), [], "sensitive column sex has only one"),
         (_with("sex", lambda n: "FM"[n % 2] if n % 5 > 2 else ""), [], "sex: empty in 60% of the"),
         (_with("Sex", lambda n: "FM"[n % 2]), ["--sensitive", "sex,Sex"], "two names are the same"),
         (patients(), ["--sensitive", "gender"], "no column gender"),
