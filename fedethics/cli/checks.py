@@ -193,7 +193,7 @@ def text(
     charter: Annotated[Path, typer.Argument(help="The charter, .toml or .json.")],
     data: Annotated[
         Path | None,
-        typer.Option(help="A site's file: its training records are trained on beside them."),
+        typer.Option(help="A site's file: its training records are trained on with them."),
     ] = None,
     model_dir: Annotated[
         Path | None, typer.Option(help="The site's model folder or .gguf; else the embedded one.")
