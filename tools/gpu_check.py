@@ -1,8 +1,10 @@
-"""The whole training engine on a GPU: self-test, step time and peak memory, for both tasks.
+"""The whole training engine on a GPU: self-test, step time and peak memory; then a federated run.
 
 `make gpu-check`. Skips by name where PyTorch sees no CUDA device. `--device cpu` tries the script.
 Both engines and precisions, with and without checkpointing, the base in eight and in four bits.
-Records are made up from the charters' columns.
+Records are made up from the charters' columns. The run: three offices fine-tune the decoder on the
+letters of examples/sft.py, with differential privacy and secure sums; the sum of clipped gradients
+on the device is held to the CPU's.
 """
 
 from __future__ import annotations
@@ -10,19 +12,37 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import gc
+import importlib.util
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from fedethics.charter.document import load
-from fedethics.errors import FedethicsError
+from fedethics.charter.model import Charter
+from fedethics.data.content import Content
+from fedethics.data.reading import read_records
+from fedethics.data.records import split
+from fedethics.errors import FedethicsError, SetupError
+from fedethics.fairness import overall
 from fedethics.policy.model import Compute
 from fedethics.privacy.noise import NoiseSource
+from fedethics.release import folder as run_folder
+from fedethics.simulation import staging
+from fedethics.simulation.federation import run_federation
+from fedethics.simulation.scenario import Scenario
+from fedethics.simulation.scenario import load as load_scenario
+from fedethics.site.home import SiteHome
 from fedethics.training.check_bench import sample_records
+from fedethics.training.clipping import Site, clipped_sum
 from fedethics.training.dp_sgd import train_round
+from fedethics.training.engines import gradients_of
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
 from fedethics.training.quantised import SCHEMES
@@ -45,6 +65,14 @@ VARIANTS = {
     "float32, Opacus, nf4 base": PLAIN,
     "bfloat16, autograd, nf4 base": Compute(dtype="bfloat16", gradients="autograd"),
 }
+# Of the federated run.
+RUNS = {
+    "run: float32, Opacus": PLAIN,
+    "run: bfloat16, autograd": Compute(dtype="bfloat16", gradients="autograd"),
+}
+RECORDS_HELD = 16
+# Largest difference of a coordinate of the clipped sum to the CPU's, in clipping norms.
+ALLOWED = {"float32": 1e-3, "bfloat16": 0.3}
 LINE = "{:10s} {:32s} {:>6s} {:>10s} {:>10s} {:>9s} {:>9s} {:>7s} {:>8s}"
 
 
@@ -54,6 +82,7 @@ def main() -> int:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--records", type=int, default=64)
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=6, help="of the federated run")
     parser.add_argument("--only", default="", help="variants whose name holds this")
     chosen = parser.parse_args()
     if chosen.device == "cuda" and not torch.cuda.is_available():
@@ -88,7 +117,139 @@ def main() -> int:
                 failed = 1
                 print(f"{name:10s} {variant:32s} FAILED {type(error).__name__}: {error}")
             gc.collect()
+    return failed | _runs(chosen)
+
+
+def _runs(chosen: argparse.Namespace) -> int:
+    """Print a line for each federated run; return 1 if one fails."""
+    failed = 0
+    print("federated run: three offices, letters of examples/sft.py")
+    for name, compute in RUNS.items():
+        if chosen.only not in name:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                base = ROOT / "examples" / "sft"
+                scenario, draft = load_scenario(base / "letters.toml")
+                done = federated(
+                    scenario, draft, Path(folder), records=chosen.records, rounds=chosen.rounds,
+                    compute=dataclasses.replace(compute, device=chosen.device),
+                )  # fmt: skip
+                print(f"{name:42s} {done.line()}", flush=True)
+                failed |= not done.sound
+            except (FedethicsError, RuntimeError) as error:
+                failed = 1
+                print(f"{name:42s} FAILED {type(error).__name__}: {error}")
     return failed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FederatedRun:
+    """What one run came to.
+
+    Attributes:
+        seconds: of wall time, from the first message to the last opened sum.
+        tokens: learnt and read, of all training records, a second and round.
+        peak_mib: of device memory; 0 on a CPU.
+        loss: nats a token over the held-out records, by the opened tables.
+        apart: largest difference of the clipped sum's coordinates to the CPU's, in clipping norms.
+        allowed: the most that `apart` may be.
+    """
+
+    seconds: float
+    tokens: float
+    peak_mib: float
+    loss: float
+    apart: float
+    allowed: float
+
+    @property
+    def sound(self) -> bool:
+        """Whether the device's gradients are the CPU's within what its precision allows."""
+        return self.apart <= self.allowed
+
+    def line(self) -> str:
+        """Return the figures in words."""
+        return (
+            f"{self.seconds:.1f} s, {self.tokens:.0f} tokens/s, peak {self.peak_mib:.0f} MiB, "
+            f"loss {self.loss:.3f}, off the CPU {self.apart:.1e} "
+            f"({'ok' if self.sound else 'FAILED'}, at most {self.allowed:.0e})"
+        )
+
+
+def federated(
+    scenario: Scenario, draft: Charter, folder: Path, *, records: int, rounds: int, compute: Compute
+) -> FederatedRun:
+    """Run three offices on made-up letters, and hold the device's gradients to the CPU's.
+
+    Args:
+        scenario: of examples/sft, perhaps with another model folder.
+        draft: its charter.
+        folder: for the letters and the run; empty.
+        records: letters of each office.
+        rounds: of training.
+        compute: where and how each office computes.
+
+    Raises:
+        FedethicsError: the run could not start or finish.
+    """
+    write_letters(folder / "letters", records=records)
+    policy = (ROOT / "examples" / "sft" / "policy.toml").read_text(encoding="utf-8")
+    chosen = {"device": compute.device, "dtype": compute.dtype, "gradients": compute.gradients}
+    table = "".join(f'{key} = "{value}"\n' for key, value in chosen.items())
+    (folder / "policy.toml").write_text(f"{policy}\n[compute]\n{table}", encoding="utf-8")
+    draft = dataclasses.replace(draft, training=dataclasses.replace(draft.training, rounds=rounds))
+    stage = staging.build(
+        scenario, draft, base=folder, data_dir=folder / "letters", run_dir=folder / "run"
+    )
+    if compute.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    began = time.perf_counter()
+    run_federation(stage)
+    seconds = time.perf_counter() - began
+    home = SiteHome.open(next(iter(stage.homes.values())))
+    texts = split(read_records(home.data_path, draft.data), draft.data).train.texts
+    on_cpu = Learner(draft, model_dir=home.model_dir)
+    on_device = Learner(draft, model_dir=home.model_dir, compute=compute)
+    read = len(stage.homes) * sum(map(len, on_cpu.tokens(texts).hidden))
+    sums = [_clipped(one, draft, texts[:RECORDS_HELD]) for one in (on_cpu, on_device)]
+    loss = overall(run_folder.load(stage.run_dir).tables, "mean_token_loss").value
+    peak = torch.cuda.max_memory_allocated() / 2**20 if compute.device == "cuda" else 0.0
+    return FederatedRun(
+        seconds=seconds,
+        tokens=read * rounds * draft.privacy.training.sampling_rate / seconds,
+        peak_mib=peak,
+        loss=loss,
+        apart=float((sums[0] - sums[1]).abs().max()) / draft.privacy.training.clipping_norm,
+        allowed=ALLOWED[compute.dtype],
+    )
+
+
+def write_letters(folder: Path, *, records: int) -> None:
+    """Write the letters of examples/sft.py."""
+    spec = importlib.util.spec_from_file_location("letters", ROOT / "examples" / "sft.py")
+    if spec is None or spec.loader is None:
+        raise SetupError("examples/sft.py is not there; nothing was run")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.write(folder, records=records)
+
+
+def _clipped(learner: Learner, charter: Charter, texts: Sequence[Content]) -> torch.Tensor:
+    """Return the sum of clipped gradients of `texts`, away from the start, on the CPU."""
+    vector = learner.initial_vector()
+    vector += (0.02 * np.sin(np.arange(learner.size))).astype(np.float32)
+    terms = LocalTerms.of(
+        charter, noise_multiplier=1.0, declared_records=len(texts), round_number=1
+    )
+    rows = np.arange(len(texts))
+    with learner.lock, gradients_of(learner) as gradients:
+        learner.load(vector)
+        site = Site(
+            learner=learner, gradients=gradients, activations=learner.activations(texts),
+            labels=np.zeros(len(texts), dtype=np.int16), units=rows,
+        )  # fmt: skip
+        return clipped_sum(site, rows, terms=terms).total.cpu()
 
 
 def _line(name: str, variant: str, chosen: argparse.Namespace) -> str:
