@@ -67,9 +67,9 @@ def bad_values(rows: Sequence[Row], terms: DataTerms, *, task: str) -> tuple[Bad
         task: the charter's `model.task`.
     """
     found: list[BadValue] = []
-    if terms.label is not None:
-        found += _of_label(_counted(rows, terms.label.column), terms.label, task)
     read = [row for row in rows if not unlabelled(row, terms)]
+    if terms.label is not None:
+        found += _of_label(_counted(read, terms.label.column), terms.label, task)
     if terms.person and (nobody := sum(not row[terms.person] for row in read)):
         found.append(
             BadValue(

@@ -187,6 +187,9 @@ def test_rows_without_a_label_are_left_out_where_the_charter_says_so(table, sche
     rows_of.append(rows_of[0] | {"ill": "yes"})
     counted = left_out(rows_of, dataclasses.replace(schema, label=label))
     assert counted == {"ill is empty": 1, "chol is empty": 1}
+    dropping = dataclasses.replace(schema, label=label)
+    assert bad_values(rows_of, dropping, task="classification") == ()
+    assert [bad.why for bad in bad_values(rows_of, schema, task="classification")] == ["no label"]
 
 
 def test_charters_without_the_new_terms_are_the_same_bytes(schema):
