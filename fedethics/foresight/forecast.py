@@ -53,7 +53,7 @@ class Effort:
 
 
 WHOLE = Effort()
-SHORT = Effort(draws=60, first=30, searched=40, short=True)
+SHORT = Effort(draws=60, first=30, searched=60, short=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -416,7 +416,7 @@ def _records(seen: _Seen, objective: Objective, selected: FloatArray, number: in
         low, high = high, 2.0 * high
         if high > _MOST_TIMES:
             return None
-    for _ in range(1 if seen.effort.short else _FINE_STEPS):
+    for _ in range(_FINE_STEPS):
         middle = math.sqrt(low * high)
         low, high = (low, middle) if enough(middle) else (middle, high)
     return seen.population.times(high).records
