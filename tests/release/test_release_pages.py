@@ -43,7 +43,7 @@ def test_a_page_with_other_words_is_found_even_with_a_new_manifest(release, stag
     path.write_text(path.read_text() + "<p>All gates passed.</p>\n")
     manifest.write_manifest(release, stage.coordinator)
     (problem,) = _found(release).problems
-    assert problem.startswith(f"{name} is not what the evidence gives")
+    assert problem.startswith(f"{name} does not follow from the evidence")
 
 
 def test_a_release_with_a_false_page_neither_verifies_nor_can_be_approved(release, stage):
@@ -51,7 +51,7 @@ def test_a_release_with_a_false_page_neither_verifies_nor_can_be_approved(releas
     page.write_text(page.read_text().replace("cannot conclude", "pass"))
     manifest.write_manifest(release, stage.coordinator)
     assert CliRunner().invoke(app, ["verify", str(release)]).exit_code == 6
-    with pytest.raises(ApprovalRefused, match="not what the evidence gives"):
+    with pytest.raises(ApprovalRefused, match="does not follow from the evidence"):
         _approve(release, stage)
     assert not (release / "approvals.json").exists()
 
