@@ -27,6 +27,8 @@ _DRAWS = 2000
 _SEED = 0xB1A5
 # An interval of resamples is told if the metric is defined in this share of them.
 _DEFINED = 0.95
+# Fewer changed units than these do not show how the changes scatter.
+_FEW = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +67,10 @@ def figure(
         low, high = wilson(value * found.units, found.units, confidence)
     else:
         low, high = _percentiles(metric.value(found.resampled()), confidence)
+        if metric.share:
+            # Near 0 and 1 resamples are too narrow: never narrower than if items stood alone.
+            ends = wilson(total[0], total[1], confidence)
+            low, high = min(low, ends[0]), max(high, ends[1])
     return found.figure(value, low, high)
 
 
@@ -87,10 +93,11 @@ def difference(
         return first.figure(value, low, high, p=mcnemar(gained, lost))
     drawn = metric.value(second.resampled()) - metric.value(first.resampled())
     low, high = _percentiles(drawn, confidence)
-    if low == high:
-        # No unit changed: as many units say that few would (the rule of three, at `confidence`).
+    if int(np.any(first.terms != second.terms, axis=1).sum()) < _FEW:
+        # Resamples of hardly any change say too little: as many units as did not change say that
+        # few would (the rule of three, at `confidence`).
         most = 1 - (1 - confidence) ** (1 / first.units)
-        low, high = low - most * _span(metric), high + most * _span(metric)
+        low, high = min(low, value) - most * _span(metric), max(high, value) + most * _span(metric)
     return first.figure(value, low, high, p=_swapped(metric, first.terms, second.terms))
 
 
