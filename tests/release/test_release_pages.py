@@ -72,7 +72,7 @@ def test_pages_of_another_version_are_called_unchecked_and_approval_writes_them_
     found = _found(release)
     assert found.undecided and not found.problems
     assert "NOT CHECKED: report.html" in found.note
-    assert "? pages say" in CliRunner().invoke(app, ["verify", str(release)]).output
+    assert "? pages follow" in CliRunner().invoke(app, ["verify", str(release)]).output
     _approve(release, stage, not_checked=["pages"])
     assert "another version" not in page.read_text()
     assert _found(release) == verification.Check(name=CHECK, problems=())
