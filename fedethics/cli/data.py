@@ -24,6 +24,7 @@ from fedethics.data.facts import Facts, GroupCount, gather
 from fedethics.data.file_terms import DataFile, terms_of
 from fedethics.data.findings import Finding, findings
 from fedethics.errors import EXIT_BAD_INPUT, CharterError, DataError
+from fedethics.storage import files
 
 app = typer.Typer(help="Check this site's own records.", no_args_is_help=True)
 _STYLE = {"error": "bold red", "warning": "yellow", "note": ""}
@@ -152,7 +153,7 @@ def _write_patch(out: Path, charter: Path, changes: tuple[Change, ...]) -> str:
             left = _faults(after, charter)
         except CharterError as error:
             text, how = by_hand, f"lines to put in by hand, since {error}"
-    write_new(out, text, DataError)
+    write_new(out, text, DataError, mode=files.PRIVATE)  # it holds values of records
     return (
         f"wrote {out} ({how}). It holds values of this file: look at each line before anybody else "
         f"sees it; a changed charter is another one, for all to sign anew{left}"

@@ -181,15 +181,17 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) 
     return shown
 
 
-def write_new(path: Path, text: str, error: type[FedethicsError]) -> None:
-    """Write a file for people to edit (mode 0644), whole; one that exists is left as it is.
+def write_new(
+    path: Path, text: str, error: type[FedethicsError], *, mode: int = files.PUBLIC
+) -> None:
+    """Write a file for people to edit, whole; one that exists is left as it is.
 
     Raises:
         FedethicsError: of the given class, when it exists or cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.create(path, text.encode("utf-8"), mode=files.PUBLIC)
+        files.create(path, text.encode("utf-8"), mode=mode)
     except FileExistsError as problem:
         raise error(f"{path} exists; it was not changed") from problem
     except OSError as problem:

@@ -9,6 +9,7 @@ guessed.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 from collections import Counter
@@ -318,8 +319,8 @@ def read_records(
             undeclared, a record in no declared group, a group column that is mostly empty; lists
             up to ten problems at once.
     """
-    reading, others = _Reading(terms, find_task(task)), BesideReading(beside)
-    path = DataFile.of(file).path
+    path, read = DataFile.of(file).path, DataFile.of(file).read
+    reading, others = _Reading(terms, find_task(task), read), BesideReading(beside)
     for line, row in raw_rows(file, terms):
         kept = len(reading.values)
         reading.add(line, row)
@@ -366,6 +367,21 @@ def raw_rows(
         raise DataError(f"data file {path} is not as {by}: {error}") from error
 
 
+def row_identity(row: Mapping[str, str], terms: DataTerms, read: FileTerms) -> bytes:
+    """Return the hash of a row of `raw_rows`, in the ledger and in the split.
+
+    The model reads free text as it was written. Here it is in the plain form of the site's terms,
+    as every other cell is already: which column a charter calls its text changes no identity.
+    """
+    if not read.said or terms.content is None:
+        return row_hash(row)
+    named = dict(row)
+    for name in set(terms.content.fields).intersection(row):
+        with contextlib.suppress(CellProblem):  # two days at once: it stays as it is
+            named[name] = read.cell(row[name])
+    return row_hash(named)
+
+
 def _as_said(rows: Rows, terms: DataTerms, read: FileTerms) -> Rows:
     """Yield rows with each cell in plain form; free text stays as it was written."""
     numbers = {column.name for column in terms.columns if column.kind == "number"}
@@ -385,8 +401,8 @@ def _as_said(rows: Rows, terms: DataTerms, read: FileTerms) -> Rows:
 class _Reading:
     """Records and problems gathered so far from one file."""
 
-    def __init__(self, terms: DataTerms, task: LearningTask) -> None:
-        self.terms, self.task = terms, task
+    def __init__(self, terms: DataTerms, task: LearningTask, read: FileTerms) -> None:
+        self.terms, self.task, self.read = terms, task, read
         self.problems: list[str] = []
         self.dropped: Counter[str] = Counter()
         self.empty: Counter[str] = Counter()
@@ -399,7 +415,7 @@ class _Reading:
         self.persons: list[bytes] = []
 
     def add(self, line: int, row: Mapping[str, str]) -> None:
-        digest = row_hash(row)
+        digest = row_identity(row, self.terms, self.read)
         self.all_hashes.append(digest)
         if unlabelled(row, self.terms):
             self.dropped[f"{self.terms.labels.column} is empty"] += 1

@@ -6,8 +6,10 @@ Both packages are extras, loaded when such a file is read. A value becomes what 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +30,24 @@ def parquet_rows(path: Path, terms: DataTerms, _read: FileTerms) -> Rows:
 
     Raises:
         DataError: pyarrow is not installed.
-        CellProblem: no Parquet file, no record, a field is absent, or a value that no cell holds.
+        CellProblem: no Parquet file, no record, a field is absent, twice or without a name, or a
+            value that no cell holds.
     """
     parquet = _package("pyarrow.parquet", extra="parquet")
     cells, number = CellsOf(terms), 0
-    try:
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
-                for record in batch.to_pylist():
-                    number += 1
-                    named = {
-                        composed(name.strip()): plain(value, f"line {number}, field {name}")
-                        for name, value in record.items()
-                    }
-                    yield number, cells(named, number)
-    except _of_arrow() as error:
-        raise CellProblem("it is no Parquet file, or a damaged one") from error
+    with path.open("rb"):  # what the system refuses is told apart from what is no Parquet
+        pass
+    with _damaged("Parquet file"), parquet.ParquetFile(path) as file:
+        names = _names(file.schema_arrow.names)
+        for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
+            # By place: a table of names would hold the last of two columns of one name.
+            for values in zip(*map(_values, batch.columns), strict=True):
+                number += 1
+                named = {
+                    name: plain(value, f"line {number}, field {name}")
+                    for name, value in zip(names, values, strict=True)
+                }
+                yield number, cells(named, number)
     if not number:
         raise CellProblem("the file is empty")
 
@@ -57,13 +61,14 @@ def sheet_rows(path: Path, read: FileTerms) -> Iterator[tuple[int, list[str]]]:
             cell holds.
     """
     openpyxl = _package("openpyxl", extra="xlsx")
-    try:
+    with path.open("rb"):  # what the system refuses is told apart from what is no spreadsheet
+        pass
+    with _damaged(".xlsx file"):
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except OSError:
-        raise
-    except Exception as error:
-        # Whatever a library makes of a file that anybody may have written.
-        raise CellProblem("it is no .xlsx file, or a damaged one") from error
+        yield from _cells(book, read)
+
+
+def _cells(book: Any, read: FileTerms) -> Iterator[tuple[int, list[str]]]:  # noqa: ANN401
     try:
         names = book.sheetnames
         if read.sheet not in names and (read.sheet or len(names) != 1):
@@ -77,6 +82,47 @@ def sheet_rows(path: Path, read: FileTerms) -> Iterator[tuple[int, list[str]]]:
         book.close()
 
 
+@contextlib.contextmanager
+def _damaged(what: str) -> Iterator[None]:
+    """Tell whatever a library makes of a file that anybody may have written in one sentence.
+
+    Sensitive: a library's own message may hold a cell's value.
+    """
+    try:
+        yield
+    except (CellProblem, DataError, MemoryError):
+        raise
+    except Exception as error:
+        raise CellProblem(f"it is no {what}, or a damaged one") from error
+
+
+def _names(names: Sequence[str]) -> list[str]:
+    """Return the columns' names as they are compared with the charter's."""
+    found = [composed(name.strip()) for name in names]
+    if not all(found):
+        raise CellProblem("a column has no name")
+    if twice := sorted(name for name, count in Counter(found).items() if count > 1):
+        raise CellProblem(f"column {', '.join(twice)} is listed twice")
+    return found
+
+
+def _values(column: Any) -> list[Any]:  # noqa: ANN401  a column of pyarrow
+    """Return a column's values.
+
+    Raises:
+        CellProblem: one of them is nothing that Python has, such as a day beyond the year 9999.
+    """
+    try:
+        found: list[Any] = column.to_pylist()
+    except (OverflowError, ValueError) as error:
+        raise CellProblem(
+            f"a value of type {column.type} is none that can be read (a day beyond the year 9999, "
+            "a time in nanoseconds, letters that are no UTF-8, a table with a field twice); write the "
+            "column as text"
+        ) from error
+    return found
+
+
 def _package(name: str, *, extra: str) -> Any:  # noqa: ANN401  a module of an extra
     try:
         return importlib.import_module(name)
@@ -86,11 +132,6 @@ def _package(name: str, *, extra: str) -> Any:  # noqa: ANN401  a module of an e
             f'installed; install "fedethics[{extra}]", or export the records as CSV. Nothing was '
             "read"
         ) from error
-
-
-def _of_arrow() -> type[Exception]:
-    found: type[Exception] = importlib.import_module("pyarrow").ArrowInvalid
-    return found
 
 
 PARQUET = FileKind(format="parquet", name="Parquet", endings=(".parquet",), rows=parquet_rows)

@@ -9,7 +9,14 @@ from fedethics.errors import ReleaseError
 from fedethics.identity import Identity
 from fedethics.release import durable, folder, gate, manifest, readers
 from fedethics.release.decision import decide, decided, place
-from fedethics.release.folder import APPROVALS, MANIFEST, PAGES, hash_bytes, located
+from fedethics.release.folder import (
+    APPROVALS,
+    MANIFEST,
+    PAGES,
+    WITHDRAWAL,
+    hash_bytes,
+    located,
+)
 from fedethics.release.gate import GateReport
 
 
@@ -37,11 +44,16 @@ def publish(run_dir: Path, coordinator: Identity) -> GateReport:
 
 
 def require_unapproved(run_dir: Path) -> None:
-    """Refuse a run that people approved.
+    """Refuse a run that people approved or withdrew.
 
     Raises:
-        ReleaseError: there are approvals, which another manifest would void.
+        ReleaseError: there are approvals or a withdrawal, which another manifest would void.
     """
+    if os.path.lexists(run_dir / WITHDRAWAL):
+        raise ReleaseError(
+            f"{run_dir} was withdrawn; a new manifest would void the withdrawal. Nothing was "
+            "written"
+        )
     if os.path.lexists(run_dir / APPROVALS):
         raise ReleaseError(
             f"{run_dir} was approved as it is; a new manifest would void the approval. Nothing "

@@ -13,8 +13,9 @@ from fedethics.errors import ApprovalRefused
 from fedethics.identity import Identity
 from fedethics.release import decision, durable, folder, gate, readers, withdrawal_note
 from fedethics.release.approve import require_reason, signer_of
-from fedethics.release.decision import Decision, decided, place
-from fedethics.release.folder import MANIFEST, hash_bytes, located
+from fedethics.release.decision import Decision, decided, place, placement_fault
+from fedethics.release.folder import MANIFEST, Folder, hash_bytes, located
+from fedethics.release.gate import GateReport
 from fedethics.release.pages import renderer_sha256
 from fedethics.release.withdrawal_note import Withdrawal
 
@@ -28,6 +29,9 @@ def withdraw(
     withdrawn: datetime | None = None,
 ) -> Decision:
     """Record a withdrawal, signed over the manifest's hash. It cannot be undone.
+
+    Where a note of a withdrawal lies already, and the adapter still in the release, that one is
+    carried out: its process was ended, or the note was copied here.
 
     Args:
         run_dir: the release.
@@ -49,6 +53,8 @@ def withdraw(
     signer = signer_of(opened, identity, role)
     require_reason(reason)
     before, _ = decided(opened, judged.verdict)
+    if before.withdrawal is not None and placement_fault(run_dir, before):
+        return _finished(opened, judged, before)
     # Also where approvals are void by now: what was handed on is taken back all the same.
     if before.withdrawal is not None or not decision.load(run_dir):
         raise ApprovalRefused(
@@ -75,3 +81,13 @@ def withdraw(
         durable.write(located(run_dir, name), data)
     place(run_dir, taken)
     return taken
+
+
+def _finished(opened: Folder, judged: GateReport, standing: Decision) -> Decision:
+    """Carry out a withdrawal that is on record: its pages as they were signed, the adapter out."""
+    signed = set(standing.pages)
+    for name, data in readers.pages_of(opened, judged, standing).items():
+        if hash_bytes(name, data) in signed:  # another version words them differently
+            durable.write(located(opened.path, name), data)
+    place(opened.path, standing)
+    return standing

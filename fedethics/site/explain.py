@@ -22,8 +22,8 @@ from fedethics.charter.document import load
 from fedethics.charter.model import Charter
 from fedethics.charter_sums import layout_of
 from fedethics.data.file_terms import DataFile, DataTable
-from fedethics.data.reading import raw_rows
-from fedethics.data.records import Records, row_hash
+from fedethics.data.reading import raw_rows, row_identity
+from fedethics.data.records import Records
 from fedethics.errors import DataError, FedethicsError
 from fedethics.explanation.single import Explained, explain_record
 from fedethics.site.explanation import score_texts
@@ -70,8 +70,11 @@ def explain_lines(
             "are not built"
         )
     bench = open_workbench(charter, data=data, model_dir=model_dir)
+    read = DataFile.of(data).read
     wanted = {
-        line: row_hash(row) for line, row in raw_rows(data, charter.data) if line in set(lines)
+        line: row_identity(row, charter.data, read)
+        for line, row in raw_rows(data, charter.data)
+        if line in set(lines)
     }
     vector = read_adapter(bench.learner, adapter)
     score = partial(score_texts, bench.learner, vector)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -24,6 +25,7 @@ _PARTS = "model-*-of-*.safetensors"
 _PICKLES = "pytorch_model*.bin"
 _ADAPTER = "adapter_config.json"
 ADAPTER_FILE = "adapter_model.safetensors"
+_WITHDRAWAL = "withdrawal.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +109,21 @@ def locate_start(charter: Charter, release: Path | None) -> Path:
         release: folder of the release on this machine; None where nobody named it.
 
     Raises:
-        ModelError: no folder, not released, another file or another base. Nothing was computed.
+        ModelError: no folder, not released, withdrawn, another file or another base. Nothing was
+            computed.
     """
     agreed = charter.adapter.from_
     if release is None:
         raise ModelError(
             f"the charter starts from the released adapter {agreed}, and no folder of that release "
             "was named on this machine; set start-dir to it. Nothing was computed"
+        )
+    # Whoever signed it: a note that does not count is for people to look at, before anything starts.
+    if os.path.lexists(release / _WITHDRAWAL):
+        raise ModelError(
+            f"start-dir: {release} holds {_WITHDRAWAL}: its adapter was taken back, and nobody may "
+            "start from it. `fedethics release verify` says by whom and why; agree on another. "
+            "Nothing was computed"
         )
     path = release / "adapter" / ADAPTER_FILE
     if not path.exists() and (release / "withheld").exists():

@@ -243,7 +243,8 @@ class Network:
         """Return the tokens that follow one sequence, each the likeliest; the end is left out.
 
         Guarantee: it is computed alone, with keys and values kept, so it follows from the sequence,
-        the adapter and this machine.
+        the adapter and this machine. What follows an end is computed too and dropped: how long it
+        takes says nothing of how long the answer is.
 
         Args:
             ids: token ids of the prompt, shape (tokens,).
@@ -251,6 +252,7 @@ class Network:
             ends: tokens after which nothing is read.
         """
         found: list[int] = []
+        ended = False
         cache, fed = DynamicCache(config=self._inner.config), ids.to(self.device)[None]
         with self._whole(), torch.no_grad(), self._autocast(self.device.type):
             for _ in range(min(most, self.positions - len(ids))):
@@ -258,9 +260,9 @@ class Network:
                     input_ids=fed, past_key_values=cache, use_cache=True, logits_to_keep=1
                 )
                 token = int(said.logits[0, -1].float().argmax())
-                if token in ends:
-                    break
-                found.append(token)
+                ended = ended or token in ends
+                if not ended:
+                    found.append(token)
                 fed = torch.tensor([[token]], device=self.device)
         return found
 

@@ -165,17 +165,25 @@ class Renderer:
         said = self._ask({"id": self._next, "compile": template, "cpu_s": self._cpu_s})
         if "line" not in said:
             self._known[template] = self._next
+            # The process forgets the same ones, oldest first.
+            while len(self._known) > _MOST_KEPT:
+                self._known.pop(next(iter(self._known)))
         return said
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         process, begun = self._running(), time.monotonic()
         line = b""
-        # The process may have been ended while nobody looked: then there is no answer either.
-        with contextlib.suppress(BrokenPipeError, ValueError):
-            if process.stdin and process.stdout:
-                process.stdin.write(json.dumps(request).encode() + b"\n")
-                process.stdin.flush()
-                line = process.stdout.readline()
+        try:
+            # The process may have been ended while nobody looked: then there is no answer either.
+            with contextlib.suppress(BrokenPipeError, ValueError):
+                if process.stdin and process.stdout:
+                    process.stdin.write(json.dumps(request).encode() + b"\n")
+                    process.stdin.flush()
+                    line = process.stdout.readline()
+        except BaseException:
+            # Interrupted (Ctrl-C in a notebook): this answer would be read as the next request's.
+            self.end()
+            raise
         self.seconds += time.monotonic() - begun
         if line:
             said: dict[str, Any] = json.loads(line)

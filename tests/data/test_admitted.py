@@ -119,6 +119,8 @@ def test_the_patch_applies_cleanly_and_the_file_is_read_by_the_patched_charter(
 ):
     before = charter.read_text()
     done = check(own, "-c", charter, "--patch", tmp_path / "own.patch")
+    # It holds values of records.
+    assert (tmp_path / "own.patch").stat().st_mode & 0o077 == 0
     assert done.exit_code == 2 and "look at each line before anybody else" in " ".join(
         done.output.split()
     )

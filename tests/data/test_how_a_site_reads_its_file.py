@@ -7,13 +7,14 @@ import dataclasses
 import datetime
 import json
 import tomllib
+import zipfile
 
 import pytest
 
 from fedethics import terms as toml_terms
 from fedethics.charter.data_terms import ContentTerms
 from fedethics.data.file_terms import DataFile, DataTable, FileTerms, terms_of
-from fedethics.data.reading import raw_rows, read_records
+from fedethics.data.reading import raw_rows, read_records, row_identity
 from fedethics.data.records import row_hash
 from fedethics.errors import DataError
 from tests.data.test_reading import row
@@ -81,6 +82,30 @@ def test_the_same_records_spelled_otherwise_have_the_same_identity(name, wide, t
     # Without being told, the file is refused and not guessed at; blanks alone read as no number.
     with pytest.raises(DataError):
         read_records(path, wide)
+
+
+def test_which_column_is_the_text_changes_no_identity_and_the_model_reads_it_as_written(
+    wide, tmp_path
+):
+    path = plain(tmp_path, [row(note="1.234,5"), row(note="a\u200cb"), row(note="31.01.2026")])
+    said = ["decimal-mark=comma", "thousands-mark=point", "remove-invisible=true",
+            "date-format=%d.%m.%Y"]  # fmt: skip
+    read = terms_of(said)
+    columns = [one for one in wide.columns if one.name not in ("chol", "note")]
+    columns = tuple(dataclasses.replace(one, phrase="") for one in columns)
+    neither = dataclasses.replace(wide, columns=columns)
+    as_text = dataclasses.replace(
+        neither, content=ContentTerms(form="text", text="note", max_characters=100)
+    )
+    found = [
+        [row_identity(cells, terms, read) for _, cells in raw_rows(DataFile(path, read), terms)]
+        for terms in (neither, as_text)
+    ]
+    assert found[0] == found[1]
+    texts = [cells["note"] for _, cells in raw_rows(DataFile(path, read), as_text)]
+    assert texts == ["1.234,5", "a\u200cb", "31.01.2026"]
+    records = read_records(DataFile(path, read), as_text)
+    assert list(records.row_hashes) == found[0]
 
 
 def test_what_is_told_wrongly_is_refused(wide, tmp_path):
@@ -171,6 +196,19 @@ def test_a_spreadsheet_has_the_identity_of_its_csv(wide, tmp_path):
         read_records(tmp_path / "two.xlsx", wide)
     named = DataFile(tmp_path / "two.xlsx", terms_of(["sheet=patients"]))
     assert read_records(named, wide).source_fingerprint == read.source_fingerprint
+    with (
+        zipfile.ZipFile(tmp_path / "own.xlsx") as whole,
+        zipfile.ZipFile(tmp_path / "bad.xlsx", "w") as damaged,
+    ):
+        for name in whole.namelist():
+            data = whole.read(name)
+            if name.endswith("sheet1.xml"):
+                assert b"<v>233.5</v>" in data
+                data = data.replace(b"<v>233.5</v>", b"<v>233.5secret</v>")
+            damaged.writestr(name, data)
+    with pytest.raises(DataError, match=r"no \.xlsx file, or a damaged one") as caught:
+        read_records(tmp_path / "bad.xlsx", wide)
+    assert "secret" not in str(caught.value)
     (tmp_path / "bad.xlsx").write_bytes(b"no spreadsheet")
     with pytest.raises(DataError, match=r"no \.xlsx file"):
         read_records(tmp_path / "bad.xlsx", wide)
@@ -191,6 +229,27 @@ def test_a_parquet_file_has_the_identity_of_its_csv(wide, tmp_path):
     (tmp_path / "bad.parquet").write_bytes(b"no parquet")
     with pytest.raises(DataError, match="no Parquet file"):
         read_records(tmp_path / "bad.parquet", wide)
+
+
+@pytest.mark.parametrize("names", [("age", "age"), ("age", " age"), ("age", "")])
+def test_parquet_columns_that_cannot_be_told_apart_are_refused(names, schema, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    columns = [pyarrow.array(["63"]), pyarrow.array(["64"])]
+    parquet.write_table(pyarrow.Table.from_arrays(columns, names=names), tmp_path / "own.parquet")
+    with pytest.raises(DataError, match="age is listed twice|a column has no name"):
+        list(raw_rows(tmp_path / "own.parquet", schema))
+
+
+def test_a_parquet_value_that_python_lacks_is_one_clear_error(schema, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    day = pyarrow.array([40_000_000], pyarrow.date32())
+    parquet.write_table(pyarrow.table({"day": day}), tmp_path / "own.parquet")
+    with pytest.raises(DataError, match="beyond the year 9999"):
+        list(raw_rows(tmp_path / "own.parquet", schema))
 
 
 @pytest.mark.parametrize("form", ["messages", "prompt-completion", "preference"])

@@ -78,6 +78,23 @@ def test_an_answer_is_the_same_whoever_is_beside_it_and_leaves_the_model_as_it_w
     assert (learner.scores(vector, learner.activations(RECORDS)) == before).all()
 
 
+def test_an_answer_that_ends_at_once_takes_as_many_steps_as_one_that_never_ends(learner, vector):
+    network, (prompt,) = learner._network, learner.prompts(RECORDS[:1])
+    steps = []
+    hook = network._inner.register_forward_hook(lambda *_: steps.append(1))
+    try:
+        with learner.lock:
+            learner.load(vector)
+            counted = []
+            for ends in (frozenset(), frozenset(range(10_000))):
+                steps.clear()
+                found = network.greedy(torch.tensor(prompt.ids), most=6, ends=ends)
+                counted.append((len(found), len(steps)))
+    finally:
+        hook.remove()
+    assert counted == [(6, 6), (0, 6)]
+
+
 def test_a_prompt_without_room_for_an_answer_has_none(folder, vector):
     tiny = Learner(chat_charter(folder, max_tokens=20), model_dir=folder)
     assert answers(tiny, vector, [Completion("x" * 80, "y")], most=4) == [("", "y")]

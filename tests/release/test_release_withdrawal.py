@@ -85,6 +85,19 @@ def test_the_note_alone_stops_every_other_copy(stage, release, tmp_path):
     shutil.copy(release / folder.WITHDRAWAL, copy)
     with pytest.raises(ReleaseError, match="Withdrawn by"):
         require_released(copy)
+    with pytest.raises(ReleaseError, match="would void the withdrawal"):
+        publish(copy, stage.coordinator)
+
+
+def test_a_withdrawal_that_was_cut_short_is_carried_out(stage, release, tmp_path):
+    copy = Path(shutil.copytree(release, tmp_path / "another place"))
+    _withdraw(stage, release)
+    shutil.copy(release / folder.WITHDRAWAL, copy)
+    assert _problems(copy)
+    note = (copy / folder.WITHDRAWAL).read_bytes()
+    assert _withdraw(stage, copy).state == "withdrawn"
+    assert not (copy / "adapter").exists() and _problems(copy) == {}
+    assert (copy / folder.WITHDRAWAL).read_bytes() == note
 
 
 def test_an_approval_whose_files_were_changed_can_still_be_withdrawn(stage, release):

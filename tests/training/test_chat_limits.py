@@ -125,3 +125,34 @@ def test_a_template_that_refuses_an_empty_answer_does_not_stop_the_self_test(fol
     assert learner.shortest == 2
     entries = learner.tokens([Preference("which?", "this", "that")])
     assert learner.prove(entries)
+
+
+class Interrupted:
+    """A pipe at which Ctrl-C is pressed while somebody waits for a line."""
+
+    def __init__(self, pipe):
+        self._pipe = pipe
+
+    def readline(self):
+        raise KeyboardInterrupt
+
+    def __getattr__(self, name):
+        return getattr(self._pipe, name)
+
+
+def test_an_answer_that_nobody_took_is_not_the_next_records(renderer):
+    template = "{{ messages[0].content }}"
+    assert text(renderer, template) == "hi"
+    renderer._process.stdout = Interrupted(renderer._process.stdout)
+    with pytest.raises(KeyboardInterrupt):
+        renderer.render(template, {}, messages=(("user", "first"),), parts=(Part(1, False),))
+    renderer.compile(template)
+    found = renderer.render(template, {}, messages=(("user", "second"),), parts=(Part(1, False),))
+    assert found == ("second",)
+
+
+def test_a_template_is_compiled_again_after_many_others(renderer):
+    for number in range(70):
+        renderer.compile(f"{number} {{{{ messages[0].content }}}}")
+    for number in (69, 0, 1):
+        assert text(renderer, f"{number} {{{{ messages[0].content }}}}") == f"{number} hi"

@@ -72,6 +72,11 @@ def _withheld(folder):
     shutil.move(folder / "adapter", folder / "withheld" / "adapter")
 
 
+def _withdrawn(folder):
+    """A copy into which somebody put the note, as docs/after-release.md says."""
+    (folder / "withdrawal.json").write_bytes(b"{}")
+
+
 def _altered(folder):
     path = folder / "adapter" / ADAPTER_FILE
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
@@ -98,6 +103,7 @@ def _of_another_base(folder):
     ("spoil", "said"),
     [
         (_withheld, "is withheld, not released"),
+        (_withdrawn, "its adapter was taken back"),
         (_altered, "has SHA-256 .* but the charter agreed on"),
         (_absent, "No such file"),
         (_a_pipe, "is no ordinary file"),
