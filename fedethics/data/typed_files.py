@@ -116,9 +116,9 @@ def _values(column: Any) -> list[Any]:  # noqa: ANN401  a column of pyarrow
         found: list[Any] = column.to_pylist()
     except (OverflowError, ValueError) as error:
         raise CellProblem(
-            f"a value of type {column.type} is none that can be read (a day beyond the year 9999, "
-            "a time in nanoseconds, letters that are no UTF-8, a table with a field twice); write the "
-            "column as text"
+            f"a value of type {column.type} cannot be read (a day beyond the year 9999, a time in "
+            "nanoseconds, letters that are no UTF-8, a table with a field twice); write the column "
+            "as text"
         ) from error
     return found
 

@@ -118,7 +118,7 @@ def locate_start(charter: Charter, release: Path | None) -> Path:
             f"the charter starts from the released adapter {agreed}, and no folder of that release "
             "was named on this machine; set start-dir to it. Nothing was computed"
         )
-    # Whoever signed it: a note that does not count is for people to look at, before anything starts.
+    # Whoever signed it: a note that does not count is for people to look at first.
     if os.path.lexists(release / _WITHDRAWAL):
         raise ModelError(
             f"start-dir: {release} holds {_WITHDRAWAL}: its adapter was taken back, and nobody may "
