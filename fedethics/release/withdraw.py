@@ -55,12 +55,7 @@ def withdraw(
     before, _ = decided(opened, judged.verdict)
     if before.withdrawal is not None and placement_fault(run_dir, before):
         return _finished(opened, judged, before)
-    # Also where approvals are void by now: what was handed on is taken back all the same.
-    if before.withdrawal is not None or not decision.load(run_dir):
-        raise ApprovalRefused(
-            f"{run_dir} holds no release that could be withdrawn; nothing was recorded. "
-            f"{before.sentence}"
-        )
+    _require_approved(run_dir, before)
     made = Withdrawal(
         role=signer.role,
         name=signer.name,
@@ -81,6 +76,15 @@ def withdraw(
         durable.write(located(run_dir, name), data)
     place(run_dir, taken)
     return taken
+
+
+def _require_approved(run_dir: Path, before: Decision) -> None:
+    # Also where approvals are void by now: what was handed on is taken back all the same.
+    if before.withdrawal is not None or not decision.load(run_dir):
+        raise ApprovalRefused(
+            f"{run_dir} holds no release that could be withdrawn; nothing was recorded. "
+            f"{before.sentence}"
+        )
 
 
 def _finished(opened: Folder, judged: GateReport, standing: Decision) -> Decision:

@@ -358,7 +358,7 @@ def test_the_way_out_is_the_proxy_that_the_environment_names(joined, dialled, mo
     [
         ({}, None, ""),
         ({"HTTP_PROXY": "http://u:geheim@p.invalid:1"}, "ok", "HTTP_PROXY: not used"),
-        ({"HTTPS_PROXY": "http://u:geheim@p.invalid:1"}, "ok", "dialled directly"),
+        ({"HTTPS_PROXY": "http://u:geheim@p.invalid:1"}, "ok", "reached directly"),
         ({"grpc_proxy": "p.invalid:1", "NO_PROXY": "x"}, "ok", "NO_PROXY, grpc_proxy: not used"),
         ({"all_proxy": "socks5://u:geheim@127.0.0.1:1"}, "fail", "all_proxy names a socks5 proxy"),
         ({"HTTPS_PROXY": "https://127.0.0.1:1"}, "warn", "did not try it"),

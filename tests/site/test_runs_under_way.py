@@ -86,7 +86,7 @@ def test_other_records_stop_a_run_until_the_file_is_as_it_was(charged, fedethics
     assert changed["run"].state == changed["budget"].state == "fail"
     assert "put the file back" in changed["run"].fix
     told = json.loads(fedethics("site", "status", "--home", charged.path, "--json").out)
-    assert "cannot go on" in told["under-way"]
+    assert "cannot continue" in told["under-way"]
     charged.patients.write_text(text)
     assert charged.found()["run"].state == "ok"
     told = json.loads(fedethics("site", "status", "--home", charged.path, "--json").out)
