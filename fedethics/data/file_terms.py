@@ -10,19 +10,19 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from fedethics import terms
 from fedethics.canonical import Json
 from fedethics.charter.spelling import exact_number
 from fedethics.data.records import CellProblem
 from fedethics.errors import DataError
 from fedethics.terms import kebab, term
-from fedethics.terms import read as read_terms
 
 Format = Literal["csv", "json-lines", "parquet", "xlsx"]
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "colon": ":"}
@@ -192,6 +192,21 @@ def _visible(text: str) -> str:
     return "".join(one for one in text if unicodedata.category(one) != "Cf")
 
 
+def file_of(said: str | Mapping[str, Any]) -> DataFile:
+    """Return the file that `DataFile.said` tells of.
+
+    Raises:
+        DataError: it is no such table.
+    """
+    if isinstance(said, str):
+        return DataFile(Path(said))
+    problems: list[str] = []
+    table = terms.read(DataTable, said, path="data", problems=problems)
+    if table is None or problems:
+        raise DataError("; ".join(problems))
+    return data_file(table, Path())
+
+
 def data_file(said: str | DataTable, base: Path) -> DataFile:
     """Return the file that a site's or a scenario's `data` names, relative to `base`."""
     return DataFile(base / said) if isinstance(said, str) else said.file(base)
@@ -210,7 +225,7 @@ def terms_of(pairs: Sequence[str]) -> FileTerms:
             said = [*table.get(key, []), value]
         table[key] = said
     problems: list[str] = []
-    found = read_terms(FileTerms, table, path="", problems=problems)
+    found = terms.read(FileTerms, table, path="", problems=problems)
     if problems or found is None:
         raise DataError(f"--read: {'; '.join(problems)}. Nothing was read")
     return found

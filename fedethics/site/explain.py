@@ -16,12 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fedethics import memory, terms
+from fedethics import memory
 from fedethics.canonical import Json
 from fedethics.charter.document import load
 from fedethics.charter.model import Charter
 from fedethics.charter_sums import layout_of
-from fedethics.data.file_terms import DataFile, DataTable
+from fedethics.data.file_terms import DataFile, file_of
 from fedethics.data.reading import raw_rows, row_identity
 from fedethics.data.records import Records
 from fedethics.errors import DataError, FedethicsError
@@ -112,7 +112,7 @@ def main(asked: Mapping[str, Any]) -> int:
     try:
         for found in explain_lines(
             load(Path(asked["charter"])),
-            data=_file(asked["data"]),
+            data=file_of(asked["data"]),
             adapter=Path(asked["adapter"]),
             lines=asked["lines"],
             model_dir=Path(model_dir) if model_dir else None,
@@ -123,17 +123,6 @@ def main(asked: Mapping[str, Any]) -> int:
         _say(code=error.code, exit=error.exit_code, why=str(error))
         return error.exit_code
     return 0
-
-
-def _file(said: str | Mapping[str, Any]) -> DataFile:
-    """Return the file that the command names, as `DataFile.said` tells it."""
-    if isinstance(said, str):
-        return DataFile(Path(said))
-    problems: list[str] = []
-    table = terms.read(DataTable, said, path="data", problems=problems)
-    if table is None or problems:
-        raise DataError("; ".join(problems))
-    return table.file(Path())
 
 
 def _say(**line: Json) -> None:
