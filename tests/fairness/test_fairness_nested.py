@@ -20,6 +20,7 @@ from fedethics.fairness import (
     tabulate,
 )
 from fedethics.fairness.partition import by_feature, everyone
+from fedethics.release.sections.groups import features
 
 SEX = SensitiveFeature(name="sex", groups=("Female", "Male"))
 AGE = SensitiveFeature(name="age", groups=("young", "middle", "old"))
@@ -145,3 +146,21 @@ def test_blocks_without_noise_that_disagree_are_refused():
         wrong[place] += 1
         with pytest.raises(FairnessError, match="different numbers of records"):
             exact(wrong)
+
+
+@pytest.mark.parametrize(
+    ("counted_by", "shown"),
+    [
+        ((("sex",), ("age",), ("area",)), ("sex", "age", "area")),
+        ((("sex", "area"), ("age",)), ("sex", "age", "area")),
+        ((("sex", "age", "area"),), ("sex", "age", "area", "sex*age*area")),
+        (None, ("sex", "age", "area", "sex*age*area")),
+    ],
+)
+def test_a_report_shows_the_intersection_of_all_only_where_it_was_counted(counted_by, shown):
+    layout = dataclasses.replace(LAYOUT, counted_by=counted_by)
+    groups, labels, scores = records(np.random.default_rng(2), 60)
+    tables = exact(tabulate(layout, groups=groups, labels=labels, scores=scores), layout)
+    assert features(tables) == shown
+    for name in shown:
+        assert by_group(tables, "accuracy_score", feature=name)

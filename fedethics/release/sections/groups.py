@@ -60,9 +60,11 @@ _TONES: dict[Outcome, str] = {
 
 
 def features(tables: Tables) -> tuple[str, ...]:
-    """Return every sensitive feature, and the intersection of all when there are several."""
+    """Return every sensitive feature, and the intersection of all where it was counted."""
     names = tuple(feature.name for feature in tables.layout.features)
-    return (*names, "*".join(names)) if len(names) > 1 else names
+    axes = set(range(len(names)))
+    crossed = any(axes <= set(have) for have, _ in tables.count_blocks)
+    return (*names, "*".join(names)) if len(names) > 1 and crossed else names
 
 
 def rates(folder: Folder) -> tuple[Block, ...]:
