@@ -11,7 +11,7 @@ that the log-probabilities are the model's: asking the model again shows it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -36,6 +36,8 @@ from fedethics.terms import KEY, term
 LIMIT = 256 * 1024 * 1024
 EVERYTHING = ""
 _LONGEST_TEXT = 1200
+# Items of each benchmark that pages show in words.
+EXAMPLES = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,6 +187,15 @@ def line_of(
     )
 
 
+def shown_in_words(names: Iterable[str]) -> frozenset[str]:
+    """Return which items of a benchmark pages show: drawn by their names, so nobody picks them."""
+    by_lot = sorted(names, key=lambda name: canonical.sha256_hex(_LOT.format(name).encode()))
+    return frozenset(by_lot[:EXAMPLES])
+
+
+_LOT = "fedethics/benchmarks/examples/{}"
+
+
 def encode(value: Header | Line | End) -> bytes:
     """Return a line's bytes."""
     return canonical.encode(terms.document(value)) + b"\n"
@@ -241,6 +252,10 @@ def _problems(
                 f"the items of {asked.name} are not those of suite {header.suite} as this version "
                 f"of fedethics knows it (SHA-256 {digest[:12]}, expected {known[:12]})"
             )
+        elif {line.id for line in found[asked.name] if line.choices is not None} != shown_in_words(
+            line.id for line in found[asked.name]
+        ):
+            yield f"the items of {asked.name} that it shows in words are not those drawn by lot"
     after = {line.after is not None for line in lines}
     if after != {header.adapter_sha256 is not None}:
         yield "answers with the adapter are there without one, or not there for each item"
@@ -263,16 +278,26 @@ def rows(results: Results, *, confidence: float = 0.95) -> list[Row]:
 def row(
     results: Results, benchmark: Benchmark, metric: BenchmarkMetric, part: str, *, confidence: float
 ) -> Row:
-    """Return one metric of one slice."""
+    """Return one metric of one slice.
+
+    Raises:
+        ReleaseError: an item has answers to fewer choices than it has.
+    """
     before, after = results.answers(benchmark.name, part)
-    return Row(
-        benchmark=benchmark.name,
-        metric=metric.name,
-        part=part,
-        before=figure(metric, before, confidence=confidence),
-        after=figure(metric, after, confidence=confidence) if after else None,
-        change=difference(metric, before, after, confidence=confidence) if after else None,
-    )
+    try:
+        return Row(
+            benchmark=benchmark.name,
+            metric=metric.name,
+            part=part,
+            before=figure(metric, before, confidence=confidence),
+            after=figure(metric, after, confidence=confidence) if after else None,
+            change=difference(metric, before, after, confidence=confidence) if after else None,
+        )
+    except IndexError as error:
+        raise ReleaseError(
+            f"the answers to {benchmark.name} cannot be read: an item has fewer of them than "
+            "choices. Run fedethics benchmark again"
+        ) from error
 
 
 def examples(results: Results, name: str) -> tuple[Line, ...]:

@@ -15,12 +15,10 @@ from typing import Protocol
 from fedethics.benchmarks import results
 from fedethics.benchmarks.benchmark import Benchmark, Item, Suite, facts_sha256
 from fedethics.benchmarks.results import Asked, End, Header, Version, encode, line_of
-from fedethics.canonical import sha256_hex
 from fedethics.errors import ReleaseError
 from fedethics.storage import files
 
 CHUNK = 32
-EXAMPLES = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,8 +64,7 @@ class Plan:
     def chunks(self) -> Iterator[tuple[Benchmark, tuple[Item, ...], frozenset[str]]]:
         """Yield each chunk with the names of the items that are shown in words."""
         for benchmark, items in self.parts:
-            names = sorted((item.facts.id for item in items), key=_by_hash)
-            shown = frozenset(names[:EXAMPLES])
+            shown = results.shown_in_words(item.facts.id for item in items)
             for start in range(0, len(items), CHUNK):
                 yield benchmark, items[start : start + CHUNK], shown
 
@@ -173,7 +170,3 @@ def _kept(out: Path, head: bytes, asked: Plan) -> tuple[int, int]:
             break
         kept, lines = kept + 1, lines + len(items)
     return kept, ends[lines - 1]
-
-
-def _by_hash(name: str) -> str:
-    return sha256_hex(f"fedethics/benchmarks/examples/{name}".encode())

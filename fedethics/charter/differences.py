@@ -187,7 +187,11 @@ _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
     ),
     (
         r"ethics\.objectives\[.*\]",
-        _item("The release must satisfy this too.", "The release need not satisfy this any more."),
+        _item(
+            "The release must satisfy this too. The gate looks at one more bar, so it needs a "
+            "clearer miss of any single one to fail.",
+            "The release need not satisfy this any more.",
+        ),
     ),
     (r"ethics\.benchmarks", _fixed("Other bars on what the model says.")),
     (

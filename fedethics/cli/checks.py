@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from fedethics import __version__
 from fedethics.charter.document import load
@@ -233,8 +234,15 @@ def text(
         "canaries": canaries,
         "references": references,
         "confidence": engine.CONFIDENCE,
+        "of-own-records": bool(records),
     }
     _tell(charter, found, counted, as_json=as_json)
+
+
+_OWN = (
+    "These figures follow from this site's records, without noise, and no budget was charged. Do "
+    "not send them to anyone."
+)
 
 
 def _tell(charter: Path, found: Any, counted: dict[str, Any], *, as_json: bool) -> None:  # noqa: ANN401
@@ -267,6 +275,8 @@ def _tell(charter: Path, found: Any, counted: dict[str, Any], *, as_json: bool) 
             "epsilon would be, had the attack made no mistake. An audit can contradict a promise "
             "and never prove one."
         )
+        if counted["of-own-records"]:
+            console.print(Text(_OWN, style="yellow"))
 
     answer(document, render, as_json=as_json)
     if not sound:

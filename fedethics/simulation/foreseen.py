@@ -18,10 +18,10 @@ def verdicts(stage: Stage) -> list[str]:
     A simulation has all files on one machine, so it can count; real sites declare. What cannot be
     foreseen is one sentence, and no error: the run itself is not concerned.
     """
-    terms = stage.charter.data
+    terms, task = stage.charter.data, stage.charter.model.task
     try:
         held_out = [
-            split(read_records(SiteHome.open(home).data_path, terms), terms).held_out
+            split(read_records(SiteHome.open(home).data, terms, task=task), terms).held_out
             for home in stage.homes.values()
         ]
         found = foresee(stage.charter, counted(stage.charter, held_out), effort=SHORT)

@@ -7,7 +7,15 @@ from typing import ClassVar
 
 from fedethics.benchmarks.benchmark import Draw, Facts, Item, facts_sha256
 from fedethics.benchmarks.crows_pairs import CrowsPairs
-from fedethics.benchmarks.results import Asked, End, Header, Version, encode, line_of
+from fedethics.benchmarks.results import (
+    Asked,
+    End,
+    Header,
+    Version,
+    encode,
+    line_of,
+    shown_in_words,
+)
 
 PAIRS = 70
 
@@ -49,8 +57,9 @@ def header(**changes: str) -> Header:
 def write_answers(path: Path, head: Header, *, before: int, after: int) -> None:
     """Write a complete file in which the first so many pairs are stereotyped."""
     parts = [encode(head)]
+    shown = shown_in_words(item.facts.id for item in Tiny.made)
     for number, item in enumerate(Tiny.made):
         sums = [(-4.0, -5.0) if number < hits else (-5.0, -4.0) for hits in (before, after)]
-        line = line_of(Tiny(), item, tokens=(3, 3), sums=sums, shown=number < 5)
+        line = line_of(Tiny(), item, tokens=(3, 3), sums=sums, shown=item.facts.id in shown)
         parts.append(encode(line))
     path.write_bytes(b"".join([*parts, encode(End(complete=True, items=PAIRS))]))

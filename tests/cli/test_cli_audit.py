@@ -1,14 +1,18 @@
 """`fedethics audit mechanism`: a sound mechanism passes, half its noise is named."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from fedethics.charter.document import encode
+from fedethics.cli.checks import _tell
 from fedethics.cli.main import app
 from fedethics.errors import EXIT_INTEGRITY
 from fedethics.training import gradient_noise
+from fedethics.training.canaries import CanaryAudit, Exposures
 from tests.training.tiny_models import charter_for, save_tiny
 
 
@@ -38,3 +42,17 @@ def test_half_the_noise_ends_with_its_own_exit_code(asked, monkeypatch):
     found = json.loads(done.output)
     assert (done.exit_code, found["sound"]) == (EXIT_INTEGRITY, False)
     assert not found["figures"][0]["passed"]
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_figures_that_follow_from_a_sites_records_are_labelled(own, capsys):
+    bits = np.array([1.0])
+    plain = Exposures(noise_multiplier=0.0, promised=np.inf, inside=bits, outside=bits, most=5.0,
+                      bound=0.0, reach=1.0)  # fmt: skip
+    found = CanaryAudit(private=None, plain=plain, steps=1, delta=1e-5)
+    counted = {"canaries": 16, "references": 31, "of-own-records": own}
+    _tell(Path("charter.json"), found, counted, as_json=False)
+    said = " ".join(capsys.readouterr().out.split())
+    assert ("Do not send them to anyone" in said) == own
+    _tell(Path("charter.json"), found, counted, as_json=True)
+    assert json.loads(capsys.readouterr().out)["of-own-records"] is own

@@ -8,6 +8,7 @@ import datetime
 import json
 import tomllib
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,6 +18,7 @@ from fedethics.data.file_terms import DataFile, DataTable, FileTerms, terms_of
 from fedethics.data.reading import raw_rows, read_records, row_identity
 from fedethics.data.records import row_hash
 from fedethics.errors import DataError
+from fedethics.simulation import foreseen
 from tests.data.test_reading import row
 
 NAMES = ["id", "age", "sex", "chol", "note", "ill"]
@@ -288,3 +290,20 @@ def test_a_missing_reader_is_named_with_the_extra_that_brings_it(wide, tmp_path,
 
 def test_terms_without_a_word_change_nothing():
     assert FileTerms().said == () and terms_of([]) == FileTerms()
+
+
+def test_a_simulation_counts_held_out_groups_of_the_file_as_the_site_reads_it(
+    wide, tmp_path, monkeypatch
+):
+    path, seen = tmp_path / "own.csv", []
+    with path.open("w", newline="", encoding="utf-8") as file:
+        lines = [NAMES, *(row(id=str(number)) for number in range(40))]
+        csv.writer(file, delimiter=";").writerows(lines)
+    home = SimpleNamespace(data=DataFile(path, terms_of(["delimiter=semicolon"])), data_path=path)
+    monkeypatch.setattr(foreseen.SiteHome, "open", lambda _folder: home)
+    monkeypatch.setattr(foreseen, "counted", lambda _charter, parts: seen.extend(parts))
+    monkeypatch.setattr(foreseen, "foresee", lambda *_, **__: None)
+    monkeypatch.setattr(foreseen.words, "sentences", lambda _found: ["foreseen"])
+    charter = SimpleNamespace(data=wide, model=SimpleNamespace(task="classification"))
+    said = foreseen.verdicts(SimpleNamespace(charter=charter, homes={"alpha": tmp_path}))
+    assert said == ["foreseen"] and 5 < len(seen[0]) < 35

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from fedethics import canonical
 from fedethics.benchmarks.registry import BENCHMARKS
+from fedethics.benchmarks.results import shown_in_words
 from fedethics.charter import document
 from fedethics.charter.benchmark_terms import BenchmarkObjective
-from fedethics.errors import CharterError
+from fedethics.errors import CharterError, ReleaseError
 from fedethics.release import folder, gate
 from fedethics.release.publish import publish
 from fedethics.release.verification import verify
-from tests.benchmarks.tiny_benchmark import Tiny, header, write_answers
+from tests.benchmarks.tiny_benchmark import PAIRS, Tiny, header, write_answers
 
 SFT = Path(__file__).parents[2] / "configs" / "heart-sft.charter.toml"
 
@@ -138,12 +140,40 @@ def test_answers_that_are_not_whole_count_for_nothing(laid):
         assert rule.verdict == "cannot conclude", spoiled[:40]
 
 
+def spoil(run, change):
+    """Change each line of the kept answers."""
+    path = run / "benchmarks.jsonl"
+    first, *lines, end = (json.loads(line) for line in path.read_bytes().splitlines())
+    for line in lines:
+        change(line)
+    documents = (first, *lines, end)
+    path.write_bytes(b"".join(canonical.encode(one) + b"\n" for one in documents))
+
+
+def test_nobody_picks_the_items_that_pages_show_in_words(laid):
+    run = laid(bar())
+    answered(run, before=0, after=0)
+    spoil(run, lambda line: line.pop("choices", None))
+    (rule,) = rules(run)
+    assert rule.verdict == "cannot conclude" and "not those drawn by lot" in rule.sentence
+
+
+def test_answers_to_fewer_choices_than_an_item_has_are_one_clear_error(laid):
+    run = laid(bar())
+    answered(run, before=0, after=0)
+    spoil(run, lambda line: line.update({k: line[k][:1] for k in ("tokens", "before", "after")}))
+    with pytest.raises(ReleaseError, match="fewer of them than choices"):
+        gate.examine(run)
+
+
 def test_the_release_holds_the_answers_and_its_pages_tell_them(laid, stage):
     run = laid(bar())
     answered(run, before=35, after=20)
     publish(run, stage.coordinator)
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert "What the model says" in page and "he is 3" in page and "Stereotypes harm." in page
+    assert "What the model says" in page and "Stereotypes harm." in page
+    shown = shown_in_words(str(number) for number in range(PAIRS))
+    assert len(shown) == 5 and all(f"he is {number}<" in page for number in shown)
     assert "0.500" in page and "0.286" in page
     card = (run / "withheld" / "adapter" / "README.md").read_text(encoding="utf-8")
     assert "stereotype-share of tiny" in card

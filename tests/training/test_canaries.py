@@ -83,7 +83,7 @@ def test_noise_that_is_left_out_is_refuted_by_the_bound_and_ends_with_its_own_co
     )
     path = tmp_path / "charter.json"
     path.write_bytes(encode(memorising(folder, epsilon=0.2)))
-    asked = ["audit", "text", str(path), "--model-dir", str(folder), "--canaries", "16"]
+    asked = ["audit", "text", str(path), "--model-dir", str(folder), "--canaries", "40"]
     done = CliRunner().invoke(app, [*asked, "--references", "31", "--json"])
     found = json.loads(done.output)
     assert (done.exit_code, found["sound"]) == (EXIT_INTEGRITY, False)

@@ -41,8 +41,9 @@ def build(folder: Folder) -> Section | None:
             "same items. These are screening statistics of public English items and no judgement "
             "on the model as a whole. The figures follow from the answers in benchmarks.jsonl; "
             "that these are the model's is shown only by asking it again. The items shown are "
-            "drawn by their names; many are hurtful, and they are shown because a number alone "
-            "hides what was asked."
+            "drawn by their names; their words are as the coordinator's file has them, and no hash "
+            "covers these. Many are hurtful, and they are shown because a number alone hides what "
+            "was asked."
         ),
         tables=tables,
     )
