@@ -186,7 +186,10 @@ def test_answers_of_which_one_begins_with_another_are_refused_by_their_names(tmp
 def test_a_loss_is_named_only_where_a_task_has_several(tmp_path):
     save_tiny(tmp_path, "llama", task="causal-lm")
     named = choice_of(tmp_path, "llama", ("yes", "no", "t"), loss="answers")
-    for task, problem in (("causal-lm", "has only one loss"), ("classification", "has one loss")):
+    for task, problem in (
+        ("causal-lm", "has only one loss"),
+        ("classification", "has only one loss"),
+    ):
         model = dataclasses.replace(named.model, task=task)
         with pytest.raises(CharterError, match=problem):
             document.parse(document.encode(dataclasses.replace(named, model=model)))

@@ -123,7 +123,9 @@ BAD = {
     "heads that do not divide": (lambda f: config(f, num_attention_heads=5), "not a model"),
     "no configuration": (lambda f: (f / "config.json").unlink(), "config.json"),
     "a configuration that is no JSON": (lambda f: (f / "config.json").write_text("{"), "not JSON"),
-    "a configuration that is a list": (lambda f: (f / "config.json").write_text("[]"), "not hold a table"),
+    "a configuration that is a list": (
+        lambda f: (f / "config.json").write_text("[]"), "not hold a table"
+    ),
     "a configuration in another encoding": (
         lambda f: (f / "config.json").write_bytes(b"\xff\xfe"), "not JSON"
     ),
