@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.spelling import composed
 from fedethics.data.file_terms import FileTerms
@@ -23,6 +25,7 @@ from fedethics.data.values import cell_of, plain
 from fedethics.errors import DataError
 
 _ROWS_AT_ONCE = 4096
+_NARROW = {"float": np.float32, "halffloat": np.float16}
 
 
 def parquet_rows(path: Path, terms: DataTerms, _read: FileTerms) -> Rows:
@@ -120,6 +123,9 @@ def _values(column: Any) -> list[Any]:  # noqa: ANN401  a column of pyarrow
             "nanoseconds, letters that are no UTF-8, a table with a field twice); write the column "
             "as text"
         ) from error
+    if narrow := _NARROW.get(str(column.type)):
+        # As CSV writers spell it: 0.1, and not the 0.10000000149011612 that it is in double.
+        return [one if one is None else float(str(narrow(one))) for one in found]
     return found
 
 

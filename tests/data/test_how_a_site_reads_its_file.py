@@ -10,6 +10,7 @@ import tomllib
 import zipfile
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from fedethics import terms as toml_terms
@@ -242,6 +243,19 @@ def test_parquet_columns_that_cannot_be_told_apart_are_refused(names, schema, tm
     parquet.write_table(pyarrow.Table.from_arrays(columns, names=names), tmp_path / "own.parquet")
     with pytest.raises(DataError, match=r"age is listed twice|a column has no name"):
         list(raw_rows(tmp_path / "own.parquet", schema))
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+def test_a_number_of_a_narrow_parquet_column_is_the_one_that_csv_writes(kind, schema, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    written = ["0.1", "63.0", "2.75", ""]
+    numbers = np.array([float(cell or "nan") for cell in written], dtype=kind)
+    columns = {name: numbers for name in NAMES}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "own.parquet")
+    found = [cells["age"] for _, cells in raw_rows(tmp_path / "own.parquet", schema)]
+    assert found == ["0.1", "63", "2.75", ""]
 
 
 def test_a_parquet_value_that_python_lacks_is_one_clear_error(schema, tmp_path):
