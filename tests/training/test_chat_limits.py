@@ -128,13 +128,16 @@ def test_a_template_that_refuses_an_empty_answer_does_not_stop_the_self_test(fol
 
 
 class Interrupted:
-    """A pipe at which Ctrl-C is pressed while somebody waits for a line."""
+    """A pipe at which Ctrl-C is pressed once, while somebody waits for a line."""
 
     def __init__(self, pipe):
-        self._pipe = pipe
+        self._pipe, self._pressed = pipe, False
 
     def readline(self):
-        raise KeyboardInterrupt
+        if not self._pressed:
+            self._pressed = True
+            raise KeyboardInterrupt
+        return self._pipe.readline()
 
     def __getattr__(self, name):
         return getattr(self._pipe, name)
