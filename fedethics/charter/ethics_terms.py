@@ -11,6 +11,7 @@ How training is steered between groups, if it is: rule, feature, and its part of
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -285,7 +286,18 @@ class EthicsTerms:
 
 
 def _contradictions(objectives: tuple[Objective, ...]) -> Iterator[str]:
-    """Yield each pair of bars on one metric between which no value lies: no model could pass."""
+    """Yield each pair of bars on one metric between which no value lies, or that say one thing.
+
+    With each objective more, the gate says "fail" more rarely: it allows for all of them (Holm).
+    """
+    bars = Counter((one.metric, one.feature, one.direction) for one in objectives)
+    for (metric, feature, direction), count in bars.items():
+        if count > 1:
+            by = f" by {feature}" if feature else ""
+            yield (
+                f"objectives: {metric}{by} has {count} bars {direction}; keep the strictest. A "
+                'second one says nothing more, and makes the verdict "fail" rarer'
+            )
     for floor in objectives:
         for roof in objectives:
             if (

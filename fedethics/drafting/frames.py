@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from fedethics.drafting.proposal import Wish, propose
 from fedethics.drafting.source import Source, of_sites
 from fedethics.errors import DataError
 from fedethics.simulation.partition import Row
+from fedethics.simulation.scenario import run_name
 from fedethics.terms import NAME
 
 # Of all drafts, among the runs that are made of them.
@@ -55,7 +55,7 @@ def drafted(
         sensitive=tuple(sensitive), name=name,
         model=EMBEDDED if model is None else in_folder(Path(model)),
     )  # fmt: skip
-    run = run_id or f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    run = run_name(run_id, name)
     target = Path(out) / DRAFTS / run
     folder.write(propose(wish, of_frames(frames, wish.needed)), target)
     return target / folder.SCENARIO, run

@@ -10,7 +10,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from fedethics.cli.output import Terminal, say
 from fedethics.commands import command
 from fedethics.errors import FedethicsError, RunError
 from fedethics.simulation import staging
-from fedethics.simulation.scenario import Scenario, data_folder, load, settings_of
+from fedethics.simulation.scenario import Scenario, data_folder, load, run_name, settings_of
 from fedethics.simulation.staging import Stage
 from fedethics.storage import files
 
@@ -52,7 +51,7 @@ def staged(
     setup, draft = load(scenario, settings=settings)
     if resume is not None:
         return setup, staging.existing(resume)
-    name = run_id or f"{setup.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    name = run_name(run_id, setup.name)
     folder = data_folder(setup, data, base=scenario.parent)
     stage = staging.build(setup, draft, base=scenario.parent, data_dir=folder, run_dir=out / name)
     if settings:

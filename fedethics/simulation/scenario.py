@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,20 @@ def settings_of(pairs: Sequence[str]) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             found[key] = value
     return found
+
+
+def run_name(asked: str, scenario: str) -> str:
+    """Return the name of a run's directory: the one asked for, or the scenario's and the time.
+
+    Raises:
+        RunError: the name would lead out of the folder of runs.
+    """
+    if asked and (Path(asked).name != asked or asked == ".." or "\\" in asked):
+        raise RunError(
+            f"run-id {asked!r} is no name of one directory; nothing was started. Say with `out` "
+            "where run directories are made"
+        )
+    return asked or f"{scenario}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 def load(path: Path, *, settings: Mapping[str, Any] | None = None) -> tuple[Scenario, Charter]:

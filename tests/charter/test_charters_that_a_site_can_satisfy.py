@@ -230,3 +230,12 @@ def test_two_bars_between_which_nothing_lies_are_refused():
     assert any("no model can satisfy both" in problem for problem in both.problems())
     wider = dataclasses.replace(roof, bar=0.8)
     assert not dataclasses.replace(ethics, objectives=(floor, wider)).problems()
+
+
+def test_a_second_bar_on_the_same_side_is_refused_since_it_makes_fail_rarer():
+    ethics = load(HEART).ethics
+    first = ethics.objectives[0]
+    weaker = dataclasses.replace(first, bar=0.01 if first.direction == "at-least" else 0.99)
+    twice = dataclasses.replace(ethics, objectives=(*ethics.objectives, weaker))
+    assert any("has 2 bars" in problem for problem in twice.problems())
+    assert not ethics.problems()

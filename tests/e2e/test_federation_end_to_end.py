@@ -243,7 +243,7 @@ def test_a_run_on_these_few_patients_ends_in_an_honest_verdict(private):
 def test_a_second_run_in_the_same_directory_is_refused_and_overwrites_nothing(shared_lab, private):
     run = private.run_dir
     before = (run / "evidence.json").read_bytes()
-    with pytest.raises(RunError, match="holds a job already"):
+    with pytest.raises(RunError, match="already holds a job"):
         shared_lab.run(private)
     with pytest.raises(RunError, match="exists already"):
         shared_lab.stage(folder="private")

@@ -113,7 +113,7 @@ def test_counts_that_the_site_was_not_told_steer_nothing_and_cost_nothing(lab):
     opening = liar.open(charter_sums.UPDATE, 1)
     groups = charter_sums.steering_groups(stage.charter)
     forged = np.full(4 * groups, 1000, dtype="<i8").tobytes()
-    for sums, said in ((forged, "are not those that this site was told"), (b"", "0 bytes of")):
+    for sums, said in ((forged, "are not those that this site received"), (b"", "0 bytes of")):
         with pytest.raises(SecaggReject, match=said):
             liar.ask(
                 SITE,

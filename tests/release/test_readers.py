@@ -69,7 +69,7 @@ def test_the_annex_names_every_item_and_admits_what_is_not_answered(published, t
         assert all(cell in page for cell in row)
     answers = {row[2] for row in told["annex-iv"]["rows"]}
     assert answers == {"yes", "in part", "no"}
-    assert "no assessment of conformity" in page
+    assert "neither an assessment of conformity" in page
 
 
 def test_screening_statistics_are_called_that(published):

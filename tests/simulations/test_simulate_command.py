@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fedethics.errors import RunError
+from fedethics.simulation.scenario import run_name
 from tests.e2e.conftest import heart_data  # noqa: F401  fixture
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,3 +65,10 @@ def test_a_wheel_alone_simulates_a_federation_in_an_empty_folder(tmp_path, heart
     assert (run / "evidence.json").is_file()
     assert (run / "report.html").is_file()
     assert "fedethics release verify" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "..", "/x", "a\\b"])
+def test_a_run_is_made_nowhere_but_in_the_folder_of_runs(name):
+    with pytest.raises(RunError, match="no name of one directory"):
+        run_name(name, "heart")
+    assert run_name("pilot.1", "heart") == "pilot.1"
