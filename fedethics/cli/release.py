@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +13,7 @@ from rich.text import Text
 
 from fedethics.charter.signing import ROLES
 from fedethics.cli.output import AsJson, Terminal, answer, say, say_json
+from fedethics.cli.score import score_records
 from fedethics.errors import EXIT_INTEGRITY, EXIT_NOT_CHECKED, EXIT_WITHDRAWN
 from fedethics.identity import Identity
 from fedethics.release import folder, gate
@@ -121,36 +120,7 @@ def withdraw_run(
     _answer_decision(decision, as_json=as_json)
 
 
-@app.command("score")
-def score_records(
-    run: RunDir,
-    data: Annotated[
-        Path, typer.Option(help="New records: CSV or JSON lines, with the charter's columns.")
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write: .csv or .jsonl.")],
-    model_dir: Annotated[
-        Path | None,
-        typer.Option("--model-dir", help="Folder of the base model, where no package has it."),
-    ] = None,
-    keep: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN", help="Write this column beside the score. May repeat."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    as_json: AsJson = False,
-) -> None:
-    """Verify a release, then score new records with its adapter. No label is needed.
-
-    Each line has the record's line number, its score, and the decision at the charter's threshold.
-    Nothing is written unless every record can be read. Nothing is charged or sent.
-    """
-    options = ["--data", str(data), "--out", str(out), "--device", device]
-    options += ["--model-dir", str(model_dir)] if model_dir is not None else []
-    options += [word for name in keep or () for word in ("--keep", name)]
-    options += ["--json"] if as_json else []
-    # A process of its own: this one starts without torch.
-    command = [sys.executable, "-P", "-m", "fedethics.scoring.command", *options, "--", str(run)]
-    raise typer.Exit(subprocess.run(command, check=False).returncode)
+app.command("score")(score_records)
 
 
 @app.command("report")

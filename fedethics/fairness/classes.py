@@ -14,7 +14,7 @@ The decision is the class with the highest score; of equal scores, the first in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, NamedTuple
@@ -26,6 +26,7 @@ from fedethics.errors import FairnessError
 from fedethics.fairness.measured import (
     Average,
     BinValues,
+    Deciding,
     FloatArray,
     Measured,
     Targets,
@@ -136,6 +137,16 @@ class Classes(Measured):
         chosen = score.argmax(axis=1).astype(np.int64)
         decision = chosen if self.full else (chosen == number).astype(np.int64)
         return Targets(number, self.sureness(number, score), decision)
+
+    def deciding(self, names: Sequence[str], *, threshold: float) -> Deciding:
+        """Tell every class's score; the highest decides, of equal ones the first, as in `read`."""
+        fields = tuple(f"score_{name}" for name in names)
+
+        def decided(scores: FloatArray) -> Mapping[str, float | str]:
+            told = dict(zip(fields, map(float, scores), strict=True))
+            return {**told, "decision": names[int(scores.argmax())]}
+
+        return Deciding(fields=(*fields, "decision"), of=decided)
 
     def sureness(self, targets: NDArray[np.int64], scores: FloatArray) -> FloatArray:
         """Return the score of the true class."""

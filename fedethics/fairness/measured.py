@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
@@ -51,6 +51,18 @@ class Targets(NamedTuple):
     target: NDArray[np.int64]
     score: FloatArray
     decision: NDArray[np.int64]
+
+
+class Deciding(NamedTuple):
+    """What is decided of one record, as the tables count it.
+
+    Attributes:
+        fields: names of what is told, in their order.
+        of: from one record's scores, shape () or (columns,), to these fields.
+    """
+
+    fields: tuple[str, ...]
+    of: Callable[[FloatArray], Mapping[str, float | str]]
 
 
 class Average(NamedTuple):
@@ -129,6 +141,16 @@ class Measured(ABC):
     @abstractmethod
     def sureness(self, targets: NDArray[np.int64], scores: FloatArray) -> FloatArray:
         """Return how sure the model is of each record's target, in [0, 1], shape (n,)."""
+
+    def deciding(self, names: Sequence[str], *, threshold: float) -> Deciding | None:
+        """Return how one record is decided from its scores; None where nothing is decided.
+
+        Args:
+            names: of the classes, in the order of their numbers.
+            threshold: the charter's.
+        """
+        del names, threshold  # for kinds that decide
+        return None
 
     @property
     def entries(self) -> int:
@@ -210,6 +232,13 @@ class TwoClasses(Measured):
         refuse_some((label != 0) & (label != 1), "labels are neither 0 nor 1")
         refuse_outside(score)
         return Targets(label.astype(np.int64), score, (score >= threshold).astype(np.int64))
+
+    def deciding(self, names: Sequence[str], *, threshold: float) -> Deciding:
+        """Tell the probability of the positive label; positive where it reaches the threshold."""
+        return Deciding(
+            fields=("score", "decision"),
+            of=lambda score: {"score": float(score), "decision": names[int(score >= threshold)]},
+        )
 
     def sureness(self, targets: NDArray[np.int64], scores: FloatArray) -> FloatArray:
         """Return the probability of the true label."""

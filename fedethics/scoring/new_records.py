@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fedethics.charter.data_terms import DataTerms
 from fedethics.data.content import Content
+from fedethics.data.file_terms import DataFile
 from fedethics.data.forms import read_content
 from fedethics.data.reading import MAX_PROBLEMS, raw_rows
 from fedethics.data.records import CellProblem, Value, parse_cell
@@ -42,11 +43,13 @@ def unlabelled(terms: DataTerms) -> DataTerms:
     return dataclasses.replace(terms, label=None, person="", sensitive=())
 
 
-def read_new(path: Path, terms: DataTerms, *, keep: Sequence[str] = ()) -> Iterator[NewRecord]:
+def read_new(
+    file: Path | DataFile, terms: DataTerms, *, keep: Sequence[str] = ()
+) -> Iterator[NewRecord]:
     """Yield the records of a file in their order; memory does not grow with the file.
 
     Args:
-        path: the file: CSV with a header line, or JSON lines; UTF-8.
+        file: the file, and how it is read where its name does not say it.
         terms: the charter's schema; its label, person and groups are not read.
         keep: columns to hand through as they stand, such as a record's number.
 
@@ -55,8 +58,9 @@ def read_new(path: Path, terms: DataTerms, *, keep: Sequence[str] = ()) -> Itera
             to ten problems at once. Then the records before were yielded and must not be used.
     """
     schema, problems, found = unlabelled(terms), list[str](), False
+    path = DataFile.of(file).path
     columns = text_columns(schema)
-    for line, row in raw_rows(path, schema, by="the release's charter says"):
+    for line, row in raw_rows(file, schema, by="the release's charter says"):
         found = True
         missing = [name for name in keep if name not in row]
         if missing:

@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, TypeAlias
@@ -23,8 +22,9 @@ from numpy.typing import NDArray
 from fedethics.canonical import Json
 from fedethics.charter.model import Charter
 from fedethics.charter_sums import layout_of
+from fedethics.data.file_terms import DataFile
 from fedethics.errors import DataError, ModelError, ReleaseError
-from fedethics.fairness.classes import Classes
+from fedethics.fairness.measured import Deciding
 from fedethics.policy.model import Compute
 from fedethics.release import folder
 from fedethics.release.folder import ADAPTER_DIR, Folder
@@ -59,7 +59,7 @@ class Scored:
 def score_release(
     run_dir: Path,
     *,
-    data: Path,
+    data: Path | DataFile,
     out: Path,
     model_dir: Path | None = None,
     compute: Compute | None = None,
@@ -70,7 +70,7 @@ def score_release(
 
     Args:
         run_dir: the release.
-        data: the records: CSV or JSON lines, with the charter's columns but for the label.
+        data: the records, with the charter's columns but for the label.
         out: the file to write, .csv or .jsonl; it must not exist.
         model_dir: folder of the base model; None for one that comes with a package.
         compute: where it runs; the CPU, if not given.
@@ -130,51 +130,21 @@ def scored(
             yield {**line, **decide.of(scores)}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Deciding:
-    """What a charter makes of one record's scores.
-
-    Attributes:
-        fields: names of what is written of it, in their order.
-        of: from the record's scores, shape () or (classes,), to those fields.
-    """
-
-    fields: tuple[str, ...]
-    of: Callable[[NDArray[np.float64]], Line]
-
-
 def deciding(charter: Charter) -> Deciding:
     """Return what a charter makes of one record's scores.
 
     Raises:
         DataError: the charter's task decides nothing of a record.
     """
-    measured, labels = layout_of(charter).measured, charter.data.labels
-    if measured.thresholded:
-        threshold = charter.privacy.evaluation.threshold
-        return Deciding(
-            fields=("score", "decision"),
-            of=partial(
-                _by_threshold, names=(labels.negative_name, labels.positive_name), bar=threshold
-            ),
-        )
-    if isinstance(measured, Classes):
-        fields = (*(f"score_{name}" for name in measured.names), "decision")
-        return Deciding(fields=fields, of=partial(_by_highest, names=measured.names))
-    raise DataError(
-        f"task {charter.model.task!r} decides nothing of a record, so there is nothing to score. "
-        "Load the adapter with peft to generate text. Nothing was read or written"
+    found = layout_of(charter).measured.deciding(
+        charter.data.labels.names, threshold=charter.privacy.evaluation.threshold
     )
-
-
-def _by_threshold(score: NDArray[np.float64], *, names: tuple[str, str], bar: float) -> Line:
-    return {"score": float(score), "decision": names[int(score >= bar)]}
-
-
-def _by_highest(scores: NDArray[np.float64], *, names: tuple[str, ...]) -> Line:
-    listed = {f"score_{name}": float(one) for name, one in zip(names, scores, strict=True)}
-    # Of equal scores the first, as the gate counted it.
-    return {**listed, "decision": names[int(scores.argmax())]}
+    if found is None:
+        raise DataError(
+            f"task {charter.model.task!r} decides nothing of a record, so there is nothing to "
+            "score. Load the adapter with peft to generate text. Nothing was read or written"
+        )
+    return found
 
 
 def _loaded(

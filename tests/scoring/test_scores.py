@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fedethics.charter.document import load
+from fedethics.data.file_terms import DataFile, terms_of
 from fedethics.data.reading import raw_rows
 from fedethics.data.records import row_hash
 from fedethics.errors import DataError, ModelError, ReleaseError
@@ -122,6 +123,28 @@ def test_csv_and_json_lines_say_the_same(released, data, tmp_path):
             name: value for name, value in row.items() if value
         }
     assert sorted(tmp_path.glob(".scores*")) == []
+
+
+def test_an_interruption_leaves_no_part_of_a_file(released, data, tmp_path):
+    def interrupt(number, _of):
+        if number == 40:
+            raise KeyboardInterrupt
+
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(KeyboardInterrupt):
+        score_release(released, data=data, out=tmp_path / "scores.csv", advanced=interrupt)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_file_is_read_as_the_site_says(released, data, tmp_path):
+    other = tmp_path / "other.csv"
+    other.write_text(data.read_text().replace(",", ";"), encoding="utf-16")
+    with pytest.raises(DataError):
+        score_release(released, data=other, out=tmp_path / "scores.csv")
+    file = DataFile(other, terms_of(["delimiter=semicolon", "encoding=utf-16"]))
+    score_release(released, data=file, out=tmp_path / "scores.csv")
+    score_release(released, data=data, out=tmp_path / "plain.csv")
+    assert (tmp_path / "scores.csv").read_bytes() == (tmp_path / "plain.csv").read_bytes()
 
 
 def test_a_file_that_exists_or_that_nobody_can_write_is_told_before_anything(released, data):
