@@ -1,4 +1,4 @@
-"""What many tests share: the demo's charter, and no network for any test."""
+"""What many tests share: the demo's charter, folders in memory, and no network for any test."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import memory_disk
+
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 os.environ.setdefault("FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # One thread: tests are many small steps, and threads that wait for each other slow a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before pytest makes its first folder. Its own option, `--basetemp`, still has the last word.
+memory_disk.take()
 
 # A red run is about the change, never about the draw or a machine that stood still for a moment:
 # the same examples each time, without a clock. `--hypothesis-profile=search` draws new ones.

@@ -11,9 +11,8 @@ import dataclasses
 import hashlib
 import shutil
 import sqlite3
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -228,15 +227,7 @@ def kept_jobs(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def memory() -> Iterator[Path]:
-    """A folder that costs no disk writes, where the machine has one."""
-    shared = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
-        yield Path(folder)
-
-
-@pytest.fixture
-def quick(staged, learned, kept_jobs, memory, monkeypatch) -> Quick:
+def quick(staged, learned, kept_jobs, tmp_path, monkeypatch) -> Quick:
 
     def compute(session, _adapter, opening, _noise, **_):
         return numbers(session.site, opening, session.specs[opening.aggregate].length)
@@ -252,4 +243,4 @@ def quick(staged, learned, kept_jobs, memory, monkeypatch) -> Quick:
     monkeypatch.setattr(run_module, "Learner", lambda *_, **__: learned)
     monkeypatch.setattr(closing_module, "code_hash", lambda: "00" * 32)
     monkeypatch.setattr(closing_module, "publish", lambda *_: SimpleNamespace(verdict="untried"))
-    return Quick(staged, memory, kept_jobs)
+    return Quick(staged, tmp_path, kept_jobs)

@@ -1,23 +1,10 @@
-"""Stores of these tests live in memory where the machine has a place for it: they sync often."""
-
-import os
-import tempfile
-from pathlib import Path
+"""A federation of seven sites, and a coordinator that lies to them."""
 
 import pytest
 
 from tests.secagg.federation import Federation, random_vectors
 from tests.secagg.lie_checks import SPEC
 from tests.secagg.lying_server import LyingServer
-
-MEMORY = Path("/dev/shm")
-
-
-@pytest.fixture
-def tmp_path():
-    usable = MEMORY.is_dir() and os.access(MEMORY, os.W_OK)
-    with tempfile.TemporaryDirectory(dir=MEMORY if usable else None) as folder:
-        yield Path(folder)
 
 
 @pytest.fixture

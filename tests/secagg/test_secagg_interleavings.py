@@ -13,7 +13,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from fedethics.errors import SecaggAbort, SecaggReject
 from fedethics.secagg import framing
 from fedethics.secagg.framing import Kind
-from tests.secagg.conftest import MEMORY
 from tests.secagg.federation import Federation, random_vectors, spec_of
 from tests.secagg.lying_server import LyingServer
 
@@ -36,7 +35,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @initialize()
     def start(self):
-        self.folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
+        self.folder = Path(tempfile.mkdtemp())
         self.federation = Federation(self.folder, 5, colluders=1, mode=self.mode)
         self.federation.join()
         self.server = LyingServer(self.federation)
