@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from fedethics.charter.signing import ROLES
+from fedethics.cli.export import export_model
 from fedethics.cli.output import AsJson, Terminal, answer, say, say_json
 from fedethics.cli.score import score_records
 from fedethics.errors import EXIT_INTEGRITY, EXIT_NOT_CHECKED, EXIT_WITHDRAWN
@@ -121,6 +122,7 @@ def withdraw_run(
 
 
 app.command("score")(score_records)
+app.command("export")(export_model)
 
 
 @app.command("report")

@@ -25,6 +25,11 @@ PEFT_TYPES: Mapping[Architecture, str] = {
     "sequence-classification": "SEQ_CLS",
     "causal-lm": "CAUSAL_LM",
 }
+# The class of transformers that loads it.
+_AUTO_CLASSES: Mapping[Architecture, str] = {
+    "sequence-classification": "AutoModelForSequenceClassification",
+    "causal-lm": "AutoModelForCausalLM",
+}
 _PIPELINES: Mapping[Architecture, str] = {
     "sequence-classification": "text-classification",
     "causal-lm": "text-generation",
@@ -194,6 +199,14 @@ class LearningTask(ABC):
             ModelError: the words do not fit this model's tokens.
         """
 
+    @abstractmethod
+    def usage(self, words: Words, labels: Labels) -> str:
+        """Return Python lines that use a fine-tuned model, for a model card and its test.
+
+        They read `torch`, `model`, `tokenizer` and `example`, and print what the model answers.
+        `example` is a text in the form that the charter's records have.
+        """
+
     @property
     def trains_head(self) -> bool:
         """Whether a head over classes is trained whole, beside the adapter's factors."""
@@ -203,6 +216,11 @@ class LearningTask(ABC):
     def peft_type(self) -> str:
         """What peft calls it in adapter_config.json."""
         return PEFT_TYPES[self.architecture]
+
+    @property
+    def auto_class(self) -> str:
+        """The class of transformers that loads the model, by its name."""
+        return _AUTO_CLASSES[self.architecture]
 
     @property
     def pipeline(self) -> str:
@@ -273,3 +291,31 @@ def rendering_problems(task: str, words: Words) -> Iterator[str]:
             )
     if plain and words.chat_template is not None:
         yield "chat-template: prompt and answer say already how a record is rendered"
+
+
+def answering_usage(words: Words, *, asked: str = "prompt") -> str:
+    """Return the lines of `LearningTask.usage` that let a model answer a prompt.
+
+    Args:
+        words: the charter's model: with a prompt, its words; else a chat template renders.
+        asked: the mark in the charter's prompt.
+    """
+    if words.prompt:
+        mark = "{" + asked + "}"
+        read = (
+            f"asked = {words.prompt!r}.replace({mark!r}, example)\n"
+            'inputs = tokenizer(asked, add_special_tokens=False, return_tensors="pt")\n'
+        )
+    else:
+        read = (
+            'messages = [{"role": "user", "content": example}]\n'
+            "inputs = tokenizer.apply_chat_template(\n"
+            '    messages, add_generation_prompt=True, return_dict=True, return_tensors="pt"\n'
+            ")\n"
+        )
+    return (
+        f"{read}with torch.no_grad():\n"
+        "    ids = model.generate(**inputs, max_new_tokens=64, do_sample=False)\n"
+        'answer = ids[0, inputs["input_ids"].shape[1] :]\n'
+        "print(tokenizer.decode(answer, skip_special_tokens=True))\n"
+    )

@@ -23,7 +23,7 @@ from fedethics.release.content import Content
 from fedethics.release.folder import Folder
 from fedethics.release.gate import GateReport
 from fedethics.release.pages import render
-from fedethics.release.sections import groups, people
+from fedethics.release.sections import groups, people, usage
 from fedethics.release.sections.block import (
     Table,
     estimate_cells,
@@ -56,6 +56,8 @@ def card_of(opened: Folder, found: Content) -> str:
             "gaps": markdown(found.gaps),
             "explained": _explained(found),
             "receipts": markdown(found.receipts),
+            # Safe: what a charter says stands in it as Python strings of one line each.
+            "usage": Markup(usage.of_adapter(found.charter)),  # noqa: S704
             "audited": found.audited,
         },
     )

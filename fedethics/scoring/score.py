@@ -89,7 +89,7 @@ def score_release(
     fields = _fields(keep, decide)
     # All of it is read once before anything is computed: a wrong last line costs no hour.
     count = sum(1 for _ in read_new(data, opened.charter.data, keep=keep))
-    learner, vector = _loaded(opened, model_dir, compute or Compute())
+    learner, vector = released_adapter(opened, model_dir, compute or Compute())
     tally = _Tally()
     lines = scored(learner, vector, read_new(data, opened.charter.data, keep=keep), decide)
     try:
@@ -147,10 +147,14 @@ def deciding(charter: Charter) -> Deciding:
     return found
 
 
-def _loaded(
+def released_adapter(
     opened: Folder, model_dir: Path | None, compute: Compute
 ) -> tuple[Learner, NDArray[np.float32]]:
-    """Return the learner, and the vector of the adapter that was verified."""
+    """Return the learner of a verified release, and the vector of the adapter that was verified.
+
+    Raises:
+        ModelError: the base model is missing or another, or the adapter does not fit.
+    """
     learner = learner_for(opened.charter, model_dir, compute)
     vector = read_adapter(learner, opened.path / ADAPTER_DIR)
     # Of what was read: the file may have changed since it was verified.

@@ -164,6 +164,10 @@ class TextReader:
         """Return the text of ids, control tokens as they are written."""
         return str(self._raw.decode(list(ids), skip_special_tokens=False))
 
+    def as_file(self) -> str:
+        """Return the whole tokenizer as the text of a tokenizer.json; it neither cuts nor pads."""
+        return str(self._raw.to_str())
+
     def behaviour(self) -> str:
         """Return the SHA-256 of the ids of fixed probe texts, with marks and without, and cut."""
         # Marks are found inside a text too, each by rules of its own.

@@ -70,6 +70,9 @@ class ThreeLevels(LearningTask):
     def measured(self, labels):
         return ThreeLevelsMeasured()
 
+    def usage(self, words, labels):
+        return "print(model(**tokenizer(example, return_tensors='pt')).logits)\n"
+
     def reader(self, network: Any, tokenizer: Any, words, labels):
         from fedethics.learning_tasks.classification.reader import ClassReader
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from fedethics.charter.document import load
 from fedethics.data.file_terms import DataFile, terms_of
@@ -210,3 +212,13 @@ def test_a_federations_approved_adapter_scores_new_records(lab, data, tmp_path, 
     done = score_release(run, data=data, out=tmp_path / "s.csv")
     assert done.records == len(list(csv.DictReader((tmp_path / "s.csv").open())))
     assert set(done.decided) <= {"disease", "no disease"}
+    assert fedethics("release", "export", run, "-o", tmp_path / "model").exit_code == 0
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model").eval()
+    charter = load(run / "charter.json")
+    rows = list(csv.DictReader((tmp_path / "s.csv").open()))
+    with torch.no_grad():
+        for row, record in zip(rows[:20], read_new(data, charter.data), strict=False):
+            inputs = tokenizer(record.content, truncation=True, return_tensors="pt")
+            share = float(model(**inputs).logits.double().softmax(dim=1)[0, 1])
+            assert share == pytest.approx(float(row["score"]), abs=1e-5)

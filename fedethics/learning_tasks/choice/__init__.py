@@ -40,6 +40,37 @@ class Choice(Labelled):
         names, two = self.classes(labels), labels.classes is None
         return module.AnswerReader(network, tokenizer, words, names, two=two)
 
+    def usage(self, words: Words, labels: Labels) -> str:
+        """Return the lines that print each answer's share, computed as in training."""
+        names = list(self.classes(labels))
+        return (
+            f"prompt, answer = {words.prompt!r}, {words.answer!r}\n"
+            f"names, most = {names!r}, {words.max_tokens}\n"
+            f"{_SHARES}"
+        )
+
+
+# What `AnswerReader` computes, in plain transformers; a test holds the two together.
+_SHARES = """\
+
+def read(text, **how):
+    return tokenizer(text, add_special_tokens=False, **how)["input_ids"]
+
+before, _, after = prompt.partition("{text}")
+answers = [read(answer.replace("{label}", name)) for name in names]
+room = most - len(read(before)) - len(read(after)) - max(map(len, answers)) + 1
+asked = read(before) + read(example, split_special_tokens=True)[:room] + read(after)
+totals = []
+for ids in answers:
+    with torch.no_grad():
+        logits = model(torch.tensor([asked + ids])).logits[0, len(asked) - 1 : -1]
+    chances = logits.float().log_softmax(dim=1)
+    totals.append(sum(float(chances[place, token]) for place, token in enumerate(ids)))
+shares = torch.tensor(totals, dtype=torch.float64).softmax(dim=0)
+for name, share in zip(names, shares.tolist()):
+    print(name, share)
+"""
+
 
 class TwoAnswers(Choice):
     """Choice between two answers, by the name that it had before there were more."""

@@ -33,3 +33,15 @@ class Classification(Labelled):
         module = import_module("fedethics.learning_tasks.classification.reader")
         kind = module.ClassReader if labels.classes is None else module.ManyClassReader
         return kind(network, tokenizer, max_tokens=words.max_tokens)
+
+    def usage(self, words: Words, _labels: Labels) -> str:
+        """Return the lines that print each class's probability."""
+        return (
+            "inputs = tokenizer(\n"
+            f'    example, truncation=True, max_length={words.max_tokens}, return_tensors="pt"\n'
+            ")\n"
+            "with torch.no_grad():\n"
+            "    shares = model(**inputs).logits.double().softmax(dim=1)[0]\n"
+            "for number, share in enumerate(shares.tolist()):\n"
+            "    print(model.config.id2label[number], share)\n"
+        )

@@ -20,6 +20,7 @@ from fedethics.learning_tasks.task import (
     Rate,
     Unlabelled,
     Words,
+    answering_usage,
     rendering_problems,
 )
 
@@ -87,6 +88,10 @@ class Sft(TokenTask):
         """Require both plain templates or none, and a cut that leaves completions whole."""
         return [*rendering_problems(self.name, words), *_sft_problems(words)]
 
+    def usage(self, words: Words, _labels: Labels) -> str:
+        """Return the lines that print the model's answer."""
+        return answering_usage(words)
+
 
 class Text(TokenTask):
     """Domain adaptation: every token of a text is learnt from those before it."""
@@ -98,6 +103,15 @@ class Text(TokenTask):
     def problems(self, words: Words) -> list[str]:
         """Refuse what is of conversations."""
         return list(_text_problems(words))
+
+    def usage(self, _words: Words, _labels: Labels) -> str:
+        """Return the lines that print how the model goes on with a text."""
+        return (
+            'inputs = tokenizer(example, return_tensors="pt")\n'
+            "with torch.no_grad():\n"
+            "    ids = model.generate(**inputs, max_new_tokens=64, do_sample=False)\n"
+            "print(tokenizer.decode(ids[0], skip_special_tokens=True))\n"
+        )
 
 
 def _sft_problems(words: Words) -> Iterator[str]:

@@ -18,6 +18,7 @@ from fedethics.learning_tasks.task import (
     Rate,
     Unlabelled,
     Words,
+    answering_usage,
     rendering_problems,
 )
 
@@ -73,3 +74,7 @@ class PreferenceTask(Unlabelled):
         """Return what compares the two answers of each record."""
         module = import_module("fedethics.learning_tasks.preference.reader")
         return module.PairReader(network, tokenizer, words)
+
+    def usage(self, words: Words, _labels: Labels) -> str:
+        """Return the lines that print the model's answer."""
+        return answering_usage(words)
