@@ -204,7 +204,7 @@ def _tokenizer(learner: Learner, charter: Charter) -> Any:  # noqa: ANN401
     reader = learner.tokenizer
     raw = Tokenizer.from_str(reader.as_file())
     marks = dict(reader.chat.tokens) | {"pad_token": raw.id_to_token(reader.pad_token_id)}
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=raw,
         model_max_length=charter.model.max_tokens,
         model_input_names=["input_ids", "attention_mask"],

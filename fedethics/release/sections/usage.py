@@ -39,7 +39,7 @@ model = PeftModel.from_pretrained(base, FOLDER).eval()
 def of_merged(charter: Charter) -> str:
     """Return the lines for a folder that `fedethics release export` wrote."""
     task = find_task(charter.model.task)
-    return _MERGED.format(loader=task.auto_class) + _asking(charter)
+    return _fenced(_MERGED.format(loader=task.auto_class) + _asking(charter))
 
 
 def of_adapter(charter: Charter) -> str:
@@ -55,7 +55,13 @@ def of_adapter(charter: Charter) -> str:
             f"# The base must be in {scheme}, as in training; from_pretrained alone does not do it."
         )
         loading = f"{note}\n{loading}"
-    return loading + _asking(charter)
+    return _fenced(loading + _asking(charter))
+
+
+def _fenced(code: str) -> str:
+    """Return the same Python, in which no string of the charter ends a page's block of code."""
+    # Such marks stand in strings only, where Python reads the escape as the character.
+    return code.replace("<!--", r"\x3c!--").replace("```", r"\x60\x60\x60")
 
 
 def _asking(charter: Charter) -> str:
