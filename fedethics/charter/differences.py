@@ -148,6 +148,14 @@ _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
         _item("The release is held to this too.", "The release is no longer held to this."),
     ),
     (r"measures\.names", _shorter("measured of a held-out text")),
+    (
+        r"measures\.counterfactuals(\[.*\])?",
+        _item("Words are swapped in held-out texts.", "These words are no longer swapped."),
+    ),
+    (
+        r"measures\.counterfactuals\[.*\]\..*",
+        _fixed("Other words are swapped, or something else is compared then."),
+    ),
     (r"measures\.(feature|largest-loss|spread-ratio|epsilon)", _fixed(_EVALUATED_ANEW)),
     (
         r"privacy\.delta",
@@ -230,6 +238,7 @@ ABSENT = "absent"
 _NAMED_BY: dict[str, tuple[str, ...]] = {
     "ethics.objectives": ("metric", "feature"),
     "measures.objectives": ("metric",),
+    "measures.counterfactuals": ("name",),
     "ethics.stakeholders": ("role", "name"),
     "data.columns": ("name",),
     "data.sensitive": ("name",),

@@ -13,6 +13,7 @@ from typing import Final, Literal, TypeAlias
 from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.privacy_terms import LARGEST_EPSILON, PrivacyTerms
 from fedethics.charter.training_terms import ModelTerms
+from fedethics.counterfactuals import Pair, change_names, clashes, find_change, pairs_of
 from fedethics.errors import FairnessError
 from fedethics.learning_tasks import find_task
 from fedethics.learning_tasks.task import Bounded
@@ -90,6 +91,76 @@ class GenerationTerms:
         return {one.name: Bounded(meaning=one.meaning, binary=one.binary) for one in scorers}
 
 
+def _pair_problem(entry: object) -> str:
+    if pairs_of(str(entry)):
+        return ""
+    return (
+        f"{entry!r} is no pair of words: write 'he/she' to swap both ways, or 'his>her' to write "
+        "the second for the first alone"
+    )
+
+
+def _change_problem(name: object) -> str:
+    try:
+        find_change(str(name))
+    except FairnessError as error:
+        return str(error)
+    return ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CounterfactualTerms:
+    """Words that are swapped in all that the model reads of a record, and what is compared then.
+
+    Attributes:
+        name: of the list; the measures are called by it, for example "gender_flips".
+        pairs: "he/she" swaps both ways, "his>her" writes the second word for the first alone.
+            Whole words, in the case that they are written in; no character has a special meaning.
+        first, second: two lists of as many names; each name is swapped for the one at its place.
+        count: changes that are measured: "flips" (of decisions or chosen answers) and
+            "loss_change" (nats, either way, cut at `measures.largest-loss`).
+    """
+
+    name: str = term(pattern=r"[a-z][a-z0-9_]{0,31}")
+    pairs: tuple[str, ...] = term(default=(), check=_pair_problem)
+    first: tuple[str, ...] = term(default=(), nonempty=False)
+    second: tuple[str, ...] = term(default=(), nonempty=False)
+    count: tuple[str, ...] = term(check=_change_problem)
+
+    @property
+    def swaps(self) -> tuple[Pair, ...]:
+        """Return each word and its stand-in, both ways where the charter says so."""
+        listed = [pair for entry in self.pairs for pair in pairs_of(entry)]
+        both = zip(self.first, self.second, strict=True)
+        return (*listed, *(way for a, b in both for way in (Pair(a, b), Pair(b, a))))
+
+    def problems(self) -> list[str]:
+        """Refuse lists that do not pair, words with two stand-ins, and what is listed twice."""
+        if len(self.first) != len(self.second):
+            return [
+                f"first has {len(self.first)} names and second {len(self.second)}: each is swapped "
+                "for the one at its place"
+            ]
+        found = [
+            f"first, second: {one!r} is swapped for {two!r}: two different words are needed, "
+            "without blanks at an end"
+            for one, two in zip(self.first, self.second, strict=True)
+            if one == two or not one or not two or one != one.strip() or two != two.strip()
+        ]
+        if not self.pairs and not self.first:
+            found.append("pairs: no word is listed")
+        if not self.count or len(set(self.count)) < len(self.count):
+            found.append(f"count: name each of {', '.join(change_names())} at most once")
+        return found or [f"pairs: {clash}" for clash in clashes(self.swaps)]
+
+    def bounded(self, largest_loss: float) -> dict[str, Bounded]:
+        """Return each change as a measure, by its name."""
+        return {
+            f"{self.name}_{name}": find_change(name).bounded(self.name, largest_loss=largest_loss)
+            for name in self.count
+        }
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeasureTerms:
     """Numbers between two bounds that are measured of each held-out record in the last round.
@@ -104,6 +175,7 @@ class MeasureTerms:
         epsilon: what the sum costs each held-out unit, out of `privacy.evaluation.epsilon`.
         generation: whether and how answers are generated and scored.
         objectives: bars that the release is held to.
+        counterfactuals: words that are swapped, and what is compared.
     """
 
     names: tuple[str, ...] = term(default=())
@@ -113,23 +185,31 @@ class MeasureTerms:
     epsilon: float = term(default=1.0, at_least=0.02, at_most=LARGEST_EPSILON)
     generation: GenerationTerms = term(default=GenerationTerms())
     objectives: tuple[MeasureObjective, ...] = term(default=())
+    # Absent and not empty, so that charters of before keep their hash.
+    counterfactuals: tuple[CounterfactualTerms, ...] | None = term(default=None)
 
     def problems(self) -> list[str]:
         """Refuse what could not be counted."""
         found = []
-        if not self.names and not self.generation.scorers:
+        if not self.names and not self.generation.scorers and not self.counterfactuals:
             found.append(
                 "names: nothing is measured; name a measure or a scorer, or leave the table out"
             )
         if len(set(self.names)) < len(self.names):
             found.append("names: a measure is listed twice")
+        lists = [one.name for one in self.counterfactuals or ()]
+        if len(set(lists)) < len(lists):
+            found.append("counterfactuals: two lists have the same name")
         return found
 
     def bounded(self, task: str) -> dict[str, Bounded]:
         """Return the measures that are asked for and that a task has, by name, in their order."""
         known = find_task(task).values
         own = {name: known[name].cut_at(self.largest_loss) for name in self.names if name in known}
-        return own | self.generation.bounded()
+        swapped: dict[str, Bounded] = {}
+        for words in self.counterfactuals or ():
+            swapped |= words.bounded(self.largest_loss)
+        return own | self.generation.bounded() | swapped
 
 
 def measures_rule(
@@ -149,6 +229,7 @@ def measures_rule(
             f"measures.generation.scorers: model.task {model.task!r} has no prompt that could be "
             "answered"
         )
+    yield from _undecided(measures, model)
     features = {feature.name: feature for feature in data.sensitive}
     if measures.feature and measures.feature not in features:
         yield f"measures.feature: {measures.feature!r} is not a sensitive feature"
@@ -161,6 +242,17 @@ def measures_rule(
     for index, objective in enumerate(measures.objectives):
         for problem in _objective_problems(objective, measures, known):
             yield f"measures.objectives[{index}]: {problem}"
+
+
+def _undecided(measures: MeasureTerms, model: ModelTerms) -> Iterator[str]:
+    decided = find_task(model.task).labelled
+    for words in measures.counterfactuals or ():
+        for name in words.count:
+            if find_change(name).decides and not decided:
+                yield (
+                    f"measures.counterfactuals.count: model.task {model.task!r} decides nothing of "
+                    f'a record, so it has no {name!r}; count "loss_change"'
+                )
 
 
 def _objective_problems(

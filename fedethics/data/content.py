@@ -9,7 +9,7 @@ Sensitive: a content is a record.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -83,6 +83,19 @@ def parts(content: Content) -> tuple[str, ...]:
             return prompt, completion
         case Preference(prompt, chosen, rejected):
             return prompt, chosen, rejected
+
+
+def rewritten(content: Content, change: Callable[[str], str]) -> Content:
+    """Return the content with each piece of it changed, in the same form, said by the same."""
+    match content:
+        case str():
+            return change(content)
+        case Conversation(turns):
+            return Conversation(tuple(Turn(one.role, change(one.text)) for one in turns))
+        case Completion(prompt, completion):
+            return Completion(change(prompt), change(completion))
+        case Preference(prompt, chosen, rejected):
+            return Preference(change(prompt), change(chosen), change(rejected))
 
 
 def characters(content: Content) -> int:

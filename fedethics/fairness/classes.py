@@ -134,9 +134,15 @@ class Classes(Measured):
         number = target.astype(np.int64)
         refuse_some(np.isnan(score), "scores are not a number")
         refuse_outside(score)
-        chosen = score.argmax(axis=1).astype(np.int64)
+        chosen = self.chosen(score, threshold=threshold)
         decision = chosen if self.full else (chosen == number).astype(np.int64)
         return Targets(number, self.sureness(number, score), decision)
+
+    def chosen(self, scores: FloatArray, *, threshold: float) -> NDArray[np.int64]:
+        """Return the class with the highest score, of equal ones the first."""
+        del threshold
+        decided: NDArray[np.int64] = scores.reshape(-1, len(self.names)).argmax(axis=1)
+        return decided.astype(np.int64)
 
     def deciding(self, names: Sequence[str], *, threshold: float) -> Deciding:
         """Tell every class's score; the highest decides, of equal ones the first, as in `read`."""

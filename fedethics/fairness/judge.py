@@ -125,6 +125,11 @@ def one_answer(everyone: Partition, metric: Metric, *, confidence: float) -> str
     """
     if metric.kind != "aggregate" or metric.binned or metric.combine not in _DISPARITIES:
         return ""
+    return nothing_decided(everyone, confidence=confidence)
+
+
+def nothing_decided(everyone: Partition, *, confidence: float) -> str:
+    """Say that a model may give all but everyone the same answer, in a sentence; or ""."""
     if not everyone.measured.thresholded:
         return _one_class(everyone, confidence)
     share = pooled(everyone, find_metric("selection_rate"), confidence=confidence)

@@ -142,6 +142,19 @@ class Measured(ABC):
     def sureness(self, targets: NDArray[np.int64], scores: FloatArray) -> FloatArray:
         """Return how sure the model is of each record's target, in [0, 1], shape (n,)."""
 
+    def chosen(self, scores: FloatArray, *, threshold: float) -> NDArray[np.int64]:
+        """Return the number of the class that is decided for each record, shape (n,).
+
+        Args:
+            scores: what the model answers, as the task's reader gives it.
+            threshold: the charter's.
+
+        Raises:
+            FairnessError: nothing is decided by this measure.
+        """
+        del scores, threshold  # for kinds that decide
+        raise FairnessError("this task decides nothing of a record, so nothing can flip")
+
     def deciding(self, names: Sequence[str], *, threshold: float) -> Deciding | None:
         """Return how one record is decided from its scores; None where nothing is decided.
 
@@ -232,6 +245,10 @@ class TwoClasses(Measured):
         refuse_some((label != 0) & (label != 1), "labels are neither 0 nor 1")
         refuse_outside(score)
         return Targets(label.astype(np.int64), score, (score >= threshold).astype(np.int64))
+
+    def chosen(self, scores: FloatArray, *, threshold: float) -> NDArray[np.int64]:
+        """Return 1 where the score reaches the threshold."""
+        return (scores >= threshold).astype(np.int64)
 
     def deciding(self, names: Sequence[str], *, threshold: float) -> Deciding:
         """Tell the probability of the positive label; positive where it reaches the threshold."""

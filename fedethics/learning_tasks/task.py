@@ -114,6 +114,7 @@ class Bounded:
         cut: whether the charter says where it is cut: `high` is then that, and `low` minus that
             where the number can be negative.
         binary: whether it is 0 or 1, so that nothing is told of its spread.
+        apart: whether some records have no such number; they are counted apart from the mean.
     """
 
     meaning: str
@@ -122,6 +123,7 @@ class Bounded:
     unit: str = ""
     cut: bool = False
     binary: bool = False
+    apart: bool = False
 
     def cut_at(self, largest: float) -> Bounded:
         """Return it with the charter's cut."""

@@ -55,6 +55,7 @@ def card_of(opened: Folder, found: Content) -> str:
             "by_group": markdown(_by_group(opened)),
             "gaps": markdown(found.gaps),
             "explained": _explained(found),
+            "measured": _of_texts(found),
             "receipts": markdown(found.receipts),
             # Safe: what a charter says stands in it as Python strings of one line each.
             "usage": Markup(usage.of_adapter(found.charter)),  # noqa: S704
@@ -168,6 +169,13 @@ def _explained(found: Content) -> tuple[tuple[str, str, Markup], ...]:
     """Return title, caption and numbers of each figure on what the model looks at."""
     blocks = found.explained.blocks if found.explained else ()
     return tuple((block.title, block.caption, markdown(block.table)) for block in blocks)
+
+
+def _of_texts(found: Content) -> tuple[tuple[str, Markup], ...]:
+    """Return caption and numbers of each table of what was measured of texts."""
+    section = found.sums.get("measures")
+    tables = section.tables if section else {}
+    return tuple((f"{caption}, of held-out texts", markdown(t)) for caption, t in tables.items())
 
 
 NOT_ANSWERED = (

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedethics import charter_sums
+from fedethics.data.content import Content
 from fedethics.data.rendering import occluded_scores, swapped_scores
 from fedethics.fairness.tabulate import tabulate_explanation
 from fedethics.site.request_context import RequestContext
@@ -50,9 +51,9 @@ def explain(
 
 
 def score_texts(
-    learner: Learner, adapter: NDArray[np.float32], texts: Sequence[str]
+    learner: Learner, adapter: NDArray[np.float32], texts: Sequence[Content]
 ) -> NDArray[np.float64]:
-    """Return the score of each text, float64, shape (n,); one that overflows counts as 0."""
+    """Return the score of each text, float64, (n,) or (n, columns); what overflows counts as 0."""
     found = [
         learner.scores(
             adapter, learner.activations(texts[start : start + _PORTION], records=_PORTION)

@@ -58,7 +58,10 @@ class MeasuresPlan(SumPlan):
 class MeasureLayout:
     """What the released vector holds: for each measure hit and miss of each group, then spreads.
 
-    Guarantee: a record moves hit and miss of each measure by `GRID` steps added up, in one group,
+    A measure that some records have not (`Bounded.apart`) has a third entry in each group, where
+    such a record stands instead.
+
+    Guarantee: a record moves the entries of each measure by `GRID` steps added up, in one group,
     and each spread by 0 to `GRID` steps, in one group.
 
     Attributes:
@@ -75,9 +78,14 @@ class MeasureLayout:
         return tuple(name for name, each in self.measures.items() if not each.binary)
 
     @property
+    def widths(self) -> dict[str, int]:
+        """Entries of each measure in one group: hit, miss, and perhaps those counted apart."""
+        return {name: 3 if each.apart else 2 for name, each in self.measures.items()}
+
+    @property
     def values_length(self) -> int:
-        """Entries of hits and misses."""
-        return 2 * len(self.groups) * len(self.measures)
+        """Entries of hits, misses, and of those counted apart."""
+        return len(self.groups) * sum(self.widths.values())
 
     @property
     def length(self) -> int:
@@ -114,7 +122,10 @@ class Measures(Aggregate[MeasuresPlan]):
     """A sum of its own, with an epsilon of its own."""
 
     name = "measures"
-    opt_in = "sum what is measured of held-out texts (loss, token accuracy, scores of answers)"
+    opt_in = (
+        "sum what is measured of held-out texts (loss, token accuracy, scores of answers, what "
+        "swapped words change)"
+    )
     seen = "the opened sums of what was measured of held-out texts, with noise"
     plan_type = MeasuresPlan
 

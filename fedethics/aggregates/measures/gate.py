@@ -7,8 +7,11 @@ import math
 from fedethics.aggregates.measures import MEASURES
 from fedethics.aggregates.measures.opened import OpenedMeasures, opened_measures
 from fedethics.charter.measure_terms import MeasureObjective
+from fedethics.counterfactuals import find_change
 from fedethics.errors import AccountingError
 from fedethics.fairness import Estimate
+from fedethics.fairness.judge import nothing_decided
+from fedethics.fairness.partition import everyone
 from fedethics.release.folder import EVIDENCE, Folder
 from fedethics.release.rules.rule import Findings, Measurement, Rule
 
@@ -34,17 +37,22 @@ def examine(folder: Folder) -> tuple[Rule, ...]:
     if not terms.objectives:
         idle = "The charter sets no bar for what is measured of texts, so this could not fail."
         return (_rule(NAME, Findings(idle=idle)),)
-    return tuple(_judged(found, objective) for objective in terms.objectives)
+    return tuple(_judged(found, objective, folder) for objective in terms.objectives)
 
 
-def _judged(found: OpenedMeasures, objective: MeasureObjective) -> Rule:
+def _judged(found: OpenedMeasures, objective: MeasureObjective, folder: Folder) -> Rule:
     name, combine = objective.parts()
     estimate = found.estimate(name, combine, confidence=objective.confidence)
     good = _side(estimate, objective)
     said = sentence(estimate, objective)
+    gaps = [f"{said} The bar lies within."] if good is None else []
+    if good and _of_decisions(name, folder):
+        # Where nothing is decided, nothing flips, and a bar that is met says nothing.
+        empty = nothing_decided(everyone(folder.tables), confidence=objective.confidence)
+        gaps += [f"{said} {empty}"] if empty else []
     findings = Findings(
         faults=(f"{said} That is on the wrong side.",) if good is False else (),
-        gaps=(f"{said} The bar lies within.",) if good is None else (),
+        gaps=tuple(gaps),
     )
     figure = Measurement(
         value=estimate.figure if math.isfinite(estimate.figure) else None,
@@ -56,6 +64,15 @@ def _judged(found: OpenedMeasures, objective: MeasureObjective) -> Rule:
     )
     label = objective.metric.replace("_", " ")
     return _rule(f"{label} (measured of texts)", findings, holds=said, figure=figure)
+
+
+def _of_decisions(name: str, folder: Folder) -> bool:
+    terms = folder.charter.measures
+    return any(
+        name == f"{words.name}_{change}" and find_change(change).decides
+        for words in (terms and terms.counterfactuals) or ()
+        for change in words.count
+    )
 
 
 def _side(estimate: Estimate, objective: MeasureObjective) -> bool | None:

@@ -35,13 +35,20 @@ class OpenedMeasures:
         self._charter = charter
         flat = np.array(counts, dtype=np.float64)
         groups = len(self.layout.groups)
-        hits = flat[: self.layout.values_length].reshape(-1, groups, 2) / GRID
+        widths = list(self.layout.widths.values())
+        cuts = np.cumsum([groups * width for width in widths])
+        values = np.split(flat[: self.layout.values_length] / GRID, cuts[:-1])
         spread = flat[self.layout.values_length :].reshape(-1, groups) / (4 * GRID)
+        self._tables = {
+            name: table.reshape(groups, width)
+            for name, table, width in zip(self.layout.measures, values, widths, strict=True)
+        }
         self._sums = {
             name: self._of(
-                table, spread[self.layout.spread_names.index(name)] if not each.binary else None
+                self._tables[name],
+                spread[self.layout.spread_names.index(name)] if not each.binary else None,
             )
-            for table, (name, each) in zip(hits, self.layout.measures.items(), strict=True)
+            for name, each in self.layout.measures.items()
         }
 
     def estimate(self, name: str, combine: Combine = "", *, confidence: float) -> Estimate:
@@ -58,6 +65,25 @@ class OpenedMeasures:
         found = means_by_group(self._sums[name], confidence=confidence, minimum_cell=MINIMUM_CELL)
         measure = self.layout.measures[name]
         return {group: _in_units(one, measure) for group, one in found.items()}
+
+    def counted(self, name: str, *, confidence: float) -> dict[str, Estimate]:
+        """Return the share of records that have such a number, over everyone and by group.
+
+        Empty for a measure that every record has. Small groups are withheld.
+        """
+        if not self.layout.measures[name].apart:
+            return {}
+        table = self._tables[name]
+        # The noise of the two entries that are added up is taken for both sides: a little too much.
+        sums = replace(
+            self._of(np.stack([table[:, 0] + table[:, 1], table[:, 2]], axis=1), None),
+            noise=2 * self._plan.values.sum_variance / GRID**2,
+        )
+        together = sums.together(sites=len(self._charter.roster))
+        everyone = {"everyone": mean_of(together, confidence=confidence)}
+        if not self._terms.feature:
+            return everyone
+        return everyone | means_by_group(sums, confidence=confidence, minimum_cell=MINIMUM_CELL)
 
     def _of(self, table: np.ndarray, spread: np.ndarray | None) -> ValueSums:
         return ValueSums(

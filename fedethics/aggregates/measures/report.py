@@ -11,6 +11,11 @@ from fedethics.release.gate import GateReport
 from fedethics.release.sections.block import Section, Table, estimate_cells
 
 _CONFIDENCE = 0.95
+_OF_SWAPS = (
+    " Where words are swapped, the mean is over the records that hold one of them; the others are "
+    "counted apart. A change shows that the words alone move the model. No change does not show "
+    "fair treatment: whatever goes with these words in life stays as it is in the text."
+)
 
 
 def build(folder: Folder, _verdict: GateReport) -> Section | None:
@@ -28,10 +33,31 @@ def build(folder: Folder, _verdict: GateReport) -> Section | None:
         explanation=(
             "A mean over held-out records, each cut to the range of its measure before it was "
             "counted; the charter fixed the cut before the run. The interval holds the noise and "
-            "that the records are a sample. Several records of one person are taken as independent."
+            "that the records are a sample. Several records of one person are taken as "
+            "independent." + (_OF_SWAPS if terms.counterfactuals else "")
         ),
-        tables={} if found is None else {"Means": _means(terms, found)},
+        tables={} if found is None else _tables(terms, found),
     )
+
+
+def _tables(terms: MeasureTerms, found: OpenedMeasures) -> dict[str, Table]:
+    means = {"Means": _means(terms, found)}
+    if not terms.counterfactuals:
+        return means
+    return means | {"Records that hold one of the swapped words": _holding(terms, found)}
+
+
+def _holding(terms: MeasureTerms, found: OpenedMeasures) -> Table:
+    rows = [
+        (name, _whose(terms, group), *estimate_cells(one))
+        for name in found.layout.measures
+        for group, one in found.counted(name, confidence=_CONFIDENCE).items()
+    ]
+    return Table(head=("Measure", "Whose", "Share", "Interval (95 %)"), rows=tuple(rows))
+
+
+def _whose(terms: MeasureTerms, group: str) -> str:
+    return group if group == "everyone" else f"{terms.feature}: {group}"
 
 
 def _words(terms: MeasureTerms, found: OpenedMeasures | None) -> str:

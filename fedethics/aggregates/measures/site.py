@@ -1,28 +1,32 @@
 """A site's part in the measures: numbers of its held-out records, in steps, with noise.
 
-Guarantee: a record moves each measure's hit and miss by `GRID` steps added up, and each spread by
-at most as many; so does its absence. The caller has reserved the cost before calling.
+Guarantee: a record moves each measure's entries by `GRID` steps added up, and each spread by at
+most as many; so does its absence. The caller has reserved the cost before calling.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedethics.aggregates.measures import MEASURES, MeasureLayout, layout_of_measures, terms_of
 from fedethics.aggregates.measuring import Vector, scores_of, share_of
-from fedethics.charter.measure_terms import GRID
-from fedethics.data.content import Content, digest
+from fedethics.charter.measure_terms import GRID, CounterfactualTerms
+from fedethics.counterfactuals import Scored, WordSwap, find_change
+from fedethics.data.content import Content, digest, rewritten
 from fedethics.data.records import Records
 from fedethics.errors import FairnessError
 from fedethics.fairness.bounded import on_grid
+from fedethics.fairness.measured import Measured
 from fedethics.learning_tasks import find_task
 from fedethics.privacy.noise import NoiseSource
 from fedethics.scorers import find_scorer, score_of
 from fedethics.secagg import Opening
+from fedethics.site.explanation import score_texts
 from fedethics.site.request_context import RequestContext
 from fedethics.training.generation import answers
 
@@ -51,6 +55,7 @@ def sum_values(
     plan, layout = MEASURES.of(context.plan.sums), layout_of_measures(context.charter)
     part = context.workbench.records.held_out
     numbers = _of_the_task(context, adapter, part) | _of_answers(context, adapter, part)
+    numbers |= _of_swapped_words(context, adapter, part)
     vector = tabulate_values(layout, groups=_groups(context, part), numbers=numbers)
     shares = (
         share_of(context, plan.values, layout.values_length, noise.derive("values")),
@@ -86,7 +91,12 @@ def tabulate_values(
             raise FairnessError(f"{name} was measured of a record twice; nothing was sent")
         table = np.zeros((len(layout.groups), 3), dtype=np.int64)
         np.add.at(table, groups[own.rows], on_grid(own.values, grid=GRID))
-        hits.append(table[:, :2])
+        if measure_of.apart:
+            without = np.delete(groups, own.rows)
+            apart = GRID * np.bincount(without, minlength=len(layout.groups))
+            hits.append(np.column_stack([table[:, :2], apart]))
+        else:
+            hits.append(table[:, :2])
         if not measure_of.binary:
             spreads.append(table[:, 2])
     return np.concatenate([each.ravel() for each in (*hits, *spreads)])
@@ -112,6 +122,72 @@ def _of_the_task(context: RequestContext, adapter: Vector, part: Records) -> dic
         name: Numbers(rows=rows, values=measured.values[name](scores, terms.largest_loss))
         for name in asked
     }
+
+
+def _of_swapped_words(
+    context: RequestContext, adapter: Vector, part: Records
+) -> dict[str, Numbers]:
+    charter = context.charter
+    terms = terms_of(charter)
+    found: dict[str, Numbers] = {}
+    asked = terms.counterfactuals or ()
+    scores = scores_of(context, adapter, part) if asked else np.zeros(0)
+    for words in asked:
+        found |= swapped_numbers(
+            words,
+            part,
+            scores,
+            score=partial(score_texts, context.workbench.learner, adapter),
+            measured=find_task(charter.model.task).measured(charter.data.labels),
+            threshold=charter.privacy.evaluation.threshold,
+            largest_loss=terms.largest_loss,
+        )
+    return found
+
+
+def swapped_numbers(
+    words: CounterfactualTerms,
+    part: Records,
+    scores: NDArray[np.float64],
+    *,
+    score: Callable[[Sequence[Content]], NDArray[np.float64]],
+    measured: Measured,
+    threshold: float,
+    largest_loss: float,
+) -> dict[str, Numbers]:
+    """Return each change of a list of words, of the records that hold one of them.
+
+    Args:
+        words: the charter's list.
+        part: the records.
+        scores: of the records as they are, shape (n,) or (n, columns).
+        score: the model.
+        measured: what the task measures.
+        threshold: of the charter's decision.
+        largest_loss: nats at which a loss is cut.
+    """
+    swap = WordSwap(words.swaps)
+    changed = [rewritten(text, swap) for text in part.texts]
+    rows = np.array(
+        [row for row, text in enumerate(part.texts) if changed[row] != text], dtype=np.intp
+    )
+    if not len(rows):
+        none = Numbers(rows=rows, values=np.zeros(0))
+        return {f"{words.name}_{name}": none for name in words.count}
+    scored = Scored(
+        measured=measured,
+        targets=part.labels[rows],
+        before=scores[rows],
+        after=score([changed[row] for row in rows]),
+        threshold=threshold,
+        largest_loss=largest_loss,
+    )
+    found = {}
+    for name in words.count:
+        values = find_change(name).of(scored)
+        told = ~np.isnan(values)
+        found[f"{words.name}_{name}"] = Numbers(rows=rows[told], values=values[told])
+    return found
 
 
 def _of_answers(context: RequestContext, adapter: Vector, part: Records) -> dict[str, Numbers]:

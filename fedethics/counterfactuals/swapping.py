@@ -1,0 +1,98 @@
+"""Words of a text swapped for others: whole words, in the case that they are written in.
+
+A word listed in small letters is found as listed, with its first letter capital, and all in
+capitals (he, He, HE); one listed with a capital, such as a name, as listed and all in capitals, so
+that "Will" does not swap "will". Its stand-in is written likewise. All words are swapped at once:
+a word that was put in is never swapped back.
+
+A whole word has no letter, digit or underscore beside it, and no combining mark behind it. So "she"
+is found in "she's", and not in "shed"; an entry of its own for "woman's" comes before "woman",
+since the longest entry wins.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+
+class Pair(NamedTuple):
+    """A word and what is written in its place."""
+
+    word: str
+    other: str
+
+
+def pairs_of(entry: str) -> tuple[Pair, ...]:
+    """Return what an entry swaps: "he/she" both ways, "his>her" the first for the second alone.
+
+    Empty where the entry is neither.
+    """
+    if entry.count("/") + entry.count(">") != 1:
+        return ()
+    mark = "/" if "/" in entry else ">"
+    first, second = (side.strip() for side in entry.split(mark))
+    if not first or not second or first == second:
+        return ()
+    forth = (Pair(first, second),)
+    return (*forth, Pair(second, first)) if mark == "/" else forth
+
+
+class WordSwap:
+    """Swaps the words of some pairs in any text. It holds nothing of the texts."""
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        """Prepare all written forms of the words.
+
+        Args:
+            pairs: at least one; `clashes` tells which words have two stand-ins.
+        """
+        self._forms: dict[str, str] = {}
+        for word, other in pairs:
+            for form, written in _forms(word, other):
+                self._forms.setdefault(form, written)
+        longest = sorted(self._forms, key=lambda form: (-len(form), form))
+        listed = "|".join(map(re.escape, longest))
+        self._listed = re.compile(rf"(?<!\w)(?:{listed})(?!\w)")
+
+    def __call__(self, text: str) -> str:
+        """Return the text with each listed word in it swapped; the same text where there is none.
+
+        Guarantee: follows from the text and the pairs alone, and fails for no text.
+        """
+        return self._listed.sub(self._other, text)
+
+    def _other(self, found: re.Match[str]) -> str:
+        following = found.string[found.end() : found.end() + 1]
+        if following and unicodedata.category(following).startswith("M"):
+            return found.group()  # the last letter has a mark: another word
+        return self._forms[found.group()]
+
+
+def clashes(pairs: Sequence[Pair]) -> Iterator[str]:
+    """Yield, for each written word that two pairs would swap differently, what they would write."""
+    seen: dict[str, Pair] = {}
+    told = set()
+    for pair in pairs:
+        for form, _ in _forms(*pair):
+            first = seen.setdefault(form, pair)
+            if first.other != pair.other and (first.other, pair.other) not in told:
+                told.add((first.other, pair.other))
+                yield (
+                    f"{form!r} would become both {first.other!r} and {pair.other!r}; write one "
+                    f"entry one way, for example '{pair.other}>{pair.word}'"
+                )
+
+
+def _forms(word: str, other: str) -> Iterator[tuple[str, str]]:
+    """Yield each way in which a word is written, and how its stand-in is written then."""
+    yield word, other
+    if word == word.lower():
+        yield _capital(word), _capital(other)
+    yield word.upper(), other.upper()
+
+
+def _capital(word: str) -> str:
+    return word[:1].upper() + word[1:]
