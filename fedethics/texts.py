@@ -32,6 +32,7 @@ _MOST_MARKS = 8
 _JOINERS = frozenset("\u200c\u200d")
 _SELECTORS = frozenset("\ufe0e\ufe0f")
 _BREAKS = frozenset("\n\t")
+_NO_BREAKS = str.maketrans(dict.fromkeys(_BREAKS, " "))
 # They show nothing, though Unicode counts them as letters, marks or symbols (property
 # Default_Ignorable_Code_Point, and the blank Braille pattern).
 _BLANK = frozenset(
@@ -161,7 +162,9 @@ def label(text: str) -> str:
 
 def _refused(text: str, *, prose: bool) -> Iterator[tuple[int, str]]:
     """Yield each place of a refused character, and why it is refused."""
-    if text.isascii() and text.isprintable():
+    # Most texts are of such characters alone, and none of these is refused.
+    plain = text.translate(_NO_BREAKS) if prose else text
+    if plain.isascii() and plain.isprintable():
         return
     stack = _Stack()
     for place, char in enumerate(text):

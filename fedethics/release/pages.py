@@ -27,7 +27,12 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 def render(template: str, context: dict[str, object]) -> str:
     """Render a template: `.html.j2` as HTML, `.md.j2` as Markdown."""
-    html = template.endswith(".html.j2")
+    return _environment(html=template.endswith(".html.j2")).get_template(template).render(context)
+
+
+@cache
+def _environment(*, html: bool) -> Environment:
+    """Return what renders all templates of one form; it keeps them compiled."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         # Markdown is escaped by its own rule below.
@@ -39,7 +44,7 @@ def render(template: str, context: dict[str, object]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["code"] = _code
-    return environment.get_template(template).render(context)
+    return environment
 
 
 def stylesheet() -> str:

@@ -23,7 +23,6 @@ from fedethics.training.server_step import server_step
 from tests.coordinator.conftest import (  # noqa: F401  fixtures
     kept_jobs,
     learned,
-    memory,
     quick,
     staged,
 )

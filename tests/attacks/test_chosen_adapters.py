@@ -60,16 +60,16 @@ def staged_svd(tmp_path_factory, heart_data, encoder):
 
 
 @pytest.fixture
-def federation(staged_with_every_sum, memory, integers):
+def federation(staged_with_every_sum, tmp_path, integers):
     """A coordinator's key, and sites that answer with integers in place of trained ones."""
-    liar = Liar(Quick(staged_with_every_sum, memory, memory / "kept").copy())
+    liar = Liar(Quick(staged_with_every_sum, tmp_path, tmp_path / "kept").copy())
     liar.enrol()
     return liar
 
 
 @pytest.fixture
-def svd_federation(staged_svd, memory, integers):
-    liar = Liar(Quick(staged_svd, memory, memory / "kept").copy())
+def svd_federation(staged_svd, tmp_path, integers):
+    liar = Liar(Quick(staged_svd, tmp_path, tmp_path / "kept").copy())
     liar.enrol()
     return liar
 

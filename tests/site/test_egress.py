@@ -25,7 +25,6 @@ from fedethics.site.request_context import RequestContext
 from tests.coordinator.conftest import (  # noqa: F401  fixtures
     kept_jobs,
     learned,
-    memory,
     quick,
     staged,
 )

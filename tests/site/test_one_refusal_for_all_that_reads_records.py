@@ -36,7 +36,6 @@ from tests.cli.conftest import fedethics  # noqa: F401  fixture
 from tests.coordinator.conftest import (  # noqa: F401  fixtures
     kept_jobs,
     learned,
-    memory,
     quick,
     staged,
 )
