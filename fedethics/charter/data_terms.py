@@ -192,6 +192,8 @@ class LabelColumn:
             where its label names it, and it has at least two.
         on_empty: "drop-row" leaves a record without a label out, counted in the site's own log;
             absent, it is an error.
+        impossible: classes that a group cannot have, as "sex=Male: pregnancy". Comparisons of that
+            feature's groups leave the class out; no record is refused for it.
     """
 
     column: str = term(nonempty=True)
@@ -203,11 +205,14 @@ class LabelColumn:
     classes: tuple[str, ...] | None = term(default=None)
     options: tuple[str, ...] | None = term(default=None, nonempty=True)
     on_empty: Literal["drop-row"] | None = term(default=None)
+    impossible: tuple[str, ...] | None = term(default=None, nonempty=True)
 
     def problems(self) -> list[str]:
         """Refuse values that no cell can have, and classes that cannot be distinguished."""
         found = list(_blank_ends("column", [self.column]))
         found.extend(self._option_problems())
+        if self.impossible is not None and self.classes is None:
+            found.append("impossible: it is about `classes`, and this label is a yes or no")
         if self.classes is None:
             return found + list(self._two_label_problems())
         if self.positive or self.negative or self.positive_name or self.negative_name:
@@ -255,6 +260,16 @@ class LabelColumn:
         if self.classes is None:
             return self.negative_name, self.positive_name
         return tuple(name for name, _ in map(class_entry, self.classes))
+
+    @property
+    def incomparable(self) -> tuple[tuple[str, str], ...]:
+        """Feature and class of each entry of `impossible`."""
+        return tuple(
+            (entry.partition("=")[0], name)
+            for entry in self.impossible or ()
+            for name in self.names
+            if entry.endswith(f": {name}")
+        )
 
     @property
     def by_cell(self) -> Mapping[str, int]:

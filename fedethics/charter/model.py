@@ -16,6 +16,11 @@ from typing import Any, Literal
 
 from fedethics.charter.annotation_terms import AnnotationTerms, annotation_rule
 from fedethics.charter.benchmark_terms import benchmark_rule
+from fedethics.charter.class_rules import (
+    class_problems,
+    impossible_problems,
+    too_many_classes,
+)
 from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.ethics_terms import (
     EthicsTerms,
@@ -259,6 +264,27 @@ def _objective_rule(ethics: EthicsTerms, data: DataTerms) -> Iterator[str]:
             yield f"ethics.objectives[{index}].feature: {problem}"
 
 
+def _class_rule(ethics: EthicsTerms, data: DataTerms) -> Iterator[str]:
+    if data.label is None or data.label.classes is None:
+        return
+    yield from impossible_problems(data)
+    for index, objective in enumerate(ethics.objectives):
+        for problem in class_problems(objective, data):
+            yield f"ethics.objectives[{index}].metric: {problem}"
+
+
+def _many_classes_rule(
+    roster: tuple[Member, ...], ethics: EthicsTerms, data: DataTerms
+) -> Iterator[str]:
+    if not roster or data.label is None or data.label.classes is None:
+        return
+    units = sum(member.declared_records for member in roster) / (1 - data.holdout_fraction)
+    held_out = round(units * data.holdout_fraction) * data.max_rows_per_person
+    for index, objective in enumerate(ethics.objectives):
+        if problem := too_many_classes(objective, data, held_out=held_out):
+            yield f"ethics.objectives[{index}].metric: {problem}"
+
+
 def _binned_rule(ethics: EthicsTerms, privacy: PrivacyTerms) -> Iterator[str]:
     crossed = set(privacy.evaluation.histogram_by)
     for index, objective in enumerate(ethics.objectives):
@@ -294,6 +320,8 @@ def _task_rule(model: ModelTerms, data: DataTerms, ethics: EthicsTerms) -> Itera
         return
     measured = task.measured(data.labels)
     for index, objective in enumerate(ethics.objectives):
+        if data.label and data.label.classes and any(class_problems(objective, data)):
+            continue  # said by the rule on classes
         if not measured.answers(find_metric(objective.metric)):
             yield (
                 f"ethics.objectives[{index}].metric: {objective.metric} cannot be computed from "
@@ -405,6 +433,8 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[str]]], ...] = (
     (("privacy", "training", "secagg"), distributed_training_rule),
     (("privacy", "training"), adaptive_clipping_rule),
     (("ethics", "data"), _objective_rule),
+    (("ethics", "data"), _class_rule),
+    (("roster", "ethics", "data"), _many_classes_rule),
     (("ethics", "privacy"), _binned_rule),
     (("ethics", "data"), _explanation_rule),
     (("model", "data"), _form_rule),

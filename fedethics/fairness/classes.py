@@ -15,7 +15,7 @@ The decision is the class with the highest score; of equal scores, the first in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
@@ -54,9 +54,13 @@ class Classes(Measured):
 
     Attributes:
         names: of the classes, in the order of their numbers; at least two.
+        incomparable: feature and class, where some group of the feature cannot have the class.
+        left_out: classes that means and worst classes leave out: see `between`.
     """
 
     names: tuple[str, ...]
+    incomparable: tuple[tuple[str, str], ...] = ()
+    left_out: frozenset[str] = frozenset()
 
     rows: ClassVar[int] = 1
     means: ClassVar[Mapping[str, Callable[[FloatArray], BinValues]]] = {"mean_true_score": score_of}
@@ -84,8 +88,22 @@ class Classes(Measured):
 
     @property
     def averages(self) -> Mapping[str, Average]:
-        """Means over the classes."""
-        return _rates(self.names).averages
+        """Means over the classes, without those left out."""
+        averages = _rates(self.names).averages
+        if not self.left_out:
+            return averages
+        return {
+            name: mean._replace(parts=tuple(part for part in mean.parts if self._compared(part)))
+            for name, mean in averages.items()
+        }
+
+    def between(self, features: Sequence[str]) -> Classes:
+        """Leave out classes that a group cannot have: a gap would be one of what groups are."""
+        gone = frozenset(name for feature, name in self.incomparable if feature in features)
+        return replace(self, left_out=gone) if gone else self
+
+    def _compared(self, rate: str) -> bool:
+        return not any(rate.endswith(f"[{name}]") for name in self.left_out)
 
     def most_given(self, counts: FloatArray) -> Fraction:
         """Return the share who were given the class that most were given, or may have been.
@@ -116,6 +134,7 @@ class Classes(Measured):
             for name in (
                 (base,) if base not in PER_CLASS else (of_class(base, each) for each in self.names)
             )
+            if self._compared(name) or metric.name.endswith("]")
         )
 
     def read(self, targets: ArrayLike, scores: ArrayLike, *, threshold: float) -> Targets:

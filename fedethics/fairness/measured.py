@@ -185,6 +185,10 @@ class Measured(ABC):
         """Return the rates that a comparison of groups is about: the worst of them counts."""
         return metric.bases
 
+    def between(self, _features: Sequence[str]) -> Measured:
+        """Return what is compared between the groups of these features."""
+        return self
+
     def answers(self, metric: Metric) -> bool:
         """Return whether a metric follows from these tables."""
         if metric.swapped:

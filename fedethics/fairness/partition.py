@@ -160,6 +160,7 @@ def by_feature(tables: Tables, feature: str) -> Partition:
     ]
     axes = tuple(tables.layout.features.index(each) for each in features)
     found = _summed(tables, axes, groups, np.array(contributors))
+    found = replace(found, measured=found.measured.between(names))
     explanation = tables.explanation
     return replace(found, swap=explanation.swaps.get(feature) if explanation else None)
 

@@ -87,6 +87,10 @@ class Labels(Protocol):
     def by_cell(self) -> Mapping[str, int]:
         """Number of the class that each cell means."""
 
+    @property
+    def incomparable(self) -> tuple[tuple[str, str], ...]:
+        """Feature and class, where some group of the feature cannot have the class."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rate:
@@ -256,7 +260,7 @@ class Labelled(LearningTask, ABC):
         from fedethics.fairness.classes import Classes  # here: charters are read without scipy
         from fedethics.fairness.measured import TWO_CLASSES
 
-        return TWO_CLASSES if labels.classes is None else Classes(labels.names)
+        return TWO_CLASSES if labels.classes is None else Classes(labels.names, labels.incomparable)
 
 
 class Unlabelled(LearningTask, ABC):

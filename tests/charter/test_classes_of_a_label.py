@@ -10,7 +10,9 @@ import pytest
 from fedethics import terms as tables
 from fedethics.charter import document
 from fedethics.charter.data_terms import LabelColumn
+from fedethics.charter.model import Member
 from fedethics.errors import CharterError
+from fedethics.identity import Identity
 
 ROOT = Path(__file__).parents[2]
 TWO = """positive = ["1", "2", "3", "4"]
@@ -129,8 +131,50 @@ def test_a_label_has_one_form(charter):
 def test_what_classes_do_not_answer_is_refused_by_name(charter):
     with pytest.raises(CharterError) as refused:
         charter((TWO, 'classes = ["none=0", "mild=1"]\n'))
+    assert str(refused.value).count("severe") == 1
+    assert "'severe' is no class of data.label, whose classes are none, mild" in str(refused.value)
+    with pytest.raises(CharterError) as refused:
+        charter()
     assert "recall_score_group_min[severe] cannot be computed" in str(refused.value)
-    assert "recall_score[CLASS]" in str(refused.value)
+
+
+IMPOSSIBLE = 'impossible = ["sex=Male: severe"]\n'
+
+
+@pytest.mark.parametrize(
+    ("label", "why"),
+    [
+        (LEVELS + IMPOSSIBLE, "'sex=Male: severe' in data.label.impossible"),
+        (LEVELS + 'impossible = ["sex=Mars: mild"]\n', "names no declared group and class"),
+        (LEVELS + 'impossible = ["sex=Male: mild", "sex=Male: none"]\n', "fewer than two classes"),
+        (TWO + IMPOSSIBLE, "this label is a yes or no"),
+    ],
+)
+def test_a_class_that_a_group_cannot_have_is_declared_and_never_judged(charter, label, why):
+    with pytest.raises(CharterError) as refused:
+        charter((TWO, label))
+    assert why in str(refused.value)
+
+
+def test_more_classes_than_held_out_records_are_refused_before_the_run(charter):
+    many = ", ".join(f'"level {k}"' for k in range(30))
+    loaded = charter((TWO, f'classes = ["severe", {many}]\n'))
+    stated = dataclasses.replace(
+        loaded.ethics.objectives[0], metric="recall_score_group_min", bar=0.1
+    )
+    roster = tuple(
+        Member(site=site, public_key=Identity.generate().public_key, declared_records=20)
+        for site in ("east", "north", "south", "west")
+    )
+    ethics = dataclasses.replace(loaded.ethics, objectives=(stated,))
+    key = Identity.generate().public_key
+    few = dataclasses.replace(loaded, roster=roster, ethics=ethics, coordinator_key=key)
+    with pytest.raises(CharterError) as refused:
+        document.parse(document.encode(few))
+    assert "rests on each of 31 classes in each of 2 groups" in str(refused.value)
+    enough = tuple(dataclasses.replace(one, declared_records=600) for one in roster)
+    larger = dataclasses.replace(few, roster=enough)
+    assert document.parse(document.encode(larger)) == larger
 
 
 @pytest.mark.parametrize("task", ["regression", "multi-label", "token_classification", "NER"])

@@ -275,3 +275,34 @@ def test_an_objective_on_a_class_is_one_line_of_a_charter():
     )  # fmt: skip
     assert "the class 'severe' against all others" in verdict.sentence
     assert dataclasses.replace(stated, feature="").problems()
+
+
+def test_a_class_that_a_group_cannot_have_is_left_out_where_groups_of_its_feature_are_compared():
+    told = Classes(FOUR.names, incomparable=(("sex", "severe"),))
+    groups, labels, scores = drawn(FOUR, size=3000)
+    labels = np.where((groups[:, 0] == 1) & (labels == 2), 0, labels)  # no man is severe
+    tables, decided = opened(told, groups, labels, scores), scores.argmax(axis=1)
+    sexes, kept = groups[:, 0], [0, 1, 3]
+
+    def recalls(rows, classes):
+        return skm.recall_score(labels[rows], decided[rows], labels=classes, average=None)
+
+    means = [recalls(sexes == sex, kept).mean() for sex in (0, 1)]
+    macro = aggregate(tables, "balanced_accuracy_score_difference", feature="sex")
+    assert macro.value == pytest.approx(abs(means[0] - means[1]), abs=1e-12)
+    gaps = np.abs(recalls(sexes == 0, kept) - recalls(sexes == 1, kept))
+    worst = aggregate(tables, "recall_score_difference", feature="sex")
+    assert worst.value == pytest.approx(gaps.max(), abs=1e-12)
+    # Over everyone, and between groups of another feature, it counts.
+    everyone = recalls(sexes >= 0, [0, 1, 2, 3]).mean()
+    assert overall(tables, "balanced_accuracy_score").value == pytest.approx(everyone, abs=1e-12)
+    ages = [recalls(groups[:, 1] == age, [0, 1, 2, 3]).mean() for age in (0, 1, 2)]
+    lowest = aggregate(tables, "balanced_accuracy_score_group_min", feature="age")
+    assert lowest.value == pytest.approx(min(ages), abs=1e-12)
+    # Without the declaration, nothing can be said of men, and the gap cannot hold.
+    asked = Objective(
+        metric="equal_opportunity_difference", feature="sex", bar=0.9, direction="at-most"
+    )
+    plain = judge(opened(FOUR, groups, labels, scores), asked)
+    assert plain.outcome == "cannot conclude" and "Male" in plain.remedy
+    assert judge(tables, asked).outcome == "holds"
