@@ -33,6 +33,7 @@ def layout_of(charter: Charter) -> Layout:
     return Layout(
         features=tuple(features.values()),
         bins=evaluation.bins,
+        finest_at=evaluation.finest_at,
         threshold=evaluation.threshold,
         histogram_by=evaluation.histogram_by,
         counted_by=_counted_by(charter) if evaluation.tables == "nested" else None,

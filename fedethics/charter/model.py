@@ -258,6 +258,16 @@ def _histogram_rule(privacy: PrivacyTerms, data: DataTerms) -> Iterator[str]:
         yield f"privacy.evaluation.histogram-by: {name!r} is not a sensitive feature"
 
 
+def _edges_rule(model: ModelTerms, data: DataTerms, privacy: PrivacyTerms) -> Iterator[str]:
+    task = find_task(model.task)
+    if privacy.evaluation.finest_at is None:
+        return
+    if data.label is not None and task.label_problems(data.label):
+        return
+    if not task.measured(data.labels).thresholded:
+        yield f"privacy.evaluation.finest-at: {_NOT_DECIDED.format(model.task)}"
+
+
 def _objective_rule(ethics: EthicsTerms, data: DataTerms) -> Iterator[str]:
     for index, objective in enumerate(ethics.objectives):
         for problem in objective_feature_problems(objective, data):
@@ -429,6 +439,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[str]]], ...] = (
     (("roster", "privacy"), ring_rule),
     (("privacy", "secagg"), _trust_rule),
     (("privacy", "data"), _histogram_rule),
+    (("model", "data", "privacy"), _edges_rule),
     (("privacy", "data"), unit_rule),
     (("privacy", "training", "secagg"), distributed_training_rule),
     (("privacy", "training"), adaptive_clipping_rule),

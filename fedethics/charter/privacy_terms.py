@@ -114,7 +114,9 @@ class EvaluationPrivacy:
             more about everyone on few records.
         counts_ratio, histogram_ratio, progress_ratio: standard deviations relative to each other.
         progress_every: rounds between light evaluations without groups; 0 for none.
-        bins: uniform score bins over [0, 1]; even, so that 0.5 is an edge.
+        bins: fine score bins over [0, 1].
+        finest_at: score around which bins are finest, for scores that crowd there; absent: bins of
+            equal width, of which the threshold must be an edge.
         threshold: score at and above which the prediction is positive.
     """
 
@@ -129,12 +131,16 @@ class EvaluationPrivacy:
     progress_every: int = term(default=1, at_least=0, at_most=10_000)
     bins: int = term(default=64, at_least=64, at_most=1024)
     threshold: float = term(default=0.5, above=0, below=1)
+    finest_at: float | None = term(default=None, at_least=0.001, at_most=0.999)
 
     def problems(self) -> list[str]:
         """Check what spans fields."""
         edge, found = self.threshold * self.bins, []
-        if edge != int(edge):
-            found.append(f"threshold {self.threshold:g} is not an edge of {self.bins} uniform bins")
+        if self.finest_at is None and edge != int(edge):
+            found.append(
+                f"threshold {self.threshold:g} is not an edge of {self.bins} bins of equal width. "
+                "Take a multiple, or set finest-at, whose bins are cut at any threshold"
+            )
         if self.tables == "nested" and self.bins not in _NESTED_BINS:
             listed = ", ".join(map(str, _NESTED_BINS))
             found.append(

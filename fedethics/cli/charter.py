@@ -382,7 +382,8 @@ def _terms(charter: Charter) -> list[tuple[str, str]]:
         (
             "evaluation",
             f"{evaluation.mechanism}, epsilon {evaluation.epsilon:g}, "
-            f"trust {evaluation.trust_mode}, {evaluation.bins} bins",
+            f"trust {evaluation.trust_mode}, {evaluation.bins} bins"
+            + ("" if evaluation.finest_at is None else f", finest at {evaluation.finest_at:g}"),
         ),
         (
             "sums",

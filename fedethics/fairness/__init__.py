@@ -14,6 +14,7 @@ from fedethics.fairness.measure import ProgressMetrics, aggregate, by_group, ove
 from fedethics.fairness.metrics import Metric, find_metric, metric_names
 from fedethics.fairness.partition import MINIMUM_CELL
 from fedethics.fairness.roc import RocCurve, roc
+from fedethics.fairness.score_edges import fine_edges
 from fedethics.fairness.tabulate import tabulate, tabulate_explanation, tabulate_progress
 from fedethics.fairness.together import judge_together
 
@@ -34,6 +35,7 @@ __all__ = [
     "aggregate",
     "by_group",
     "find_metric",
+    "fine_edges",
     "importance",
     "importance_by_group",
     "importance_gaps",

@@ -1,8 +1,9 @@
 """Calibration from score histograms: of those given a score, how many were positive?
 
-Scores are put into coarse bins of equal width (`coarse_bins`). A coarse bin's mean score is known
-to half a fine bin's width. The expected calibration error (ECE; Naeini et al. 2015, section 2) is
-the mean over records of the distance between a coarse bin's rate of positives and its mean score.
+Scores are put into coarse bins of as many fine ones each (`coarse_bins`). A coarse bin's mean score
+is known to half a fine bin's width. The expected calibration error (ECE; Naeini et al. 2015,
+section 2) is the mean over records of the distance between a coarse bin's rate of positives and
+its mean score.
 
 Interval: each coarse bin's rate has the score interval of `intervals`, all of them at once at the
 stated confidence (Sidak); the ECE's limits take every bin at its nearest and at its farthest. That
@@ -150,7 +151,9 @@ def _score_limits(partition: Partition, score: FloatArray) -> tuple[FloatArray, 
     fine = partition.scores.shape[2] // score.shape[1]
     edges = partition.bin_edges[::fine]
     if partition.score_noise.variance == 0 and fine > 1:
-        slack = 0.5 / partition.scores.shape[2]
+        # A mean of bins' middles is as far from the scores' mean as half of its widest bin.
+        widths = np.diff(partition.bin_edges).reshape(-1, fine)
+        slack = np.broadcast_to(widths.max(axis=1) / 2.0, score.shape)
         return score - slack, score + slack
     # Noise may have moved the mean anywhere within the bin.
     return np.broadcast_to(edges[:-1], score.shape), np.broadcast_to(edges[1:], score.shape)

@@ -20,11 +20,11 @@ from fedethics.fairness.explained import (
     SensitiveFeature,
 )
 from fedethics.fairness.measured import TWO_CLASSES, Measured
+from fedethics.fairness.score_edges import COARSE_BINS, coarse_edges, fine_edges
 
 __all__ = ["INTERSECTION", "MINIMUM_BINS", "Layout", "SensitiveFeature"]
 
 MINIMUM_BINS = 64
-COARSE_BINS = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +46,8 @@ class Layout:
 
     Attributes:
         features: the sensitive features, at least one.
-        bins: fine score bins of equal width over [0, 1], at least 64.
+        bins: fine score bins over [0, 1], at least 64.
+        finest_at: score around which they are finest; None for equal widths (`score_edges`).
         threshold: a record is predicted positive when its score >= threshold.
         histogram_by: names of the features that the histogram is crossed with; None for all, and
             empty for one histogram over everyone.
@@ -57,7 +58,8 @@ class Layout:
 
     Raises:
         FairnessError: no features, a repeated or unknown feature, a feature that no block counts,
-            too few bins, threshold outside [0, 1], or two score blocks that do not nest.
+            too few bins, threshold outside [0, 1], two score blocks that do not nest, or bins that
+            are finest around a score while no threshold decides.
     """
 
     features: tuple[SensitiveFeature, ...]
@@ -68,6 +70,7 @@ class Layout:
     nested: bool = False
     explained: Explained = NOTHING_EXPLAINED
     measured: Measured = TWO_CLASSES
+    finest_at: float | None = None
 
     def __post_init__(self) -> None:
         names = [feature.name for feature in self.features]
@@ -89,7 +92,23 @@ class Layout:
         counted = {axis for block in self.count_blocks for axis in block}
         if uncounted := [name for axis, name in enumerate(names) if axis not in counted]:
             raise FairnessError(f"no count block holds the feature {', '.join(uncounted)}")
-        if self.nested and not set(self.coarse_edges) <= set(self.fine_edges):
+        self._check_edges()
+
+    def _check_edges(self) -> None:
+        if self.finest_at is not None:
+            if not 0.0 < self.finest_at < 1.0 or not 0.0 < self.threshold < 1.0:
+                raise FairnessError(
+                    f"bins finest at {self.finest_at!r} with threshold {self.threshold!r}: both "
+                    "must lie between 0 and 1"
+                )
+            if not self.measured.thresholded:
+                raise FairnessError(
+                    "finest-at is for scores that a threshold decides; this task's measure has "
+                    "none. Leave the key out: its bins have equal width"
+                )
+        if self.nested and (
+            self.bins % COARSE_BINS or not set(self.coarse_edges) <= set(self.fine_edges)
+        ):
             raise FairnessError(
                 f"{self.bins} fine bins do not nest in {COARSE_BINS} coarse ones cut at the "
                 f"threshold {self.threshold:g}: take a multiple of {COARSE_BINS} of which the "
@@ -137,19 +156,18 @@ class Layout:
 
     @property
     def fine_edges(self) -> tuple[float, ...]:
-        """Edges of the `bins` bins of equal width."""
-        return tuple(float(edge) for edge in np.arange(self.bins + 1) / self.bins)
+        """Edges of the `bins` bins."""
+        return fine_edges(self.bins, threshold=self.threshold, finest_at=self.finest_at)
 
     @property
     def coarse_edges(self) -> tuple[float, ...]:
-        """Edges of the bins that are crossed with groups: of eighths and the threshold if nested.
+        """Edges of the bins that are crossed with groups: 8 coarse and the threshold if nested.
 
         So the counts by decision nest in them as well.
         """
         if not self.nested:
             return self.fine_edges
-        eighths = (np.arange(COARSE_BINS + 1) / COARSE_BINS).tolist()
-        return tuple(sorted({*eighths, float(self.threshold)}))
+        return coarse_edges(self.bins, threshold=self.threshold, finest_at=self.finest_at)
 
     @property
     def score_blocks(self) -> int:

@@ -58,7 +58,8 @@ class Drawing:
         """Tabulate each type once."""
         features = np.unravel_index(np.arange(layout.num_cells), layout.shape)
         groups = np.stack(features, axis=1)
-        scores = (np.arange(layout.bins) + 0.5) / layout.bins
+        edges = np.array(layout.fine_edges)
+        scores = (edges[:-1] + edges[1:]) / 2.0
         touched = [
             np.flatnonzero(
                 tabulate(layout, groups=groups[cell, None], labels=[label], scores=[score])

@@ -79,7 +79,7 @@ def score_shares(layout: Layout, selected: FloatArray) -> FloatArray:
     """Return the share of each score bin, by cell and label, shape (cells, 2, bins)."""
     from scipy.special import ndtr, ndtri  # here: it takes half a second to import
 
-    inner = np.arange(1, layout.bins) / layout.bins
+    inner = np.array(layout.fine_edges[1:-1])
     threshold = np.log(layout.threshold / (1.0 - layout.threshold))
     edges = (np.log(inner / (1.0 - inner)) - threshold) / SPREAD
     centre = ndtri(np.clip(selected, _NEVER, 1.0 - _NEVER))

@@ -80,3 +80,36 @@ def test_bins_that_do_not_nest_are_refused_by_name(tmp_path):
         path.write_text(changed, encoding="utf-8")
         with pytest.raises(CharterError, match=f"bins {bins}: .*nested.*64, 128, 256"):
             document.load(path)
+
+
+def test_a_charter_without_finest_at_keeps_its_bytes_and_one_with_it_its_cuts(tmp_path):
+    plain = document.load(CONFIGS / "heart.charter.toml")
+    assert b"finest-at" not in document.encode(plain)
+    assert layout_of(plain).fine_edges[1] == 1 / layout_of(plain).bins
+    finest = with_tables(plain, tables="nested", bins=256, threshold=0.3, finest_at=0.95)
+    again = document.parse(document.encode(finest))
+    assert again == finest and document.hash_of(again) != document.hash_of(plain)
+    edges = layout_of(again).fine_edges
+    assert 0.3 in edges and sum(edge > 0.95 for edge in edges) in (127, 128)
+    # As many entries, blocks and releases as with bins of equal width: the same noise.
+    even = with_tables(finest, threshold=0.25, finest_at=None)
+    assert make_plan(finest).fairness.histogram == make_plan(even).fairness.histogram
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("threshold = 0.3", "threshold 0.3 is not an edge of 64 bins.*set finest-at"),
+        ("threshold = 0.3\nfinest-at = 1.0", r"finest-at: must be at most 0.999"),
+        ("finest-at = 0.5\ntables = 'nested'\nbins = 100", "there are 64, 128"),
+    ],
+)
+def test_cuts_that_cannot_be_are_refused_by_name(tmp_path, line, told):
+    text = (CONFIGS / "compas.charter.toml").read_text(encoding="utf-8")
+    kept = [one for one in text.splitlines() if not one.startswith(("threshold =", "bins ="))]
+    place = kept.index("[privacy.evaluation]") + 1
+    kept[place:place] = line.splitlines()
+    path = tmp_path / "wrong.charter.toml"
+    path.write_text("\n".join(kept), encoding="utf-8")
+    with pytest.raises(CharterError, match=told):
+        document.load(path)
