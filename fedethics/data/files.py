@@ -42,6 +42,8 @@ class FileKind:
 
 
 _BY_ENDING: dict[str, FileKind] = {}
+# Of the files in a folder that are taken for records.
+ENDINGS = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".xlsx"})
 _OTHER = ""
 # Kinds that are known and not read: what to do instead.
 _NOT_READ = {

@@ -9,6 +9,7 @@ guessed.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import dataclasses
@@ -50,7 +51,7 @@ _MOST_READ = 16 * 2**20
 _SEPARATORS = {
     ";": "semicolons", "\t": "tabs", "|": "upright bars", ":": "colons", ",": "commas"
 }  # fmt: skip
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def table_rows(
@@ -68,7 +69,7 @@ def table_rows(
     csv.field_size_limit(max(csv.field_size_limit(), _MOST_READ))
     mark = DELIMITERS[read.delimiter]
     with path.open(encoding=_codec(path, read), newline="") as file:
-        lines = _Lines(file, skipped=f"sep={mark}" if "delimiter" in read.said else "")
+        lines = _Lines(file, skipped=f"sep={mark}")
         rows = _numbered(csv.reader(lines, delimiter=mark, strict=True), lines, mark)
         yield from named_rows(rows, terms, read)
 
@@ -96,6 +97,12 @@ def _codec(path: Path, read: FileTerms) -> str:
     """
     if read.encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
         return "utf-8-sig"
+    western = codecs.lookup(read.encoding).name in ("iso8859-1", "iso8859-15", "cp1252")
+    if western and (lines := two_encodings(path)):
+        raise CellProblem(
+            f"encoding is {read.encoding!r}, and the file is in two encodings: line {lines[0]} is "
+            f"UTF-8 and line {lines[1]} is not; write all of it in one encoding"
+        )
     if single_byte(read.encoding) and _is_utf8(path):
         raise CellProblem(
             f"encoding is {read.encoding!r}, but the letters of the file are UTF-8; take encoding "
@@ -116,10 +123,33 @@ def _is_utf8(path: Path) -> bool:
     return beyond
 
 
+def two_encodings(path: Path) -> tuple[int, int] | None:
+    """Return a line that is UTF-8 with letters beyond ASCII, and one that is not UTF-8.
+
+    None where a file has not both. Two bytes of Latin-1 that happen to be a letter in UTF-8 are
+    hardly ever words, so such a file was put together from parts.
+    """
+    first: list[int | None] = [None, None]
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.isascii():
+                continue
+            try:
+                line.decode("utf-8")
+                place = 0
+            except UnicodeDecodeError:
+                place = 1
+            if first[place] is None:
+                first[place] = number
+            if first[0] is not None and first[1] is not None:
+                return first[0], first[1]
+    return None
+
+
 def encoding_hint(path: Path) -> str:
     """Return what a file that is not UTF-8 seems to be, and what to do."""
     data = path.read_bytes()
-    if data.startswith(_UTF16):
+    if data.startswith(UTF16_MARKS):
         return (
             'it begins like UTF-16 ("Unicode text"); set encoding = "utf-16" in [data] of '
             "site.toml, or export it as UTF-8 CSV"
@@ -130,6 +160,11 @@ def encoding_hint(path: Path) -> str:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
+        if lines := two_encodings(path):
+            return (
+                f"it is in two encodings: line {lines[0]} is UTF-8 and line {lines[1]} is not; "
+                "write all of it in one encoding"
+            )
         return (
             f"line {line} seems to be in Latin-1 or Windows-1252, in which accented letters are "
             'single bytes; set encoding = "windows-1252" in [data] of site.toml if that is so, or '

@@ -38,6 +38,15 @@ EMBEDDED = BaseLines(
     folder=None,
 )
 
+EMBEDDED_DECODER = BaseLines(
+    name="SmolLM2-135M-Instruct",
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    targets=("q_proj", "v_proj"),
+    layers=(28, 29),
+    most_tokens=None,
+    folder=None,
+)
+
 
 def in_folder(model_dir: Path) -> BaseLines:
     """Return the lines for a model of one's own, with an adapter on its last layer.

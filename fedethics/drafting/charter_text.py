@@ -2,60 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 
 from fedethics.charter.amended import toml_value
+from fedethics.charter.data_terms import ContentTerms, LabelColumn
 from fedethics.drafting.columns import FoundColumn
 from fedethics.drafting.groups import SMALL, FoundFeature
-from fedethics.drafting.proposal import EPSILON, HOLDOUT, LOCAL_STEPS, ROUNDS, Proposal
+from fedethics.drafting.proposal import EPSILON, HOLDOUT, Proposal
+from fedethics.terms import kebab
 
 _HEAD = """\
-# A draft that `fedethics new` wrote from one file. It runs in a simulation as it is.
-# Ranges, values and groups below were read from that file's records, as a start only. Before
+# A draft that `fedethics new` wrote from records. It runs in a simulation as it is.
+# Ranges, values and groups below were read from those records, as a start only. Before
 # real sites sign, set them from what you know of each column, and decide each "# DECIDE".
 # No site or person can sign while a text still begins with "DECIDE: "; see: fedethics charter check
 """
 _UNLABELLED = "DECIDE: a record without a label is left out; without this line it is an error"
-_FIXED = """\
-[model]
-name = {model_name}
-sha256 = "{model_sha256}"
-max-tokens = {max_tokens} # longer texts are cut at their end
-
-[adapter]
-rank = 8
-alpha = 128
-targets = {targets}
-layers = {layers} # the last one: what those below make of a text is computed once
-form = "ffa"
-seed = 7
-
-[training]
-rounds = {rounds}
-local-steps = {local_steps}
-optimizer = "sgd"
-learning-rate = 1.0
-
-# DECIDE: what one record may cost, in training and in evaluation (`fedethics budget plan` says in
-# words what an epsilon means).
-[privacy]
-unit = "record" # DECIDE: "person" where one person can have several records
-neighbouring = "add-or-remove-one"
-delta = {delta} # below one over the records of every site
-
-[privacy.training]
-mechanism = "dp-sgd"
-trust-mode = "local"
-epsilon = {epsilon}
-clipping-norm = 1.0
-sampling-rate = {sampling_rate}
-
-[privacy.evaluation]
-mechanism = "skellam"
-trust-mode = "distributed"
-epsilon = {epsilon}
+_EVALUATION = """\
 tables = "nested" # counts for each feature; scores in 8 bins by group, and finer over everyone
 counts-ratio = 1.0
 histogram-ratio = 1.5
@@ -64,12 +28,14 @@ progress-ratio = 4.0
 progress-every = 1
 bins = {bins}
 threshold = 0.5
-
+"""
+_AUDIT = """\
 [privacy.audit]
 attack = "loss"
 epsilon = 0.5 # a part of both epsilons above
 bins = 10
-
+"""
+_SECAGG = """\
 [secagg]
 suite = 1
 minimum-cohort = 3
@@ -87,22 +53,70 @@ _FEW_BINS, _MANY_BINS, _MANY_HELD_OUT = 64, 256, 1000
 
 def charter_text(proposal: Proposal, *, max_tokens: int) -> str:
     """Return the draft; `charter.document.load` reads it back."""
-    fixed = _FIXED.format(
-        model_name=toml_value(proposal.wish.model.name),
-        model_sha256=proposal.wish.model.sha256,
-        targets=toml_value(proposal.wish.model.targets),
-        layers=toml_value(proposal.wish.model.layers),
-        max_tokens=max_tokens,
-        rounds=ROUNDS,
-        local_steps=LOCAL_STEPS,
-        delta=f"{proposal.delta:g}",
-        epsilon=EPSILON,
-        sampling_rate=proposal.sampling_rate,
+    return "\n".join(
+        (
+            _HEAD + _decided(proposal), *_ethics(proposal), *_data(proposal),
+            *_training(proposal, max_tokens), *_privacy(proposal), _SECAGG,
+        )
+    )  # fmt: skip
+
+
+def _decided(proposal: Proposal) -> str:
+    lines = [f"# DECIDE: {one.said}" for one in proposal.wish.decided]
+    return "\n".join(["", "# What the file did not say by itself:", *lines, ""]) if lines else ""
+
+
+def _training(proposal: Proposal, max_tokens: int) -> Iterator[str]:
+    wish, task = proposal.wish, proposal.wish.task
+    template = {"chat-template": wish.chat_template} if wish.chat_template else {}
+    yield _table(
+        "model",
+        {"name": wish.model.name, "sha256": wish.model.sha256, "max-tokens": max_tokens,
+         **task.more, **template},
+        {"max-tokens": "longer texts are cut" if "beta" not in task.more else
+         "a pair with a longer answer is not learnt from"},
+    )  # fmt: skip
+    yield _table(
+        "adapter",
+        {"rank": task.rank, "alpha": task.alpha, "targets": list(wish.model.targets),
+         "layers": list(wish.model.layers), "form": "ffa", "seed": 7},
+        {"layers": "the last: what those below make of a text is computed once"},
+    )  # fmt: skip
+    batch = {} if task.physical_batch is None else {"physical-batch": task.physical_batch}
+    yield _table(
+        "training",
+        {"rounds": task.rounds, "local-steps": task.local_steps, "optimizer": "sgd",
+         "learning-rate": task.learning_rate, **batch},
+    )  # fmt: skip
+
+
+def _privacy(proposal: Proposal) -> Iterator[str]:
+    task, person = proposal.wish.task, proposal.wish.person
+    yield (
+        "# DECIDE: what one unit may cost, in training and in evaluation (`fedethics budget plan` "
+        "says in\n# words what an epsilon means).\n"
+    )
+    yield _table(
+        "privacy",
+        {"unit": "person" if person else "record", "neighbouring": "add-or-remove-one",
+         "delta": proposal.delta},
+        {"unit": f"DECIDE: the persons are those of {person}" if person else
+         'DECIDE: "person" where one person can have several records',
+         "delta": "below one over the units of every site"},
+    )  # fmt: skip
+    yield _table(
+        "privacy.training",
+        {"mechanism": "dp-sgd", "trust-mode": task.trust_mode, "epsilon": EPSILON,
+         "clipping-norm": task.clipping_norm, "sampling-rate": proposal.sampling_rate},
+    )  # fmt: skip
+    fixed = _EVALUATION.format(
         histogram_by=toml_value([proposal.features[0].terms.name]),
         bins=_MANY_BINS if proposal.records * HOLDOUT >= _MANY_HELD_OUT else _FEW_BINS,
     )
-    parts = (*_ethics(proposal), *_data(proposal), fixed)
-    return "\n".join((_HEAD, *parts))
+    shown = {"mechanism": "skellam", "trust-mode": "distributed", "epsilon": EPSILON}
+    yield _table("privacy.evaluation", shown) + fixed
+    if task.audited:
+        yield _AUDIT
 
 
 def _ethics(proposal: Proposal) -> Iterator[str]:
@@ -121,44 +135,17 @@ def _ethics(proposal: Proposal) -> Iterator[str]:
         },
     )
     yield "# DECIDE: each bar, before the first run; these are starting points, not law.\n"
-    for metric, feature, bar, why in _objectives(proposal):
+    for metric, feature, bar, at_least, why in wish.task.bars(proposal):
         named = {"feature": feature} if feature else {}
-        least = not feature
         yield _table(
             "[ethics.objectives]",
             {"metric": metric, **named, "bar": bar,
-             "direction": "at-least" if least else "at-most", "why": f"DECIDE: {why}"},
+             "direction": "at-least" if at_least else "at-most", "why": f"DECIDE: {why}"},
         )  # fmt: skip
 
 
-def _objectives(proposal: Proposal) -> Iterator[tuple[str, str, float, str]]:
-    counts = proposal.label_counts
-    of_class = Counter[int]()
-    for cell, number in proposal.label.by_cell.items():
-        of_class[number] += counts[cell]
-    most = max(of_class.values()) / proposal.records
-    features = [feature.terms.name for feature in proposal.features]
-    said = f"always giving the most common label is right for {most:.0%} of this file's records"
-    bar = min(0.99, math.ceil(most * 20 + 0.2) / 20)
-    if proposal.label.classes is None:
-        yield "roc_auc_score", "", 0.7, "a score below 0.7 is commonly said to add little"
-        yield "accuracy_score", "", bar, said
-        for name in features:
-            yield "equal_opportunity_difference", name, 0.2, f"cases missed more often by {name}"
-            yield "false_positive_rate_difference", name, 0.2, f"false alarms more often by {name}"
-        return
-    even = 1 / len(of_class)
-    yield "accuracy_score", "", bar, said
-    yield (
-        "balanced_accuracy_score", "", round(even + (1 - even) / 4, 2),
-        f"one class for all records is right for {even:.0%} on average over the classes",
-    )  # fmt: skip
-    for name in features:
-        yield "accuracy_score_difference", name, 0.2, f"wrong more often by {name}"
-
-
 def _data(proposal: Proposal) -> Iterator[str]:
-    wish, label = proposal.wish, proposal.label
+    wish = proposal.wish
     how = "a simulated partition by hash"
     if wish.sites or proposal.dealt:
         how = f"by the column {wish.sites}" if wish.sites else "each with records of its own"
@@ -168,28 +155,53 @@ def _data(proposal: Proposal) -> Iterator[str]:
             "source": f"DECIDE: origin, years and licence; {len(proposal.rows)} sites, {how}",
             "holdout-fraction": HOLDOUT,
             "split-salt": f"{wish.name}/1",
+            **_person(proposal),
         },
+        {"max-rows-per-person": "DECIDE: further rows are left out; noise on counts grows with it"},
     )
+    if proposal.label is not None:
+        yield _label(proposal, proposal.label)
+    if proposal.content is not None:
+        yield _content(proposal.content)
+    sensitive = {feature.terms.column for feature in proposal.features}
+    for found in proposal.columns:
+        yield _column(found, sensitive=found.terms.name in sensitive)
+    for feature in proposal.features:
+        yield _feature(feature)
+
+
+def _person(proposal: Proposal) -> dict[str, object]:
+    if not proposal.wish.person:
+        return {}
+    return {"person": proposal.wish.person, "max-rows-per-person": proposal.most_rows}
+
+
+def _content(content: ContentTerms) -> str:
+    given = {kebab(field.name): getattr(content, field.name) for field in fields(ContentTerms)
+             if getattr(content, field.name) != field.default}  # fmt: skip
+    notes = {
+        "form": "as this file's fields say",
+        "max-characters": "DECIDE: a longer record is an error",
+        "max-turns": "DECIDE: of one conversation",
+    }
+    return _table("data.content", given, notes)
+
+
+def _label(proposal: Proposal, label: LabelColumn) -> str:
     empty: dict[str, object] = {"on-empty": "drop-row"} if proposal.unlabelled else {}
     if label.classes is None:
-        yield _table(
+        return _table(
             "data.label",
             {"column": label.column, "positive": list(label.positive),
              "negative": list(label.negative), "positive-name": label.positive_name,
              "negative-name": label.negative_name, **empty},
             {"positive": "DECIDE: which value is the yes", "on-empty": _UNLABELLED},
         )  # fmt: skip
-    else:
-        yield _table(
-            "data.label", {"column": label.column, "classes": list(label.classes), **empty},
-            {"classes": "DECIDE: the classes, and their names as `name=value`",
-             "on-empty": _UNLABELLED},
-        )  # fmt: skip
-    sensitive = {feature.terms.column for feature in proposal.features}
-    for found in proposal.columns:
-        yield _column(found, sensitive=found.terms.name in sensitive)
-    for feature in proposal.features:
-        yield _feature(feature)
+    return _table(
+        "data.label", {"column": label.column, "classes": list(label.classes), **empty},
+        {"classes": "DECIDE: the classes, and their names as `name=value`",
+         "on-empty": _UNLABELLED},
+    )  # fmt: skip
 
 
 def _column(found: FoundColumn, *, sensitive: bool) -> str:

@@ -114,10 +114,10 @@ def _unfit(name: str, counted: Counter[str], *, free_text: bool) -> str:
     if _with_commas(counted):
         return "numbers with a comma; export them as 1234.5 and draft again"
     rows = counted.total()
-    if _ID.fullmatch(name) and MOST_VALUES < len(counted) < rows:
+    if repeating_id(name, counted):
         return (
-            "an id by its name, and values repeat; where they are persons, set privacy.unit to "
-            '"person" and data.person'
+            "an id by its name, and values repeat; where they are persons, draft again with "
+            f"--person {name}"
         )
     single = len(counted) == rows >= _ROWS_THAT_TELL
     if single and (_ID.fullmatch(name) or _is_counter(list(counted))):
@@ -129,6 +129,11 @@ def _unfit(name: str, counted: Counter[str], *, free_text: bool) -> str:
     ):
         return "a different word in every record, like an id"
     return ""
+
+
+def repeating_id(name: str, counted: Counter[str]) -> bool:
+    """Say whether a column is an id by its name, and several records have one."""
+    return bool(_ID.fullmatch(name)) and MOST_VALUES < len(counted) < counted.total()
 
 
 def _is_number(cell: str) -> bool:

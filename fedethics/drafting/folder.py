@@ -20,8 +20,9 @@ from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.model import Charter
 from fedethics.data.content import characters
 from fedethics.data.reading import read_records
-from fedethics.data.records import Records, is_held_out, split
+from fedethics.data.records import Records, split
 from fedethics.drafting.charter_text import charter_text
+from fedethics.drafting.content import as_json
 from fedethics.drafting.proposal import Proposal
 from fedethics.drafting.readme import SiteSize, readme_text
 from fedethics.errors import DataError, FedethicsError
@@ -29,7 +30,7 @@ from fedethics.foresight import words
 from fedethics.foresight.forecast import SHORT
 from fedethics.foresight.of_charter import counted, foresee
 from fedethics.policy.template import policy_text
-from fedethics.simulation.partition import write_csv
+from fedethics.simulation.partition import Row, write_csv
 from fedethics.storage import files
 
 DATA, CHARTER, SCENARIO, POLICY, README = (
@@ -82,22 +83,26 @@ def write(proposal: Proposal, out: Path) -> Written:
 
 
 def _fill(folder: Path, proposal: Proposal) -> Written:
-    names = tuple(next(iter(proposal.rows.values()))[0])
     for site, rows in proposal.rows.items():
-        files.create(folder / DATA / f"{site}.csv", write_csv(rows, names))
+        files.create(folder / DATA / _file_of(site, proposal), _records(rows, proposal))
     charter = folder / CHARTER
     _put(charter, charter_text(proposal, max_tokens=_LEAST_TOKENS))
     terms = document.load(charter).data
-    records = {site: _read(folder, site, terms) for site in proposal.rows}
+    records = {site: _read(folder, site, terms, proposal) for site in proposal.rows}
     sizes = tuple(_size(site, read, terms) for site, read in records.items())
     _require_enough(sizes)
-    tokens = _tokens(max(size.longest for size in sizes), most=proposal.wish.model.most_tokens)
+    tokens = _tokens(
+        max(size.longest for size in sizes), most=proposal.wish.model.most_tokens,
+        spare=proposal.wish.task.spare_tokens,
+    )  # fmt: skip
     _put(charter, charter_text(proposal, max_tokens=tokens))
     _put(folder / SCENARIO, _scenario(proposal, sizes))
     fewest = min(min(size.training, size.held_out) for size in sizes)
     policy = policy_text(
         epsilon_per_data_set=6.0, epsilon_per_run=4.0, epsilon_per_year=6.0,
         delta=proposal.delta, records=min(50, fewest),
+        units=("person",) if proposal.wish.person else ("record",),
+        training_trust_modes=(proposal.wish.task.trust_mode,),
     )  # fmt: skip
     _put(folder / POLICY, policy)
     verdicts = _foreseen(document.load(charter), records)
@@ -119,24 +124,43 @@ def _foreseen(charter: Charter, records: Mapping[str, Records]) -> tuple[str, ..
     return tuple(words.sentences(found))
 
 
-def _read(folder: Path, site: str, terms: DataTerms) -> Records:
-    path = folder / DATA / f"{site}.csv"
+def _file_of(site: str, proposal: Proposal) -> str:
+    return f"{site}.csv" if proposal.content is None else f"{site}.jsonl"
+
+
+def _records(rows: Sequence[Row], proposal: Proposal) -> bytes:
+    """Return a site's file: free text as JSON lines, in which it keeps its blanks."""
+    if proposal.content is None:
+        return write_csv(rows, tuple(rows[0]))
+    return "".join(f"{as_json(row, proposal.content)}\n" for row in rows).encode("utf-8")
+
+
+def _read(folder: Path, site: str, terms: DataTerms, proposal: Proposal) -> Records:
+    path = folder / DATA / _file_of(site, proposal)
     try:
-        return read_records(path, terms)
+        return read_records(path, terms, task=proposal.wish.task.name)
     except DataError as error:
         said = str(error).replace(str(path), f"of {site}")
         raise DataError(f"{said}. The draft cannot read it; nothing was written") from error
 
 
 def _size(site: str, records: Records, terms: DataTerms) -> SiteSize:
-    held_out = sum(is_held_out(digest, terms) for digest in records.row_hashes)
+    longest = max(map(characters, records.texts), default=0)
+    try:
+        parts = split(records, terms)
+    except DataError:  # a part is empty, which the caller says in its own words
+        return SiteSize(site=site, training=len(records), held_out=0, left_out={}, longest=longest)
     return SiteSize(
         site=site,
-        training=len(records) - held_out,
-        held_out=held_out,
-        left_out=sum(records.dropped.values()),
-        longest=max(map(characters, records.texts)),
+        training=_units(parts.train, terms),
+        held_out=_units(parts.held_out, terms),
+        left_out=parts.train.dropped,
+        longest=longest,
     )
+
+
+def _units(records: Records, terms: DataTerms) -> int:
+    return len(set(records.persons)) if terms.person else len(records)
 
 
 def _require_enough(sizes: Sequence[SiteSize]) -> None:
@@ -149,14 +173,15 @@ def _require_enough(sizes: Sequence[SiteSize]) -> None:
         )
 
 
-def _tokens(longest: int, *, most: int | None) -> int:
+def _tokens(longest: int, *, most: int | None, spare: int) -> int:
     """Return a length in steps of 32 tokens that most texts of so many characters fit in.
 
     Args:
         longest: characters of the longest text.
         most: tokens that the model has positions for; None where it has no table of them.
+        spare: tokens that a template adds.
     """
-    steps = math.ceil(longest / _CHARACTERS_A_TOKEN / 32)
+    steps = math.ceil((longest / _CHARACTERS_A_TOKEN + spare) / 32)
     return min(max(32 * steps, _LEAST_TOKENS), _MOST_TOKENS, most or _MOST_TOKENS)
 
 
@@ -175,7 +200,7 @@ def _scenario(proposal: Proposal, sizes: Sequence[SiteSize]) -> str:
             "",
             "[[sites]]",
             f"name = {json.dumps(size.site)}",
-            f"data = {json.dumps(f'{size.site}.csv')}",
+            f"data = {json.dumps(_file_of(size.site, proposal))}",
             f"declared-records = {size.declared} # DECIDE: what a site publishes of its size",
             f"policy = {json.dumps(POLICY)}",
         ]

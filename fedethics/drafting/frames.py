@@ -16,7 +16,7 @@ from fedethics.charter.spelling import composed
 from fedethics.data.records import CellProblem
 from fedethics.data.values import cell_of
 from fedethics.drafting import folder
-from fedethics.drafting.base_model import EMBEDDED, in_folder
+from fedethics.drafting.base_model import in_folder
 from fedethics.drafting.proposal import Wish, propose
 from fedethics.drafting.source import Source, of_sites
 from fedethics.errors import DataError
@@ -53,7 +53,7 @@ def drafted(
     wish = Wish(
         label=label, drop_unlabelled=drop_unlabelled, text=tuple(filter(None, told)),
         sensitive=tuple(sensitive), name=name,
-        model=EMBEDDED if model is None else in_folder(Path(model)),
+        own_model=None if model is None else in_folder(Path(model)),
     )  # fmt: skip
     run = run_name(run_id, name)
     target = Path(out) / DRAFTS / run

@@ -29,6 +29,9 @@ from fedethics.errors import DataError
 # With fewer records, noise and chance say more of a group's figures than the model does.
 SMALL = 30
 _EXACT_NUMBERS = 6
+# Spellings of one group, where the column is called so.
+_ALIKE = ({"f", "female", "woman", "w"}, {"m", "male", "man"})
+_SEX = re.compile(r"sex|gender", re.IGNORECASE)
 _NO_NAME = re.compile(r"[^a-z0-9]+")
 
 
@@ -60,7 +63,8 @@ def found_feature(name: str, cells: Sequence[str]) -> FoundFeature:
     recorded" is a group of its own; where few do, they are left out.
 
     Raises:
-        DataError: one value only, too many values, mostly empty, or no cut that makes groups.
+        DataError: one value only, too many values, mostly empty, no cut that makes groups, or no
+            group of `SMALL` records.
     """
     found = found_column(name, cells, told=False)
     if isinstance(found, LeftOut):
@@ -109,7 +113,7 @@ def _valued(found: FoundColumn, cells: Sequence[str], counted: dict[str, int]) -
     if found.empty >= SMALL and NOT_RECORDED not in sizes:
         column = replace(column, on_empty="say")
         sizes[NOT_RECORDED] = found.empty
-    group_of = _groups_of(sizes)
+    group_of = _groups_of(sizes, of_sex=bool(_SEX.fullmatch(column.name)))
     terms = SensitiveColumn(
         name=_feature_name(column.name),
         column=column.name,
@@ -123,9 +127,13 @@ def _valued(found: FoundColumn, cells: Sequence[str], counted: dict[str, int]) -
     return _counted(replace(found, terms=column), terms, cells)
 
 
-def _groups_of(sizes: Mapping[str, int]) -> dict[str, str]:
+def _groups_of(sizes: Mapping[str, int], *, of_sex: bool) -> dict[str, str]:
     """Return each value's group: its most used spelling, or "other" with other small ones."""
     group_of = spellings(sizes)
+    for alike in _ALIKE if of_sex else ():
+        same = [value for value in sizes if value.casefold() in alike]
+        used = max(same, key=lambda value: (sizes[value], value), default="")
+        group_of |= dict.fromkeys(same, used)
     together: Counter[str] = Counter()
     for value, group in group_of.items():
         together[group] += sizes[value]
@@ -139,7 +147,9 @@ def _groups_of(sizes: Mapping[str, int]) -> dict[str, str]:
 def _banded(found: FoundColumn, cells: Sequence[str]) -> FoundFeature:
     column = found.terms
     numbers = np.array([float(cell) for cell in cells if cell and cell not in column.not_recorded])
-    span = float(numbers.max() - numbers.min())
+    # Without the few at either end, such as a mistyped age of 200.
+    low, high = np.quantile(numbers, [0.02, 0.98])
+    span = float(high - low) or float(numbers.max() - numbers.min())
     step = 10.0 ** math.floor(math.log10(span)) / 2
     cuts = (float(round(cut / step) * step) for cut in np.quantile(numbers, [1 / 3, 2 / 3]))
     edges = sorted({cut for cut in cuts if numbers.min() < cut <= numbers.max()})
@@ -169,6 +179,11 @@ def _counted(found: FoundColumn, terms: SensitiveColumn, cells: Sequence[str]) -
     for cell in cells:
         if cell or column.on_empty == "say":
             sizes[group_index(parse_cell(cell, column), terms)] += 1
+    if max(sizes.values(), default=0) < SMALL:
+        raise DataError(
+            f"sensitive column {column.name}: no group has {SMALL} records, so nothing could be "
+            "said of any. Put groups together, or take more records. Nothing was written"
+        )
     return FoundFeature(
         column=found,
         terms=terms,

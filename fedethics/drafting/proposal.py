@@ -9,29 +9,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fedethics import texts
-from fedethics.charter.data_terms import MOST_CLASSES, LabelColumn
+from fedethics.charter.data_terms import MOST_CLASSES, NO_LABEL, ContentTerms, LabelColumn
 from fedethics.charter.spelling import NO, YES, exact_number
-from fedethics.data.file_terms import FileTerms
-from fedethics.drafting.base_model import EMBEDDED, BaseLines
+from fedethics.data.file_terms import DataFile
+from fedethics.data.records import person_hash
+from fedethics.drafting.base_model import BaseLines
 from fedethics.drafting.columns import (
     FoundColumn,
     LeftOut,
     distinct,
     found_column,
+    repeating_id,
     spellings,
     words,
 )
+from fedethics.drafting.content import bounded
+from fedethics.drafting.deciding import Decision
 from fedethics.drafting.groups import FoundFeature, found_feature
 from fedethics.drafting.source import Source
+from fedethics.drafting.tasks import CLASSIFICATION, DraftTask
 from fedethics.errors import DataError
 from fedethics.simulation.partition import Partitioner, Row, Taker, deal
 
 FEWEST_SITES, MOST_SITES = 3, 100
 HOLDOUT = 0.34
-ROUNDS, LOCAL_STEPS = 5, 4
 EPSILON = 3.0
 _RECORDS_A_STEP = 1000
 _MOST_RATE, _LEAST_RATE = 0.5, 0.01
+# Columns that the model reads; with more, a record's text is longer than what it reads of it.
+MOST_COLUMNS = 64
+# Of the rows, so many are kept where each person has the most that are used.
+_ROWS_KEPT = 0.8
 _POSITIVE = YES | {"positive", "pos", "case", "ill", "sick"}
 _SENSITIVE = frozenset(
     {"sex", "gender", "age", "race", "ethnicity", "religion", "nationality", "disability",
@@ -45,7 +53,13 @@ class Wish:
     """What a person asked for.
 
     Attributes:
-        label: column to be predicted.
+        label: column to be predicted; empty for a task that learns from the text alone.
+        task: what is learnt.
+        content: where the free text of such a task stands.
+        person: column that says whose record it is; empty where each record is of another person.
+        columns: those that the model may read; none for all.
+        chat_template: of conversations; empty for the model's own.
+        decided: what a person was asked, or was not asked.
         drop_unlabelled: leave out the records without a label, in place of an error.
         text: columns of free text.
         sensitive: columns to compare groups by; none for those that are known by their name.
@@ -54,10 +68,16 @@ class Wish:
         sites: column whose values are the sites.
         name: of charter and scenario.
         industry: of the charter.
-        model: the base model.
+        own_model: the base model in a folder; None for the task's embedded one.
     """
 
-    label: str
+    label: str = ""
+    task: DraftTask = CLASSIFICATION
+    content: ContentTerms | None = None
+    person: str = ""
+    columns: tuple[str, ...] = ()
+    chat_template: str = ""
+    decided: tuple[Decision, ...] = ()
     drop_unlabelled: bool = False
     text: tuple[str, ...] = ()
     sensitive: tuple[str, ...] = ()
@@ -65,7 +85,12 @@ class Wish:
     sites: str = ""
     name: str
     industry: str = "healthcare"
-    model: BaseLines = EMBEDDED
+    own_model: BaseLines | None = None
+
+    @property
+    def model(self) -> BaseLines:
+        """The base model."""
+        return self.own_model or self.task.model
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -74,10 +99,14 @@ class Wish:
         Raises:
             DataError: one is asked for twice.
         """
-        named = [self.label, *filter(None, [self.sites]), *self.text, *self.sensitive]
+        content = [] if self.content is None else self.content.fields
+        named = [
+            *filter(None, [self.label, self.sites, self.person]),
+            *(name for name in self.text if name not in content), *self.sensitive,
+        ]  # fmt: skip
         if len(set(named)) < len(named):
             raise DataError("a column is named twice; each has one use. Nothing was written")
-        return tuple(named)
+        return (*named, *(name for name in self.columns if name not in named))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,8 +114,12 @@ class Proposal:
     """Everything that was decided. Sensitive: the rows are records, and sizes are exact.
 
     Attributes:
-        label: as the charter would have it.
+        label: as the charter would have it; None for a task that learns from the text alone.
         label_counts: records of each value of the label.
+        content: where free text stands, with limits above the longest record.
+        most_rows: of a person that are used.
+        repeated: records that are the same as an earlier one of their site.
+        shared: records that stand at two sites or more.
         columns: those that are read, in the file's order.
         features: the sensitive ones, with their groups.
         left_out: columns that are not read.
@@ -95,11 +128,11 @@ class Proposal:
         unlabelled: records among the rows that a run leaves out for want of a label.
         guessed: whether the sensitive columns were found by their names.
         dealt: whether the records came as those of sites.
-        read: how their files were read.
+        files: that they came from, and how each was read.
     """
 
     wish: Wish
-    label: LabelColumn
+    label: LabelColumn | None
     label_counts: Mapping[str, int]
     columns: tuple[FoundColumn, ...]
     features: tuple[FoundFeature, ...]
@@ -109,7 +142,16 @@ class Proposal:
     unlabelled: int
     guessed: bool
     dealt: bool
-    read: FileTerms
+    files: tuple[DataFile, ...]
+    content: ContentTerms | None
+    most_rows: int
+    repeated: int
+    shared: int
+
+    @property
+    def labels(self) -> LabelColumn:
+        """The label, or `NO_LABEL`."""
+        return self.label or NO_LABEL
 
     @property
     def sampling_rate(self) -> float:
@@ -130,11 +172,18 @@ def propose(wish: Wish, source: Source) -> Proposal:
 
     Raises:
         DataError: the label has one value, more than 1,000, or empty cells, a sensitive column has
-            no usable groups, no column is left to be told, or too few or too many sites.
+            no usable groups, no column is left to be told, or too many, or too few or too many
+            sites.
     """
-    whole = [row for held in source.rows.values() for row in held]
-    rows = [row for row in whole if row[wish.label] or not wish.drop_unlabelled]
-    label, counts = _label(wish.label, [row[wish.label] for row in rows])
+    whole = list(source.each())
+    rows = whole
+    label, counts = None, dict[str, int]()
+    if wish.label:
+        rows = [row for row in whole if row[wish.label] or not wish.drop_unlabelled]
+        label, counts = _label(wish.label, [row[wish.label] for row in rows])
+    content = None
+    if wish.content is not None:
+        content = bounded(wish.content, whole, called=source.called)
     sensitive = wish.sensitive or _by_name(rows[0], wish)
     features = tuple(found_feature(name, [row[name] for row in rows]) for name in sensitive)
     if len({feature.terms.name for feature in features}) < len(features):
@@ -143,21 +192,32 @@ def propose(wish: Wish, source: Source) -> Proposal:
             "digits and underscores, as a feature is named. Rename one. Nothing was written"
         )
     kept, left_out = _columns(wish, rows, {one.column.terms.name: one.column for one in features})
-    if not any(found.terms.phrase for found in kept):
+    told = sum(bool(found.terms.phrase) for found in kept)
+    if not told and content is None:
         raise DataError(
             f"{source.called}: no column is left for the model to read, apart from the label, the "
             "sensitive columns and those without use. Nothing was written"
         )
+    if told > MOST_COLUMNS:
+        raise DataError(
+            f"{source.called}: {told} columns for the model to read, and a text of more than "
+            f"{MOST_COLUMNS} is longer than what it reads of a record. Name those that matter: "
+            "--columns. Nothing was written"
+        )
     left_out += [LeftOut(name=name, why=why) for name, why in source.not_everywhere.items()]
+    dealt = _as_they_are(source.rows) if source.dealt else _dealt(wish, whole, source.called)
     return Proposal(
         wish=wish, label=label, label_counts=counts, columns=tuple(kept), features=features,
-        left_out=tuple(left_out),
-        rows=_as_they_are(source.rows) if source.dealt else _dealt(wish, whole, source.called),
+        left_out=tuple(left_out), rows=dealt, content=content,
+        most_rows=_most_rows(wish.person, rows) if wish.person else 1,
+        repeated=sum(len(held) - len({tuple(row.items()) for row in held})
+                     for held in dealt.values()),
+        shared=source.shared,
         records=len(rows),
         unlabelled=len(whole) - len(rows),
         guessed=not wish.sensitive,
         dealt=source.dealt,
-        read=source.read,
+        files=source.files,
     )  # fmt: skip
 
 
@@ -167,15 +227,49 @@ def _columns(
     """Return the columns that are read, in their order, and those that are not."""
     kept: list[FoundColumn] = []
     left_out: list[LeftOut] = []
+    content = () if wish.content is None else wish.content.fields
     for name in rows[0]:
-        if name in (wish.label, wish.sites):
+        if name in (wish.label, wish.sites, wish.person, *content):
             continue
-        found = sensitive.get(name) or found_column(
+        found = sensitive.get(name) or _unread(name, wish) or found_column(
             name, [row[name] for row in rows], free_text=name in wish.text
-        )
+        )  # fmt: skip
         kept += [found] if isinstance(found, FoundColumn) else []
         left_out += [found] if isinstance(found, LeftOut) else []
     return kept, left_out
+
+
+def _unread(name: str, wish: Wish) -> LeftOut | None:
+    if wish.content is not None:
+        return LeftOut(name=name, why="the model reads the content alone")
+    if wish.columns and name not in (*wish.columns, *wish.text):
+        return LeftOut(name=name, why="not among --columns")
+    return None
+
+
+def person_column(rows: Sequence[Row], *, taken: Sequence[str]) -> tuple[str, int] | None:
+    """Return a column that is an id by its name and in which values repeat, and how many it has."""
+    for name in rows[0]:
+        if name in taken:
+            continue
+        counted = Counter(row[name] for row in rows if row[name])
+        if counted.total() == len(rows) and repeating_id(name, counted):
+            return name, len({person_hash(cell) for cell in counted})
+    return None
+
+
+def _most_rows(column: str, rows: Sequence[Row]) -> int:
+    """Return the fewest rows of a person with which most rows are used; noise grows with them."""
+    if empty := sum(not row[column] for row in rows):
+        raise DataError(
+            f"person column {column} is empty in {empty} records; a record without a person cannot "
+            "be protected as one. Nothing was written"
+        )
+    of_person = Counter(person_hash(row[column]) for row in rows)
+    most = 1
+    while sum(min(count, most) for count in of_person.values()) < _ROWS_KEPT * len(rows):
+        most += 1
+    return most
 
 
 def _label(column: str, cells: Sequence[str]) -> tuple[LabelColumn, dict[str, int]]:
@@ -250,7 +344,8 @@ def _called(column: str, value: str) -> str:
 
 
 def _by_name(row: Row, wish: Wish) -> tuple[str, ...]:
-    taken = {wish.label, wish.sites, *wish.text}
+    taken = {wish.label, wish.sites, wish.person, *wish.text}
+    taken |= set(wish.content.fields) if wish.content else set()
     found = tuple(name for name in row if name.lower() in _SENSITIVE and name not in taken)
     if not found:
         raise DataError(
@@ -282,7 +377,16 @@ def _dealt(wish: Wish, rows: Sequence[Row], called: str) -> Mapping[str, Sequenc
         raise DataError(
             f"{called}: {len(rows)} records are too few for {wish.split} sites. Nothing was written"
         )
-    return deal(rows, Partitioner(kind="by-hash", key=f"{wish.name}/1"), takers)
+    partition = Partitioner(kind="by-hash", key=f"{wish.name}/1")
+    if not wish.person:
+        return deal(rows, partition, takers)
+    # A person is a patient of one site.
+    people = deal([{"id": row[wish.person]} for row in rows], partition, takers)
+    site_of = {person_hash(one["id"]): site for site, held in people.items() for one in held}
+    dealt: dict[str, list[Row]] = {taker.name: [] for taker in takers}
+    for row in rows:
+        dealt[site_of[person_hash(row[wish.person])]].append(row)
+    return dealt
 
 
 def _by_column(column: str, rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from fedethics import texts
 from fedethics.data.file_terms import DataFile
 from fedethics.drafting.columns import FoundColumn
 from fedethics.drafting.groups import SMALL
-from fedethics.drafting.proposal import EPSILON, HOLDOUT, LOCAL_STEPS, ROUNDS, Proposal
+from fedethics.drafting.proposal import EPSILON, HOLDOUT, Proposal
 from fedethics.privacy.calibration import noise_multiplier
 from fedethics.terms import toml_text
 
@@ -32,14 +32,14 @@ class SiteSize:
 
     Attributes:
         training, held_out: of the two parts.
-        left_out: for an empty cell.
+        left_out: records, by the reason.
         longest: characters of the longest text.
     """
 
     site: str
     training: int
     held_out: int
-    left_out: int
+    left_out: Mapping[str, int]
     longest: int
 
     @property
@@ -56,10 +56,18 @@ def readme_text(
     wish = proposal.wish
     head = f"# {wish.name}: what `fedethics new` decided\n\n{_WARNING}"
     parts = (
-        _columns(proposal), _label(proposal), _groups(proposal), _sites(proposal, sizes),
+        _decided(proposal), _columns(proposal), _label(proposal), _groups(proposal),
+        _sites(proposal, sizes),
         _training(proposal, max_tokens), _verdicts(verdicts),
     )  # fmt: skip
     return "\n".join((head, *("\n".join((*part, "")) for part in parts)))
+
+
+def _decided(proposal: Proposal) -> Iterator[str]:
+    task = proposal.wish.task
+    yield f"## Decided\n\nThe file is taken to hold {task.told} (task `{task.name}`).\n"
+    for one in proposal.wish.decided:
+        yield f"- DECIDE: {texts.markdown(one.said)}"
 
 
 def _columns(proposal: Proposal) -> Iterator[str]:
@@ -96,6 +104,11 @@ def _emptiness(found: FoundColumn) -> str:
 
 def _label(proposal: Proposal) -> Iterator[str]:
     label = proposal.label
+    if proposal.content is not None:
+        listed = ", ".join(map(texts.markdown, proposal.content.fields))
+        yield f"## Content\n\nForm `{proposal.content.form}`, from {listed}. There is no label."
+    if label is None:
+        return
     yield f"## Label\n\n{texts.markdown(label.column)}:\n"
     if proposal.unlabelled:
         yield f"- no label: {proposal.unlabelled} records, left out"
@@ -128,28 +141,37 @@ def _sites(proposal: Proposal, sizes: Sequence[SiteSize]) -> Iterator[str]:
     if wish.sites or proposal.dealt:
         how = f"the values of {wish.sites}" if wish.sites else "those that the records came from"
     yield f"## Sites\n\n{proposal.records} records; the sites are {texts.markdown(how)}.\n"
-    if proposal.read.said:
-        said = DataFile(Path("FILE"), proposal.read).table
-        yield "The files in `sites/` are in plain form. A site that keeps a file like yours writes,"
-        yield f"in its `site.toml`:\n\n```toml\n[data]\n{toml_text(said)}```\n"
-    yield "| site | training | declared | held out | left out for an empty cell |"
+    if proposal.repeated:
+        yield f"{proposal.repeated} records are the same as an earlier one of their site; kept.\n"
+    if proposal.shared:
+        yield f"{proposal.shared} records stand at another site too; each site uses its own.\n"
+    told = {file.read.said and toml_text(DataFile(Path("FILE"), file.read).table): file.path.name
+            for file in proposal.files}  # fmt: skip
+    for said, name in told.items():
+        if said:
+            yield "The files in `sites/` are in plain form. A site that keeps a file like"
+            yield f"{texts.markdown(name)} writes, in its `site.toml`:\n"
+            yield f"```toml\n[data]\n{said}```\n"
+    yield "| site | training | declared | held out | left out |"
     yield "|---|---|---|---|---|"
     for one in sizes:
-        yield f"| {one.site} | {one.training} | {one.declared} | {one.held_out} | {one.left_out} |"
+        why = "; ".join(f"{count}: {texts.markdown(why)}" for why, count in one.left_out.items())
+        yield f"| {one.site} | {one.training} | {one.declared} | {one.held_out} | {why or 0} |"
 
 
 def _training(proposal: Proposal, max_tokens: int) -> Iterator[str]:
+    task, unit = proposal.wish.task, "person" if proposal.wish.person else "record"
     sigma = noise_multiplier(
         epsilon=EPSILON, delta=proposal.delta, sampling_rate=proposal.sampling_rate,
-        steps=ROUNDS * LOCAL_STEPS,
+        steps=task.steps,
     )  # fmt: skip
     yield "## Training\n"
     yield (
-        f"- {ROUNDS} rounds of {LOCAL_STEPS} steps; a step samples {proposal.sampling_rate:g} of "
-        "the training records"
+        f"- {task.rounds} rounds of {task.local_steps} steps; a step samples "
+        f"{proposal.sampling_rate:g} of the training {unit}s"
     )
     yield (
-        f"- epsilon {EPSILON:g} for a training record and {EPSILON:g} for a held-out one, delta "
+        f"- epsilon {EPSILON:g} for a training {unit} and {EPSILON:g} for a held-out one, delta "
         f"{proposal.delta:g}; that takes noise of at least {sigma:.2f} clipping norms a step "
         "(`fedethics budget plan` has the whole plan, with the audit's part)"
     )
@@ -174,13 +196,13 @@ def _bars(proposal: Proposal) -> Iterator[str]:
         "value is nearer to a bar than chance can distinguish, the result is *cannot conclude*. "
         "The noise on the counts adds to chance. Chance alone leaves about:"
     )
-    yield f"    - accuracy: ± {_margin(proposal.records * HOLDOUT):.2f}"
-    two = proposal.label.classes is None
+    yield f"    - a share over everyone: ± {_margin(proposal.records * HOLDOUT):.2f}"
+    two = proposal.label is not None and proposal.labels.classes is None
     share = 1.0
     if two:
-        positive = sum(proposal.label_counts[cell] for cell in proposal.label.positive)
+        positive = sum(proposal.label_counts[cell] for cell in proposal.labels.positive)
         share = positive / proposal.records
-    what = "share of missed cases" if two else "accuracy"
+    what = "share of missed cases" if two else "accuracy" if proposal.label else "exact matches"
     for feature in proposal.features:
         smallest = sorted(feature.sizes.values())[:2]
         gap = math.hypot(*(_margin(size * HOLDOUT * share) for size in smallest))

@@ -32,10 +32,10 @@ delta = {delta}                # the largest a charter may ask for; must be belo
 [allow]
 # Hashes of the charters this site agreed to (fedethics charter show FILE), or "any".
 charters = [{charters}]
-units = ["record"]
+units = [{units}]
 # "local": this site's own noise protects its records, even if all others are dishonest.
 # "distributed": protection of the fairness tables depends on the other honest sites' noise too.
-training-trust-modes = ["local"]
+training-trust-modes = [{training_trust_modes}]
 evaluation-trust-modes = ["local", "distributed"]
 {kinds}
 releases = ["update", "progress", "audit", "fairness", "explanation"]
@@ -91,9 +91,15 @@ def _kinds() -> str:
     return textwrap.fill(text, 100, initial_indent="# ", subsequent_indent="# ")
 
 
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
 def policy_text(
     *,
     charters: Sequence[str] = (ANY,),
+    units: Sequence[str] = ("record",),
+    training_trust_modes: Sequence[str] = ("local",),
     epsilon_per_data_set: float = 8.0,
     epsilon_per_run: float = 3.0,
     epsilon_per_year: float = 8.0,
@@ -112,7 +118,9 @@ def policy_text(
         per_run=float(epsilon_per_run),
         per_year=float(epsilon_per_year),
         delta=float(delta),
-        charters=", ".join(f'"{charter}"' for charter in charters),
+        charters=_listed(charters),
+        units=_listed(units),
+        training_trust_modes=_listed(training_trust_modes),
         without_dp=str(without_dp).lower(),
         fixed_noise=str(fixed_noise).lower(),
         noise_multiplier=float(noise_multiplier),

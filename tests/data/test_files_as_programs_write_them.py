@@ -49,7 +49,14 @@ def test_another_separator_is_named(tmp_path, schema, mark, called, quoted):
     assert f"separated by {called}" in said and "233" not in said
 
 
-@pytest.mark.parametrize("line", ["sep=,", "sep=;", "SEP=\t", '"sep=,"'])
+@pytest.mark.parametrize("line", ["sep=,", "SEP=,", '"sep=,"'])
+def test_a_line_that_names_the_separator_in_use_is_passed_over(tmp_path, schema, line):
+    plain = read_records(saved(tmp_path, joined(PLAIN)), schema)
+    named = read_records(saved(tmp_path, f"{line}\n{joined(PLAIN)}"), schema)
+    assert named.row_hashes == plain.row_hashes
+
+
+@pytest.mark.parametrize("line", ["sep=;", "SEP=\t", '"sep=;"'])
 def test_a_line_that_names_the_separator_is_named(tmp_path, schema, line):
     assert 'the line is "sep="' in refused(saved(tmp_path, f"{line}\n{joined(PLAIN)}"), schema)
 
