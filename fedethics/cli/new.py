@@ -33,61 +33,78 @@ _NO_NAME = re.compile(r"[^a-z0-9]+")
 _MOST_TEMPLATE = 100_000
 
 
+_Data = Annotated[
+    list[Path],
+    typer.Option(
+        metavar="FILE",
+        help="Your file: CSV, JSON lines, Parquet or .xlsx. Several, or a folder: one a site.",
+    ),
+]
+_Label = Annotated[
+    str, typer.Option(metavar="COLUMN", help="The column to predict; none for free text.")
+]
+_Task = Annotated[
+    str,
+    typer.Option(
+        metavar="TASK", help=f"One of: {', '.join(TASKS)}; by default what the fields say."
+    ),
+]
+_DropUnlabelled = Annotated[
+    bool, typer.Option("--drop-unlabelled", help="Leave out records without a label.")
+]
+_TextColumns = Annotated[
+    str, typer.Option(metavar="COLUMNS", help="Columns of free text, separated by commas.")
+]
+_ReadColumns = Annotated[
+    str, typer.Option(metavar="COLUMNS", help="What the model may read; default: all of use.")
+]
+_Sensitive = Annotated[
+    str,
+    typer.Option(
+        metavar="COLUMNS",
+        help="Columns whose groups are compared, separated by commas; default: found by name.",
+    ),
+]
+_Person = Annotated[
+    str, typer.Option(metavar="COLUMN", help="Whose record it is, if a person has several.")
+]
+_Split = Annotated[
+    int | None, typer.Option(metavar="N", help="Divide the records among N sites by hash. [4]")
+]
+_SitesColumn = Annotated[
+    str, typer.Option(metavar="COLUMN", help="Make one site of each value of this column.")
+]
+_Out = Annotated[
+    Path | None, typer.Option("--out", "-o", help="The folder to write; default: the name.")
+]
+_Name = Annotated[str, typer.Option(help="Name of the charter; default: the file's name.")]
+_Industry = Annotated[str, typer.Option(help=f"One of: {', '.join(INDUSTRIES)}.")]
+_Model = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder of the base model; by default the embedded one."),
+]
+_ChatTemplate = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Template of conversations; default: the model's own."),
+]
+
+
 def new(
-    data: Annotated[
-        list[Path],
-        typer.Option(
-            metavar="FILE",
-            help="Your file: CSV, JSON lines, Parquet or .xlsx. Several, or a folder: one a site.",
-        ),
-    ],
-    label: Annotated[
-        str, typer.Option(metavar="COLUMN", help="The column to predict; none for free text.")
-    ] = "",
-    task: Annotated[
-        str,
-        typer.Option(
-            metavar="TASK", help=f"One of: {', '.join(TASKS)}; by default what the fields say."
-        ),
-    ] = "",
-    drop_unlabelled: Annotated[
-        bool, typer.Option("--drop-unlabelled", help="Leave out records without a label.")
-    ] = False,
-    text: Annotated[
-        str, typer.Option(metavar="COLUMNS", help="Columns of free text, separated by commas.")
-    ] = "",
-    columns: Annotated[
-        str, typer.Option(metavar="COLUMNS", help="What the model may read; default: all of use.")
-    ] = "",
-    sensitive: Annotated[
-        str,
-        typer.Option(
-            metavar="COLUMNS",
-            help="Columns whose groups are compared, separated by commas; default: found by name.",
-        ),
-    ] = "",
-    person: Annotated[
-        str, typer.Option(metavar="COLUMN", help="Whose record it is, if a person has several.")
-    ] = "",
-    split: Annotated[
-        int | None, typer.Option(metavar="N", help="Divide the records among N sites by hash. [4]")
-    ] = None,
-    sites: Annotated[
-        str, typer.Option(metavar="COLUMN", help="Make one site of each value of this column.")
-    ] = "",
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The folder to write; default: the name.")
-    ] = None,
-    name: Annotated[str, typer.Option(help="Name of the charter; default: the file's name.")] = "",
-    industry: Annotated[str, typer.Option(help=f"One of: {', '.join(INDUSTRIES)}.")] = "healthcare",
-    model: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder of the base model; by default the embedded one."),
-    ] = None,
-    chat_template: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Template of conversations; default: the model's own."),
-    ] = None,
+    data: _Data,
+    label: _Label = "",
+    task: _Task = "",
+    drop_unlabelled: _DropUnlabelled = False,
+    text: _TextColumns = "",
+    columns: _ReadColumns = "",
+    sensitive: _Sensitive = "",
+    person: _Person = "",
+    split: _Split = None,
+    sites: _SitesColumn = "",
+    out: _Out = None,
+    name: _Name = "",
+    industry: _Industry = "healthcare",
+    model: _Model = None,
+    chat_template: _ChatTemplate = None,
     read: Reading = None,
     yes: Yes = False,
     as_json: AsJson = False,

@@ -25,7 +25,14 @@ from fedethics.errors import DataError
 from fedethics.terms import kebab, term
 
 Format = Literal["csv", "json-lines", "parquet", "xlsx"]
-DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "colon": ":"}
+Delimiter = Literal["comma", "semicolon", "tab", "bar", "colon"]
+DELIMITERS: Mapping[Delimiter, str] = {
+    "comma": ",",
+    "semicolon": ";",
+    "tab": "\t",
+    "bar": "|",
+    "colon": ":",
+}
 _MARKS = {"point": r"\.", "comma": ",", "space": "[ \u00a0\u2009\u202f]", "apostrophe": "['\u2019]"}
 
 
@@ -55,7 +62,7 @@ class FileTerms:
 
     format: Format | None = term(default=None)
     encoding: str = term(default="utf-8", nonempty=True, check=_encoding_problem)
-    delimiter: Literal["comma", "semicolon", "tab", "bar", "colon"] = term(default="comma")
+    delimiter: Delimiter = term(default="comma")
     decimal_mark: Literal["point", "comma"] = term(default="point")
     thousands_mark: Literal["none", "point", "comma", "space", "apostrophe"] = term(default="none")
     date_format: tuple[str, ...] = term(default=(), nonempty=True, pattern=r".*%.*")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from fedethics.charter.data_terms import MAX_CELL, ContentForm, ContentTerms
 from fedethics.data.admitted import longer
@@ -76,12 +77,12 @@ def _found(row: Row, text: Sequence[str]) -> Iterator[tuple[ContentForm, Content
     for form, spellings in _NAMES.items():
         for names in spellings:
             if all(name in row for field, name in names.items() if field != "input"):
-                content = ContentTerms(form=form, max_characters=MAX_CELL, **_named(names))
+                content = replace(ContentTerms(form=form, max_characters=MAX_CELL), **_named(names))
                 yield form, _with_turns(content, row) if form == "messages" else content
                 break
 
 
-def _named(names: Mapping[str, str]) -> dict[str, str]:
+def _named(names: Mapping[str, str]) -> dict[str, Any]:
     return {field: name for field, name in names.items() if field != name}
 
 

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from fedethics.charter.spelling import MEANS_NOTHING, exact_number, invisible
-from fedethics.data.file_terms import DELIMITERS, PLAIN, DataFile, FileTerms
+from fedethics.data.file_terms import DELIMITERS, PLAIN, DataFile, Delimiter, FileTerms
 from fedethics.data.files import kind_of
 from fedethics.data.reading import UTF16_MARKS, two_encodings
 from fedethics.drafting.source import file_rows
@@ -24,13 +24,16 @@ from fedethics.ownership import cannot_read
 
 _ROWS_TRIED = 50
 # The fewest marks first: where several read every number alike, the first one is proposed.
-_MARKS = tuple(
-    FileTerms(decimal_mark=decimal, thousands_mark=thousands)
-    for decimal, thousands in (
-        ("point", "none"), ("comma", "none"), ("point", "comma"), ("comma", "point"),
-        ("point", "space"), ("comma", "space"), ("point", "apostrophe"), ("comma", "apostrophe"),
-    )
-)  # fmt: skip
+_MARKS = (
+    PLAIN,
+    FileTerms(decimal_mark="comma"),
+    FileTerms(thousands_mark="comma"),
+    FileTerms(decimal_mark="comma", thousands_mark="point"),
+    FileTerms(thousands_mark="space"),
+    FileTerms(decimal_mark="comma", thousands_mark="space"),
+    FileTerms(thousands_mark="apostrophe"),
+    FileTerms(decimal_mark="comma", thousands_mark="apostrophe"),
+)
 _MARKED = re.compile(r"[+-]?[0-9][0-9.,'\u2019 \u00a0\u2009\u202f]*", re.ASCII)
 _DAY = re.compile(r"([0-9]{1,4})([-/.])([0-9]{1,2})\2([0-9]{1,4})", re.ASCII)
 _ISO = "%Y-%m-%d"
@@ -115,9 +118,10 @@ def _single_byte(path: Path) -> str:
     return "windows-1252"
 
 
-def _delimiter(path: Path, encoding: str) -> str:
+def _delimiter(path: Path, encoding: str) -> Delimiter:
     """Return the name of the mark that makes rows of equal length; comma where none does."""
-    best, most = "comma", 1
+    best: Delimiter = "comma"
+    most = 1
     codec = "utf-8-sig" if encoding == "utf-8" else encoding
     with path.open(encoding=codec, newline="") as file:
         lines = list(islice(file, _ROWS_TRIED))
