@@ -99,8 +99,8 @@ def explanation_problems(terms: ExplanationTerms, data: DataTerms) -> Iterator[s
     if terms.columns and len(told) < 2:
         yield (
             f"columns: {', '.join(sorted(told)) or 'no column'} is all that the model reads; "
-            "without it there is no text to judge. Explanations of free text by its words are not "
-            "built"
+            "without it there is no text to judge. `fedethics explain` marks the words of single "
+            "records"
         )
     features = {feature.name: feature for feature in data.sensitive}
     if terms.by and terms.by not in features:

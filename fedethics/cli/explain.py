@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +19,8 @@ from fedethics.data.file_terms import DataFile
 from fedethics.errors import EXIT_BAD_INPUT, RunError
 from fedethics.site.home import SiteHome
 
+# Rows of the table of words.
+_SHOWN = 10
 _LIMITS = (
     "An effect is how this model's score changes when the phrase is left out of the text. It is "
     "neither a cause in the world nor advice. The model may never have seen a text without the "
@@ -48,19 +50,25 @@ def explain(
     model_dir: Annotated[
         Path | None, typer.Option("--model-dir", help="Without --home: the base model's directory.")
     ] = None,
+    words: Annotated[
+        bool,
+        typer.Option("--words", help="Mark words, also where the text is made of columns."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Explain predictions for a few of this site's own records; nothing leaves the machine.
 
-    For each: score and decision, what each column's phrase adds, what another group's word would
-    change, and whether this explanation beats random ones.
+    For each: score and decision, what each column's phrase adds (of free text: each word), what
+    another group's word would change, and whether this explanation beats random ones.
     """
     asked = _question(home, charter=charter, data=data, model_dir=model_dir)
-    asked |= {"adapter": str(adapter), "lines": record}
+    asked |= {"adapter": str(adapter), "lines": record, "words": words}
     agreed = load(Path(asked["charter"]))
     threshold, label = agreed.privacy.evaluation.threshold, agreed.data.labels
     found = [
-        one | {"decision": label.positive_name if one["positive"] else label.negative_name}
+        one
+        if "by_words" in one
+        else one | {"decision": label.positive_name if one["positive"] else label.negative_name}
         for one in _answers(asked)
     ]
     document = {"threshold": threshold, "records": found, "limits": list(_LIMITS)}
@@ -106,7 +114,8 @@ def _answers(asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             say(f"fedethics: [{said['code']}] {said['why']}", err=True)
             raise typer.Exit(int(said.get("exit", EXIT_BAD_INPUT)))
         explained = said["record"].pop("explained")
-        explained["faithfulness"]["better_than_chance"] = said["better_than_chance"]
+        judged = explained.get("by_words", explained)["faithfulness"]
+        judged["better_than_chance"] = said["better_than_chance"]
         yield said["record"] | explained
     if done.returncode:
         raise RunError(
@@ -115,6 +124,9 @@ def _answers(asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _show(console: Console, one: Mapping[str, Any], threshold: float) -> None:
+    if "by_words" in one:
+        _show_words(console, one)
+        return
     side = "at or above" if one["positive"] else "below"
     title = (
         f"Line {one['line']} ({one['part']}): score {one['score']:.3f}, {side} {threshold:g}: "
@@ -134,6 +146,49 @@ def _show(console: Console, one: Mapping[str, Any], threshold: float) -> None:
     console.print(Text(_judged(one["faithfulness"])))
 
 
+def _show_words(console: Console, one: Mapping[str, Any]) -> None:
+    found = one["by_words"]
+    effects = sorted(found["effects"], key=lambda effect: -abs(effect["change"]))
+    most = max((abs(effect["change"]) for effect in effects), default=0.0)
+    console.print(
+        Text(f"Line {one['line']} ({one['part']}): score {found['score']:.3f} of {one['answer']}")
+    )
+    for number, piece in enumerate(found["pieces"]):
+        own = [effect for effect in effects if effect["piece"] == number]
+        console.print(marked(piece, own, most=most))
+    head = ("words", "place", "adds to the score")
+    rows = [(e["words"], f"{e['piece'] + 1}:{e['start']}", f"{e['change']:+.3f}") for e in effects]
+    console.print(table(f"The {min(len(rows), _SHOWN)} that move it most", head, rows[:_SHOWN]))
+    for swap in one["swaps"]:
+        verdict = {None: "", True: ", the decision flips", False: ", the decision stays"}
+        console.print(
+            Text(
+                f"Words of {swap['name']} swapped: score {swap['score']:.3f}"
+                f"{verdict[swap['flips']]}."
+            )
+        )
+    console.print(Text(_judged(found["faithfulness"])))
+
+
+def marked(piece: str, effects: Sequence[Mapping[str, Any]], *, most: float) -> Text:
+    """Return a piece of a record with the words that move its score marked.
+
+    [+word+] raises the score and [-word-] lowers it, by half as much as the strongest or more; so
+    that the marks can be read without colours.
+    """
+    said, at = Text(), 0
+    for effect in sorted(effects, key=lambda one: int(one["start"])):
+        said.append(piece[at : effect["start"]])
+        words, at = piece[effect["start"] : effect["end"]], effect["end"]
+        sign, style = ("+", "bold green") if effect["change"] > 0 else ("-", "bold red")
+        if most and abs(effect["change"]) >= most / 2:
+            said.append(f"[{sign}{words}{sign}]", style=style)
+        else:
+            said.append(words)
+    said.append(piece[at:])
+    return said
+
+
 def _judged(found: Mapping[str, Any]) -> str:
     verdict = (
         "better than chance"
@@ -141,7 +196,7 @@ def _judged(found: Mapping[str, Any]) -> str:
         else "not clearly better than chance: do not rely on this order"
     )
     return (
-        "Is this order faithful? Leaving out its first columns lowers the model's confidence by "
+        "Is this order faithful? Leaving out what comes first lowers the model's confidence by "
         f"{found['comprehensiveness']:.3f} on average (random orders: "
         f"{found['random_comprehensiveness']:.3f}, {100 * found['as_comprehensive']:.0f} % of them "
         f"do as well); keeping only them, by {found['sufficiency']:.3f} (random orders: "

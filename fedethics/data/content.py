@@ -9,7 +9,7 @@ Sensitive: a content is a record.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -85,17 +85,25 @@ def parts(content: Content) -> tuple[str, ...]:
             return prompt, chosen, rejected
 
 
-def rewritten(content: Content, change: Callable[[str], str]) -> Content:
-    """Return the content with each piece of it changed, in the same form, said by the same."""
+def replaced(content: Content, pieces: Sequence[str]) -> Content:
+    """Return the content with these pieces in the place of its `parts`, said by the same."""
     match content:
         case str():
-            return change(content)
+            (text,) = pieces
+            return text
         case Conversation(turns):
-            return Conversation(tuple(Turn(one.role, change(one.text)) for one in turns))
-        case Completion(prompt, completion):
-            return Completion(change(prompt), change(completion))
-        case Preference(prompt, chosen, rejected):
-            return Preference(change(prompt), change(chosen), change(rejected))
+            return Conversation(
+                tuple(Turn(one.role, text) for one, text in zip(turns, pieces, strict=True))
+            )
+        case Completion():
+            return Completion(*pieces)
+        case Preference():
+            return Preference(*pieces)
+
+
+def rewritten(content: Content, change: Callable[[str], str]) -> Content:
+    """Return the content with each piece of it changed, in the same form, said by the same."""
+    return replaced(content, [change(piece) for piece in parts(content)])
 
 
 def characters(content: Content) -> int:

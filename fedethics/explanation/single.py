@@ -60,7 +60,11 @@ class Faithfulness:
 
 
 def faithfulness(
-    left_out: LeftOut, changes: Mapping[str, float], *, positive: bool
+    left_out: LeftOut,
+    changes: Mapping[str, float],
+    *,
+    positive: bool,
+    sizes: Sequence[int] = (),
 ) -> Faithfulness:
     """Hold the order by effect against random orders; the same record gives the same figures.
 
@@ -68,6 +72,7 @@ def faithfulness(
         left_out: scores of the record with each of several sets of columns left out.
         changes: by column, score with it less score without it.
         positive: the model's answer.
+        sizes: how many of the first columns are left out, or kept; all numbers if empty.
     """
     sign = 1.0 if positive else -1.0
     names = tuple(changes)
@@ -75,7 +80,7 @@ def faithfulness(
     shuffle = np.random.default_rng(_SEED)
     orders = [order, *(list(shuffle.permutation(names)) for _ in range(RANDOM_ORDERS))]
     everything = frozenset(names)
-    fronts = [[frozenset(o[:k]) for k in range(1, len(o))] for o in orders]
+    fronts = [[frozenset(o[:k]) for k in sizes or range(1, len(o))] for o in orders]
     # One call, so that what several orders share is scored once.
     left_out(*(s for front in fronts for first in front for s in (first, everything - first)))
     (whole,) = left_out(frozenset())
@@ -168,7 +173,7 @@ def explain_record(
     if len(columns) < 2:
         raise DataError(
             f"the text of a record is its column {', '.join(c.name for c in columns)} alone; "
-            "leaving it out leaves nothing. Explanations of free text by its words are not built"
+            "leaving it out leaves nothing. Ask for its words"
         )
     left_out = _LeftOut(score, row, terms)
     names = tuple(column.name for column in columns)
