@@ -17,6 +17,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fedethics.errors import AccountingError
 from fedethics.privacy.events import Event, merge
 
@@ -33,9 +36,37 @@ def epsilon(events: Sequence[Event], *, delta: float) -> float:
     Raises:
         AccountingError: delta outside [1e-12, 1); below that, rounding in the FFT would show.
     """
+    _require_delta(delta)
+    return _epsilon(merge(events), delta)
+
+
+def _require_delta(delta: float) -> None:
     if not MINIMUM_DELTA <= delta < 1:
         raise AccountingError(f"delta {delta:g} is not in [{MINIMUM_DELTA:g}, 1)")
-    return _epsilon(merge(events), delta)
+
+
+def delta_curve(
+    events: Sequence[Event], epsilons: NDArray[np.float64], *, delta: float
+) -> NDArray[np.float64]:
+    """Return the delta of all events together at each of these epsilons.
+
+    Guarantee: upper bounds, up to rounding of some 1e-13.
+
+    Args:
+        events: each with noise.
+        epsilons: at least 0, in rising order.
+        delta: where the curve is to be as fine as `epsilon` is.
+
+    Raises:
+        AccountingError: delta as in `epsilon`, or an event without noise, which has no curve.
+    """
+    _require_delta(delta)
+    merged = merge(events)
+    if any(event.multiplier is None for event in merged):
+        raise AccountingError("a release without noise has no curve of delta over epsilon")
+    if not merged:
+        return np.zeros_like(epsilons)
+    return np.asarray(_all_together(merged, delta).get_delta_for_epsilon(epsilons))
 
 
 def attack_bound(epsilon: float, delta: float, false_positive_rate: float) -> float:
@@ -58,12 +89,17 @@ def _epsilon(events: tuple[Event, ...], delta: float) -> float:
         return 0.0
     if any(event.multiplier is None for event in events):
         return math.inf
+    return float(_all_together(events, delta).get_epsilon_for_delta(delta))
+
+
+@lru_cache(maxsize=16)
+def _all_together(events: tuple[Event, ...], delta: float) -> Any:  # noqa: ANN401  untyped library object
     interval = _interval(events, delta)
     composed: Any = None
     for event in events:
         loss = _loss(event, interval)
         composed = loss if composed is None else composed.compose(loss)
-    return float(composed.get_epsilon_for_delta(delta))
+    return composed
 
 
 @lru_cache(maxsize=512)
