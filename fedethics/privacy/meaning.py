@@ -34,6 +34,17 @@ def attack_sentence(epsilon: float, delta: float, *, unit: str) -> str:
             "may be right every time."
         )
     strict, loose = (attack_bound(epsilon, delta, rate) for rate in (0.01, 0.10))
+    return found_sentence(strict, loose, unit=unit)
+
+
+def found_sentence(strict: float, loose: float, *, unit: str) -> str:
+    """Return what these largest shares that an attacker finds mean.
+
+    Args:
+        strict: of the units that took part, at 1 % false alarms.
+        loose: the same at 10 %.
+        unit: "record" or "person".
+    """
     return (
         f"Someone who knows everything except whether one {unit} took part, sees all that is "
         f"released, and accepts 1 false accusation in 100 finds at most {_percent(strict)} of "

@@ -78,12 +78,14 @@ class Content:
     gate: GateReport
     decision: Decision
     people: people.People
+    unsettled: tuple[openings.Unsettled, ...]
     why: dict[str, str]
     objectives: Block
     rates: tuple[Block, ...]
     rocs: tuple[Block, ...]
     calibrations: tuple[Block, ...]
     gaps: Table
+    split_gaps: groups.Gaps
     withheld: tuple[str, ...]
     explained: explained.WhatItLooksAt | None
     benchmarks: Section | None
@@ -122,18 +124,21 @@ def build(opened: Folder, verdict: GateReport, decision: Decision) -> Content:
     """
     found = comparisons.load(opened.path / COMPARISONS)
     bound, annex_iv = spending.bound(opened), mapping.annex_iv(opened, decision)
+    measure, gaps = mapping.measure(opened, decision), groups.gaps(opened)
     return Content(
         charter=opened.charter,
         evidence=opened.evidence,
         gate=verdict,
         decision=decision,
         people=people.build(opened, verdict),
+        unsettled=openings.unsettled(verdict),
         why=_reasons(opened, verdict),
         objectives=groups.objectives(verdict),
         rates=groups.rates(opened),
         rocs=groups.roc_curves(opened),
         calibrations=groups.calibration(opened),
-        gaps=groups.gaps(opened),
+        gaps=gaps.all,
+        split_gaps=gaps,
         withheld=groups.withheld(opened),
         explained=explained.build(opened),
         benchmarks=benchmarks.build(opened),
@@ -156,12 +161,14 @@ def build(opened: Folder, verdict: GateReport, decision: Decision) -> Content:
         server_saw=(*SERVER_SAW, *_also_seen(opened.charter)),
         openings={
             "privacy": openings.privacy(opened, verdict, bound=bound),
-            "regulator": openings.regulator(opened, verdict, annex_iv=annex_iv),
+            "regulator": openings.regulator(
+                opened, verdict, mapped={"EU AI Act, Annex IV": annex_iv, "NIST AI RMF": measure}
+            ),
         },
         signing=released.summary(opened),
         approvals=released.approvals(decision),
         annex_iv=annex_iv,
-        measure=mapping.measure(opened, decision),
+        measure=measure,
         hashes=released.hashes(opened),
         versions=released.versions(opened),
         facts=released.facts(opened),
@@ -182,8 +189,9 @@ def _reasons(opened: Folder, verdict: GateReport) -> dict[str, str]:
     return said | {one.title: one.why for one in opened.charter.ethics.benchmarks or ()}
 
 
-# Whole documents of their own beside the report; of the decision, what the pages say.
-_ELSEWHERE = {"charter", "evidence", "decision", "sums"}
+# Whole documents of their own beside the report; of the decision, what the pages say; and what is
+# made from the other parts.
+_ELSEWHERE = {"charter", "evidence", "decision", "sums", "split_gaps"}
 
 
 def report_json(found: Content) -> str:

@@ -51,8 +51,17 @@ DATA_CARD = "data-card.md"
 REPORT_PRIVACY = "report-privacy.html"
 REPORT_REGULATOR = "report-regulator.html"
 REPORT_JSON = "report.json"
+# One page of A4 for each role.
+SUMMARY = "summary-ethics.html"
+SUMMARY_PRIVACY = "summary-privacy.html"
+SUMMARY_REGULATOR = "summary-regulator.html"
+SUMMARY_SITE = "summary-site.html"
+SUMMARY_RESEARCHER = "summary-researcher.html"
 # Written for readers, from the rest; written again when somebody approves.
-PAGES = (CARD, DATA_CARD, REPORT, REPORT_PRIVACY, REPORT_REGULATOR, REPORT_JSON)
+PAGES = (
+    CARD, DATA_CARD, REPORT, REPORT_PRIVACY, REPORT_REGULATOR, SUMMARY, SUMMARY_PRIVACY,
+    SUMMARY_REGULATOR, SUMMARY_SITE, SUMMARY_RESEARCHER, REPORT_JSON,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -47,9 +47,9 @@ def _environment(*, html: bool) -> Environment:
     return environment
 
 
-def stylesheet() -> str:
-    """Return the report's CSS."""
-    return (_TEMPLATES / "report.css").read_text(encoding="utf-8")
+def stylesheet(name: str = "report.css") -> str:
+    """Return CSS of this package; the report's, if no other is named."""
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def _html(value: object) -> object:

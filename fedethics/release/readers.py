@@ -1,4 +1,4 @@
-"""One page for each reader, from one content: ethics officer, privacy officer, regulator.
+"""One page for each reader, from one content, and a summary of one printed page for each role.
 
 Guarantee: a page loads nothing and runs nothing; equal directories give equal bytes. Each opens
 with its reader's own question and the answer; who may be harmed stands on the first screen of each.
@@ -26,6 +26,8 @@ from fedethics.release.folder import (
 from fedethics.release.gate import GateReport
 from fedethics.release.pages import render, stylesheet
 from fedethics.release.rules.rule import Topic
+from fedethics.release.sections import openings
+from fedethics.release.sheets import SUMMARIES, Summary
 
 _EVERY_TOPIC: dict[Topic, str] = {
     "people": "For the people affected",
@@ -107,6 +109,7 @@ def pages_of(opened: Folder, verdict: GateReport, decision: Decision) -> dict[st
     """Return every page of the release by its name: reports, report.json and both cards."""
     found = content.build(opened, verdict, decision)
     pages = {page.file: html(page, found) for page in READERS}
+    pages |= {one.file: summary(one, opened, found) for one in SUMMARIES}
     pages[REPORT_JSON] = content.report_json(found)
     pages[CARD] = card.card_of(opened, found)
     pages[DATA_CARD] = card.data_card_of(opened, found)
@@ -135,5 +138,24 @@ def html(page: Page, found: Content) -> str:
             "opening": found.openings.get(page.opening),
             "contents": contents,
             "topics": {topic: _EVERY_TOPIC[topic] for topic in page.topics},
+            "most_named": openings.MOST_NAMED,
+            "summary": next(one.file for one in SUMMARIES if one.whole == page.file),
         },
     )
+
+
+def summary(role: Summary, opened: Folder, found: Content) -> str:
+    """Return one role's summary."""
+    return render(
+        "summary.html.j2",
+        {
+            # Safe: the package's own stylesheets.
+            "css": Markup(stylesheet() + stylesheet("summary.css")),  # noqa: S704
+            "role": role,
+            "sheet": role.build(opened, found),
+            **{name: getattr(found, name) for name in _OF_SUMMARIES},
+        },
+    )
+
+
+_OF_SUMMARIES = ("charter", "evidence", "gate", "decision", "people", "unsettled")

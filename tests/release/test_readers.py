@@ -7,13 +7,14 @@ import json
 import re
 from html import unescape
 
+import numpy as np
 import pytest
 from huggingface_hub import DatasetCard
 
 from fedethics.fairness import overall
 from fedethics.release import comparisons, folder, gate
 from fedethics.release.publish import publish
-from fedethics.release.sections import mapping
+from fedethics.release.sections import groups, mapping
 from tests.release.conftest import COMPARISONS
 
 
@@ -88,10 +89,36 @@ def test_the_data_card_is_one_that_hugging_face_reads_and_holds_no_record_counts
     assert all(str(member.declared_records) not in text for member in charter.roster[:2])
 
 
-def test_calibration_and_roc_stand_side_by_side_with_their_numbers(published):
+def test_calibration_and_roc_are_drawn_where_there_are_records_enough(stage, lay):
+    opened = folder.load(lay(stage, stage.evidence(records=20_000)))
+    for blocks, name in (
+        (groups.calibration(opened), "calibration"),
+        (groups.roc_curves(opened), "roc"),
+    ):
+        assert f'id="{name}-sex-title"' in str(blocks[0].drawing)
+        assert "Not drawn" not in blocks[0].caption
+
+
+def test_a_chart_that_noise_hides_is_not_drawn_and_its_numbers_stay(published):
+    opened = folder.load(published)
+    (diagram,) = groups.calibration(opened)
+    widths = [float(row[3].split()[2]) - float(row[3].split()[0]) for row in diagram.table.rows]
+    assert np.median(widths) > 0.5
     page = _page(published, "report.html")
-    assert 'id="calibration-sex-title"' in page and 'id="roc-sex-title"' in page
-    assert "Mean score" in page
+    assert not diagram.drawing and 'id="calibration-sex-title"' not in page
+    assert "Not drawn: for so few records the noise" in page and "Mean score" in page
+
+
+def test_gaps_that_cannot_be_told_are_one_line_with_their_number(published, told):
+    split = groups.gaps(folder.load(published))
+    rows = told["gaps"]["rows"]
+    assert len(rows) == len(split.told.rows) + len(split.untold.rows)
+    for _, value, interval, _ in split.untold.rows:
+        low, high = (float(end) for end in interval.split("\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}"))
+        assert value == "no estimate" or high - low > 0.5
+    assert split.untold.rows and str(len(split.untold.rows)) in split.note.split()[0]
+    page = _page(published, "report.html")
+    assert page.count(split.note) == 1
 
 
 def test_utility_against_fairness_is_drawn_where_a_gap_was_taken(stage, heart, lay):

@@ -34,7 +34,11 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Block:
-    """A figure, what to look for in it, and its numbers."""
+    """A figure, what to look for in it, and its numbers.
+
+    Attributes:
+        drawing: empty where nobody should read one; then the caption says why.
+    """
 
     title: str
     drawing: Markup
@@ -94,6 +98,25 @@ def feature_label(feature: str) -> str:
 def listed(items: tuple[str, ...]) -> str:
     """Return "a, b and c"."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text on one line, cut after a whole word where it has more than `most` letters."""
+    line = " ".join(text.split())
+    if len(line) <= most:
+        return line
+    kept = line[:most].rpartition(" ")[0] or line[:most]
+    return f"{kept.rstrip('.,;:')} …"
+
+
+def first_rows(table: Table, most: int, *, more: str) -> Table:
+    """Return at most so many rows; a last one says how many are left out, and where they are."""
+    left = len(table.rows) - most
+    if left <= 0:
+        return table
+    # One row less, so that the note takes the place of a row.
+    note = (f"{left + 1} more: {more}", *("" for _ in table.head[1:]))
+    return Table(head=table.head, rows=(*table.rows[: most - 1], note))
 
 
 def markdown(table: Table) -> Markup:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from markupsafe import Markup
 
 from fedethics.fairness import (
     Estimate,
@@ -172,24 +174,63 @@ def _mark(label: str, estimate: Estimate, *, shape: int) -> Mark:
     )
 
 
-def gaps(folder: Folder) -> Table:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gaps:
+    """The usual gaps between groups.
+
+    Attributes:
+        told: those that an estimate and an interval say something about.
+        untold: those without an estimate, or whose interval spans more than half of what the
+            metric can be.
+        note: how many cannot be told, in a sentence; empty where all can.
+    """
+
+    told: Table
+    untold: Table
+    note: str
+
+    @property
+    def all(self) -> Table:
+        """Every gap, those that cannot be told last."""
+        return Table(head=self.told.head, rows=(*self.told.rows, *self.untold.rows))
+
+
+_GAP_HEAD = ("Gap", "Value", "95 % interval", "Between")
+
+
+def gaps(folder: Folder) -> Gaps:
     """Return the usual gaps for every feature, each with its interval and its extremes."""
-    rows = []
+    told: list[tuple[str, ...]] = []
+    untold: list[tuple[str, ...]] = []
     measured = folder.tables.layout.measured
-
-    def is_measured(metric: str) -> bool:
-        return measured.answers(find_metric(metric))
-
     for feature in features(folder.tables):
         own = (f"{metric}_difference" for metric in _own_rates(folder))
-        for metric in filter(is_measured, (*GAPS, *own)):
-            estimate = aggregate(folder.tables, metric, feature=feature, confidence=CONFIDENCE)
-            value, interval = estimate_cells(estimate)
-            note = estimate.note if value != NOTHING else ""
-            rows.append(
-                (f"{metric} by {feature_label(feature)}", value, interval, note.replace("*", " · "))
-            )
-    return Table(head=("Gap", "Value", "95 % interval", "Between"), rows=tuple(rows))
+        for name in (*GAPS, *own):
+            metric = find_metric(name)
+            if not measured.answers(metric):
+                continue
+            estimate = aggregate(folder.tables, name, feature=feature, confidence=CONFIDENCE)
+            wide = not estimate.high - estimate.low <= _USELESS * (metric.high - metric.low)
+            unknown = not math.isfinite(estimate.figure)
+            (untold if wide or unknown else told).append(_gap_row(name, feature, estimate))
+    note = ""
+    if untold:
+        count = f"{len(untold)} gap{'s' if len(untold) > 1 else ''}"
+        note = (
+            f"{count}{' more' if told else ''} cannot be told on this evidence: there is no "
+            "estimate, or the interval spans more than half of what the gap can be."
+        )
+    return Gaps(
+        told=Table(head=_GAP_HEAD, rows=tuple(told)),
+        untold=Table(head=_GAP_HEAD, rows=tuple(untold)),
+        note=note,
+    )
+
+
+def _gap_row(metric: str, feature: str, estimate: Estimate) -> tuple[str, ...]:
+    value, interval = estimate_cells(estimate)
+    note = estimate.note if value != NOTHING else ""
+    return f"{metric} by {feature_label(feature)}", value, interval, note.replace("*", " · ")
 
 
 def objectives(gate: GateReport) -> Block:
@@ -278,6 +319,9 @@ def _roc(folder: Folder, feature: str | None) -> Block:
     }
     rows = tuple(_roc_row(name, curve) for name, curve in found.items())
     title = f"ROC by {feature_label(feature)}" if feature else "ROC"
+    table = Table(head=("Group", "AUC", "95 % interval", "Bounds from the bins alone"), rows=rows)
+    if _useless(found["Everyone"]):
+        return Block(title=title, drawing=Markup(), caption=_UNDRAWN, table=table)
     return Block(
         title=title,
         drawing=curves(
@@ -288,16 +332,13 @@ def _roc(folder: Folder, feature: str | None) -> Block:
             x="false positive rate",
             y="true positive rate",
         ),
-        caption=_hidden(found)
-        + (
+        caption=(
             "The further a curve bends away from the diagonal of guessing, the better the scores "
             "tell the two labels apart in that group. The curves come from summed, noised "
             f"histograms with {_bins(tables.layout)}, reconciled with the counts; where noise made "
             "them fall, they were made to rise by least squares."
         ),
-        table=Table(
-            head=("Group", "AUC", "95 % interval", "Bounds from the bins alone"), rows=rows
-        ),
+        table=table,
     )
 
 
@@ -307,26 +348,30 @@ def _bins(layout: Layout) -> str:
     return f"{layout.bins} bins over everyone and {len(layout.coarse_edges) - 1} for each group"
 
 
-def _hidden(found: dict[str, RocCurve]) -> str:
-    if found["Everyone"].auc.high - found["Everyone"].auc.low < _USELESS:
-        return ""
-    return (
-        "Do not use these curves: the noise on the histograms is larger than what these few "
-        "records can show, as the AUC’s interval says. "
-    )
+_UNDRAWN = (
+    "Not drawn: for so few records the noise on the histograms is larger than what they could "
+    "show, as the intervals say."
+)
+
+
+def _useless(curve: RocCurve) -> bool:
+    return not curve.auc.high - curve.auc.low < _USELESS
 
 
 def _lines(found: dict[str, RocCurve]) -> Sequence[Line]:
-    return [
-        Line(
-            label=f"{name}: {' ['.join(estimate_cells(curve.auc))}]",
-            x=tuple(float(x) for x in curve.fpr),
-            y=tuple(float(y) for y in curve.tpr),
-        )
-        if curve.fpr.size
-        else Line(label=f"{name}: no curve, too few records for this noise", x=(), y=())
-        for name, curve in found.items()
-    ]
+    lines = []
+    for name, curve in found.items():
+        label = f"{name}: {' ['.join(estimate_cells(curve.auc))}]"
+        if not curve.fpr.size:
+            lines.append(
+                Line(label=f"{name}: no curve, too few records for this noise", x=(), y=())
+            )
+        elif _useless(curve):
+            lines.append(Line(label=f"{label}, not drawn", x=(), y=()))
+        else:
+            x, y = (tuple(float(one) for one in axis) for axis in (curve.fpr, curve.tpr))
+            lines.append(Line(label=label, x=x, y=y))
+    return lines
 
 
 def _roc_row(name: str, curve: RocCurve) -> tuple[str, ...]:
@@ -334,9 +379,6 @@ def _roc_row(name: str, curve: RocCurve) -> tuple[str, ...]:
     # What the bins certify was cut with the value.
     certified = NOTHING if curve.auc.cut else limits(curve.auc_bins_low, curve.auc_bins_high)
     return name, value, interval, certified
-
-
-# Intervals as wide as this tell well calibrated from badly calibrated no more.
 
 
 def calibration(folder: Folder) -> tuple[Block, ...]:
@@ -352,6 +394,9 @@ def _block(folder: Folder, feature: str | None) -> Block:
     found = _diagrams(folder.tables, feature)
     title = f"Calibration by {feature_label(feature)}" if feature else "Calibration"
     rows = tuple(row for name, diagram in found.items() for row in _rows(name, diagram))
+    table = Table(head=("Group", "Mean score", "Share positive", "95 % interval"), rows=rows)
+    if _scattered(found["Everyone"]):
+        return Block(title=title, drawing=Markup(), caption=_UNDRAWN, table=table)
     return Block(
         title=title,
         drawing=reliability_points(
@@ -362,14 +407,13 @@ def _block(folder: Folder, feature: str | None) -> Block:
             x="score given",
             y="share that was positive",
         ),
-        caption=_hidden_scores(found)
-        + (
+        caption=(
             "On the diagonal a score equals the share of positives: of those given 0.7, 7 in 10 "
             "are positive. A group with points above the diagonal is scored too low, with points "
             "below it too high. Lines are 95 % intervals of each single point; points of few "
             "records scatter."
         ),
-        table=Table(head=("Group", "Mean score", "Share positive", "95 % interval"), rows=rows),
+        table=table,
     )
 
 
@@ -381,16 +425,11 @@ def _diagrams(tables: Tables, feature: str | None) -> dict[str, Reliability | No
     }
 
 
-def _hidden_scores(found: dict[str, Reliability | None]) -> str:
-    everyone = found["Everyone"]
-    if everyone is None or not everyone.score.size:
-        return ""
-    if float(np.median(everyone.high - everyone.low)) < _USELESS:
-        return ""
-    return (
-        "Do not use these points: for so few records the noise on the histograms is larger than "
-        "what they could show, as the lines say. "
-    )
+def _scattered(diagram: Reliability | None) -> bool:
+    """Whether the points' intervals tell well calibrated from badly calibrated no more."""
+    if diagram is None or not diagram.score.size:
+        return True
+    return not float(np.median(diagram.high - diagram.low)) < _USELESS
 
 
 def _line(name: str, diagram: Reliability | None) -> Line:

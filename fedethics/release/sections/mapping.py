@@ -6,9 +6,11 @@ official texts prevail. A mapping says where to look. It is no assessment of con
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fedethics.release.decision import Decision
 from fedethics.release.folder import Folder
-from fedethics.release.sections.block import Table
+from fedethics.release.sections.block import NOTHING, Table
 
 HERE, PARTLY, ABSENT = "yes", "in part", "no"
 _HEAD = ("Item", "What it asks for", "Answered?", "Where, or what is missing")
@@ -105,6 +107,28 @@ _MEASURE = (
     ("MEASURE 2.11 (f)", "monitored after release with those affected", ABSENT, "Not built."),
     ("MEASURE 2.12", "environmental impact", ABSENT, "Not measured."),
 )  # fmt: skip
+
+
+def counted(table: Table) -> tuple[int, int, int]:
+    """Return how many items of a mapping are answered, answered in part, and not answered."""
+    answers = [row[2] for row in table.rows]
+    here, partly, absent = (answers.count(kind) for kind in (HERE, PARTLY, ABSENT))
+    return here, partly, absent
+
+
+def answered(mapped: Mapping[str, Table]) -> Table:
+    """Return one row for each mapping: how many items are answered, and which are not."""
+    return Table(
+        head=("Framework", HERE, PARTLY, ABSENT, "Not answered"),
+        rows=tuple(
+            (
+                name,
+                *map(str, counted(table)),
+                ", ".join(row[0] for row in table.rows if row[2] == ABSENT) or NOTHING,
+            )
+            for name, table in mapped.items()
+        ),
+    )
 
 
 def annex_iv(folder: Folder, decision: Decision) -> Table:

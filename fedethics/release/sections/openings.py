@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fedethics.commands import suggested
@@ -11,9 +11,27 @@ from fedethics.privacy.ledger.receipt import Receipt
 from fedethics.release.folder import Folder
 from fedethics.release.gate import GateReport
 from fedethics.release.rules.privacy import genuine_receipts
-from fedethics.release.rules.rule import Outcome, Rule, overall
-from fedethics.release.sections import mapping, released
-from fedethics.release.sections.block import Table, listed, number
+from fedethics.release.rules.rule import Measurement, Outcome, Rule, overall
+from fedethics.release.sections import guarantee, mapping, released, spending
+from fedethics.release.sections.block import NO_ESTIMATE, Table, limits, listed, number, shortened
+
+# Of rules that do not hold, as many as a first screen shows.
+MOST_NAMED = 6
+_LONGEST_FINDING = 180
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unsettled:
+    """A rule that failed or that cannot be decided, as a first screen names it.
+
+    Attributes:
+        name: the rule's name, in words.
+        found: its figure, interval and bar; of a rule without a figure, the start of its sentence.
+    """
+
+    name: str
+    verdict: Outcome
+    found: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +44,7 @@ class Opening:
         meaning: the answer once more, as it matters to people; may be empty.
         verdict: of the rules that the answer rests on.
         points: what the answer means and what it rests on, a sentence each.
+        tables: the figures that answer, by caption.
     """
 
     question: str
@@ -33,6 +52,34 @@ class Opening:
     meaning: str = ""
     verdict: Outcome
     points: tuple[str, ...]
+    tables: Mapping[str, Table]
+
+
+def unsettled(gate: GateReport) -> tuple[Unsettled, ...]:
+    """Return what does not hold, by name: failed rules first, then those without a decision."""
+    order: tuple[Outcome, ...] = ("fail", "cannot conclude")
+    return tuple(
+        Unsettled(name=rule.name.replace("_", " "), verdict=verdict, found=_found(rule))
+        for verdict in order
+        for rule in gate.rules
+        if rule.verdict == verdict
+    )
+
+
+def _found(rule: Rule) -> str:
+    figure = rule.figure
+    if figure is None or figure.bar is None or (figure.low is None and figure.value is None):
+        return shortened(rule.sentence, _LONGEST_FINDING)
+    asked = f"agreed: {figure.direction.replace('-', ' ')} {figure.bar:g}"
+    return f"{_value(figure)}; {asked}"
+
+
+def _value(figure: Measurement) -> str:
+    value = NO_ESTIMATE if figure.value is None else number(figure.value)
+    if figure.confidence is None:
+        return value
+    sure = f"{figure.confidence * 100:g} % interval"
+    return f"{value} ({sure} {limits(figure.low, figure.high)})"
 
 
 def privacy(folder: Folder, verdict: GateReport, *, bound: str) -> Opening:
@@ -48,22 +95,39 @@ def privacy(folder: Folder, verdict: GateReport, *, bound: str) -> Opening:
             f"For one {unit}, {terms.neighbouring}, at delta {terms.delta:g}; "
             f"{terms.training.trust_mode} trust for training, {terms.evaluation.trust_mode} trust "
             "for evaluation.",
+            "Your own cap for ever is in your policy and in no release. See what it leaves: "
+            + suggested("budget", "what-if", "CHARTER", "--ledger", "HOME", "--policy", "POLICY"),
             *_idle(rules),
         ),
+        tables=privacy_tables(folder),
     )
 
 
-def regulator(folder: Folder, verdict: GateReport, *, annex_iv: Table) -> Opening:
+def privacy_tables(folder: Folder) -> dict[str, Table]:
+    """Return what was spent, what it means for a person, and what it leaves of a data set."""
+    terms = folder.charter.privacy
+    what = f"for one {terms.unit}, {terms.neighbouring}, at delta {terms.delta:g}"
+    return {
+        f"Spent in this run, by each site’s signed receipt: ε {what}": spending.by_site(folder),
+        "Promised to a person with so many records (group privacy): the largest ε, and the largest "
+        f"share that an attacker finds, at delta {terms.delta:g}": (
+            guarantee.several_records(folder)
+        ),
+        "What a lifetime cap leaves: ε after so many runs of this charter on the same records": (
+            guarantee.lifetime(folder)
+        ),
+    }
+
+
+def regulator(folder: Folder, verdict: GateReport, *, mapped: Mapping[str, Table]) -> Opening:
     """Return what a regulator asks first: what is answered here, and who vouches for it."""
-    answers = [row[2] for row in annex_iv.rows]
-    here, partly, absent = (
-        answers.count(kind) for kind in (mapping.HERE, mapping.PARTLY, mapping.ABSENT)
-    )
+    annex = next(iter(mapped.values()))
+    here, partly, absent = mapping.counted(annex)
     return Opening(
         question="What can be examined here from outside, and what is missing?",
         answer=(
-            f"Of {len(answers)} items of Annex IV, {here} are answered here, {partly} in part and "
-            f"{absent} not at all."
+            f"Of {len(annex.rows)} items of Annex IV, {here} are answered here, {partly} in part "
+            f"and {absent} not at all."
         ),
         verdict=verdict.verdict,
         points=(
@@ -72,6 +136,9 @@ def regulator(folder: Folder, verdict: GateReport, *, annex_iv: Table) -> Openin
             + suggested("release", "verify", f"runs/{folder.evidence.run_id}"),
             *_idle(verdict.rules),
         ),
+        tables={
+            "How many items are answered here, and which are not": mapping.answered(mapped),
+        },
     )
 
 

@@ -12,11 +12,12 @@ from fedethics.errors import AccountingError
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.events import Event
 from fedethics.privacy.ledger.receipt import Receipt
-from fedethics.privacy.meaning import attack_sentence
+from fedethics.privacy.meaning import attack_sentence, found_sentence
 from fedethics.privacy.plan import PrivacyPlan, make_plan
 from fedethics.release.folder import Folder
 from fedethics.release.plots import Line, over_rounds
 from fedethics.release.rules.privacy import genuine_receipts
+from fedethics.release.sections import guarantee
 from fedethics.release.sections.block import NOTHING, Block, Table, listed, number
 
 TRAINED, HELD_OUT = "training records", "held-out records"
@@ -163,11 +164,46 @@ def _limits(charter: Charter) -> tuple[tuple[float, str], ...]:
 
 
 def bound(folder: Folder) -> str:
-    """Return what the larger of the two epsilons means for an attacker, in words."""
-    plan = folder.evidence.plan
-    known = [value for value in (plan.training_epsilon, plan.evaluation_epsilon) if value]
-    worst = max(known) if len(known) == 2 else math.inf
-    return attack_sentence(worst, plan.delta, unit=plan.unit)
+    """Return what the two accounts mean for an attacker on one unit, in words."""
+    unit, (one, *_) = folder.charter.privacy.unit, guarantee.for_a_person(folder) or (None,)
+    if one is None or math.isinf(one.epsilon):
+        return attack_sentence(math.inf, folder.charter.privacy.delta, unit=unit)
+    return found_sentence(*one.found, unit=unit)
+
+
+# More rows than these do not fit a first screen.
+_MOST_SITES = 8
+
+
+def by_site(folder: Folder) -> Table:
+    """Return each site's two epsilons against what the charter allows; of many, the largest."""
+    found, privacy = genuine_receipts(folder), folder.charter.privacy
+    sites = sorted(folder.charter.site_names, key=lambda site: _most(found.get(site)), reverse=True)
+    shown = folder.charter.site_names if len(sites) <= _MOST_SITES else tuple(sites[:_MOST_SITES])
+    rows = [_site_row(site, found.get(site)) for site in shown]
+    if left := len(sites) - len(shown):
+        rows.append((f"{left} more sites", "no more than these", "no more than these"))
+    return Table(
+        head=(
+            "Site",
+            f"ε of a trained record (allowed {privacy.training.epsilon:g})",
+            f"ε of a held-out record (allowed {privacy.evaluation.epsilon:g})",
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _site_row(site: str, receipt: Receipt | None) -> tuple[str, str, str]:
+    if receipt is None:
+        return site, "no valid receipt", NOTHING
+    return site, _epsilon(receipt.training_epsilon), _epsilon(receipt.evaluation_epsilon)
+
+
+def _most(receipt: Receipt | None) -> float:
+    if receipt is None:
+        return math.inf
+    spent = (receipt.training_epsilon, receipt.evaluation_epsilon)
+    return max(math.inf if one is None else one for one in spent)
 
 
 def facts(folder: Folder) -> Table:
