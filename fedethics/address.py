@@ -1,7 +1,8 @@
 """host:port, as it is written in settings and invitations: one reading, and one canonical spelling.
 
-Guarantee: what `Address.parse` returned can be dialled by Flower and named in a certificate. Names
-in other scripts become their A-label (`xn--...`), so that what a person reads is what is dialled.
+Guarantee: what `Address.parse` returned is an address that Flower can connect to and a certificate
+can name. Names in other scripts become their A-label (`xn--...`), so that a person reads the
+address that is connected to.
 Source: RFC 3986 (brackets), RFC 5890 (A-labels, by way of `idna`), RFC 5952 (spelling of IPv6).
 """
 
@@ -65,7 +66,7 @@ class Address:
 
     @property
     def is_every_interface(self) -> bool:
-        """Whether it is listened on at every interface, and so cannot be dialled."""
+        """Whether it is listened on at every interface, so that no connection can be made to it."""
         return self.ip is not None and self.ip.is_unspecified
 
     def at(self, host: str) -> Address:

@@ -175,8 +175,8 @@ def simulate(
 ) -> Run:
     """Run a federation on this machine: the real coordinator and sites, each site with its ledger.
 
-    Noise and keys come from the operating system, as in earnest. Data sets are not fetched:
-    `python -m simulations.datasets fetch NAME` does that once.
+    Noise and keys come from the operating system, as in a real federation. Data sets are not
+    fetched: `python -m simulations.datasets fetch NAME` does that once.
 
     From frames, the charter is the draft that `fedethics new` would write of them: ranges, values
     and groups are read off the records. It lies in `<out>/drafts/<run>`, with copies of the

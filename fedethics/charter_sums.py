@@ -1,7 +1,7 @@
 """What a charter says of its sums: the layout of tables, the terms of secure aggregation, weights.
 
 Coordinator and sites compute this from the charter by themselves. The kinds of sums are the objects
-of `fedethics.aggregates`; their names, as stored, stand here.
+of `fedethics.aggregates`; their names, as stored, are here.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class PolicyRefusal(FedethicsError):
 
 
 class RecordsRefusal(PolicyRefusal):
-    """What was asked does not go with the site's records; the reasons stay at the site.
+    """What was asked does not fit the site's records; the reasons stay at the site.
 
     Attributes:
         lasting: the reason lies in the records themselves, so the site keeps its answer to this

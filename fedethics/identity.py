@@ -109,7 +109,7 @@ def public_key_term(*, default: str | tuple[str, ...] | None = None) -> Any:  # 
     """Declare a field that holds public keys, each without fault; see `terms.term`.
 
     Args:
-        default: what stands there where the key is missing; "" may stand for no key yet.
+        default: the value where the key is missing; "" means that there is no key yet.
     """
     if default is None:
         return term(pattern=KEY, check=key_fault)

@@ -1,8 +1,8 @@
 """Who else could change a file that a decision rests on: the rule of sshd's StrictModes.
 
 A file is safe when it is a regular file of this account or root that nobody else may write, and
-when the same holds for every folder on the way to it from the root: whoever may write in one of
-those can put another file in its place. Three cases of their own:
+when the same holds for every folder on the way to it from the root: an account that may write in
+one of those can put another file in its place. Three cases of their own:
 
 - a folder with the sticky bit (/tmp) may be writable by all: there nobody can remove or rename what
   belongs to somebody else, and what lies in it on the way must belong to this account or root;

@@ -103,7 +103,7 @@ OF_RECORDS = Refusal(code=RecordsRefusal.code, sentence=_PUBLIC[RecordsRefusal.c
 def refuse(error: Exception, *, site: str = "") -> Refusal:
     """Return what the coordinator may know of `error`; its own text stays in the site's log.
 
-    Guarantee: two errors that may speak of records give equal refusals.
+    Guarantee: two errors that may depend on records give equal refusals.
     """
     public = isinstance(error, FedethicsError) and error.code in _PUBLIC
     code = error.code if isinstance(error, FedethicsError) and public else OF_RECORDS.code
@@ -111,9 +111,9 @@ def refuse(error: Exception, *, site: str = "") -> Refusal:
 
 
 def sayable(refusal: Refusal) -> Refusal:
-    """Return `refusal` if a site may say it, else the one that tells nothing.
+    """Return `refusal` if a site may say it, else the one without information.
 
-    Guarantee: a code, the sentence that stands here for it, and a name or none; nothing else.
+    Guarantee: a code, the sentence that is listed here for it, and a name or none; nothing else.
     """
     told = refusal if _PUBLIC.get(refusal.code) == refusal.sentence else OF_RECORDS
     return replace(told, site=refusal.site if re.fullmatch(NAME, refusal.site) else "")

@@ -7,8 +7,8 @@ rule is applied here, and a child process is given its result and nothing else.
 
 The rule for the coordinator's address: `https_proxy`, then `all_proxy`; a lower-case name counts
 before an upper-case one; `no_proxy` names exceptions as curl and Go read it: hosts with all their
-subdomains, host:port, addresses, networks (10.0.0.0/8), or `*`. An address on loopback is dialled
-directly, unless the proxy itself is on loopback.
+subdomains, host:port, addresses, networks (10.0.0.0/8), or `*`. A connection to a loopback address
+is made directly, unless the proxy itself is on loopback.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Proxy:
 
     @property
     def credentials(self) -> dict[str, str]:
-        """The header that tells the proxy who asks, if its address holds that. Sensitive."""
+        """The header that names the user to the proxy, if the address holds that. Sensitive."""
         parts = urlsplit(self.url)
         if parts.username is None:
             return {}
@@ -133,7 +133,7 @@ def without_proxies(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def only_for(host: str, port: int, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a child that dials `host` alone, with its proxy if it has one."""
+    """Return the environment of a child that may reach `host` alone, by the proxy for it."""
     found = proxy_for(host, port, environment)
     if found is None:
         return without_proxies(environment)

@@ -1,7 +1,7 @@
 """How a charter steers training between groups: from opened counts to weights, by one rule for all.
 
 A pure function of the charter and of sums that every site was told, so that sites, coordinator,
-simulations and the report come to the same weights without trusting one another.
+simulations and the report compute the same weights without trusting one another.
 """
 
 from __future__ import annotations

@@ -8,14 +8,14 @@ for CSV, `label` for Prometheus. HTML is escaped by jinja2 (`fedethics.release.p
 
 The rule, by Unicode's own categories (UAX #44; Unicode Technical Report 36 on what goes wrong):
 
-- a name stands on one line: letters, marks, digits, punctuation and symbols of any script, and the
-  plain space;
+- a name is one line: letters, marks, digits, punctuation and symbols of any script, and the plain
+  space;
 - prose may hold newlines, tabs and every kind of space besides, and the joiners that Persian, Indic
   scripts and emoji need: one variation selector 15 or 16 and one zero-width (non-)joiner after a
   visible character;
 - refused in both: control, escape, bidirectional and other format characters, line and paragraph
   separators, private use, surrogates, what is not assigned, what shows nothing, a combining mark
-  with nothing to stand on, and more than 8 of them on one character.
+  without a base character, and more than 8 of them on one character.
 
 Arabic and Hebrew need no bidirectional controls: terminals and browsers order them by themselves.
 """
@@ -179,7 +179,7 @@ class _Stack:
 
     Attributes:
         base: a visible character is there for marks and joiners.
-        marks: how many combining marks stand on it.
+        marks: how many combining marks it carries.
         joiner, selector: the last character was one.
     """
 

@@ -25,7 +25,7 @@ Mechanism: TypeAlias = Callable[[RequestContext, Vector, Opening, NoiseSource], 
 def scores_of(context: RequestContext, adapter: Vector, part: Records) -> NDArray[np.float64]:
     """Return the score of each record, shape (n,), all finite.
 
-    An adapter can be made so that one record's score overflows. An error would tell of that record
+    An adapter can be made so that one record's score overflows. An error would reveal that record
     without noise, so such a score counts as 0.
     """
     scores = context.workbench.learner.scores(adapter, context.workbench.activations(part))

@@ -1,4 +1,4 @@
-"""The noise on a table of counts: its size, its cost, and whose shares of it stand in the sum."""
+"""The noise on a table of counts: its size, its cost, and whose shares of it are in the sum."""
 
 from __future__ import annotations
 

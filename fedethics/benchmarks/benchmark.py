@@ -150,7 +150,7 @@ def ratio(sums: Floats) -> Floats:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Draw:
-    """Which items a suite asks, by a rule that depends on nothing but their names.
+    """Which items a suite asks, by a rule that depends only on their names.
 
     Attributes:
         among: whether an item can be drawn.

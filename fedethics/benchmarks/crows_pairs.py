@@ -1,4 +1,4 @@
-"""CrowS-Pairs: pairs of sentences that differ in the group they speak of."""
+"""CrowS-Pairs: pairs of sentences that differ in the group they describe."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Figure:
     """A number with its interval, or why there is none.
 
     Attributes:
-        value, low, high: None where the figure is not told.
+        value, low, high: None where the figure is not given.
         items, units: that it rests on.
         untold: why there is no figure; empty where there is one.
         p: of a comparison: probability of a difference as large if the models did not differ.

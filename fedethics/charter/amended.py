@@ -1,4 +1,4 @@
-"""A charter's TOML with some of its keys set anew; comments, order and layout stay as they are.
+"""A charter's TOML with new values for some of its keys; comments, order and layout do not change.
 
 Guarantee: the text that is returned, parsed, is the given one with these keys changed and nothing
 else; where the layout does not allow that, there is an error and no text.

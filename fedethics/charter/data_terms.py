@@ -33,7 +33,8 @@ class Column:
         values: allowed raw values of a category, each `raw` or `raw=shown in the text`; an "=" in
             the raw value itself is written "\=".
         minimum, maximum: plausible range of a number; a value outside is an error, not clipped.
-        max_chars: longest text that is read; a longer one is an error, never cut in silence.
+        max_chars: longest text that is read; a longer one is an error; it is never cut without a
+            message.
         not_recorded: raw values that mean "not recorded"; the text says so.
         on_empty: what an empty cell does: "drop-row" leaves the record out, counted in the
             site's own log; "say" writes the phrase with "not recorded".
@@ -330,7 +331,7 @@ FORM_FIELDS: Mapping[ContentForm, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContentTerms:
-    """Where a record's free text stands in the file, and in what form; one form for all records.
+    """Where a record's free text is in the file, and in what form; one form for all records.
 
     Attributes:
         form: "text"; "messages": a list of turns, each a role and what is said;

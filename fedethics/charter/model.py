@@ -1,7 +1,7 @@
 """The charter as typed terms: task, model, data schema, objectives, privacy, aggregation, roster.
 
-Everything that decides what is computed at a site stands here and nowhere else, so that agreeing
-on one hash is agreeing on all of it. Bounds are next to each field.
+Everything that decides what is computed at a site is here and nowhere else, so that agreeing on one
+hash is agreeing on all of it. Bounds are next to each field.
 
 Who the charter is between: its name and version, and each institution with its key.
 

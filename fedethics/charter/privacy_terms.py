@@ -216,7 +216,7 @@ class AggregationTerms:
     verify_slices: bool = term(default=True)
 
     def problems(self) -> list[str]:
-        """At least two honest sites must stand behind every opened sum."""
+        """Every opened sum must include at least two honest sites."""
         if self.recovery == "classic" and self.suite != 1:
             return [f'recovery "classic" goes with suite 1 only, not with suite {self.suite}']
         if self.minimum_cohort - self.colluders < SMALLEST_HONEST:

@@ -75,7 +75,8 @@ class Standing:
     Attributes:
         valid: signatures that verify, in the order of the required signers.
         missing: required signers without one.
-        void: one sentence for each signature that does not verify or that nobody asked for.
+        void: one sentence for each signature that does not verify or that the charter does not ask
+            for.
     """
 
     valid: tuple[CharterSignature, ...]
@@ -170,7 +171,7 @@ def standing(charter: Charter, signatures: Iterable[CharterSignature]) -> Standi
 
 
 def signatures_path(charter_path: Path) -> Path:
-    """Return where the signatures of a charter stand: `charter.signatures.json` beside it."""
+    """Return the path of a charter's signatures: `charter.signatures.json` next to it."""
     return charter_path.with_name(f"{charter_path.stem}.signatures.json")
 
 

@@ -3,7 +3,8 @@ r"""One way to answer: a table for people, or one JSON document for programs; an
 Everything that a command prints goes through here, so that no text of a stranger reaches the
 terminal as more than text: no markup, no escape sequence, no character that turns or hides.
 
-The way to the terminal: what it cannot show is spelled, and who went away is no error.
+The way to the terminal: what it cannot show is spelled, and a reader that closed the pipe is no
+error.
 
 A terminal or log may know ASCII or Latin-1 only, a file name may hold bytes that are no text, and
 `head` closes a pipe before all was written. None of them may end a command in a traceback, or with

@@ -1,4 +1,4 @@
-"""Whom to ask for each sum, so that no honest site must refuse.
+"""Which sites to ask for each sum, so that no honest site must refuse.
 
 Sites refuse a cohort that differs from one opened before in the same run, for the same aggregate,
 by fewer than the minimum cohort: the difference of two sums would single those sites out

@@ -59,7 +59,7 @@ class Enrolment:
     def _join_or_stay(
         self, epoch: CoordinatorSecagg, found: dict[str, int], before: Collection[str]
     ) -> None:
-        """Join with who has come; where that fails, in one more epoch with those of before.
+        """Join with the sites that are here; if that fails, with those of before in a new epoch.
 
         It fails, too, where one of those would be missing: it may be the newcomers that it refuses.
         """

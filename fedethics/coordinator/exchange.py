@@ -54,7 +54,7 @@ class Exchange:
         *,
         asked_again: Callable[[Collection[int]], object] = lambda _nodes: None,
     ) -> dict[int, Reply]:
-        """Send each node its request; a node that stays silent has a refusal in the result.
+        """Send each node its request; a node that does not answer has a refusal in the result.
 
         Flower hands a message out once, and takes a reply once: where the line tears in that
         moment, it is gone. So the same is sent again, once, to a node whose reply was lost, and to

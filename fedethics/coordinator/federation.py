@@ -27,7 +27,7 @@ _LONGEST_SENTENCE = 500
 
 
 def untaken(_data: bytes) -> None:
-    """Take an answer that says nothing but that it came."""
+    """Take an answer without content."""
 
 
 @dataclass
@@ -79,8 +79,8 @@ class Federation:
     def await_connected(self, *, enough: int) -> None:
         """Wait until `enough` of the enrolled sites are connected again.
 
-        A site that has lost its connection is waited for as long as one that works, no longer; who
-        went for good is missed by what comes next.
+        A site that has lost its connection is waited for as long as one that works, no longer; the
+        next legs count a site that does not return as missing.
         """
         deadline, told = time.monotonic() + self.exchange.work_timeout_s, False
         while True:

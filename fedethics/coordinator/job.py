@@ -1,7 +1,7 @@
 """A job: what its operator chose, what was agreed, and every committed step on disk.
 
 Flower refuses unknown keys of a run config but lets wrong types pass, so `RunSettings` checks it.
-Nothing there is a privacy term; those stand in the charter, which each site holds for itself.
+Nothing there is a privacy term; privacy terms are in the charter, which each site holds for itself.
 
 Each step is written whole (temporary file, fsync, rename) before the next begins. What lies between
 two commits is in the protocol's own files (`protocol_files.py`).
@@ -245,7 +245,7 @@ def job_lock(job_path: Path, *, wait_s: float = 20.0) -> Iterator[None]:
     """Hold the job in `job_path`; another process that holds it is given `wait_s` to end.
 
     A ServerApp can outlive, for a moment, whatever started it. One that was started to resume the
-    job must not work on the same files meanwhile.
+    job must not work on the same files at the same time.
 
     Guarantee: while this is held, no other process runs this job; the system drops the lock when
     its holder dies.

@@ -1,4 +1,4 @@
-"""What sites' refusals and silence tell the operator to do."""
+"""What the operator should do about refusals and missing answers of sites."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def what_to_do(codes: Mapping[str, str]) -> str:
 
     Args:
         codes: who was asked in vain -> the site's code, UNSOUND, UNJOINED, NOT_CONNECTED, or any
-            other word for silence.
+            other word for a missing answer.
     """
     refused = {who: code for who, code in sorted(codes.items()) if code.startswith("FE")}
     unsound, unjoined, absent = (

@@ -20,7 +20,7 @@ from fedethics.training.learner import Learner
 
 
 def run_job(transport: Transport, settings: RunSettings) -> None:
-    """Run one job, or what is left of it; no other process runs it meanwhile.
+    """Run one job, or what is left of it; no other process runs it at the same time.
 
     Args:
         transport: reaches the nodes of the sites.

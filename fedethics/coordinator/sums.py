@@ -1,10 +1,10 @@
 """Secure sums over the legs of the federation: opened, taken up after a crash, and settled.
 
 Work first, aggregate after: the shares ride on the reply to TRAIN or EVALUATE, so a site that is
-lost while it computes costs nothing but its own contribution.
+lost while it computes costs only its own contribution.
 
-A sum's file (`protocol_files.py`) tells how far it came. Until sites were asked to reveal, it may
-be given up: the same noised answers are summed again under fresh masks. From then on it is the only
+A sum's file (`protocol_files.py`) says how far it came. Until sites were asked to reveal, it may be
+given up: the same noised answers are summed again under fresh masks. From then on it is the only
 sum of its round that honest sites will ever open, so it is finished, however often the coordinator
 dies on the way. Once it is committed, the sites in it are told and check it.
 """
@@ -48,7 +48,7 @@ class UnfinishedOpeningError(RunError):
 
 @dataclass(frozen=True)
 class Sums:
-    """Opens the sums of one job, each step on disk before anyone hears of it."""
+    """Opens the sums of one job, each step on disk before a message about it is sent."""
 
     job: Job
     federation: Federation
@@ -112,7 +112,7 @@ class Sums:
     def interrupted(self) -> CoordinatorRound | None:
         """Finish the opening that the coordinator died in, if there is one; forget what is stale.
 
-        No epoch is needed: whoever was asked to reveal answers again with the same bytes.
+        No epoch is needed: a site that was asked to reveal answers again with the same bytes.
 
         Raises:
             UnfinishedOpeningError: too few of its sites are here.

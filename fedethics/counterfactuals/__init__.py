@@ -2,7 +2,7 @@
 
 Garg et al. 2019 (arXiv 1809.10610), counterfactual token fairness. The words are a charter's; what
 is measured of the change is one small class each, found by name in `registry`. A swapped word does
-not change what goes with it in life: a test of the model, not of the world.
+not change what is correlated with it in life: a test of the model, not of the world.
 """
 
 from fedethics.counterfactuals.change import Scored, WordChange

@@ -2,12 +2,12 @@
 
 A word listed in small letters is found as listed, with its first letter capital, and all in
 capitals (he, He, HE); one listed with a capital, such as a name, as listed and all in capitals, so
-that "Will" does not swap "will". Its stand-in is written likewise. All words are swapped at once:
-a word that was put in is never swapped back.
+that "Will" does not swap "will". Its stand-in is written in the same case. All words are swapped at
+once: a word that was put in is never swapped back.
 
-A whole word has no letter, digit or underscore beside it, and no combining mark behind it. So "she"
-is found in "she's", and not in "shed"; an entry of its own for "woman's" comes before "woman",
-since the longest entry wins.
+A whole word has no letter, digit or underscore next to it, and no combining mark behind it. So
+"she" is found in "she's", and not in "shed"; an entry of its own for "woman's" comes before
+"woman", since the longest entry wins.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Every distinct value that a charter does not admit, and the change of the charter that would.
 
-For the site's own screen: a value is told here as it stands in the file, and a change may hold it.
+For the site's own screen: a value is shown here as it is in the file, and a change may hold it.
 What a charter should admit is for people to decide, from what a value can be.
 """
 

@@ -42,7 +42,7 @@ class BesideColumn:
         """Return the place of a cell's value, or `NOTHING` for an empty cell.
 
         Raises:
-            CellProblem: it is none of the values; the cell is not told.
+            CellProblem: it is none of the values; the error does not name the cell.
         """
         if not raw:
             return NOTHING

@@ -24,7 +24,7 @@ class Turn:
     """One message of a conversation.
 
     Attributes:
-        role: who speaks.
+        role: of the author.
         text: what is said, as it was written.
     """
 

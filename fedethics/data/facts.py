@@ -36,7 +36,7 @@ class Repeats:
 
     Attributes:
         rows: records that equal one before them in every column.
-        texts: records whose text, but for case and spaces, is that of one before them.
+        texts: records whose text equals that of an earlier record, if case and spaces are ignored.
         contradictions: texts that stand with more than one label.
         leaked: held-out records whose text stands among the training records too.
     """

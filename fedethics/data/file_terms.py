@@ -46,7 +46,7 @@ def _encoding_problem(name: object) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class FileTerms:
-    """What a site says of its file: the table `[data]` of site.toml, but for the path.
+    """What a site says of its file: the table `[data]` of site.toml, without the path.
 
     Attributes:
         format: of the file; absent for what the end of its name says.
@@ -70,7 +70,7 @@ class FileTerms:
     remove_invisible: bool = term(default=False)
 
     def problems(self) -> list[str]:
-        """Refuse marks that could not be told apart."""
+        """Refuse marks that could not be distinguished."""
         if self.decimal_mark == self.thousands_mark:
             return [f"decimal-mark and thousands-mark are both {self.decimal_mark!r}"]
         return []
@@ -119,7 +119,7 @@ class FileTerms:
             return ""
         return (
             f"it has a point where decimal-mark is {self.decimal_mark!r} and thousands-mark is "
-            f"{self.thousands_mark!r}, so its size cannot be told"
+            f"{self.thousands_mark!r}, so its size is unknown"
         )
 
     def _day(self, raw: str) -> str:

@@ -1,4 +1,4 @@
-"""Which kind of file a site's records are in, told by the end of its name; each has its reader.
+"""Which kind of file a site's records are in, by the end of its name; each kind has its reader.
 
 Guarantee: whatever the kind, a record comes out as cells of text by field, so that the schema, the
 split, row identity and every check are the same for all. A list or table within a field is its
@@ -30,8 +30,7 @@ class FileKind:
         endings: of file names, in small letters; none for the kind that any other file is.
         keys: of a site's file terms that only some kinds of file have, and this one has.
         rows: reads a file by a charter's schema and a site's terms. It raises OSError,
-            UnicodeDecodeError,
-            `records.CellProblem` or csv.Error, and never tells a value.
+            UnicodeDecodeError, `records.CellProblem` or csv.Error, and never quotes a value.
     """
 
     format: Format

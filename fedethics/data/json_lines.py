@@ -121,7 +121,7 @@ class Number(str):
 
 
 class FieldTwice(ValueError):
-    """A JSON table holds a name twice; which of the two was meant cannot be told."""
+    """A JSON table holds a name twice; which of the two was meant is unknown."""
 
 
 class _NoNumber(ValueError):
@@ -197,7 +197,7 @@ def _bounded(text: str, where: str) -> str:
 
 
 def _other_form(record: dict[str, Any], content: ContentTerms | None) -> str:
-    """Say that a line has another form than the charter's, where it can be told."""
+    """Say that a line has another form than the charter's, where it can be recognised."""
     if content is None:
         return ""
     for form, fields in FORM_FIELDS.items():

@@ -267,7 +267,7 @@ def _check_header(names: Sequence[str], terms: DataTerms, used: str) -> None:
 
 
 def _instead(names: Sequence[str], missing: Sequence[str], used: str) -> str:
-    """Say what kind of file has such a first line, where it can be told."""
+    """Say what kind of file has such a first line, where it can be recognised."""
     first = names[0]
     if first.lower().startswith("sep="):
         return (
@@ -543,7 +543,7 @@ class _Reading:
             self._problem(line, column, CellProblem(said))
 
     def _content(self, line: int, row: Mapping[str, str]) -> Content | None:
-        """Return what the record says; None where its columns' phrases tell it."""
+        """Return what the record says; None where the phrases of its columns are the text."""
         terms = self.terms.content
         if terms is None:
             return None

@@ -5,7 +5,7 @@ Sensitive features of records: which declared group each record is in, counted f
 Split records into training and held-out, each unit's side decided by that unit alone.
 
 Guarantee: adding or removing a unit, with all of its rows, moves no other unit to the other side
-and changes no other unit's rows, so that "one unit more or less" in training and in evaluation are
+and changes no other unit's rows. So "one unit more or less" in training and in evaluation are
 statements about disjoint sets.
 
 One cell of a site's table: parsed and checked by its column, and worded for the model.

@@ -37,12 +37,12 @@ def without(row: Row, terms: DataTerms, *names: str) -> str:
 def swapped(row: Row, terms: DataTerms, feature: str, *, group: int) -> dict[str, str]:
     """Return the row's text for each other group: its word in place of the record's own.
 
-    One word is changed and nothing that goes with it in life; this is no answer to what a person
-    of the other group would have been like.
+    One word is changed and nothing that is correlated with it in life; this is no answer to what a
+    person of the other group would have been like.
 
     Args:
         row: parsed values by column.
-        terms: the schema; `feature` is one whose word the text tells.
+        terms: the schema; `feature` is one whose word is in the text.
         feature: name of the sensitive feature.
         group: index of the record's own group.
     """

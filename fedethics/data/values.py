@@ -27,7 +27,7 @@ def cell_of(value: Any, where: str) -> str:  # noqa: ANN401  any library's
     stands for None, NaN and their like, and a list or table is its canonical JSON.
 
     Raises:
-        CellProblem: a value that no cell can hold; it is not told.
+        CellProblem: a value that no cell can hold; the error does not quote it.
     """
     return cell(plain(value, where), where)
 

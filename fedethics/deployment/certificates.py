@@ -39,11 +39,11 @@ def make_certificates(
 
     The authority's own key is used once and not kept, unless `authority_days` is given: nobody can
     sign a second certificate. The names localhost and 127.0.0.1 are always in it, since the
-    coordinator's own processes and its proxy dial those.
+    coordinator's own processes and its proxy connect to them.
 
     Args:
         folder: made with mode 0700 if absent.
-        names: host names and addresses that sites dial, all of them.
+        names: all host names and addresses that sites connect to.
         days: how long the server's certificate is valid, and the authority's as well.
         authority_days: how long the authority's is valid instead; its key is then kept in ca.key
             (mode 0600), by which `renew_certificate` signs the next one.
@@ -77,7 +77,7 @@ def renewed_certificate(
 
     Args:
         folder: where `make_certificates` wrote, with `authority_days`.
-        names: host names and addresses that sites dial, all of them.
+        names: all host names and addresses that sites connect to.
         days: how long it is valid.
         now: when it begins, for tests.
 

@@ -1,7 +1,7 @@
 """Judge a server's certificates before anything is started or written: would a site believe them?
 
-Every problem is found at once and told in words. The last word is a TLS handshake in memory, with
-the very libraries by which a site checks. Nothing is sent anywhere.
+Every problem is found at once and described in words. At the end a TLS handshake is made in memory,
+with the same libraries by which a site checks. Nothing is sent anywhere.
 Source: RFC 5280 (path validation), RFC 8446 section 4.4.2 (the server's certificate comes first).
 """
 
@@ -73,7 +73,7 @@ def judge(
 
     Args:
         files: the server's certificate with its intermediates, its key, and the authority's.
-        names: host name or IP address -> who dials it, in words.
+        names: host name or IP address -> who connects to it, in words.
         now: for tests; the handshake is made by this machine's clock.
     """
     moment, problems = now or datetime.now(UTC), list[str]()
@@ -308,7 +308,7 @@ def _warnings(files: ServerFiles, names: Mapping[str, str], *, strict: bool) -> 
 
 
 def _handshake(files: ServerFiles, name: str, *, strict: bool) -> tuple[str, int]:
-    """Return why a client that dials `name` would not connect, and OpenSSL's code for it."""
+    """Return why a client of `name` would not connect, and OpenSSL's code for it."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.hostname_checks_common_name = False

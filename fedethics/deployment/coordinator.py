@@ -291,7 +291,7 @@ def _flower_home(home: FederationHome) -> dict[str, str]:
 
 
 def _staged_app(home: FederationHome) -> Path:
-    """Copy what makes the bundle, and nothing beside it, into the coordinator's home.
+    """Copy the files of the bundle, and no others, into the coordinator's home.
 
     Raises:
         RunError: the app's folder does not hold it.

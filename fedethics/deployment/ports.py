@@ -26,8 +26,8 @@ def bound(address: Address) -> tuple[socket.socket, ...]:
     """Return sockets that listen at every IP address of `address`.
 
     Raises:
-        RunError: the port is taken (by whom, where the system tells), or cannot be; nothing was
-            started.
+        RunError: the port is taken (by whom, where the system says so) or cannot be opened; nothing
+            was started.
     """
     sockets: list[socket.socket] = []
     try:
@@ -51,8 +51,8 @@ def bound(address: Address) -> tuple[socket.socket, ...]:
 def bound_path(path: Path) -> Iterator[socket.socket]:
     """Listen at a Unix socket for this account alone (mode 0600), in the place of an earlier one.
 
-    Only to be called by whoever holds the lock of the folder. The path that is bound is relative to
-    its folder, since it has at most 107 bytes.
+    Call it only while you hold the lock of the folder. The path that is bound is relative to its
+    folder, since it has at most 107 bytes.
 
     Raises:
         RunError: it cannot be made; nothing was started.

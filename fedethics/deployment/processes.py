@@ -149,7 +149,7 @@ _STARTED = 21  # field 22 of /proc/PID/stat, counted after the name in brackets
 
 
 def mark(pid: int) -> str:
-    """Return what tells this process from every other one, as one line; "" when it is gone."""
+    """Return one line that distinguishes this process from every other one; "" when it is gone."""
     try:
         stat = (_PROC / str(pid) / "stat").read_text()
         started = stat.rpartition(")")[2].split()[_STARTED - 2]
@@ -164,7 +164,7 @@ def is_here(line: str) -> bool:
 
 
 def runs(line: str) -> bool:
-    """Say whether the process that `mark` told so runs still, here."""
+    """Say whether the process that `mark` describes still runs, here."""
     pid = number(line)
     return pid is not None and is_here(line) and mark(pid) == line and _answers(pid)
 

@@ -33,7 +33,7 @@ class SuperLinkTable:
     Attributes:
         listen: host:port that the SuperLink listens on. Its control path has no authentication, so
             keep it on loopback and put the proxy of server/kit before it.
-        address: host:port that sites dial, which is the proxy's; empty when it is `listen`.
+        address: host:port that sites connect to, which is the proxy's; empty when it is `listen`.
         certificate: the SuperLink's certificate (PEM) with `listen`'s host among its names
             (localhost, where it is 0.0.0.0).
         key: the certificate's private key (PEM), mode 0600.
@@ -59,18 +59,18 @@ class SuperLinkTable:
 
     @property
     def dialled(self) -> Address:
-        """What sites dial."""
+        """The address that sites connect to."""
         return Address.parse(self.address or self.listen)
 
     @property
     def local(self) -> str:
-        """host:port that the coordinator's own processes dial."""
+        """host:port that the coordinator's own processes connect to."""
         listens = self.listens
         return str(listens.at("localhost") if listens.is_every_interface else listens)
 
     @property
     def names_dialled(self) -> dict[str, str]:
-        """Each host that must be in the SuperLink's certificate -> who dials it, in words."""
+        """Each host that must be in the SuperLink's certificate -> who connects to it, in words."""
         own = Address.parse(self.local).host
         sites = {} if self.proxy_ca else {self.dialled.host: "sites connect to"}
         return sites | {own: "the coordinator's own proxy or processes connect to"}

@@ -14,10 +14,10 @@ working            there while a message is being answered
 supernode.log      Flower's own words; no data
 executor.log       what the executor's libraries print
 
-Why a SuperNode ended, told from its own words, so that an operator need not read Flower's log.
+Why a SuperNode ended, read from its own messages, so that an operator need not read Flower's log.
 
 Flower answers an unknown node and a node that it still counts as present with the same code, so
-only time tells the two apart.
+only time distinguishes the two.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ class SiteNode:
                 secret.unlink(missing_ok=True)
 
     def _stop(self, supernode: Child, executor: Child) -> None:
-        """Let the message in hand be answered, and the answer be sent on; then sign off.
+        """Let the current message be answered, and the answer be sent on; then sign off.
 
         What is killed between its charge and its answer is charged again when it is asked again.
         """

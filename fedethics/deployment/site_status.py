@@ -9,8 +9,8 @@ comes from data.
 
 A site's look at the end of its coordinator's certificate, so that both sides know in time.
 
-One TLS connection now and then, as `site check` makes it; what was seen is kept in node/, for
-`site status`. A site can renew nothing: it tells its operator whom to call.
+One TLS connection now and then, as `site check` makes it; what was seen is kept in node/, for `site
+status`. A site can renew nothing: it names to its operator the person to call.
 """
 
 from __future__ import annotations
@@ -294,7 +294,7 @@ CALL = "call the coordinator's operator, who renews it; this site need not join 
 
 @dataclass
 class CertificateWatch:
-    """Looks every few hours, aside; `look` returns what there is to tell, once for each look."""
+    """Looks every few hours, aside; `look` returns what there is to report, once for each look."""
 
     home: SiteHome
     probe: Callable[[SiteHome], datetime | None] = certificates_end
@@ -310,7 +310,7 @@ class CertificateWatch:
         return told
 
     def look_now(self, now: datetime | None = None) -> None:
-        """Connect once and keep what was seen; nothing is told of a line that is cut."""
+        """Connect once and keep what was seen; nothing is reported of a line that is cut."""
         end = self.probe(self.home)
         if end is None:
             self._due = time.monotonic() + _SOON_S

@@ -34,7 +34,7 @@ _ROWS_THAT_TELL = 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoundColumn:
-    """A column as it stands in the file.
+    """A column as it is in the file.
 
     Attributes:
         terms: what the charter would say of it.

@@ -125,7 +125,7 @@ class Proposal:
         left_out: columns that are not read.
         rows: of each site, all columns.
         records: in all, less the unlabelled.
-        unlabelled: records among the rows that a run leaves out for want of a label.
+        unlabelled: records among the rows that a run leaves out because they have no label.
         guessed: whether the sensitive columns were found by their names.
         dealt: whether the records came as those of sites.
         files: that they came from, and how each was read.
@@ -172,7 +172,7 @@ def propose(wish: Wish, source: Source) -> Proposal:
 
     Raises:
         DataError: the label has one value, more than 1,000, or empty cells, a sensitive column has
-            no usable groups, no column is left to be told, or too many, or too few or too many
+            no usable groups, no column is left for the text, or too many, or too few or too many
             sites.
     """
     whole = list(source.each())

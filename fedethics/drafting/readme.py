@@ -1,4 +1,4 @@
-"""What a draft decided, for the person who must decide it in earnest."""
+"""What a draft decided, for the person who must decide it."""
 
 from __future__ import annotations
 

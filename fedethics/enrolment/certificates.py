@@ -32,7 +32,7 @@ class OwnCertificates:
         certificate: the SuperLink's, with the certificates between it and the authority's.
         key: its private key.
         ca: the authority's.
-        proxy_ca: the authority's of the proxy that sites dial, where one stands there with a
+        proxy_ca: the authority's of the proxy that sites connect to, where there is one with a
             certificate of its own; None where sites see `certificate`.
     """
 
@@ -79,7 +79,7 @@ def own_certificates(
     Args:
         home: the coordinator's, or the folder that will be it.
         own: the files.
-        names: host that is dialled -> by whom, in words.
+        names: host -> who connects to it, in words.
 
     Returns:
         What holds now, but not everywhere or not for long.

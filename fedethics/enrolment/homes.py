@@ -6,7 +6,7 @@ nothing that is there already is overwritten.
 The coordinator's home: its key, the draft of the charter, and the requests that were approved.
 
 The roster is kept as the signed requests themselves, so that anyone who may read this directory can
-check afterwards who was enrolled on whose word. The rest of the home is told in
+check afterwards who was enrolled on whose word. The rest of the home is described in
 `fedethics.deployment.settings`.
 """
 
@@ -125,7 +125,7 @@ leg-timeout-s = 600.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Founded:
-    """A new home: its identity, what sites dial, and what to look at."""
+    """A new home: its identity, the address that sites connect to, and what to look at."""
 
     identity: Identity
     address: Address
@@ -147,7 +147,7 @@ def found_coordinator(
         home: the directory; made with mode 0700, or there with that mode.
         draft: the charter without its roster, as people wrote it (TOML).
         listen: host:port of the SuperLink.
-        address: host:port that sites dial.
+        address: host:port that sites connect to.
         own: the institution's certificates; None makes a pilot authority.
         shielded: the network keeps everyone but the proxy from `listen`.
 

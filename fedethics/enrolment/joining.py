@@ -1,14 +1,15 @@
 """Join a federation: read an invitation, say what it asks, and install it once a person agrees.
 
 Guarantee: `propose` writes nothing, and `install` is only to be called with what it returned. A
-proposal exists only if the coordinator's fingerprint is the one that was said, every signature
-holds, the charter's roster names this site by the key that lies in this home, and the site never
-had a later version of the charter.
+proposal exists only under four conditions: the coordinator's fingerprint is the given one; every
+signature holds; the charter's roster names this site by the key in this home; the site never had a
+later version of the charter.
 
-How a site reaches its coordinator: the address that it dials and the authority that it believes.
+How a site reaches its coordinator: the address that it connects to and the authority that it
+trusts.
 
-Whoever changes both sends a site to another server without a word in the charter, so that a change
-of either is shown to a person like a change of the charter.
+Anyone who changes both sends a site to another server without a word in the charter, so that a
+change of either is shown to a person like a change of the charter.
 
 Write how to reach the coordinator into site.toml without touching anything else in it.
 """
@@ -43,7 +44,7 @@ class Route:
     """One way to a coordinator.
 
     Attributes:
-        superlink: host:port that the site's node dials; empty where there is none.
+        superlink: host:port that the site's node connects to; empty where there is none.
         ca: certificates (PEM) of the authority; empty where there is none.
     """
 
@@ -166,7 +167,7 @@ class Proposal:
         unread: why the records could not be judged yet; empty when they were.
         changes: against the charter that the site holds now, and the coordinator's address and
             authority; empty where it holds none.
-        again: the site holds exactly this charter already, and would dial and believe the same.
+        again: the site holds exactly this charter already, with the same address and authority.
     """
 
     paper: bytes

@@ -11,12 +11,12 @@ identity does.
 
 A site's request to be enrolled: its name, its two public keys and what it declares. All public.
 
-Guarantee: whoever made a request holds the identity key that it names. That this key is the
+Guarantee: the maker of a request holds the identity key that it names. That this key is the
 institution's is settled by people, who compare its fingerprint by telephone.
 
 Is what a person said the fingerprint of a key? `fedethics.identity.fingerprint` makes them.
 
-The coordinator's invitation: the charter, where to dial, and whose certificate to believe.
+The coordinator's invitation: the charter, the address to connect to, and the authority to trust.
 
 One paper for all sites of the roster. It holds nothing secret, but everything in it depends on the
 coordinator's key. A site must hear its fingerprint on another channel than that of the paper.
@@ -233,7 +233,7 @@ class Invitation:
 
     Attributes:
         charter: the charter's canonical text, with its roster.
-        superlink: host:port that the site's node dials.
+        superlink: host:port that the site's node connects to.
         ca: certificates (PEM) of the authority that the SuperLink's certificate must come from.
     """
 

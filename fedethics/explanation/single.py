@@ -8,9 +8,9 @@ Is an order of columns worth anything? Leave the first ones out, or keep only th
 
 DeYoung et al. (2020), "ERASER", section 4.2, with phrases as the units and the area over the curve:
 comprehensiveness is how much the model's confidence in its own answer falls when the k phrases that
-speak most for it are left out, sufficiency how much it falls when only those k are kept, both meant
-over k = 1 to one less than all. A faithful order has high comprehensiveness and low sufficiency;
-random orders of the same record show what is high.
+support it most are left out. Sufficiency is how much it falls when only those k are kept. Both are
+means over k = 1 to one less than all. A faithful order has high comprehensiveness and low
+sufficiency; random orders of the same record show what is high.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Faithfulness:
 
     Attributes:
         comprehensiveness: of the order by effect; higher is better.
-        sufficiency: likewise; lower is better.
+        sufficiency: the same for the columns that are kept; lower is better.
         random_comprehensiveness, random_sufficiency: means over the random orders.
         as_comprehensive, as_sufficient: share of random orders that do as well or better.
     """

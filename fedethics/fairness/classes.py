@@ -108,8 +108,7 @@ class Classes(Measured):
     def most_given(self, counts: FloatArray) -> Fraction:
         """Return the share who were given the class that most were given, or may have been.
 
-        Whoever was hit in another class was not given it; of misses it is known only in the full
-        table.
+        A hit in another class was not given it; of misses it is known only in the full table.
         """
         count = len(self.names)
         if self.full:

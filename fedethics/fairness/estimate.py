@@ -50,7 +50,7 @@ class Estimate:
     Attributes:
         value: the estimate, or NaN. For readers, take `figure`.
         low: lower limit, never outside the metric's range.
-        high: upper limit, likewise.
+        high: upper limit, of the same interval.
         confidence: nominal coverage, for example 0.95.
         note: what a reader must know: groups left out and why, which groups are furthest apart.
         cut: the value was cut at the end of its range, see above.
@@ -98,7 +98,7 @@ class GroupEstimate:
     Attributes:
         estimate: the metric; NaN when suppressed or undefined.
         size: noisy number of records with its interval; NaN when suppressed.
-        suppressed: withheld because the group, or one that it would give away, is small.
+        suppressed: withheld because the group, or a group that it would reveal, is small.
         reason: why there is no value; empty when there is one.
     """
 

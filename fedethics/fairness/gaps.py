@@ -1,12 +1,13 @@
 """Over the groups of a feature: largest difference, lowest ratio, lowest and highest group.
 
 The largest of several noisy differences overstates the true one, and one of many intervals misses
-more often than 1 in 20. Both limits allow for it. Write theta for the true largest difference.
-The pair that attains it is fixed, if unknown, so its own upper limit is at or above theta as often
-as promised, and the greatest upper limit is higher still: no correction needed. A lower limit is
-wrong when any pair's exceeds theta, so lower limits use the critical value for all pairs at once
-(Tukey-Kramer); with two groups that is no change. Ratios likewise on the log scale. For the lowest
-group, its own lower limit serves uncorrected, and upper limits hold for all groups at once (Sidak).
+more often than 1 in 20. Both limits allow for it. Write theta for the true largest difference. The
+pair that attains it is fixed, if unknown, so its own upper limit is at or above theta as often as
+promised, and the greatest upper limit is higher still: no correction needed. A lower limit is wrong
+when any pair's exceeds theta, so lower limits use the critical value for all pairs at once
+(Tukey-Kramer); with two groups that is no change. Ratios are treated so on the log scale. For the
+lowest group, its own lower limit serves uncorrected, and upper limits hold for all groups at once
+(Sidak).
 """
 
 from __future__ import annotations

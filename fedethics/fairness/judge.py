@@ -129,7 +129,7 @@ def one_answer(everyone: Partition, metric: Metric, *, confidence: float) -> str
 
 
 def nothing_decided(everyone: Partition, *, confidence: float) -> str:
-    """Say that a model may give all but everyone the same answer, in a sentence; or ""."""
+    """Say that a model may give nearly everyone the same answer, in a sentence; or ""."""
     if not everyone.measured.thresholded:
         return _one_class(everyone, confidence)
     share = pooled(everyone, find_metric("selection_rate"), confidence=confidence)
@@ -211,7 +211,7 @@ def judge(tables: Tables, objective: Objective, *, minimum_cell: int = MINIMUM_C
     counts as good), `fails` only if the whole interval lies on the bad side. A declared group for
     which the metric has no value makes `holds` impossible, since nothing is known of it; it cannot
     undo `fails`, which one more group would only make worse. A gap between groups does not hold
-    where the model may give all but everyone the same answer (`one_answer`). Withheld small groups
+    where the model may give nearly everyone the same answer (`one_answer`). Withheld small groups
     are left out, and the sentence says so.
 
     Raises:

@@ -229,7 +229,7 @@ class Tables:
         layout: the charter's layout.
         counts: (cells, targets, decisions) int64, the cells of one count block after another;
             entries may be negative through noise.
-        histogram: (histogram cells, rows, bins) int64; entries likewise. The bins are those of
+        histogram: (histogram cells, rows, bins) int64; entries as above. The bins are those of
             `Layout.coarse_edges`.
         counts_variance: variance of the integer noise on each entry of `counts`; 0 is no noise.
         histogram_variance: the same for each entry of `histogram` and of `fine`.

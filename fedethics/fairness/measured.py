@@ -118,7 +118,7 @@ class Measured(ABC):
     def most_given(self, _counts: FloatArray) -> Fraction | None:
         """Return the share of people who may have been given the answer that most were given.
 
-        None where that cannot be told. Where a threshold decides, `selection_rate` tells it.
+        None where that is unknown. Where a threshold decides, `selection_rate` gives it.
 
         Args:
             _counts: of everyone, shape `decisions`.
@@ -303,7 +303,7 @@ def refuse_outside(score: FloatArray) -> None:
 def refuse_some(wrong: NDArray[np.bool_], what: str) -> None:
     """Refuse all records where some are `wrong`.
 
-    Sensitive: the count alone is told; an index or a value would tell of one record.
+    Sensitive: only the count is given; an index or a value would reveal one record.
     """
     if wrong.any():
         raise FairnessError(

@@ -192,7 +192,7 @@ def _counts(
 ) -> tuple[FloatArray, float]:
     """Return the groups' counts, shape (G, targets, decisions), and the variance of an entry.
 
-    Blocks that hold all features asked for speak of the same people: their sums are averaged, each
+    Blocks that hold all features asked for count the same people: their sums are averaged, each
     weighed by its noise.
 
     Raises:
@@ -326,7 +326,7 @@ def suppressed_groups(partition: Partition, *, minimum_cell: int) -> BoolArray:
 
 
 def _complete(sizes: FloatArray, hidden: BoolArray, empty: BoolArray, minimum_cell: int) -> bool:
-    """Hide further groups of one line, in place, until its hidden sum tells nothing small."""
+    """Hide further groups of one line, in place, until its hidden sum reveals nothing small."""
     changed = False
     while hidden.any() and not (hidden | empty).all():
         if hidden.sum() >= 2 and sizes[hidden].sum() >= minimum_cell:

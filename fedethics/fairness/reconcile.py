@@ -1,9 +1,9 @@
 """Several opened, noised tables of the same people, made to agree: generalised least squares.
 
-A histogram and the counts by label and decision speak of the same people, each with noise of its
-own. The counts know a class's total far better than the sum of 64 noisy bins does. Of all tables
-that agree with each other, `reconciled` returns the one that is nearest to what was opened, each
-sum weighed by its noise. It is post-processing: no record is read, no budget is spent. It stays
+A histogram and the counts by label and decision are of the same people, each with noise of its own.
+The counts know a class's total far better than the sum of 64 noisy bins does. Of all tables that
+agree with each other, `reconciled` returns the one that is nearest to what was opened, each sum
+weighed by its noise. It is post-processing: no record is read, no budget is spent. It stays
 unbiased, since no entry is cut at 0.
 
 The observations are taken one after the other. Each is a sum over neighbouring bins with a noise

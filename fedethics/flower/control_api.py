@@ -1,7 +1,7 @@
 """The SuperLink's Control API, as the coordinator needs it.
 
 It has no authentication of its own (in the open-source SuperLink), which is why it is served over a
-Unix socket in the coordinator's home alone (`gate.py`). Whoever answers there is this home's own.
+Unix socket in the coordinator's home alone (`gate.py`). So every caller there belongs to this home.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ FAILURES = (httpx.HTTPError, ValueError)
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """Where Flower says a run stands, and what it carried.
+    """Flower's status of a run, and how many bytes it carried.
 
     Attributes:
         finished: whether it has ended.
         sub_status: completed, failed or stopped once it has.
-        details: Flower's words on it.
+        details: Flower's description of it.
         bytes_sent: what the coordinator sent to all sites.
         bytes_received: what all sites sent to the coordinator.
     """
@@ -58,7 +58,7 @@ class RunStatus:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Whose run it is: the coordinator's home and the job's id, as its config tells."""
+    """The owner of a run: the coordinator's home and the job's id, from the run's config."""
 
     home: str
     id: str
@@ -149,7 +149,7 @@ class Control:
         return answer.run_id, digest
 
     def status(self, run_id: int) -> RunStatus:
-        """Return where a run stands."""
+        """Return the status of a run."""
         answer = self._client.ListRuns(ListRunsRequest(run_id=run_id))
         run = answer.run_dict[run_id]
         return RunStatus(

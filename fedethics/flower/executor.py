@@ -1,11 +1,11 @@
 """`python -m fedethics.flower.executor`: the one long-lived process in which a site computes.
 
-Guarantee: no byte that came over the network is imported, unpacked or run. A task's message goes
-to the *installed* `fedethics.flower.client_entry`, its reply goes back, and the bundle that the run
-declared is only named, by its SHA-256, in the site's log. Libraries, records and base model are
-loaded once, before the first task is taken.
+Guarantee: no byte that came over the network is imported, unpacked or run. A task's message goes to
+the *installed* `fedethics.flower.client_entry`, its reply goes back. The site's log names the
+bundle that the run declared, by its SHA-256; nothing else is done with it. Libraries, records and
+base model are loaded once, before the first task is taken.
 
-It keeps no state of its own: killed at any moment and started again, it finds in the site's ledger
+It keeps no state of its own. When it is killed and started again, it reads from the site's ledger
 and journal what was charged and drawn.
 """
 
@@ -47,9 +47,9 @@ class Executor:
         home: the site's home.
         queue: where tasks come from.
         log: the site's own log.
-        stopping: set to end after the task in hand.
+        stopping: set to end after the task in work.
         polling: how often the queue is asked.
-        working: a file that is there while a task is in hand, for whoever watches.
+        working: a file that exists while a task is in work, for processes that watch.
     """
 
     home: Path
@@ -61,7 +61,7 @@ class Executor:
     _bundles: set[tuple[int, str]] = field(default_factory=set)
 
     def run(self) -> None:
-        """Answer tasks until told to stop; a task that was begun is finished first."""
+        """Answer tasks until `stopping` is set; finish the current task first."""
         while not self.stopping.is_set():
             task = self._acquire()
             if task is None:
@@ -150,10 +150,11 @@ class Executor:
 
 
 def preload(home: Path) -> None:
-    """Load records and base model and cache the frozen prefix, so that the first task waits less.
+    """Load records and base model and cache the frozen prefix, to shorten the first task.
 
     Raises:
-        FedethicsError: what is missing; the executor runs on and the site refuses by itself.
+        FedethicsError: a file is missing; the executor keeps running and the site refuses each
+            request.
     """
     site = SiteHome.open(home)
     charter = document.load(home / site.settings.charter)

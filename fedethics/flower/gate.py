@@ -1,11 +1,11 @@
-"""The coordinator's gate: what the SuperLink is asked over the network, before Flower sees it.
+"""The coordinator's gate: it checks each network request to the SuperLink before Flower sees it.
 
 Flower's open-source SuperLink serves sites, control and its launcher on one port, reads bodies of
-any size before it looks at who sends them, and waits without end on a connection that says nothing.
-Here sites reach the fleet path and nothing else; runs are started, watched and stopped, and its own
+any size before it looks at who sends them, and waits without a limit on a silent connection. Here
+sites reach the fleet path and nothing else; runs are started, watched and stopped, and its own
 launcher served, over a Unix socket in the coordinator's home, which only its account can reach. A
-body is taken only from a key on the roster, and only of the size that such a call has.
-Private parts of flwr and of uvicorn 0.49.
+body is taken only from a key on the roster, and only of the size that such a call has. Private
+parts of flwr and of uvicorn 0.49.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Roster:
 
 
 class Gate:
-    """Stands before Flower's app (ASGI): answers 401, 404, 411 or 413, or hands a request on."""
+    """An ASGI app before Flower's: answers 401, 404, 411 or 413, or passes the request on."""
 
     def __init__(self, app: Any, *, roster: Roster | None) -> None:  # noqa: ANN401  ASGI
         """Let in who is on `roster`, or every node where there is none."""
@@ -159,7 +159,7 @@ class _Body:
 
 
 class Connection(HttpToolsProtocol):
-    """One connection, whose heads come within time and size or which ends."""
+    """One connection, which ends if a head is too slow or too large."""
 
     _timer: asyncio.TimerHandle | None = None
     _head = 0
@@ -264,7 +264,7 @@ def serve(
         app: Flower's.
         fleet: listening sockets that sites reach.
         control: listening Unix socket, over which everything may be asked.
-        roster: whose calls are taken; None for every node's.
+        roster: whose calls are accepted; None for every node's.
         options: uvicorn's own.
     """
     # A line for each question of each node would fill the disk: gigabytes in a long job.

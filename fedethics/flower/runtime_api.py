@@ -2,7 +2,7 @@
 
 One object for the queue (which asks for the secret of the site's own SuperNode), one for each task
 (which asks for the task's token). Both speak over a Unix socket in a folder that only this account
-may enter, so that nobody else can stand there in the SuperNode's place when it has died.
+may enter, so that no other account can take the SuperNode's place when it has died.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class SuperNodeTask:
     def end(self, *, why: str = "") -> None:
         """Let go of the task; with a reason, tell the SuperNode that there will be no answer.
 
-        A SuperNode that cannot be told finds out by itself: the beats have ended.
+        A SuperNode that does not get this message finds out by itself: the beats have ended.
         """
         self._ended.set()
         with suppress(*FAILURES):

@@ -1,10 +1,10 @@
-"""How our processes speak HTTP to Flower: bounded in size and time, and past no proxy unasked.
+"""The HTTP client of our processes for Flower: bounded in size and time; no proxy by itself.
 
-Flower's own client (httpx with its defaults) follows redirects, takes a proxy from the environment
-for loopback too, fails to start where that proxy is a SOCKS one, reads a reply of any size into
-memory, and waits for ever on a reply that trickles. Here one reply has at most `LIMIT_BYTES`, one
-call ends by its deadline, a redirect is an answer like any other that is not 200, and a proxy is
-taken by whoever asks for one (`fedethics.proxies`).
+Flower's own client (httpx with its defaults) follows redirects and takes a proxy from the
+environment, for loopback too; with a SOCKS proxy it does not start. It reads a reply of any size
+into memory, and it waits without a limit on a slow reply. Here one reply has at most `LIMIT_BYTES`
+and one call ends by its deadline. A redirect is an answer like any other that is not 200. A client
+uses a proxy only if it asks for one (`fedethics.proxies`).
 
 An address is host:port, or `unix:` and the path of a socket.
 """

@@ -2,8 +2,8 @@
 
 Flower sends, stores and fetches every record, array and chunk of a message by itself, at a request
 each. So a message of up to `WHOLE_BYTES` is one config record that holds scalars and payloads; a
-larger one has its payloads beside it as arrays of bytes (uint8), which Flower sends in chunks. A
-message of another protocol number, or whose payloads are not plain bytes, is refused; names that
+larger one carries its payloads separately as arrays of bytes (uint8), which Flower sends in chunks.
+A message of another protocol number, or whose payloads are not plain bytes, is refused; names that
 nobody knows are left unread.
 """
 

@@ -89,7 +89,7 @@ class Drawing:
         noise: TableNoise,
         rng: np.random.Generator,
     ) -> Iterator[tuple[Tables, Tables]]:
-        """Yield tables without end: with noise, and the same records without it."""
+        """Yield tables, any number of them: with noise, and the same records without it."""
         types = self.types(population, selected)
         there = np.flatnonzero(types)
         records = np.zeros(len(types), dtype=np.int64)

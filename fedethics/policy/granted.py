@@ -26,7 +26,7 @@ class Permit:
     """The site agrees to run one charter, within these caps.
 
     Attributes:
-        charter_hash: the charter it speaks of.
+        charter_hash: the charter that it is for.
         site: the site's name on the roster.
         data: the two accounts.
         train_cap, held_out_cap: what the ledger must enforce on each.

@@ -216,7 +216,7 @@ def load_policy(path: Path, *, at_site: bool = True) -> Policy:
 
 
 def read_policy(path: Path, *, at_site: bool = True, signed: bool = True) -> PolicyFile:
-    """Read a site's policy once, for whoever verifies further signatures over the same bytes.
+    """Read a site's policy once, for callers that verify further signatures over the same bytes.
 
     Args:
         path: the file.

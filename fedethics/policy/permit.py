@@ -69,7 +69,7 @@ def permit(
         fixed_noise: the site is set to draw its noise from a seed, for tests.
         run: when asking again in the middle of a run, its id: what it was charged already is then
             part of its plan and not counted twice. Each round is still charged by the ledger.
-        signatures: over the charter, as they lie beside it at the site.
+        signatures: over the charter, as the site keeps them next to it.
 
     Raises:
         PolicyRefusal: every reason, each naming the key and both values; one of them at least
@@ -106,7 +106,7 @@ def refusals_before_joining(
     ledger: Ledger,
     data: DataFacts | None,
 ) -> tuple[str, ...]:
-    """Return what speaks against joining: all but signatures, which follow, and absent records."""
+    """Return the reasons against joining, except signatures, which follow, and absent records."""
     rules = [rule for rule in PUBLIC_RULES if rule is not _signed]
     facts: DataFacts | RecordsRefusal = RecordsRefusal([])
     if data:

@@ -35,9 +35,9 @@ def missing_signatures(
     """Return what is missing to `required` signatures by distinct officers; empty when enough.
 
     Args:
-        policy_path: the signatures stand beside it; the file itself is not read.
-        content: the bytes that the policy was read from. Reading the file anew would let whoever
-            may write it show the officers' copy here and obey another.
+        policy_path: the signatures are next to it; the file itself is not read.
+        content: the bytes that the policy was read from. If the file were read again, an account
+            that may write it could show the officers' copy here and obey another.
         officers: whose signatures count.
         required: how many of them.
     """

@@ -1,4 +1,4 @@
-"""Approve a release: check it whole, record who and why, write the pages anew, free the adapter.
+"""Approve a release: check it whole, record who and why, write the pages again, free the adapter.
 
 Guarantee: nothing is recorded for a release that does not verify, that failed its gate, or by a key
 that the charter does not let approve.

@@ -60,7 +60,7 @@ SERVER_SAW = (
     "held-out records and, where the charter steers training between groups or asks for a "
     "membership audit, of training records; "
     "where the charter asks for explanations, noised sums of score changes of held-out records too",
-    "which sites answered, refused (as a code) or fell silent, and when",
+    "which sites answered, refused (as a code) or did not answer, and when",
     "a signed receipt from each site: epsilon spent on this run, rounds charged, whether its "
     "self-test passed, whether noise was fixed for tests, and its ledger's length and newest "
     "hash; for each sum that it helped to open: session, sites, hash and whether it passed its "

@@ -1,20 +1,20 @@
 """manifest.json: the hash of every file of a release, and of what it was made from.
 
 Guarantee: after `verify_manifest` returns no problem, each listed file has the bytes it had when
-the coordinator signed the manifest, but for the pages that an approval wrote again and vouches for;
-and nothing else lies in the release's folder, least of all with the adapter, where those who load
-it would run or read it.
+the coordinator signed the manifest, except for the pages that an approval wrote again and signed
+for; and nothing else lies in the release's folder, least of all with the adapter, where those who
+load it would run or read it.
 
-A file's detached signature beside it: who signed exactly these bytes.
+A file's detached signature, next to it: who signed exactly these bytes.
 
 Guarantee: a signature holds for one purpose and one spelling of the file.
 
 What lies in a release's folder and does not belong there, by name and by kind.
 
-Whoever is handed a release opens what lies in it. So nothing may lie there that no hash covers: no
-other file, no second spelling of a name, no link, pipe or device. The folders of a finished run's
-own work (the sites' homes of a simulation, a job's rounds) are not part of the release and are not
-looked into; nothing is read from them but ledgers, whose heads receipts hold.
+A person who receives a release opens the files in it. So nothing may lie there that no hash covers:
+no other file, no second spelling of a name, no link, pipe or device. The folders of a finished
+run's own work (the sites' homes of a simulation, a job's rounds) are not part of the release and
+are not looked into; nothing is read from them but ledgers, whose heads receipts hold.
 """
 
 from __future__ import annotations

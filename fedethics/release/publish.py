@@ -65,7 +65,7 @@ def rewrite_reports(run_dir: Path, coordinator: Identity | None = None) -> tuple
     """Write the pages again from the evidence, if nothing else of the release has changed.
 
     Pages that come out as they were signed need no key. Another version of fedethics may word them
-    otherwise; then the coordinator signs a new manifest, which is refused once people approved.
+    differently; then the coordinator signs a new manifest, which is refused once people approved.
 
     Raises:
         ReleaseError: another file is not as it was signed, or the pages differ and no coordinator

@@ -1,7 +1,7 @@
 """One page for each reader, from one content, and a summary of one printed page for each role.
 
 Guarantee: a page loads nothing and runs nothing; equal directories give equal bytes. Each opens
-with its reader's own question and the answer; who may be harmed stands on the first screen of each.
+with its reader's own question and the answer; who may be harmed is on the first screen of each.
 """
 
 from __future__ import annotations

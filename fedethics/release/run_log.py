@@ -55,7 +55,7 @@ class RoundSeen:
 
 @dataclass(kw_only=True, slots=True)
 class RunSeen:
-    """A run as its log tells it.
+    """A run as its log describes it.
 
     Attributes:
         state: "absent" before the first event; then "enrolling", "training", "group tables" and

@@ -1,6 +1,6 @@
 """Withdraw a release: record who and why, say so on every page, take the adapter out.
 
-Guarantee: whoever may approve a release can withdraw it alone, whatever else is wrong with it.
+Guarantee: a person who may approve a release can withdraw it alone, whatever else is wrong with it.
 """
 
 from __future__ import annotations

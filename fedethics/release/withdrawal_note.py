@@ -1,6 +1,6 @@
 """withdrawal.json: who took a released adapter back, when and why, signed over its manifest.
 
-Guarantee: a withdrawal by anyone who may approve the release ends it for good, in every folder
+Guarantee: a withdrawal by anyone who may approve the release ends it permanently, in every folder
 where the note lies: the adapter moves out, it is neither scored nor started from, and no later
 approval counts. It needs no verdict and no verification, so that nothing can stand in its way.
 """

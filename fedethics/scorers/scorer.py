@@ -42,7 +42,7 @@ class Scorer(ABC):
 def score_of(scorer: Scorer, answer: str, *, reference: str) -> float:
     """Return the score; the worst one where the scorer fails, or gives what is no score.
 
-    Sensitive: an error would tell of one record without noise, so there is none.
+    Sensitive: an error would reveal one record without noise, so there is none.
     """
     try:
         found = float(scorer.score(answer, reference=reference))

@@ -2,7 +2,7 @@
 
 Guarantee: only a release that may be used is exported. The folder is whole or absent; before it
 gets its name, it was loaded again with plain transformers, and its outputs on fixed texts equal
-those of the base with the adapter beside it, up to the rounding of the sum.
+those of the base together with the adapter, up to the rounding of the sum.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Exported:
     Attributes:
         out: the model's folder.
         precision: of the weights.
-        apart: largest difference to the base with the adapter beside it, on fixed texts, as a
-            share of the largest output.
+        apart: largest difference to the base together with the adapter, on fixed texts, as a share
+            of the largest output.
         size: of all files, in bytes.
     """
 
@@ -220,7 +220,7 @@ def _difference(out: Path, learner: Learner, charter: Charter, expected: list[Te
     """Return how far the folder's outputs are from `expected`, as a share of the largest.
 
     Raises:
-        ModelError: the folder's tokenizer reads a text otherwise than the sites do.
+        ModelError: the folder's tokenizer reads a text differently from the sites.
     """
     task = find_task(charter.model.task)
     with Quiet():

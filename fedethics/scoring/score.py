@@ -70,12 +70,12 @@ def score_release(
 
     Args:
         run_dir: the release.
-        data: the records, with the charter's columns but for the label.
+        data: the records, with the charter's columns except for the label.
         out: the file to write, .csv or .jsonl; it must not exist.
         model_dir: folder of the base model; None for one that comes with a package.
         compute: where it runs; the CPU, if not given.
         keep: columns of `data` to hand through.
-        advanced: told how many records are done, and of how many.
+        advanced: called with how many records are done, and of how many.
 
     Raises:
         ReleaseError: the release does not verify, is not released, or was withdrawn; or `out`

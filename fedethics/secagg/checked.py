@@ -39,7 +39,7 @@ class CheckedSum:
         result: its RESULT.
         statements: members' CHECKED.
         start: little-endian float32 of the adapter that a sum of updates is to be added to; empty
-            where whoever takes it derives that adapter bit for bit.
+            where the receiver derives that adapter bit for bit.
     """
 
     opened: bytes
@@ -96,7 +96,7 @@ def statement(member: Party, session: SessionState) -> bytes:
 def check_statement(
     frame: Frame, *, opening: Opening, survivors: Collection[str], total: bytes
 ) -> None:
-    """Check that a genuine CHECKED speaks of this sum, and comes from a site that is in it.
+    """Check that a genuine CHECKED is about this sum, and comes from a site that is in it.
 
     Args:
         frame: the CHECKED.

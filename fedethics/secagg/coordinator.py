@@ -1,10 +1,10 @@
 """The coordinator's half of an epoch: gather bundles, relay them, open sessions.
 
-Taking up an epoch or a session from its log: every message goes through the doors again.
+Replay of an epoch or a session from its log: every message is checked again.
 
 A message of a site is handed to the method that took it; one of the coordinator's own stands for
 the end of a stage, which is closed again and must give the same bytes (`CoordinatorLog.append`
-compares them). So a log that was tampered with leads nowhere, or to where it led before.
+compares them). So a log that was changed is refused, or leads to the same state.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from fedethics.secagg.terms import COORDINATOR, SecaggTerms, SumSpec
 class CoordinatorSecagg:
     """One epoch at the coordinator; a resumed run is a new epoch and a new object.
 
-    It keeps no secret: everything it holds could be published but for the shares revealed to it.
-    All that it sends follows from the messages it took and the nonces of its own OPENs, since
+    It keeps no secret: everything it holds could be published, except for the shares revealed to
+    it. All that it sends follows from the messages it took and the nonces of its own OPENs, since
     Ed25519 signatures do; so a log of messages is all of its memory.
     """
 

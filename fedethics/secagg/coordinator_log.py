@@ -2,18 +2,18 @@
 
 Format: `FESLOG`, a zero byte, version 1; then records: length of the message (4 bytes, big-endian),
 CRC-32 of it (4), the message as it was signed. Of messages that differ by recipient (FORWARD,
-JOINED) the first by name stands for all, since all follow from what stands before it.
+JOINED) the first by name stands for all, since all follow from the records before it.
 
 No secret of a site is in it but the shares that were revealed to the coordinator; mode 0600.
 
 Guarantee: after `append(durable=True)` the message, and all before it, survive a power cut; a
 record that a crash cut short is dropped when the file is opened again. A log that was opened is
-replayed first: what is appended must be, byte for byte, what stands there, until its end.
+replayed first: what is appended must equal, byte for byte, what the log holds, until its end.
 
 A session's messages on the coordinator's disk, and its answers to sites that check the sum.
 
-The vectors are read back from the session's log, leaf by leaf; nothing is stored twice. They tell
-no more than the coordinator's transcript. The caller deletes the log when nobody will ask any more.
+The vectors are read back from the session's log, leaf by leaf; nothing is stored twice. They reveal
+no more than the coordinator's transcript. The caller deletes the log when no site can ask any more.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class CoordinatorLog:
         """Keep a message; return where in the file it begins.
 
         Raises:
-            RunError: it cannot be written, or a replay gave another message than stands there.
+            RunError: it cannot be written, or a replay gave a message other than the logged one.
         """
         begin = self.position + _RECORD.size
         recorded = self.upcoming()

@@ -40,8 +40,8 @@ class CoordinatorRound:
     return the same bytes each time; while too few sites have answered they raise `SecaggAbort`,
     and the stage stays open.
 
-    With an archive, what was taken is on disk before a stage is closed, and that the stage is
-    closed before anyone hears of it: `CoordinatorSecagg.reopen` takes the session up from there.
+    With an archive, what was taken is on disk before a stage is closed, and the closing is on disk
+    before a message of it is sent: `CoordinatorSecagg.reopen` takes the session up from there.
 
     Attributes:
         open_message: the signed OPEN, for every site of the cohort.
@@ -237,7 +237,7 @@ class CoordinatorRound:
 
     @property
     def may_be_open(self) -> bool:
-        """Whether sites were, or may have been, asked to reveal: never open such a sum anew."""
+        """Whether sites were, or may have been, asked to reveal: never open such a sum again."""
         return self._stage == "reveal"
 
     def unrevealed(self) -> dict[str, bytes]:
@@ -250,7 +250,7 @@ class CoordinatorRound:
         return self._opening.session_id
 
     def _told_result(self) -> Frame:
-        """Return the RESULT that was told, taken apart."""
+        """Return the RESULT that was sent, taken apart."""
         if self._opened is None:
             raise SecaggReject("the sum is not opened yet")
         message = self._opened.message
@@ -287,7 +287,7 @@ class CoordinatorRound:
         self._signatures[frame.kind, frame.header["sender"]] = frame.signature
 
     def _close(self, kind: Kind, relayed: dict[str, bytes], following: Stage) -> None:
-        """Go on to the next stage, on disk first, so that no second set is ever told."""
+        """Go on to the next stage, on disk first, so that no second set is ever sent."""
         self._keep(relayed[min(relayed)])
         self._relayed[kind] = relayed
         self._stage = following

@@ -1,7 +1,7 @@
 """Every derived key and every hash commitment, each under its own label.
 
-Sources: RFC 5869 (HKDF-SHA256), SP 800-38D (AES-256-GCM), all by way of
-`cryptography`. Names in labels stand behind their lengths, so no two labels are ever equal.
+Sources: RFC 5869 (HKDF-SHA256), SP 800-38D (AES-256-GCM), all by way of `cryptography`. Each name
+in a label follows its length, so no two labels are ever equal.
 """
 
 from __future__ import annotations

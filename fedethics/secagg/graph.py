@@ -50,15 +50,15 @@ class RingDegree(NamedTuple):
 def ring_degree(sites: int, *, colluders: int, dropouts: int) -> RingDegree | None:
     """Return the smallest degree and threshold that also hold when the server picks the dropouts.
 
-    Guarantee: but for 2**-40 over the order of the ring, no site has `threshold` colluding
-    neighbours, no two disjoint sets of `threshold` honest-or-colluding neighbours exist, and no
-    choice of dropouts that leaves `threshold` neighbours to each opened site cuts the honest
+    Guarantee, except with probability 2**-40 over the order of the ring: no site has `threshold`
+    colluding neighbours; no two disjoint sets of `threshold` honest-or-colluding neighbours exist;
+    no choice of dropouts that leaves `threshold` neighbours to each opened site cuts the honest
     sites in two.
 
     Args:
         sites: in the epoch.
         colluders: of them.
-        dropouts: that a sum should survive in all but 2**-20 of all cases.
+        dropouts: that a sum should survive, except in 2**-20 of all cases.
 
     Returns:
         None if no degree below `sites` - 1 does: use the complete graph.

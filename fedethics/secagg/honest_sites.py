@@ -1,6 +1,6 @@
 """The fewest honest sites in any sum that can be opened: for how many shares noise is planned.
 
-One answer for all who ask: the charter's rules, the plan of noise, the site's permit and the
+One answer for all callers: the charter's rules, the plan of noise, the site's permit and the
 protocol's own terms. It is a bound against a coordinator that lies to each site as it likes and
 holds all that the colluding sites know. Derivation: docs/secagg.md, "The fewest honest sites in a
 sum".
@@ -41,9 +41,9 @@ def fewest_honest_sites(
 ) -> int:
     """Return the fewest honest sites in any sum that can be opened over one cohort.
 
-    Guarantee: whatever the coordinator tells whom, and whatever up to `colluders` sites add to it,
-    no combination of masked vectors of one session is free of masks with fewer honest sites in it,
-    but none at all. In mode "fast" the bound is exact: some telling reaches it.
+    Guarantee: whatever the coordinator tells each site, and whatever up to `colluders` sites add to
+    it, no combination of masked vectors of one session is free of masks with fewer honest sites in
+    it, but none at all. In mode "fast" the bound is exact: some telling reaches it.
 
     Args:
         cohort: sites of the session, n.
@@ -106,7 +106,7 @@ def fewest_in_any_sum(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Session:
-    """One session in mode "fast", seen by a coordinator that tells each site its own story.
+    """One session in mode "fast", seen by a coordinator that tells each site something different.
 
     Colluding sites are in every list and give every share, so all numbers are of honest sites.
 

@@ -1,6 +1,6 @@
-"""The fields of each message, and the one door through which every message comes in.
+"""The fields of each message, and the one function that admits every message.
 
-Who speaks: a member's name, key and terms, and the signing of its messages.
+The sender: a member's name, key and terms, and the signing of its messages.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ class GraphGathered:
 class Secrets:
     """What the revealed shares gave: survivor -> b_j, and dropped site -> K_j.
 
-    Dropped are only those sites that share a mask with a survivor.
+    Only sites that share a mask with a survivor count as dropped.
     """
 
     seeds: Mapping[str, bytes]

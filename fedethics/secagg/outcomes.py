@@ -44,8 +44,8 @@ class Opened:
     Attributes:
         total: the exact integer sum over `survivors`, shape (length,).
         survivors: the sites whose vectors are in the sum, sorted.
-        dropped: each site that fell silent -> the first stage it did not answer. A site silent
-            at `confirm` or `reveal` is in the sum all the same.
+        dropped: each site that stopped answering -> the first stage it did not answer. A site that
+            stopped at `confirm` or `reveal` is in the sum nevertheless.
         suspects: sites whose revealed shares contradict the reconstructed secrets.
         message: the signed RESULT, to send to every site of the cohort.
     """
@@ -60,7 +60,7 @@ class Opened:
 def first_silence(
     cohort: Iterable[str], answered: Mapping[Stage, Collection[str]]
 ) -> dict[str, Stage]:
-    """Return each site that fell silent -> the first stage, in order, that it did not answer."""
+    """Return each site that stopped answering -> the first stage that it did not answer."""
     silent: dict[str, Stage] = {}
     for site in cohort:
         missed = [stage for stage, there in answered.items() if site not in there]

@@ -4,7 +4,7 @@ A site takes a notice from two signers only: the key itself (its holder lost con
 site's own identity (its officers decided so). The coordinator and the other members cannot revoke
 anyone, or they could thin out a cohort.
 
-Whom a site no longer believes: revoked keys, and the versions of charters that it has seen.
+Keys that a site no longer trusts, and the versions of charters that it has seen.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _check(fields: dict[str, Any]) -> None:
 
 
 class TrustRecords:
-    """The reads and writes about keys inside one step; what stands here is never deleted."""
+    """The reads and writes about keys inside one step; what is stored here is never deleted."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -110,7 +110,7 @@ class TrustRecords:
         return row is not None
 
     def revoke(self, key: str, *, at_s: int, reason: str, notice: bytes = b"") -> bool:
-        """Revoke a public key for good; return whether it was trusted until now.
+        """Revoke a public key permanently; return whether it was trusted until now.
 
         Args:
             key: 64 hex digits.
@@ -135,7 +135,7 @@ class TrustRecords:
 
         A member whose key differs from that of the version before has changed it: the old key is
         revoked, unless the new version names it under another name: then the member was renamed. A
-        member that left is merely absent.
+        member that left is only absent.
 
         Raises:
             CharterError: a later version was adopted before.

@@ -64,7 +64,7 @@ class SiteSecagg:
     ) -> None:
         """Take part as `site`, whose key the charter's roster must name.
 
-        A newer version of a charter revokes the keys that it replaces, at once and for good.
+        A newer version of a charter revokes the keys that it replaces, at once and permanently.
 
         Raises:
             CharterError: it names another key, or none; this site took part under a later version
@@ -112,8 +112,9 @@ class SiteSecagg:
     def revoke(self, notice: bytes) -> str:
         """Take a signed notice (`revocation_notice`); return the key, which never comes back.
 
-        Every epoch and pending session of this site ends with it, whoever's key it was: what was
-        agreed with a stolen key is no longer secret. Taking a notice again changes nothing.
+        Every epoch and pending session of this site ends with it, no matter which site's key it
+        was: what was agreed with a stolen key is no longer secret. Taking a notice again changes
+        nothing.
 
         Raises:
             SecaggReject: malformed, or signed by neither the key itself nor this site.

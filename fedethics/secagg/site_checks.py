@@ -216,8 +216,8 @@ class Contradiction(SecaggAbort):
 def catching_lies(store: SiteStore, terms: SecaggTerms, message: Frame) -> Iterator[None]:
     """Run a step; if it finds `message` to be a lie, settle that durably and raise on.
 
-    The step itself has been rolled back by then. A lying ROSTER or JOINED burns its epoch; a
-    lie within a session wipes the session; from SURVIVORS on, the round is refused for good.
+    The step itself has been rolled back by then. A lying ROSTER or JOINED burns its epoch; a lie
+    within a session wipes the session; from SURVIVORS on, the round is refused permanently.
     """
     try:
         yield

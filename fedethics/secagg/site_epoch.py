@@ -1,4 +1,4 @@
-"""A site's steps of an epoch: announce keys, join the roster, hear who else joined."""
+"""A site's steps of an epoch: announce keys, join the roster, learn which others joined."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from fedethics.secagg.site_state import (
 
 
 class StoreTransaction:
-    """What a site may ask and tell its store during one step."""
+    """What a site may read from and write to its store during one step."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -103,7 +103,7 @@ class StoreTransaction:
         self._abandon("charter = ? AND run = ? AND stage != 'revealed'", (charter, run))
 
     def burn_epoch(self, charter: str, state: EpochState) -> None:
-        """Give an epoch up for good: its keys go, and its attempt cannot be announced again."""
+        """Give an epoch up permanently: its keys go, and its attempt cannot be announced again."""
         self.use_attempt(charter, state.run, state.attempt)
         self.delete_epoch(charter, state.epoch)
 
@@ -227,7 +227,7 @@ class StoreTransaction:
     def close_round(
         self, charter: str, session: SessionState, verdict: str, *, survivors: Sequence[str]
     ) -> None:
-        """Write, once and for all, that a round was opened or refused."""
+        """Write, permanently, that a round was opened or refused."""
         opening = session.opening
         self._connection.execute(
             "INSERT OR IGNORE INTO rounds "

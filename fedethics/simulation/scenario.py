@@ -67,7 +67,7 @@ class Scenario:
             one.
         start_dir: directory of the release whose adapter the charter starts from, relative to the
             scenario; empty for none.
-        test_noise_seed: fixes all noise at all sites, for tests only; empty in earnest.
+        test_noise_seed: fixes all noise at all sites, for tests only; empty in real use.
     """
 
     name: str = term(pattern=NAME)
@@ -118,7 +118,7 @@ def settings_of(pairs: Sequence[str]) -> dict[str, Any]:
     """Return what options `key=value` set: each value as TOML, or else as a text.
 
     Raises:
-        RunError: an option without a key or value, or a key that stands twice.
+        RunError: an option without a key or value, or a key that is given twice.
     """
     found: dict[str, Any] = {}
     for pair in pairs:

@@ -93,7 +93,7 @@ def require_form(context: RequestContext, adapter: Vector, opening: Opening) -> 
 
 
 def step_after(context: RequestContext, result: Result) -> Vector | None:
-    """Return the plain step that a told sum of updates leads to, shape (p,).
+    """Return the plain step that follows from a known sum of updates, shape (p,).
 
     None for other sums, and where this site is not in the sum or does not hold what it is added to:
     then it takes the sum later, with the statements of those who checked it.

@@ -1,6 +1,6 @@
 """Explain records of a site's own file with an adapter, here and nowhere else.
 
-Explanations in a process of their own, told as one JSON object a line to its parent only.
+Explanations in a process of their own, written as one JSON object a line, to its parent only.
 
 The command line starts without torch, so it asks this process: `python -m
 fedethics.site.explain`, with the question as one JSON object on standard input.

@@ -179,7 +179,7 @@ class SiteHandler:
     def _result(self, context: RequestContext, request: Request) -> dict[str, bytes]:
         """Take the sum, and ask for the slices of it that this site checks.
 
-        Where the charter asks for no checks, the sum is believed as it was told.
+        Where the charter asks for no checks, the sum is accepted as it was sent.
         """
         result = context.secagg.finish(_payload(request, "result"))
         question, checks = context.question(result), context.charter.secagg.verify_slices

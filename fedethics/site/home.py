@@ -203,7 +203,7 @@ class SiteHome:
         return Identity.load(self.path / "identity.key")
 
     def charter_signatures(self) -> tuple[CharterSignature, ...]:
-        """Load what was signed over the charter; none where there is no file beside it."""
+        """Load what was signed over the charter; none where there is no such file next to it."""
         return load_signatures(signatures_path(self.charter_path))
 
     def charter(self, expected_hash: str) -> Charter:

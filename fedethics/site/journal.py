@@ -171,7 +171,8 @@ class Journal:
     ) -> None:
         """Write an answer durably, before anything made of it leaves; one for others is dropped.
 
-        With it stays, for good, which adapter the answer is about (as a file; empty for updates).
+        With it is kept, permanently, which adapter the answer is about (as a file; empty for
+        updates).
         """
         words = vector.astype("<i8").tobytes()
         with self._open() as connection:
@@ -199,7 +200,7 @@ class Journal:
         Args:
             question: which round of which aggregate.
             sum_sha256: of the sum.
-            adapter: what the last adapter comes to with this sum, shape (p,), if it is a sum of
+            adapter: the last adapter after this sum is applied, shape (p,), if it is a sum of
                 updates. It counts once the sum has passed its check (`end_check`).
             believed: the charter asks for no check, so that it counts at once.
         """
@@ -246,7 +247,7 @@ class Journal:
 
         Args:
             question: names charter and run.
-            derived: the adapter and its round. Earlier ones go, but for their hashes.
+            derived: the adapter and its round. Earlier ones are deleted; their hashes are kept.
         """
         words = derived.vector.astype("<f4").tobytes()
         place = (question.charter_hash, question.run, derived.round_number)
@@ -322,9 +323,10 @@ class Journal:
             )
 
     def refused_since(self, *, charter_hash: str) -> str:
-        """Return when this site found that its records do not go with a charter, or an empty text.
+        """Return when this site found that its records do not fit a charter, or an empty text.
 
-        The answer is kept: whoever asked again after the records changed would learn another bit.
+        The answer is kept: someone who asked again after the records changed would learn another
+        bit.
         """
         with self._open() as connection:
             row = connection.execute(
@@ -333,14 +335,14 @@ class Journal:
         return str(row[0]) if row else ""
 
     def keep_refusal(self, *, charter_hash: str, since: str) -> None:
-        """Keep the answer that this site's records do not go with a charter."""
+        """Keep the answer that this site's records do not fit a charter."""
         with self._open() as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO refusals VALUES (?, ?)", (charter_hash, since)
             )
 
     def drop_refusal(self, *, charter_hash: str) -> None:
-        """Let the site decide anew; for a person at the site, never for a message."""
+        """Let the site decide again. Only a person at the site may cause this, never a message."""
         with self._open() as connection:
             connection.execute("DELETE FROM refusals WHERE charter = ?", (charter_hash,))
 
@@ -366,7 +368,7 @@ def _place(question: Question) -> tuple[str, str, int]:
 def _believe(
     connection: sqlite3.Connection, charter: str, run: str, name: str, number: int
 ) -> None:
-    """Let the adapter that a sum led to count, and shed those before it."""
+    """Let the adapter that a sum led to count, and delete those before it."""
     taken = connection.execute(
         "UPDATE derived SET state = 'plain' WHERE charter = ? AND run = ? AND round = ? "
         "AND state = 'told' AND ?",

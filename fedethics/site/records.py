@@ -2,7 +2,7 @@
 
 Danger: whether a computation on records fails, and how, is a fact about them that no noise covers.
 So whatever fails while records are read or computed on is one refusal, in which the coordinator
-cannot tell one reason from another.
+cannot distinguish one reason from another.
 """
 
 from __future__ import annotations

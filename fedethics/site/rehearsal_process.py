@@ -1,4 +1,4 @@
-"""A rehearsal in a process of its own, told as one JSON object a line.
+"""A rehearsal in a process of its own, which writes one JSON object a line.
 
 The command line starts without torch, so it asks this process: `python -m
 fedethics.site.rehearsal_process HOME`. The lines hold names of steps and seconds, nothing of a

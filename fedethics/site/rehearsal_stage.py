@@ -2,8 +2,7 @@
 
 A home of this site has its settings and policy, fresh keys and an empty ledger. Nothing made here
 can be used outside of it: the roster of its charter, the coordinator's key and this site's own are
-drawn for the occasion, so that no message of a rehearsal means anything to a real member of the
-federation.
+drawn for this rehearsal, so that no real member of the federation accepts a message of it.
 
 A stand-in speaks the whole protocol and has no records: its vector is zero. So the opened sum must
 be this site's own vector, bit for bit, which proves masking and opening on the way.
@@ -46,7 +45,7 @@ class Stage:
     """Where a rehearsal takes place.
 
     Attributes:
-        folder: what is thrown away afterwards.
+        folder: what is deleted afterwards.
         home: the throw-away home of this site.
         charter: the real charter, with a roster of throw-away keys.
         site: this site's name.
@@ -152,7 +151,7 @@ class OwnSite:
         return reply
 
     def lap(self) -> tuple[float, float]:
-        """Return `work_s` and `relay_s`, and begin anew."""
+        """Return `work_s` and `relay_s`, and begin again at zero."""
         spent = self.work_s, self.relay_s
         self.work_s = self.relay_s = 0.0
         return spent
@@ -195,7 +194,7 @@ class StandIn:
         }
 
     def answer(self, request: Request) -> Reply:
-        """Answer one request; with nothing, where a real site would speak of its records."""
+        """Answer one request; empty, where a real site would report on its records."""
         known = self._answers.get(request.action)
         return Reply(payloads=known(request.payloads) if known else {})
 

@@ -96,7 +96,8 @@ class RequestContext:
     def workbench(self) -> Workbench:
         """The site's records and learner; raises RecordsRefusal where the records cannot be read.
 
-        The model first: that it is missing must be told alike, whatever the records hold.
+        The model is loaded first: the answer that it is missing must be the same, whatever the
+        records hold.
         """
         model, member = self.learner, self.charter.member(self.site)
         with reading_records():
@@ -162,8 +163,8 @@ class RequestContext:
     def permit(self, run: str) -> Permit:
         """Ask the site's policy, ledger and records for the whole of a run.
 
-        That the records do not go with the charter is decided once, before the first charge of a
-        run, and kept: another answer after the records changed would be another bit of them.
+        Whether the records fit the charter is decided once, before the first charge of a run, and
+        kept: another answer after the records changed would be another bit of them.
 
         Raises:
             PolicyRefusal: with every reason; RecordsRefusal where all of them read the records.
@@ -195,14 +196,15 @@ class RequestContext:
             return refusal
 
     def require_settled_sums(self, run: str) -> None:
-        """Refuse a run while a sum that this site helped to open is untold, unproven or false.
+        """Refuse a run while a sum that this site helped to open is unknown, unproven or false.
 
-        A coordinator that leaves a site in the dark about one sum would have it share in the next.
+        Otherwise a coordinator could withhold one sum from a site and still let it take part in the
+        next.
 
         Raises:
             SumRefuted: a sum did not pass this site's check. Nothing was computed.
-            SumUntold: a sum was not told yet, or its check has not ended. Nothing was computed;
-                the same opening is answered once that is made up for.
+            SumUntold: a sum was not told yet, or its check has not ended. Nothing was computed; the
+                same opening is answered once the sum was told and checked.
         """
         self.require_no_refuted_sum(run)
         told = self.journal.sums(charter_hash=self.charter_hash, run=run)

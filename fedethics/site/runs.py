@@ -62,7 +62,7 @@ def runs_under_way(home: SiteHome, book: Book) -> tuple[UnderWay, ...]:
 
 
 def refused_since(home: SiteHome) -> str:
-    """Return since when the site answers that its records do not go with its charter, or ""."""
+    """Return since when the site answers that its records do not fit its charter, or ""."""
     journal = home.path / "journal.db"
     if not journal.exists() or not home.charter_path.exists():
         return ""
@@ -127,7 +127,7 @@ def sums_seen(
     """Return what a receipt says of the sums of a run, by round.
 
     Args:
-        opened: every sum that this site agreed to open: it stands in the receipt from then on.
+        opened: every sum that this site agreed to open: the receipt lists it from then on.
         told: those that it was told since.
     """
     found = []

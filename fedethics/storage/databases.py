@@ -68,8 +68,8 @@ def make_empty(path: Path) -> None:
 def make(path: Path, lay_out: Callable[[sqlite3.Connection], None]) -> None:
     """Make a database (mode 0600) that appears under its name laid out, or leave the one there.
 
-    Nobody ever finds the file empty: neither another process meanwhile, nor this one's successor
-    after a crash.
+    No process ever finds the file empty: neither one that runs at the same time, nor one that
+    starts after a crash.
 
     Args:
         path: of the file.

@@ -45,7 +45,7 @@ def replace(path: Path, data: bytes, *, mode: int = PRIVATE) -> None:
 def create(path: Path, data: bytes, *, mode: int = PRIVATE) -> None:
     """Write a new file; never overwrite one, and leave none after a failure.
 
-    A process that is killed meanwhile may leave a part of it.
+    A process that is killed while it writes may leave a part of it.
 
     Args:
         path: in a folder that is there.
@@ -69,7 +69,7 @@ def written(path: Path) -> Iterator[TextIO]:
     """Give an open text file, UTF-8, that is at `path` once the block ends, and nowhere else.
 
     For what is too long to be held in memory; private. A file that is there already is left as it
-    is. A process that is killed meanwhile may leave a hidden part in the folder.
+    is. A process that is killed while it writes may leave a hidden part in the folder.
 
     Raises:
         FileExistsError: there is one already.

@@ -19,10 +19,10 @@ def take(descriptor: int, *, shared: bool = False) -> bool:
 
     Args:
         descriptor: of a file that is open for writing.
-        shared: others may hold it likewise; only one that holds it alone stands in the way.
+        shared: others may hold it in the same way; only one that holds it alone prevents it.
 
     Raises:
-        NoLocksError: it cannot be told, since files cannot be locked here.
+        NoLocksError: the answer is unknown, since files cannot be locked here.
     """
     try:
         import fcntl

@@ -8,10 +8,10 @@ Shapes: records are computed so that nothing of one depends on the others. In a 
 of a record's numbers may follow from its batch mates: from how many there are, from the longest of
 them, from how many rows their answers add to a product. An adapter can be made to turn such bits
 into other decisions. Here a batch has a fixed number of rows, filled up with rows of zeros, and a
-padded length that follows from the record's own length; every product in it has the same shape
-whoever is beside. Whether that is enough on this machine is not assumed: a shape is used once it
-was proven (records_apart.py), else its records are computed one at a time. Either way it is the
-record's own length and the machine that decide.
+padded length that follows from the record's own length; every product in it has the same shape,
+whatever other records are in the batch. Whether that is enough on this machine is not assumed: a
+shape is used once it was proven (records_apart.py), else its records are computed one at a time.
+Either way it is the record's own length and the machine that decide.
 
 `states_on_disk` keeps the frozen layers' output in a file that has no name.
 Guarantee: the file is readable by its owner only, no other process can open it by a name, and the
@@ -304,7 +304,8 @@ class Batch:
     def predictions(self) -> Predictions:
         """Return the places at which tokens are predicted, as many in each row of the batch.
 
-        Guarantee: how many there are follows from the shape alone, whoever is in the batch.
+        Guarantee: how many there are follows from the shape alone, whatever records are in the
+        batch.
 
         Raises:
             TrainingError: it is not known which tokens are to follow.
@@ -337,7 +338,7 @@ class Predictions:
 
     Attributes:
         places: int64, shape (b, p); 0 where a row has fewer.
-        tokens: the token that follows there, int64, shape (b, p); 0 likewise.
+        tokens: the token that follows there, int64, shape (b, p); 0 where a row has fewer.
         counts: places of each row that are its own, int64, shape (b,).
     """
 

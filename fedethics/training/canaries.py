@@ -8,7 +8,7 @@ never read, log2(candidates) for one that the model prefers to all others. By th
 attacker names who was in, and the right names give a lower bound on epsilon.
 
 The noise is that of the promise: of one site under local trust, of the opened sum under distributed
-trust. The same steps are taken once more without noise. Canaries alone, or few records beside them,
+trust. The same steps are taken once more without noise. Canaries alone, or with few other records,
 weigh more in a step than they would at a site, so that exposures without noise are upper ends.
 
 Sources: Carlini et al. 2019 (arXiv 1802.08232), exposure by sampling; there numbers are ranked by
@@ -114,7 +114,7 @@ def audit_canaries(
     references: int = REFERENCES,
     records: Sequence[Content] = (),
 ) -> CanaryAudit:
-    """Train on canaries, and on `records` beside them, with and without noise.
+    """Train on canaries, together with `records`, with and without noise.
 
     Args:
         charter: the terms of a whole run.

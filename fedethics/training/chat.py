@@ -6,7 +6,7 @@ with P, and the whole conversation with F, the answer is F without P, its end ma
 the whole does not begin with F, the template renders an answer otherwise once more was said (some
 leave out what a model thought before): then each answer is read in a view of its own, F as it was
 when the answer was given. Where F does not begin with P, or the answer's words are not in it, what
-is learnt cannot be told, and the record is refused.
+is learnt is unknown, and the record is refused.
 
 Guarantee: a rendering follows from template and conversation alone. A template that asks for the
 date is refused, since sites would train on other words than they evaluate on; so is one that draws
@@ -179,7 +179,7 @@ def conversation(template: ChatTemplate, turns: Sequence[Turn]) -> tuple[Rendere
         if not after.startswith(before):
             raise DataError(
                 f"turn {place + 1}: the chat template renders what comes before an answer "
-                "otherwise once the answer is there, so that what is learnt cannot be told. Give "
+                "differently once the answer is there, so that what is learnt is unknown. Give "
                 "a template in the charter's model.chat-template"
             )
         if turns[place].text.strip() not in after[len(before) :]:

@@ -287,7 +287,7 @@ def _misplaced(bench: Bench) -> str:
 
 
 def _copies(learner: Learner) -> Iterator[Learner]:
-    """Yield the learner, and those that compute beside it on the same numbers."""
+    """Yield the learner, and the copies that compute in parallel on the same numbers."""
     yield from getattr(learner, "copies", (learner,))
 
 

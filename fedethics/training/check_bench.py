@@ -35,7 +35,7 @@ _WORDS = ("one", "patient", "applied", "with", "two", "years", "of", "work", "an
 def sample_records(
     terms: DataTerms, count: int, *, classes: int = 2
 ) -> tuple[tuple[Content, ...], Targets]:
-    """Return `count` texts as a site's records would be worded, and targets in turn.
+    """Return `count` texts as a site's records would be worded, and alternating targets.
 
     Nothing in them is real: numbers are uniform in their range, categories uniform, and in every
     other record the last column is not recorded, so that lengths differ.

@@ -1,4 +1,4 @@
-"""What a charter says of a base model, told from the model's folder: its hash, layers and targets.
+"""What a charter says of a base model, read from the model's folder: its hash, layers and targets.
 
 Only the hash reads the weights; the rest follows from the configuration, built without numbers.
 """

@@ -1,10 +1,10 @@
 """A site's part of one step of DP-SGD over all sites: its clipped gradient sum and a noise share.
 
 Guarantee: the opened sum of at least `minimum-cohort` sites, less what `colluders` of them know, is
-within 2^-100 a coordinate a random function of (sum of clipped gradients over the union of the
-sites' records + N(0, (noise_multiplier * clipping_norm)^2)), over a batch that each unit joins
-independently with probability sampling_rate: central DP-SGD. One site's share alone carries less
-noise and must never leave unmasked. Nothing but integers is added.
+central DP-SGD within 2^-100 a coordinate: a random function of (sum of clipped gradients over the
+union of the sites' records + N(0, (noise_multiplier * clipping_norm)^2)). Each unit joins the batch
+independently with probability sampling_rate. One site's share alone carries less noise and must
+never leave unmasked. Nothing but integers is added.
 
 Sources: Kairouz, Liu and Steinke 2021 (arXiv 2102.06387); why the shares add up
 to a Gaussian mechanism: fedethics/privacy/gaussian_shares.py.

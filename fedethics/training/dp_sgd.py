@@ -6,8 +6,8 @@ unit joins independently with probability sampling_rate. Adding or removing one 
 sum by at most clipping_norm. What follows (mean, optimiser, difference) is post-processing.
 
 Under `noise = "strict"` sum and noise are integers, and the noise is discrete Gaussian of variance
-(noise_multiplier * NORM_STEPS)^2 + SMOOTHING, which is post-processing of the Gaussian mechanism
-(fedethics/privacy/gaussian_shares.py), so the same accounting holds with no floating-point number
+(noise_multiplier * NORM_STEPS)^2 + SMOOTHING. That is post-processing of the Gaussian mechanism
+(fedethics/privacy/gaussian_shares.py), so the same accounting holds, with no floating-point number
 in the release.
 
 Where the clipping norm adapts, each release is the noised sum together with a noised count, and the

@@ -93,7 +93,7 @@ def pairs(learner: Learner) -> tuple[Pair, ...]:
 def check_form(
     learner: Learner, vector: NDArray[np.float32], terms: AdapterTerms, *, rounds_done: int
 ) -> None:
-    """Refuse a received adapter that the charter's form could not have come to.
+    """Refuse a received adapter that the charter's form cannot reach.
 
     Under "fedsvd", A is the agreed start before the first round and has orthonormal rows after it.
     The other forms allow every vector of the right length ("ffa" has no A in it).

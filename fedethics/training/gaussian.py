@@ -1,9 +1,9 @@
 """Gaussian noise for gradient sums, from the site's cryptographic stream.
 
-torch's CPU generator keeps 32 bits of its seed: whoever knows a release could try all 2^32 noises.
-So normal draws are made from AES output directly. They are floating-point numbers: this does not
-defend against an attacker who reads the low bits of a single site's unmasked release (Mironov
-2012); here releases are rounded to a fixed grid and masked first.
+torch's CPU generator keeps 32 bits of its seed: anyone who knows a release could try all 2^32
+noises. So normal draws are made from AES output directly. They are floating-point numbers: this
+does not defend against an attacker who reads the low bits of a single site's unmasked release
+(Mironov 2012); here releases are rounded to a fixed grid and masked first.
 Source: Box and Muller 1958.
 """
 

@@ -33,7 +33,7 @@ def answers(
 
     Raises:
         ModelError: the task's records have no prompt.
-        DataError: a record's prompt cannot be told.
+        DataError: a record's prompt is unknown.
     """
     prompts = learner.prompts(texts)
     copies = learner.copies[: max(1, torch.get_num_threads())]

@@ -182,7 +182,7 @@ def require_expected_step(
         grid: what rounding gradients to integers may add to a coordinate.
 
     Raises:
-        TrainingError: a tensor moved otherwise than expected, or not at all.
+        TrainingError: a tensor moved differently from what was expected, or not at all.
     """
     start, worst = 0, 0.0
     least = small * float(np.abs(expected).max(initial=0.0))

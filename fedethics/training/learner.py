@@ -526,7 +526,7 @@ def _further_digests(network: Network, reader: Reader) -> dict[str, str]:
 
 
 def _more_copies(compute: Compute) -> int:
-    """Return how many copies of a learner work beside it."""
+    """Return how many further copies of a learner work in parallel."""
     return 0 if compute.device == "cuda" else min(torch.get_num_threads(), _MOST_COPIES) - 1
 
 

@@ -39,7 +39,7 @@ from fedethics.training.quantised import may_stay_stored
 
 
 def source(base: BaseModel) -> dict[str, Any]:
-    """Return how transformers is told to read `base`: this machine's files only, and no code."""
+    """Return transformers' options for reading `base`: this machine's files only, and no code."""
     where = {"gguf_file": base.gguf_file} if base.gguf_file else {}
     return {"local_files_only": True, "trust_remote_code": False, **where}
 

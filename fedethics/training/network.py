@@ -5,7 +5,7 @@ be computed again in the backward pass (`checkpoint_layers`).
 
 Guarantee: all initial values follow from the charter's seed, on every machine, bit for bit; torch's
 global generator is left as it was. In a batch of a proven shape (activations.py) a record's output
-depends on that record alone, bit for bit; in any other batch it does so but for the last bits.
+depends on that record alone, bit for bit; in any other batch it does so except for the last bits.
 Source: LoRA, arXiv 2106.09685; freezing A under DP, arXiv 2403.12313 (FFA-LoRA).
 """
 

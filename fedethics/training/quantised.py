@@ -8,9 +8,9 @@ and gradients are those of the quantised model, exactly. (Schemes that round wha
 no gradient of their own, and LLM.int8 treats columns apart by the largest entry in a whole batch.)
 Embeddings, norms, output embeddings, heads and adapters keep their precision.
 
-A layer's weight is made anew, in float32, wherever it is needed, and multiplied as any other. The
-libraries' own products of four-bit weights are not used: they choose another kernel for a single
-row, so a record's last bits would follow from its company.
+A layer's weight is computed again, in float32, wherever it is needed, and multiplied as any other.
+The libraries' own products of four-bit weights are not used: they choose another kernel for a
+single row, so a record's last bits would follow from its company.
 
 Guarantee: codes and constants are the same bits on every machine: single operations on float32
 numbers, on the CPU, and one sum that is rounded once; `digest` is part of the model's hash, so a

@@ -1,6 +1,6 @@
 """What a task gives a learner: how records become tokens, and what is computed of them.
 
-A task's reader stands in the task's folder of `fedethics.learning_tasks`; here is what each must
+A task's reader is in the task's folder of `fedethics.learning_tasks`; here is what each must
 answer.
 """
 

@@ -98,7 +98,7 @@ class _Made:
         ]
 
     def place(self, watched: int) -> int:
-        """Return where a watched record stands in the second batch."""
+        """Return the place of a watched record in the second batch."""
         return self._shape.used - 1 - watched
 
     def labels(self, label: int, *, mates: int | None = None) -> Targets:

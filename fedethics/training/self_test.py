@@ -1,9 +1,9 @@
 """The start-up self-test: before a site trains, its own machine shows that DP-SGD is DP-SGD.
 
-It runs the real training path on a few of the site's records and on none, and refuses to train if
-clipping, coverage or noise is not what the terms say, or if two independent engines, Opacus's hooks
-and this package's own, do not give the same gradients. Nothing it computes leaves the site but the
-fact that it passed.
+It runs the real training path on a few of the site's records and on none. It refuses to train if
+clipping, coverage or noise is not what the terms say. It also refuses if two independent engines,
+Opacus's hooks and this package's own, do not give the same gradients. Only the fact that it passed
+leaves the site.
 """
 
 from __future__ import annotations

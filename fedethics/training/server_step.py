@@ -1,7 +1,7 @@
 """What the coordinator does with an opened sum: the next adapter from the last one.
 
-Guarantee: it reads nothing but the adapter, the opened sum and public terms, so it is
-post-processing: it costs no privacy, and whoever has the sum can repeat it.
+Guarantee: it reads only the adapter, the opened sum and public terms, so it is post-processing: it
+costs no privacy, and anyone who has the sum can repeat it.
 """
 
 from __future__ import annotations
@@ -136,12 +136,12 @@ def in_form(learner: Learner, plain: NDArray[np.float32], form: Form) -> NDArray
 def follows(
     learner: Learner, vector: NDArray[np.float32], plain: NDArray[np.float32], form: Form
 ) -> bool:
-    """Say whether `vector` is what a plain step comes to in the charter's form.
+    """Say whether `vector` is the result of a plain step in the charter's form.
 
-    Equal bits, but for the factors under "fedsvd": their singular value decomposition differs in
+    Equal bits, except for the factors under "fedsvd": their singular value decomposition differs in
     bits from one build of a linear algebra library to the next. There A must have orthonormal rows
     in the row space that it had, and B A must be the same product, each within `_SVD_TOLERANCE`. So
-    whoever made `vector` chose a rotation of the factors at most, which changes no output.
+    the maker of `vector` chose a rotation of the factors at most, which changes no output.
 
     Args:
         learner: the model of the charter; only its layout is read.
@@ -185,7 +185,7 @@ def _moved(
 def _orthonormal(
     pair: Pair, vector: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return A and B anew, flat: the same product, A with orthonormal rows, B = U S of its SVD.
+    """Return new A and B, flat: the same product, A with orthonormal rows, B = U S of its SVD.
 
     Source: FedSVD (arXiv 2505.12805), section 3. With A^T = Q R, the SVD of the small matrix
     B R^T = U S W^T gives that of the product: B A = U S (Q W)^T.

@@ -75,7 +75,7 @@ def shapes_in(
     Args:
         base: where it lies.
         task: what it would be loaded for.
-        adapter: tells the adapter, by the model's configuration.
+        adapter: gives the adapter, by the model's configuration.
         classes: width of the head, where the task trains one.
 
     Raises:

@@ -7,8 +7,8 @@ processes to open, in limited memory and processor time, and what it writes is l
 and answers are lines of JSON. The process lives as long as the one that asks.
 
 Guarantee: a conversation that takes more than `CPU_S` seconds of processor time, or more memory
-than `MEMORY`, is refused, and so is one that the template makes longer than `most_characters`.
-How long all records of a part took is rounded up (`paced`), so that it tells little of the words.
+than `MEMORY`, is refused, and so is one that the template makes longer than `most_characters`. How
+long all records of a part took is rounded up (`paced`), so that it reveals little of the words.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ _LOADS_ALL = (
 
 @contextlib.contextmanager
 def paced(records: int) -> Iterator[Callable[[], None]]:
-    """Let what is rendered inside take a time that tells little of the records' words.
+    """Let what is rendered inside take a time that reveals little of the records' words.
 
     It is rounded up to `records` slots, doubled until they are enough: with a usual template that
     is the same number for any words, and a template that is slow for some of them changes it only

@@ -1,6 +1,6 @@
 """How texts become token ids: from the hashed tokenizer file alone, cut at the end by us.
 
-`AutoTokenizer` takes settings from files beside it and defaults from the library's version: two
+`AutoTokenizer` takes settings from files next to it and defaults from the library's version: two
 sites with one tokenizer.json may read one text in two ways. Here tokenizer.json is read as it is;
 what other files say is in the digest, and the ids of fixed probe texts are too, so that a library
 that reads otherwise gives another basis.
@@ -77,7 +77,7 @@ class TextReader:
             pad_token_id: of the model's configuration.
             embeddings: rows of the model's embedding.
             where: the model's folder, for messages.
-            chat: from the files beside it.
+            chat: from the files next to it.
 
         Raises:
             ModelError: it has ids that the model has no embedding for, or reads at random.

@@ -91,7 +91,7 @@ PANDA = Dataset(
     ),
     mended=(
         "one rewriting of each text is kept, chosen by hash: some ten rewritings of one "
-        "text would stand on both sides of a split",
+        "text would be on both sides of a split",
         f"{ALL} leaves out sentences and rewritings above {_LONGEST} characters, and the corpora "
         f"wiki, squad and anli, whose texts are paragraphs; {EVERY_LENGTH} has them",
         "rewritings that change white space alone are left out",

@@ -1,4 +1,4 @@
-"""The section on annotators: alpha, what they were told, and which labels they confuse."""
+"""The section on annotators: alpha, their instructions, and which labels they confuse."""
 
 from __future__ import annotations
 

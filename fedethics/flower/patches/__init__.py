@@ -1,8 +1,8 @@
 """Everything of Flower's that is replaced at run time: one module each, and one table of all.
 
-Flower is taken as it is from the registry. What it does in a way that a federation of institutions
-cannot live with is replaced in our own processes, by name, before Flower's own code runs; the rest
-of `fedethics.flower` only calls it. `tests/contract/` holds that each name is where the table says,
+Flower is taken as it is from the registry. Behaviour that a federation of institutions cannot
+accept is replaced in our own processes, by name, before Flower's own code runs; the rest of
+`fedethics.flower` only calls it. `tests/contract/` holds that each name is where the table says,
 that Flower still looks it up there, and that no other file replaces anything.
 """
 
@@ -35,7 +35,7 @@ PATCHES: tuple[Patch, ...] = (
         "flwr.supernode.nodestate.nodestate_factory:InMemoryNodeState",
         "answers",
         "SuperNode",
-        "a node waits without end for an answer that never comes",
+        "a node waits without a limit for an answer that never comes",
         "tests/flower/test_answers.py::"
         "test_the_state_is_put_in_place_where_flowers_node_makes_its_own",
     ),
@@ -58,7 +58,7 @@ PATCHES: tuple[Patch, ...] = (
         "flwr.supercore.superexec.executor.factory:SubprocessExecutor",
         "launcher",
         "launcher",
-        "a task's token stands on a command line, where every account reads it",
+        "a task's token is on a command line, where every account reads it",
         "tests/contract/test_flwr_deployment_contract.py::"
         "test_the_launcher_finds_its_executor_by_the_name_that_we_replace",
     ),

@@ -1,10 +1,10 @@
-"""A SuperNode that answers every message it took, also when nobody is left to answer it.
+"""A SuperNode that answers every message it took, even after its executor has died.
 
-Flower's SuperNode handles one message at a time and waits for its answer without end. It gives up
-only on a message that an executor had already fetched when it died; one that it died just before
-fetching, one that it could not read, and an answer of which it had sent only a part would each hold
-the site until its operator starts it anew. Here the task says when to stop waiting: once no task is
-open, no answer will come.
+Flower's SuperNode handles one message at a time and waits for its answer without a limit. It gives
+up only on a message that an executor had already fetched when it died; one that it died just before
+fetching, one that it could not read, and an answer of which it had sent only a part would each
+block the site until its operator starts it again. Here the task says when to stop waiting: once no
+task is open, no answer will come.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def install() -> None:
 
 
 class AnsweringNodeState(InMemoryNodeState):
-    """Flower's memory of messages and tasks, in which each message has an answer in the end."""
+    """Flower's memory of messages and tasks, where each message finally has an answer."""
 
     def get_messages_legacy(
         self,

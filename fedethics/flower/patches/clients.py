@@ -46,7 +46,8 @@ def install(*, proxied: bool) -> None:
     """Let every connection that Flower opens in this process be bounded.
 
     Args:
-        proxied: take the proxy of the environment: for a SuperNode, which dials its coordinator.
+        proxied: take the proxy of the environment: for a SuperNode, which connects to its
+            coordinator.
     """
     ProtobufClient.__init__ = partialmethod(  # type: ignore[assignment,method-assign]
         _Bounded.__init__, proxied=proxied

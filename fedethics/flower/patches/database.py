@@ -3,7 +3,7 @@
 Flower answers up to forty requests at once, each in a thread with its own connection to one SQLite
 file, where only one may write; the others poll for their turn for 5 s and then fail with "database
 is locked". Most of these failures are asked again by the node. One is not: a part of a reply that
-could not be stored counts as refused, the node drops the reply, and the coordinator hears of it
+could not be stored counts as refused, the node drops the reply, and the coordinator learns this
 after three minutes (seen with fifty sites on two cores).
 """
 

@@ -1,8 +1,8 @@
-"""Flower's launcher, telling no secret.
+"""Flower's launcher, without a secret on a command line.
 
 Flower gives a task's token to the process of that task on its command line, where every account of
-the machine can read it, and with it send to all sites in the run's name. Here the token goes
-through a pipe, and the only tasks that are taken are ServerApps.
+the machine can read it. With the token it could send to all sites in the run's name. Here the token
+goes through a pipe, and the only tasks that are taken are ServerApps.
 """
 
 from __future__ import annotations

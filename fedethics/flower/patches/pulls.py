@@ -1,8 +1,8 @@
 """How soon Flower asks again for a part of a message that is still on its way.
 
-Flower announces a message before its parts have arrived, and waits 1 s, then 2 s and so on up to
-10 s between questions for a part. Whoever asks for messages often, as `Polling` does, meets this at
-every leg; with short first pauses it costs little.
+Flower announces a message before its parts have arrived, and waits 1 s, then 2 s and so on up to 10
+s between questions for a part. A node that asks for messages often, as `Polling` does, would wait
+so at every leg. Short first pauses make the wait short.
 """
 
 from __future__ import annotations

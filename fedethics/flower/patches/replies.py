@@ -1,10 +1,10 @@
-"""A reply that cannot be rebuilt, or does not come whole, is the loss of the site that sent it.
+"""A reply that cannot be rebuilt, or is not complete, affects only the site that sent it.
 
 Flower's grid takes all replies that have come in one loop and rebuilds each from parts that its
 sender chose. What cannot be rebuilt raises whatever it raises; that would end the ServerApp, and
-take with it the replies of other sites in the same loop. And a reply counts as come when it is
-announced: the loop stands still until its parts are there, for minutes if the sender likes, while
-the deadline of everyone else passes. Here each reply is tried once, what fails counts as
+take with it the replies of other sites in the same loop. A reply counts as received when it is
+announced. The loop then waits until its parts are there, for minutes if the sender delays them,
+while the deadline of all others passes. Here each reply is tried once, what fails counts as
 unavailable, which is Flower's own word for a reply that never became whole, and one that has parts
 missing is waited for aside.
 """
@@ -79,7 +79,7 @@ def _come(grid: HttpGrid, message_ids: list[str]) -> list[_Reply]:
 
 @dataclass(slots=True)
 class _Aside:
-    """A reply that is pulled in a thread, and how often nobody asked for it once it was whole."""
+    """A reply that is pulled in a thread, and how often it was passed over once it was whole."""
 
     outcome: Future[list[Message]]
     looks: int = 0

@@ -1,9 +1,9 @@
 """What keeps a SuperNode going while its SuperLink cannot be reached.
 
-Left to itself, Flower's SuperNode gives up for good on whatever has "ssl" in its words, also a
-handshake that only timed out because the line was silent for 30 s, and on a status such as 500 of a
-SuperLink whose disk is full. Its loop then ends, but not its process, which stands there without a
-connection; and one bad status ends the thread that tells the SuperLink that the node is there.
+By default, Flower's SuperNode gives up permanently on every error with "ssl" in its text, even a
+handshake that timed out because the line was silent for 30 s. It also gives up on a status such as
+500 of a SuperLink whose disk is full. Its loop then ends, but its process stays, without a
+connection. Also, one bad status ends the thread that tells the SuperLink that the node is there.
 Here only a refusal is final: a certificate that does not hold, or an answer that says no.
 """
 
@@ -25,7 +25,7 @@ _SERVER_TROUBLE = 500
 
 
 def install() -> None:
-    """Let this process's connection to the SuperLink outlast trouble."""
+    """Let this process's connection to the SuperLink survive temporary errors."""
     fleet_http_connection.make_simple_http_retry_invoker = patient_retries  # type: ignore[attr-defined]
     fleet_http_connection.HeartbeatSender = PatientHeartbeat  # type: ignore[attr-defined]
 

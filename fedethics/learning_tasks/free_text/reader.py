@@ -88,7 +88,7 @@ class FreeTextReader:
         A record that does not fit has one token and nothing to learn.
 
         Raises:
-            DataError: what is learnt of a record cannot be told; says of how many, and why.
+            DataError: what is learnt of a record is unknown; says of how many, and why.
         """
         found: list[Entry] = []
         faults: list[str] = []

@@ -56,7 +56,7 @@ class PairReader:
         A pair of which one answer does not fit has nothing to predict.
 
         Raises:
-            DataError: a record is no pair, or its answers' tokens cannot be told.
+            DataError: a record is no pair, or its answers' tokens are unknown.
         """
         pairs = [text for text in texts if isinstance(text, Preference)]
         if len(pairs) < len(texts):

@@ -27,7 +27,7 @@ class DataSet:
         source: fingerprint of the whole file that it was cut from, so that another cut of the same
             records is seen.
         follows: files (by `file`) that hold records of the same people: what was spent on them
-            counts here too, for good (docs/adr/0011-linked-accounts.md).
+            counts here too, permanently (docs/adr/0011-linked-accounts.md).
         unit: "record" or "person", whose one more or less an epsilon here is about; empty in
             entries of versions that did not note it.
     """

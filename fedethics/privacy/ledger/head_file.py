@@ -21,7 +21,7 @@ class HeadFile:
     """The one file that a rolled-back copy of the ledger cannot agree with."""
 
     def __init__(self, ledger_path: Path) -> None:
-        """Stand beside the ledger, named `<ledger>.head`."""
+        """Use the file next to the ledger, named `<ledger>.head`."""
         self.path = ledger_path.with_name(ledger_path.name + ".head")
 
     def read(self) -> Sealed | None:

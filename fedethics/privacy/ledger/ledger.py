@@ -63,7 +63,7 @@ class Ledger:
         """Open the ledger at `path` and verify all of it.
 
         Args:
-            path: the SQLite file; its head stands beside it as `<path>.head`.
+            path: the SQLite file; its head is next to it as `<path>.head`.
             identity: the site's signing key, which must be the one that opened the ledger.
             clock: returns the time in UTC.
             create: start a new ledger when neither file is there.

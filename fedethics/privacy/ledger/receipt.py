@@ -1,7 +1,7 @@
 """A signed receipt for one run: what others may know of it, and nothing more.
 
-A receipt names the ledger's head and the entries of all receipts given before, so that whoever
-holds an older one sees at once whether the ledger was rolled back or rewritten since. It holds no
+A receipt names the ledger's head and the entries of all receipts given before, so that a holder of
+an older one sees at once whether the ledger was rolled back or rewritten since. It holds no
 fingerprint, no record count, no cap, and of other runs nothing but that the ledger has so many
 entries and gave so many receipts.
 """
@@ -63,7 +63,7 @@ class Receipt:
         training_rounds: rounds charged for training, in ledger order; a redone round has two.
         training_epsilon: composed epsilon at `delta` of all that was charged to the training
             records, counts by group among it; absent means infinite.
-        evaluation_rounds, evaluation_epsilon: likewise for the tables of held-out records.
+        evaluation_rounds, evaluation_epsilon: the same for the tables of held-out records.
         self_test_passed: the start-up self-test of the DP mechanism passed for this run.
         fixed_noise: noise came from a seed (a test): nothing was private.
         sums: the sums that this site agreed to open, and what it was told of each.
@@ -154,8 +154,8 @@ def _accounts(charges: Sequence[Charge]) -> tuple[list[Charge], list[Charge]]:
     """Return the charges of records trained on and those of records counted.
 
     A kind such as the audit is charged to both accounts. An account that nothing else was charged
-    to is of the kind that is missing; where that does not tell, it stands in both, since a receipt
-    must not leave out what was spent.
+    to is of the kind that is missing; where that does not decide, it is listed in both, since a
+    receipt must not leave out what was spent.
     """
 
     def of(kinds: frozenset[str]) -> set[str]:

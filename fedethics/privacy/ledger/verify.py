@@ -25,8 +25,8 @@ class VerifyReport:
         entries: entries whose hash, order, time and signature hold.
         head: the newest of them.
         pending: True when a killed process left the newest entry in the head file only; it counts.
-        head_checked: False when the head file was not among the files, so that a rollback could
-            not have been seen but for the receipts.
+        head_checked: False when the head file was not among the files, so that only the receipts
+            could have shown a rollback.
         receipts: receipts that the ledger's history contains.
     """
 
@@ -43,7 +43,7 @@ def verify_files(
     """Verify a ledger offline.
 
     Args:
-        ledger_path: the SQLite file; `<path>.head` is checked too where it stands beside it.
+        ledger_path: the SQLite file; `<path>.head` is checked too where it is next to it.
         public_key: the site's key as the charter's roster gives it.
         receipts: receipts that others were given; each must name an entry of this history.
 

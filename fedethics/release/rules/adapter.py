@@ -56,8 +56,8 @@ class Tensors:
     def layer_lists(self, layers: tuple[int, ...]) -> frozenset[str]:
         """Return the names of lists of layers by which peft would find every factor's module.
 
-        A name fits if in each module it stands before the number of a layer that the charter
-        names, at the first place where it stands before a number, as peft 0.21 searches.
+        A name fits if in each module it precedes the number of a layer that the charter names, at
+        the first place where a number follows it, as peft 0.21 searches.
         """
         parts = [module.split(".") for module in self.factors]
         before = [{name for name, number in pairwise(part) if number.isdigit()} for part in parts]

@@ -1,7 +1,7 @@
 """The charter's bars on public benchmarks, judged on the answers that are kept with the run.
 
 Guarantee: missing, incomplete or foreign answers never pass: they leave each bar undecided. Every
-figure is computed anew from the answers to single items; of these the file itself shows that they
+figure is computed again from the answers to single items; of these the file itself shows that they
 are to the items of the suite, for this base model, this adapter and this charter.
 """
 

@@ -201,7 +201,7 @@ def _sums(folder: Folder) -> Rule:
 
 
 def _counted(folder: Folder) -> list[str]:
-    """Return which counts are not those of their sum, or stand there twice."""
+    """Return which counts are not those of their sum, or are listed twice."""
     opened = {(entry.kind, entry.round): entry.sum_sha256 for entry in folder.evidence.rounds}
     counted = folder.evidence.counted or ()
     keys = [(entry.kind, entry.round) for entry in counted]
@@ -234,7 +234,7 @@ def _listed(folder: Folder) -> list[str]:
 def _sums_seen(folder: Folder) -> Rule:
     """Hold what the coordinator wrote down against what each site signed, from its REVEAL on.
 
-    Of all genuine receipts, whoever is listed: the coordinator alone writes the lists.
+    Of all genuine receipts, listed or not: the coordinator alone writes the lists.
     """
     opened: dict[tuple[str, int], OpenedSum] = {
         (entry.kind, entry.round): entry for entry in folder.evidence.rounds
@@ -302,7 +302,7 @@ def _unsaid(site: str, told: SumSeen) -> list[str]:
 def _slices(folder: Folder) -> Rule:
     """Ask each site in a sum whether the sum followed from what the sites had signed.
 
-    A receipt that says "failed" counts, whoever the coordinator lists as being in the sum.
+    A receipt that says "failed" counts, whichever sites the coordinator lists as being in the sum.
     """
     gaps: list[str] = []
     said = {

@@ -1,4 +1,4 @@
-"""What the model relies on over all sites: columns it leans on, and what a swapped word changes."""
+"""What the model relies on over all sites: its columns, and what a swapped word changes."""
 
 from __future__ import annotations
 

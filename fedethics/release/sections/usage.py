@@ -43,7 +43,7 @@ def of_merged(charter: Charter) -> str:
 
 
 def of_adapter(charter: Charter) -> str:
-    """Return the lines for the adapter's folder, with the base beside it."""
+    """Return the lines for the adapter's folder, used together with the base model."""
     task = find_task(charter.model.task)
     settings = 'dtype="float32"'
     if task.trains_head:
