@@ -1,4 +1,4 @@
-"""Which task the fields of a file speak of, and where its free text stands."""
+"""Which task the fields of a file suggest, and where its free text is."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _MORE_TURNS = 8
 def recognised(
     row: Row, *, label: str, task: str, text: Sequence[str] = ()
 ) -> tuple[str, ContentTerms | None]:
-    """Return the task that a file's fields speak of, and where its content stands.
+    """Return the task that a file's fields suggest, and where its content is.
 
     Args:
         row: a record of the file.

@@ -43,7 +43,7 @@ class WordEffect:
 
     Attributes:
         piece: number of the piece of the record that it stands in.
-        start, end: where it stands in the piece, in characters.
+        start, end: its place in the piece, in characters.
         words: as it is written.
         change: score with it less score without it: above 0, it raises the score.
     """
@@ -143,7 +143,7 @@ def asked_pieces(content: Content) -> tuple[int, ...]:
 
 
 def without_spans(text: str, spans: Sequence[Span]) -> str:
-    """Return the text without these places, each with one blank beside it."""
+    """Return the text without these places, each with one blank next to it."""
     kept, at = "", 0
     for start, end in sorted(spans):
         kept += text[at:start]

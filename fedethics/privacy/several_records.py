@@ -1,7 +1,7 @@
 """What the guarantee for one record becomes for a person with several: group privacy.
 
-An epsilon is for one unit. Whoever has k units among the records changes the data k times, and the
-k-fold of epsilon is not what they get: at the same delta it is more, since delta grows as well.
+An epsilon is for one unit. A person with k units among the records changes the data k times, and
+the k-fold of epsilon is not what they get: at the same delta it is more, since delta grows as well.
 
 The accountant's whole curve delta(epsilon) says how much an attacker can find at each rate of false
 accusations: of those who took part, at most g(a) if a share a of the others is accused. Adding k

@@ -69,7 +69,6 @@ IDIOMS = {
     r"stands? (?:alone|before|behind|beside|here|in the|on|there|twice)": "is; is listed",
     r"thereof|therein|thereby|herein|whence|hence": "of it; so",
     r"thrown away": "deleted",
-    r"cannot be told": "is unknown",
     r"told (?:alike|as|apart|otherwise)": "written as; sent; distinguished",
     r"tomorrow": "later",
     r"who speaks": "the sender",
