@@ -44,6 +44,9 @@ COMMANDS: Final[dict[str, Command]] = {
     "release": Command(
         "release", "app", "Judge a run, approve it, write its reports again, verify a release."
     ),
+    "serve": Command(
+        "serve", "serve", "Verify a release, then answer requests with its model until Ctrl-C."
+    ),
     "audit": Command(
         "checks", "audit_app", "Test the promised privacy by attack; uses no data and no budget."
     ),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedethics.charter.data_terms import DataTerms
@@ -29,13 +29,15 @@ class NewRecord:
         line: its first line in the file, the header being line 1.
         content: what the model reads; None where the charter leaves such a record out.
         left_out: why it is left out; empty where it is not.
+        values: its parsed columns; only some where it is left out.
         kept: the cells that are written beside its score, by column.
     """
 
     line: int
     content: Content | None
     left_out: str
-    kept: Mapping[str, str]
+    values: Mapping[str, Value] = field(default_factory=dict)
+    kept: Mapping[str, str] = field(default_factory=dict)
 
 
 def unlabelled(terms: DataTerms) -> DataTerms:
@@ -59,26 +61,17 @@ def read_new(
     """
     schema, problems, found = unlabelled(terms), list[str](), False
     path = DataFile.of(file).path
-    columns = text_columns(schema)
     for line, row in raw_rows(file, schema, by="the release's charter says"):
         found = True
         missing = [name for name in keep if name not in row]
         if missing:
             raise DataError(f"data file {path} has no column {', '.join(missing)} to keep")
-        values, left_out = _values(line, row, schema, problems)
-        content = _content(line, row, schema, problems)
+        record = worded(line, row, schema, problems)
         if len(problems) >= MAX_PROBLEMS:
             break
         if problems:
             continue  # read on for others; nothing of this file is used
-        if content is None and not left_out:
-            content = row_text(values, columns)
-        yield NewRecord(
-            line=line,
-            content=None if left_out else content,
-            left_out=left_out,
-            kept={name: row[name] for name in keep},
-        )
+        yield dataclasses.replace(record, kept={name: row[name] for name in keep})
     if problems:
         listed = "".join(f"\n  - {problem}" for problem in problems)
         more = "" if len(problems) < MAX_PROBLEMS else "\n  - and perhaps more"
@@ -88,6 +81,25 @@ def read_new(
         )
     if not found:
         raise DataError(f"data file {path} holds no record; nothing was written")
+
+
+def worded(line: int, row: Mapping[str, str], schema: DataTerms, problems: list[str]) -> NewRecord:
+    """Return one record as the model reads it.
+
+    Args:
+        line: its number, for messages.
+        row: its cells by column.
+        schema: from `unlabelled`.
+        problems: what is wrong is added here; then the record must not be used.
+    """
+    before = len(problems)
+    values, left_out = _values(line, row, schema, problems)
+    content = _content(line, row, schema, problems)
+    if content is None and not left_out and len(problems) == before:
+        content = row_text(values, text_columns(schema))
+    return NewRecord(
+        line=line, content=None if left_out else content, left_out=left_out, values=values
+    )
 
 
 def _values(

@@ -251,8 +251,16 @@ class Network:
             most: tokens at most; fewer where the model has no positions for them.
             ends: tokens after which nothing is read.
         """
-        found: list[int] = []
-        ended = False
+        tokens = list(self.following(ids, most=most))
+        end = next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
+        return tokens[:end]
+
+    def following(self, ids: Tensor, *, most: int) -> Iterator[int]:
+        """Yield the likeliest next tokens one by one, ends among them, as `greedy` computes them.
+
+        The model is whole while they are asked for: ask for nothing else before the iterator is
+        used up or closed.
+        """
         cache, fed = DynamicCache(config=self._inner.config), ids.to(self.device)[None]
         with self._whole(), torch.no_grad(), self._autocast(self.device.type):
             for _ in range(min(most, self.positions - len(ids))):
@@ -260,11 +268,8 @@ class Network:
                     input_ids=fed, past_key_values=cache, use_cache=True, logits_to_keep=1
                 )
                 token = int(said.logits[0, -1].float().argmax())
-                ended = ended or token in ends
-                if not ended:
-                    found.append(token)
+                yield token
                 fed = torch.tensor([[token]], device=self.device)
-        return found
 
     @contextmanager
     def _whole(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from starlette.testclient import TestClient
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from fedethics.charter.document import load
@@ -19,9 +20,13 @@ from fedethics.data.records import row_hash
 from fedethics.errors import DataError, ModelError, ReleaseError
 from fedethics.identity import Identity
 from fedethics.release.approve import approve
+from fedethics.release.withdraw import withdraw
 from fedethics.scoring import score
+from fedethics.scoring.export import export_release
 from fedethics.scoring.new_records import read_new
 from fedethics.scoring.score import deciding, score_release, scored
+from fedethics.serving.http import application
+from fedethics.serving.service import Service
 from fedethics.site.workbench import open_workbench
 from simulations.datasets import heart
 from tests import small_encoder
@@ -224,3 +229,18 @@ def test_a_federations_approved_adapter_scores_new_records(lab, data, tmp_path, 
             inputs = tokenizer(record.content, truncation=True, return_tensors="pt")
             share = float(model(**inputs).logits.double().softmax(dim=1)[0, 1])
             assert share == pytest.approx(float(row["score"]), abs=1e-5)
+    service = Service(run)
+    with TestClient(application(service, token="")) as client:
+        record = next(csv.DictReader(data.open()))
+        told = client.post("/v1/predict", json={"records": [record]}).json()
+        assert told["predictions"][0]["score"] == float(rows[0]["score"])
+        audited = client.get("/v1/audit").json()
+        assert audited["report"]["verdict"] == "cannot conclude"
+        assert json.loads(audited["signed"]["manifest.json"])
+        key = Identity.load(stage.coordinator / "identity.key")
+        withdraw(run, key, role="coordinator", reason="it drifted")
+        gone = client.post("/v1/predict", json={"records": [record]})
+        assert gone.status_code == 410 and "it drifted" in gone.text
+    service.close()
+    with pytest.raises(ReleaseError, match="it drifted"):
+        export_release(run, out=tmp_path / "again")
