@@ -54,13 +54,9 @@ def serve(
     # By name at run time: other commands start without torch, and this one needs it.
     engine: Any = importlib.import_module("fedethics.serving.run")
     where = engine.Listening(
-        host=host,
-        port=port,
-        token_file=token_file,
-        certificate=certificate,
-        key=key,
+        host=host, port=port, token_file=token_file, certificate=certificate, key=key,
         plain=without_tls,
-    )
+    )  # fmt: skip
 
     def ready(address: str) -> None:
         known = f"the token is in {token_file}" if token_file else "no token is asked for"
