@@ -156,6 +156,7 @@ _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
         r"measures\.counterfactuals\[.*\]\..*",
         _fixed("Other words are swapped, or something else is compared then."),
     ),
+    (r"measures\.vocabulary(\..*)?", _fixed("Other words, or with other noise, are summed.")),
     (r"measures\.(feature|largest-loss|spread-ratio|epsilon)", _fixed(_EVALUATED_ANEW)),
     (
         r"privacy\.delta",

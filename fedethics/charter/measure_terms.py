@@ -20,6 +20,7 @@ from fedethics.learning_tasks.task import Bounded
 from fedethics.scorers import find_scorer
 from fedethics.terms import term
 
+_MOST_WORDS: Final = 500
 # A number is counted in so many steps from the least to the greatest possible one.
 GRID: Final = 256
 Combine: TypeAlias = Literal["", "difference", "ratio", "group_min", "group_max"]
@@ -162,6 +163,35 @@ class CounterfactualTerms:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class VocabularyTerms:
+    """Public words of which it is summed how much each moves the answers of held-out records.
+
+    Attributes:
+        words: whole words, found in the case that they are written in; at most 500.
+        largest_change: of a score; what all words of one record move together counts up to this.
+        ratio: noise on these sums over that on the sums of the measures, for the same movement.
+    """
+
+    words: tuple[str, ...] = term(nonempty=True)
+    largest_change: float = term(default=0.5, at_least=1e-3, at_most=1)
+    ratio: float = term(default=1.0, at_least=0.1, at_most=16)
+
+    def problems(self) -> list[str]:
+        """Refuse words that are listed twice, and what is no word."""
+        found = []
+        if len({word.casefold() for word in self.words}) < len(self.words):
+            found.append("words: a word is listed twice; small and capital letters are found alike")
+        found += [
+            f"words: {word!r} has a blank at an end, or nothing else"
+            for word in self.words
+            if word != word.strip() or not word
+        ]
+        if len(self.words) > _MOST_WORDS:
+            found.append(f"words: {len(self.words)} of them; at most {_MOST_WORDS} are scored")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MeasureTerms:
     """Numbers between two bounds that are measured of each held-out record in the last round.
 
@@ -176,6 +206,7 @@ class MeasureTerms:
         generation: whether and how answers are generated and scored.
         objectives: bars that the release is held to.
         counterfactuals: words that are swapped, and what is compared.
+        vocabulary: words of which it is summed how much they move the answers.
     """
 
     names: tuple[str, ...] = term(default=())
@@ -187,11 +218,13 @@ class MeasureTerms:
     objectives: tuple[MeasureObjective, ...] = term(default=())
     # Absent and not empty, so that charters of before keep their hash.
     counterfactuals: tuple[CounterfactualTerms, ...] | None = term(default=None)
+    vocabulary: VocabularyTerms | None = term(default=None)
 
     def problems(self) -> list[str]:
         """Refuse what could not be counted."""
         found = []
-        if not self.names and not self.generation.scorers and not self.counterfactuals:
+        others = self.generation.scorers or self.counterfactuals or self.vocabulary
+        if not self.names and not others:
             found.append(
                 "names: nothing is measured; name a measure or a scorer, or leave the table out"
             )
@@ -246,6 +279,11 @@ def measures_rule(
 
 def _undecided(measures: MeasureTerms, model: ModelTerms) -> Iterator[str]:
     decided = find_task(model.task).labelled
+    if measures.vocabulary and not find_task(model.task).explained:
+        yield (
+            f"measures.vocabulary: model.task {model.task!r} learns whole texts and answers "
+            "nothing, so no word moves an answer"
+        )
     for words in measures.counterfactuals or ():
         for name in words.count:
             if find_change(name).decides and not decided:

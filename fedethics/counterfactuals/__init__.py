@@ -7,12 +7,13 @@ not change what is correlated with it in life: a test of the model, not of the w
 
 from fedethics.counterfactuals.change import Scored, WordChange
 from fedethics.counterfactuals.registry import change_names, find_change
-from fedethics.counterfactuals.swapping import Pair, WordSwap, clashes, pairs_of
+from fedethics.counterfactuals.swapping import Pair, WordFinder, WordSwap, clashes, pairs_of
 
 __all__ = [
     "Pair",
     "Scored",
     "WordChange",
+    "WordFinder",
     "WordSwap",
     "change_names",
     "clashes",

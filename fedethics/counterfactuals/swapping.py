@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 
@@ -53,22 +53,41 @@ class WordSwap:
         for word, other in pairs:
             for form, written in _forms(word, other):
                 self._forms.setdefault(form, written)
-        longest = sorted(self._forms, key=lambda form: (-len(form), form))
-        listed = "|".join(map(re.escape, longest))
-        self._listed = re.compile(rf"(?<!\w)(?:{listed})(?!\w)")
+        self._finder = WordFinder(form for form in self._forms)
 
     def __call__(self, text: str) -> str:
         """Return the text with each listed word in it swapped; the same text where there is none.
 
         Guarantee: follows from the text and the pairs alone, and fails for no text.
         """
-        return self._listed.sub(self._other, text)
+        said, at = "", 0
+        for start, end in self._finder(text):
+            said += text[at:start] + self._forms[text[start:end]]
+            at = end
+        return said + text[at:]
 
-    def _other(self, found: re.Match[str]) -> str:
-        following = found.string[found.end() : found.end() + 1]
-        if following and unicodedata.category(following).startswith("M"):
-            return found.group()  # the last letter has a mark: another word
-        return self._forms[found.group()]
+
+class WordFinder:
+    """Finds whole words in any text, written exactly as given; the longest where several begin."""
+
+    def __init__(self, written: Iterable[str]) -> None:
+        longest = sorted(set(written), key=lambda form: (-len(form), form))
+        listed = "|".join(map(re.escape, longest))
+        self._listed = re.compile(rf"(?<!\w)(?:{listed})(?!\w)")
+
+    @classmethod
+    def of(cls, word: str) -> WordFinder:
+        """Return what finds a word in each way in which it may be written."""
+        return cls(form for form, _ in _forms(word, word))
+
+    def __call__(self, text: str) -> list[tuple[int, int]]:
+        """Return where the words begin and end, in order."""
+        return [
+            found.span()
+            for found in self._listed.finditer(text)
+            # With a combining mark behind it, it is another word.
+            if not unicodedata.category(text[found.end() : found.end() + 1] or " ").startswith("M")
+        ]
 
 
 def clashes(pairs: Sequence[Pair]) -> Iterator[str]:

@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from fedethics.data.content import Completion, Content, Conversation, Preference, parts, replaced
 from fedethics.errors import DataError
 from fedethics.explanation.single import Faithfulness, faithfulness
+from fedethics.fairness.measured import Measured
 
 # More units than this are not left out one by one.
 MOST_UNITS = 256
@@ -153,6 +154,32 @@ def without_spans(text: str, spans: Sequence[Span]) -> str:
         elif kept.endswith(" "):
             kept = kept[:-1]
     return kept + text[at:]
+
+
+def without_words(content: Content, finder: Callable[[str], Sequence[Span]]) -> Content:
+    """Return the content without the words that `finder` finds in what the model is asked with."""
+    pieces = list(parts(content))
+    for piece in asked_pieces(content):
+        pieces[piece] = without_spans(pieces[piece], finder(pieces[piece]))
+    return replaced(content, pieces)
+
+
+def explained_targets(
+    measured: Measured,
+    scores: NDArray[np.float64],
+    labels: NDArray[np.integer[Any]],
+    *,
+    threshold: float,
+    labelled: bool,
+) -> NDArray[np.int64]:
+    """Return the target of each record whose score is explained, shape (n,).
+
+    Of a yes or no, it is yes, as everywhere; of several classes, what was decided; else the
+    record's own answer.
+    """
+    if measured.thresholded:
+        return np.ones(len(labels), dtype=np.int64)
+    return measured.chosen(scores, threshold=threshold) if labelled else labels.astype(np.int64)
 
 
 def without_units(

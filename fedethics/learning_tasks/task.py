@@ -148,6 +148,7 @@ class LearningTask(ABC):
         losses: what `model.loss` may name; empty where the task has one loss.
         values: numbers between bounds that a charter's `measures` can ask for, by name.
         answers: whether its records have a prompt, for which the model can write an answer.
+        explained: whether it answers something that words of a record can move.
         keys: which of `TASK_KEYS` it reads; a charter that gives it another one is refused.
     """
 
@@ -159,6 +160,7 @@ class LearningTask(ABC):
     losses: ClassVar[tuple[str, ...]] = ()
     values: ClassVar[Mapping[str, Bounded]] = {}
     answers: ClassVar[bool] = False
+    explained: ClassVar[bool] = True
     keys: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod

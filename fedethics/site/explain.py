@@ -31,7 +31,7 @@ from fedethics.data.reading import raw_rows, row_identity
 from fedethics.data.records import Records
 from fedethics.errors import DataError, FedethicsError
 from fedethics.explanation.single import Explained, Faithfulness, explain_record
-from fedethics.explanation.words import ExplainedWords, explain_words
+from fedethics.explanation.words import ExplainedWords, explain_words, explained_targets
 from fedethics.learning_tasks import find_task
 from fedethics.site.explanation import score_texts
 from fedethics.site.workbench import open_workbench
@@ -124,7 +124,7 @@ def explain_lines(
             task learns texts and gives no answer.
         ModelError: the model is missing, or the adapter is not one of this charter.
     """
-    if not charter_answers(charter):
+    if not find_task(charter.model.task).explained:
         raise DataError(
             f"model.task {charter.model.task!r} learns whole texts and answers nothing, so there "
             "is no answer to explain; nothing was read"
@@ -155,11 +155,6 @@ def explain_lines(
         yield ExplainedLine(line=line, part=name, explained=told)
 
 
-def charter_answers(charter: Charter) -> bool:
-    """Say whether the task gives an answer to something: a class, a completion, a preference."""
-    return find_task(charter.model.task).name != "text"
-
-
 def _words_of(
     charter: Charter,
     score: Callable[[Sequence[Content]], NDArray[np.float64]],
@@ -175,14 +170,15 @@ def _words_of(
 
     own = score([content])
     target = decided(own) if labelled else label
-    # Of a yes or no, the score is that of yes, as everywhere; else that of what was decided.
-    explained = 1 if measured.thresholded else target
+    (explained,) = explained_targets(
+        measured, own, np.array([label]), threshold=threshold, labelled=labelled
+    )
 
     def told(contents: Sequence[Content]) -> NDArray[np.float64]:
         scores = score(contents)
         return measured.sureness(np.full(len(scores), explained), scores)
 
-    found = explain_words(told, content, positive=target == explained)
+    found = explain_words(told, content, positive=bool(target == explained))
     swaps = []
     for words in (charter.measures and charter.measures.counterfactuals) or ():
         changed = rewritten(content, WordSwap(words.swaps))

@@ -31,27 +31,33 @@ class MeasuresPlan(SumPlan):
     Attributes:
         values: noise on each hit and miss, in steps.
         spread: noise on each sum of spreads, in steps.
-        spreads: whether there are any.
+        words: noise on each sum of what a word moves, in steps. A record moves all of them by at
+            most `GRID` steps added up, so that they are one release.
+        there: which of the three there are.
     """
 
     values: Noise
     spread: Noise
-    spreads: bool
+    words: Noise
+    there: tuple[bool, bool, bool]
 
     @property
     def events(self) -> tuple[Event, ...]:
         """What the release costs a held-out unit."""
-        return (self.values.event, self.spread.event) if self.spreads else (self.values.event,)
+        blocks = zip((self.values, self.spread, self.words), self.there, strict=True)
+        return tuple(noise.event for noise, there in blocks if there)
 
     def charge(self, account: Account) -> tuple[Event, ...]:
         """Return the release."""
         return self.events if account is Account.EVALUATION else ()
 
     def mechanisms(self) -> Iterator[tuple[str, Event]]:
-        """Yield both kinds of sums."""
-        yield "a measure's sum", self.values.event
-        if self.spreads:
-            yield "a measure's spread", self.spread.event
+        """Yield each kind of sums."""
+        names = ("a measure's sum", "a measure's spread", "a word's sum")
+        noises = (self.values, self.spread, self.words)
+        for name, noise, there in zip(names, noises, self.there, strict=True):
+            if there:
+                yield name, noise.event
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,15 +68,18 @@ class MeasureLayout:
     such a record stands instead.
 
     Guarantee: a record moves the entries of each measure by `GRID` steps added up, in one group,
-    and each spread by 0 to `GRID` steps, in one group.
+    and each spread by 0 to `GRID` steps, in one group. It moves the entries of all words, raised
+    and lowered, by at most `GRID` steps added up, in one group.
 
     Attributes:
         measures: by name, in order.
         groups: of the charter's feature; one, where everyone is together.
+        words: whose effects are summed, last in the vector.
     """
 
     measures: dict[str, Bounded]
     groups: tuple[str, ...]
+    words: tuple[str, ...] = ()
 
     @property
     def spread_names(self) -> tuple[str, ...]:
@@ -88,9 +97,19 @@ class MeasureLayout:
         return len(self.groups) * sum(self.widths.values())
 
     @property
+    def spread_length(self) -> int:
+        """Entries of spreads."""
+        return len(self.groups) * len(self.spread_names)
+
+    @property
+    def words_length(self) -> int:
+        """Entries of words: raised and lowered, of each group."""
+        return 2 * len(self.groups) * len(self.words)
+
+    @property
     def length(self) -> int:
         """Entries of the vector."""
-        return self.values_length + len(self.groups) * len(self.spread_names)
+        return self.values_length + self.spread_length + self.words_length
 
 
 def terms_of(charter: Charter) -> MeasureTerms:
@@ -115,6 +134,7 @@ def layout_of_measures(charter: Charter) -> MeasureLayout:
     return MeasureLayout(
         measures=terms.bounded(charter.model.task),
         groups=tuple(features[terms.feature]) if terms.feature else ("everyone",),
+        words=terms.vocabulary.words if terms.vocabulary else (),
     )
 
 
@@ -135,10 +155,12 @@ class Measures(Aggregate[MeasuresPlan]):
             return None
         terms, layout = charter.measures, layout_of_measures(charter)
         most = GRID * charter.data.max_rows_per_person
-        spreads = len(layout.spread_names)
+        counts = (len(layout.measures), len(layout.spread_names), int(bool(layout.words)))
+        words_ratio = terms.vocabulary.ratio if terms.vocabulary else 1.0
+        ratios = (1.0, terms.spread_ratio, words_ratio)
 
         def plan(scale: float) -> MeasuresPlan:
-            values, spread = (
+            values, spread, words = (
                 count_noise(
                     charter,
                     Account.EVALUATION,
@@ -146,10 +168,15 @@ class Measures(Aggregate[MeasuresPlan]):
                     releases=max(1, count),
                     sensitivity=most,
                 )
-                for ratio, count in ((1.0, len(layout.measures)), (terms.spread_ratio, spreads))
+                for ratio, count in zip(ratios, counts, strict=True)
             )
-            rounds = (charter.training.rounds,)
-            return MeasuresPlan(rounds=rounds, values=values, spread=spread, spreads=bool(spreads))
+            return MeasuresPlan(
+                rounds=(charter.training.rounds,),
+                values=values,
+                spread=spread,
+                words=words,
+                there=(bool(counts[0]), bool(counts[1]), bool(counts[2])),
+            )
 
         if not plan(1.0).values.std:
             return plan(1.0)
@@ -159,7 +186,7 @@ class Measures(Aggregate[MeasuresPlan]):
                 lambda scale: plan(scale).events,
                 epsilon=terms.epsilon,
                 delta=charter.privacy.delta,
-                largest=min(0.99 * largest / most / max(1.0, terms.spread_ratio), _LARGEST),
+                largest=min(0.99 * largest / most / max(ratios), _LARGEST),
             )
         )
 
@@ -176,7 +203,9 @@ class Measures(Aggregate[MeasuresPlan]):
         terms = charter.measures
         if terms is None:
             return
-        named = ", ".join(layout_of_measures(charter).measures)
+        layout = layout_of_measures(charter)
+        words = [f"effects of {len(layout.words)} words"] if layout.words else []
+        named = ", ".join([*layout.measures, *words])
         by = f", by {terms.feature}" if terms.feature else ""
         yield (
             "measures of held-out texts",
@@ -190,9 +219,13 @@ class Measures(Aggregate[MeasuresPlan]):
         """Return the row of the release."""
         std = number(plan.values.sum_std / GRID, 2)
         how = f"{charter.privacy.evaluation.mechanism}: std {std} records on each hit and miss"
-        if plan.spreads:
+        if plan.there[1]:
             spread = number(plan.spread.sum_std / (4 * GRID), 2)
             how += f", {spread} on each sum of spreads"
+        if plan.there[2] and charter.measures and charter.measures.vocabulary:
+            most = charter.measures.vocabulary.largest_change
+            word = number(most * plan.words.sum_std / GRID, 2)
+            how += f", {word} on each sum of what a word moves"
         return "sums of what was measured of a text, by group", "held out", f"{how} of the sum"
 
 

@@ -11,7 +11,8 @@ from fedethics.charter.measure_terms import GRID, Combine
 from fedethics.charter.model import Charter
 from fedethics.fairness import Estimate
 from fedethics.fairness.bounded import ValueSums, compared, mean_of, means_by_group
-from fedethics.fairness.partition import MINIMUM_CELL
+from fedethics.fairness.estimate import two_sided
+from fedethics.fairness.partition import MINIMUM_CELL, MINIMUM_SITES
 from fedethics.learning_tasks.task import Bounded
 from fedethics.privacy.plan import make_plan
 from fedethics.release.folder import Folder
@@ -37,8 +38,11 @@ class OpenedMeasures:
         groups = len(self.layout.groups)
         widths = list(self.layout.widths.values())
         cuts = np.cumsum([groups * width for width in widths])
-        values = np.split(flat[: self.layout.values_length] / GRID, cuts[:-1])
-        spread = flat[self.layout.values_length :].reshape(-1, groups) / (4 * GRID)
+        ends = np.cumsum([self.layout.values_length, self.layout.spread_length])
+        hits, spreads, words = np.split(flat, ends)
+        values = np.split(hits / GRID, cuts[:-1]) if widths else []
+        spread = spreads.reshape(-1, groups) / (4 * GRID)
+        self._words = words.reshape(len(self.layout.words), groups, 2)
         self._tables = {
             name: table.reshape(groups, width)
             for name, table, width in zip(self.layout.measures, values, widths, strict=True)
@@ -85,6 +89,28 @@ class OpenedMeasures:
             return everyone
         return everyone | means_by_group(sums, confidence=confidence, minimum_cell=MINIMUM_CELL)
 
+    def word(self, name: str, *, confidence: float) -> dict[str, Estimate]:
+        """Return the sum of what a word moved, over everyone and by group, in units of the score.
+
+        Like a count, it is of these records and not of a population: the interval holds the noise.
+        Groups that few sites have are withheld.
+        """
+        vocabulary = self._terms.vocabulary
+        most = vocabulary.largest_change if vocabulary else 1.0
+        table = self._words[self.layout.words.index(name)]
+        moved = (table[:, 0] - table[:, 1]) * most / GRID
+        # Raised less lowered: two entries, each with its noise.
+        spread = two_sided(confidence) * most / GRID * np.sqrt(2 * self._plan.words.sum_variance)
+        whole = float(moved.sum()), float(spread * np.sqrt(len(moved)))
+        found = {"everyone": _around(*whole, confidence=confidence)}
+        if not self._terms.feature:
+            return found
+        shown = self._contributors() >= MINIMUM_SITES
+        for group, value, known in zip(self.layout.groups, moved, shown, strict=True):
+            if known:
+                found[group] = _around(float(value), float(spread), confidence=confidence)
+        return found
+
     def _of(self, table: np.ndarray, spread: np.ndarray | None) -> ValueSums:
         return ValueSums(
             groups=self.layout.groups,
@@ -123,6 +149,10 @@ def opened_measures(folder: Folder) -> OpenedMeasures | None:
         if (entry.kind, entry.round, len(entry.counts)) == wanted:
             return OpenedMeasures(charter, entry.counts)
     return None
+
+
+def _around(value: float, margin: float, *, confidence: float) -> Estimate:
+    return Estimate(value=value, low=value - margin, high=value + margin, confidence=confidence)
 
 
 def _in_units(found: Estimate, measure: Bounded, combine: Combine = "") -> Estimate:

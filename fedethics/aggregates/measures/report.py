@@ -16,6 +16,13 @@ _OF_SWAPS = (
     "counted apart. A change shows that the words alone move the model. No change does not show "
     "fair treatment: whatever goes with these words in life stays as it is in the text."
 )
+_OF_WORDS = (
+    " What a word moves is the score with it less the score without it, added up over the held-out "
+    "records that hold it; all words of one record together count up to the charter's "
+    "largest-change. The interval holds the noise alone. The score is that of yes, of the class "
+    "that was decided, or of the record's own answer. It is no cause in the world, and the model "
+    "may never have seen a text without the word."
+)
 
 
 def build(folder: Folder, _verdict: GateReport) -> Section | None:
@@ -34,17 +41,30 @@ def build(folder: Folder, _verdict: GateReport) -> Section | None:
             "A mean over held-out records, each cut to the range of its measure before it was "
             "counted; the charter fixed the cut before the run. The interval holds the noise and "
             "that the records are a sample. Several records of one person are taken as "
-            "independent." + (_OF_SWAPS if terms.counterfactuals else "")
+            "independent."
+            + (_OF_SWAPS if terms.counterfactuals else "")
+            + (_OF_WORDS if terms.vocabulary else "")
         ),
         tables={} if found is None else _tables(terms, found),
     )
 
 
 def _tables(terms: MeasureTerms, found: OpenedMeasures) -> dict[str, Table]:
-    means = {"Means": _means(terms, found)}
-    if not terms.counterfactuals:
-        return means
-    return means | {"Records that hold one of the swapped words": _holding(terms, found)}
+    tables = {"Means": _means(terms, found)} if found.layout.measures else {}
+    if terms.counterfactuals:
+        tables["Records that hold one of the swapped words"] = _holding(terms, found)
+    if terms.vocabulary:
+        tables["What words move"] = _moved(terms, found)
+    return tables
+
+
+def _moved(terms: MeasureTerms, found: OpenedMeasures) -> Table:
+    rows = [
+        (word, _whose(terms, group), *estimate_cells(one))
+        for word in found.layout.words
+        for group, one in found.word(word, confidence=_CONFIDENCE).items()
+    ]
+    return Table(head=("Word", "Whose", "Sum", "Interval (95 %)"), rows=tuple(rows))
 
 
 def _holding(terms: MeasureTerms, found: OpenedMeasures) -> Table:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from fedethics.aggregates.measures import MEASURES, MeasureLayout, layout_of_measures, terms_of
 from fedethics.aggregates.measuring import Vector, scores_of, share_of
 from fedethics.charter.measure_terms import GRID, CounterfactualTerms
-from fedethics.counterfactuals import Scored, WordSwap, find_change
+from fedethics.counterfactuals import Scored, WordFinder, WordSwap, find_change
 from fedethics.data.content import Content, digest, rewritten
 from fedethics.data.records import Records
 from fedethics.errors import FairnessError
+from fedethics.explanation.words import explained_targets, without_words
 from fedethics.fairness.bounded import on_grid
 from fedethics.fairness.measured import Measured
 from fedethics.learning_tasks import find_task
@@ -56,12 +57,17 @@ def sum_values(
     part = context.workbench.records.held_out
     numbers = _of_the_task(context, adapter, part) | _of_answers(context, adapter, part)
     numbers |= _of_swapped_words(context, adapter, part)
-    vector = tabulate_values(layout, groups=_groups(context, part), numbers=numbers)
+    groups = _groups(context, part)
+    vector = np.concatenate(
+        [
+            tabulate_values(layout, groups=groups, numbers=numbers),
+            _of_words(context, adapter, part, groups),
+        ]
+    )
     shares = (
         share_of(context, plan.values, layout.values_length, noise.derive("values")),
-        share_of(
-            context, plan.spread, layout.length - layout.values_length, noise.derive("spread")
-        ),
+        share_of(context, plan.spread, layout.spread_length, noise.derive("spread")),
+        share_of(context, plan.words, layout.words_length, noise.derive("words")),
     )
     return np.asarray(vector + np.concatenate(shares), dtype=np.int64)
 
@@ -69,7 +75,7 @@ def sum_values(
 def tabulate_values(
     layout: MeasureLayout, *, groups: NDArray[np.int64], numbers: Mapping[str, Numbers]
 ) -> NDArray[np.int64]:
-    """Return the vector of one site without noise, shape (layout.length,).
+    """Return hits, misses and spreads of one site without noise; words come behind them.
 
     Guarantee: what a record adds follows from that record alone, see `MeasureLayout`.
 
@@ -99,7 +105,91 @@ def tabulate_values(
             hits.append(table[:, :2])
         if not measure_of.binary:
             spreads.append(table[:, 2])
-    return np.concatenate([each.ravel() for each in (*hits, *spreads)])
+    blocks = [each.ravel() for each in (*hits, *spreads)]
+    return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.int64)
+
+
+def tabulate_words(
+    effects: NDArray[np.float64], *, groups: NDArray[np.int64], count: int, largest_change: float
+) -> NDArray[np.int64]:
+    """Return the sums of what words move at one site, without noise, [word, group, rose or fell].
+
+    Guarantee: a record moves all entries by at most `GRID` steps added up, in its own group, and no
+    other record's part depends on it. Steps are cut off and never rounded up.
+
+    Args:
+        effects: what each word moves in each record, shape (records, words); 0 where it is not.
+        groups: number of each record's group, shape (records,).
+        count: how many groups there are.
+        largest_change: what all words of a record together count up to.
+    """
+    together = np.abs(effects).sum(axis=1, keepdims=True)
+    scale = GRID / np.maximum(together, largest_change)
+    steps = np.floor(np.abs(effects) * scale).astype(np.int64)
+    table = np.zeros((count, effects.shape[1], 2), dtype=np.int64)
+    for side, own in ((0, effects > 0), (1, effects < 0)):
+        np.add.at(table[:, :, side], groups, np.where(own, steps, 0))
+    return table.transpose(1, 0, 2).ravel()
+
+
+def word_effects(
+    words: Sequence[str],
+    texts: Sequence[Content],
+    scores: NDArray[np.float64],
+    *,
+    told: Callable[[NDArray[np.float64], NDArray[np.intp]], NDArray[np.float64]],
+    score: Callable[[Sequence[Content]], NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    """Return what each word moves in each record that holds it, shape (records, words).
+
+    Args:
+        words: of the charter's list.
+        texts: what each record says.
+        scores: of the records as they are, shape (n,) or (n, columns).
+        told: from scores, and the records that they are of, to the score of each one's answer.
+        score: the model.
+    """
+    effects = np.zeros((len(texts), len(words)))
+    everyone = np.arange(len(texts))
+    whole = told(scores, everyone) if len(texts) else np.zeros(0)
+    for column, word in enumerate(words):
+        finder = WordFinder.of(word)
+        changed = [without_words(text, finder) for text in texts]
+        rows = np.array(
+            [row for row, text in enumerate(texts) if changed[row] != text], dtype=np.intp
+        )
+        if len(rows):
+            left = told(score([changed[row] for row in rows]), rows)
+            effects[rows, column] = whole[rows] - left
+    return effects
+
+
+def _of_words(
+    context: RequestContext, adapter: Vector, part: Records, groups: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    charter = context.charter
+    terms, layout = terms_of(charter).vocabulary, layout_of_measures(charter)
+    if terms is None:
+        return np.zeros(0, dtype=np.int64)
+    measured = find_task(charter.model.task).measured(charter.data.labels)
+    scores = scores_of(context, adapter, part)
+    targets = explained_targets(
+        measured,
+        scores,
+        part.labels,
+        threshold=charter.privacy.evaluation.threshold,
+        labelled=charter.data.label is not None,
+    )
+    effects = word_effects(
+        terms.words,
+        part.texts,
+        scores,
+        told=lambda found, rows: measured.sureness(targets[rows], found),
+        score=partial(score_texts, context.workbench.learner, adapter),
+    )
+    return tabulate_words(
+        effects, groups=groups, count=len(layout.groups), largest_change=terms.largest_change
+    )
 
 
 def _groups(context: RequestContext, part: Records) -> NDArray[np.int64]:

@@ -97,6 +97,7 @@ class Text(TokenTask):
     """Domain adaptation: every token of a text is learnt from those before it."""
 
     name: ClassVar[str] = "text"
+    explained: ClassVar[bool] = False
     forms: ClassVar[tuple[str, ...]] = ("text", COLUMNS)
     keys: ClassVar[frozenset[str]] = frozenset({"truncation"})
 
