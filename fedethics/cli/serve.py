@@ -15,9 +15,7 @@ from fedethics.policy.model import Compute
 
 def serve(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The release, as runs/<id>.")],
-    host: Annotated[
-        str, typer.Option(help="Address. 127.0.0.1 is this machine alone.")
-    ] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="127.0.0.1 is this machine alone.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free one.")] = 8000,
     token_file: Annotated[
         Path | None,
@@ -40,6 +38,10 @@ def serve(
     most_tokens: Annotated[
         int, typer.Option("--max-new-tokens", min=1, max=4096, help="Of one answer, at most.")
     ] = 256,
+    batch: Annotated[
+        bool,
+        typer.Option("--batch", help="Compute up to 16 records together, for many clients."),
+    ] = False,
     gpu: Annotated[bool, typer.Option("--gpu", help="Compute on the GPU.")] = False,
 ) -> None:
     """Verify a release, then answer requests with its model until Ctrl-C.
@@ -58,16 +60,13 @@ def serve(
         plain=without_tls,
     )  # fmt: skip
 
-    def ready(address: str) -> None:
-        known = f"the token is in {token_file}" if token_file else "no token is asked for"
-        say(f"Serving {run} at {address}; {known}. Ctrl-C ends it.")
-
+    known = f"the token is in {token_file}" if token_file else "no token is asked for"
     say("Verifying the release and loading the model.")
     engine.serve(
         run,
         where,
         model_dir=model_dir,
-        compute=Compute(device="cuda" if gpu else "cpu"),
+        compute=Compute(device="cuda" if gpu else "cpu", batches="proven" if batch else "alone"),
         most_tokens=most_tokens,
-        ready=ready,
+        ready=lambda address: say(f"Serving {run} at {address}; {known}. Ctrl-C ends it."),
     )

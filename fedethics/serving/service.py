@@ -1,7 +1,7 @@
 """One released model that answers: loaded once, asked by one thread, stopped by a withdrawal.
 
 Guarantee: an answer to a record follows from that record, the release and this machine alone, bit
-for bit, with whomever it is computed in one batch. Nothing that a client sends is kept.
+for bit, whoever asks at the same time. Nothing that a client sends is kept.
 """
 
 from __future__ import annotations
@@ -67,6 +67,13 @@ class Service:
     ) -> None:
         """Verify the release and load its model.
 
+        Args:
+            run_dir: the release.
+            model_dir: folder of the base model; None for one that comes with a package.
+            compute: where and how it computes. With batches "alone", one request costs one record;
+                with "proven", a whole batch, which up to sixteen records share, and scores are
+                `release score`'s to the last bit.
+
         Raises:
             ReleaseError: it does not verify, is not released, or was withdrawn.
             ModelError: the base model is missing or another, or the adapter does not fit.
@@ -75,7 +82,9 @@ class Service:
         self._path = run_dir
         self.opened = require_released(run_dir)
         self.run_id = self.opened.evidence.run_id
-        self._learner, self._vector = released_adapter(self.opened, model_dir, compute or Compute())
+        self._learner, self._vector = released_adapter(
+            self.opened, model_dir, compute or Compute(batches="alone")
+        )
         self._schema = unlabelled(self.opened.charter.data)
         self._decide = _deciding_of(self.opened)
         self._jobs: queue.Queue[_Job | None] = queue.Queue(_MOST_WAITING)

@@ -19,6 +19,7 @@ from fedethics.data.reading import raw_rows
 from fedethics.data.records import row_hash
 from fedethics.errors import DataError, ModelError, ReleaseError
 from fedethics.identity import Identity
+from fedethics.policy.model import Compute
 from fedethics.release.approve import approve
 from fedethics.release.withdraw import withdraw
 from fedethics.scoring import score
@@ -229,7 +230,7 @@ def test_a_federations_approved_adapter_scores_new_records(lab, data, tmp_path, 
             inputs = tokenizer(record.content, truncation=True, return_tensors="pt")
             share = float(model(**inputs).logits.double().softmax(dim=1)[0, 1])
             assert share == pytest.approx(float(row["score"]), abs=1e-5)
-    service = Service(run)
+    service = Service(run, compute=Compute())
     with TestClient(application(service, token="")) as client:
         record = next(csv.DictReader(data.open()))
         told = client.post("/v1/predict", json={"records": [record]}).json()

@@ -73,10 +73,13 @@ def _made(name, folder):
     return _release(folder, charter, base)
 
 
-@pytest.fixture(params=["heart", "heart-levels"])
+@pytest.fixture(
+    params=[("heart", "proven"), ("heart-levels", "proven"), ("heart", "alone")], ids=str
+)
 def either(request, made, monkeypatch):
-    """Return a release of two classes, then of four, and a client of its service."""
-    yield from _served(made(request.param), monkeypatch)
+    """Return a release of two classes or four, batched or not, and a client of its service."""
+    preset, batches = request.param
+    yield from _served(made(preset), monkeypatch, batches=batches)
 
 
 @pytest.fixture
@@ -91,9 +94,10 @@ def writes(made, monkeypatch):
     yield from _served(made("chat"), monkeypatch)
 
 
-def _served(release, monkeypatch):
+def _served(release, monkeypatch, *, batches="alone"):
+    release.compute = Compute(batches=batches)
     monkeypatch.setattr(serving, "require_released", lambda _run: release.opened)
-    release.service = Service(release.run, model_dir=release.base)
+    release.service = Service(release.run, model_dir=release.base, compute=release.compute)
     app = application(release.service, token=TOKEN, most_tokens=24, most_bytes=20_000)
     with TestClient(app, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
         release.client = client
@@ -126,7 +130,8 @@ def _texts(charter, rows):
 
 
 def _own(release, texts):
-    return release.learner.scores(release.vector, release.learner.activations(texts))
+    learner = learner_for(release.opened.charter, release.base, release.compute)
+    return learner.scores(release.vector, learner.activations(texts))
 
 
 def test_predictions_are_the_sites_own_to_the_last_bit_whoever_asks_beside(either):
