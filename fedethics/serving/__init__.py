@@ -1,4 +1,4 @@
-"""A released model that answers over HTTP, on this machine unless told otherwise.
+"""A released model that answers over HTTP, by default on this machine only.
 
 No input is logged or kept. A withdrawn or altered release answers nothing more.
 """

@@ -1,7 +1,7 @@
 """One released model that answers: loaded once, asked by one thread, stopped by a withdrawal.
 
 Guarantee: an answer to a record follows from that record, the release and this machine alone, bit
-for bit, whoever asks at the same time. Nothing that a client sends is kept.
+for bit. Other requests do not change it. Nothing that a client sends is kept.
 """
 
 from __future__ import annotations
