@@ -83,16 +83,8 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--only", choices=("losses", "steps", "epoch"), default=None)
     chosen = parser.parse_args()
-    if not (chosen.trl / "trl").is_dir():
-        print(
-            f"tools.bench.sft: {chosen.trl} holds no trl, so nothing was measured beside it. To "
-            f"get it: pip install --no-deps --target {chosen.trl} trl==1.16.0 datasets pyarrow "
-            "xxhash dill multiprocess",
-            file=sys.stderr,
-        )
-        return EXIT_ENVIRONMENT
-    # Last: where this project has a package, its own is meant.
-    sys.path.append(str(chosen.trl))
+    if missing := without_trl("sft", chosen.trl):
+        return missing
     torch.set_num_threads(1)
     keep_memory()
     warnings.filterwarnings("ignore")
@@ -101,6 +93,21 @@ def main() -> int:
         if chosen.only in (None, name):
             for figures in measure(chosen):
                 print(json.dumps({"measure": name, **figures}), flush=True)
+    return 0
+
+
+def without_trl(bench: str, folder: Path) -> int:
+    """Put TRL's folder where imports find it; return 0, or an exit code if TRL is not in it."""
+    if not (folder / "trl").is_dir():
+        print(
+            f"tools.bench.{bench}: {folder} holds no trl, so nothing was measured beside it. To "
+            f"get it: pip install --no-deps --target {folder} trl==1.16.0 datasets pyarrow "
+            "xxhash dill multiprocess",
+            file=sys.stderr,
+        )
+        return EXIT_ENVIRONMENT
+    # Last: where this project has a package, its own is meant.
+    sys.path.append(str(folder))
     return 0
 
 
@@ -171,12 +178,8 @@ class Peer:
         charter = charter_of(layers)
         with Quiet():
             transformers, trl = (importlib.import_module(name) for name in ("transformers", "trl"))
-            base = _plain_base(charter, folder)
+            base = plain_base(charter, folder)
             tokenizer = transformers.AutoTokenizer.from_pretrained(base)
-            peft = importlib.import_module("peft").LoraConfig(
-                r=8, lora_alpha=charter.adapter.alpha, lora_dropout=0.0, task_type="CAUSAL_LM",
-                target_modules=list(TARGETS), layers_to_transform=list(layers),
-            )  # fmt: skip
             rows = [_tokens(one, charter, tokenizer) for one in said]
             trainer = trl.SFTTrainer(
                 model=transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32),
@@ -188,9 +191,9 @@ class Peer:
                     gradient_checkpointing=False, save_strategy="no", logging_strategy="no",
                     report_to=[], disable_tqdm=True,
                 ),
-                train_dataset=_dataset(rows),
+                train_dataset=data_set(rows),
                 processing_class=tokenizer,
-                peft_config=peft,
+                peft_config=peft_config(charter, layers),
             )  # fmt: skip
         return cls(trainer)
 
@@ -211,16 +214,33 @@ class Peer:
 
     def load(self, learner: Learner) -> None:
         """Give TRL's adapter the values of the learner's."""
-        ours = {name: value.detach() for name, value in learner.parameters.items()}
-        theirs = {n: p for n, p in self.trainer.model.named_parameters() if p.requires_grad}
-        if ours.keys() != theirs.keys():
-            raise ValueError("the two adapters are on different tensors")
-        with torch.no_grad():
-            for name, parameter in theirs.items():
-                parameter.copy_(ours[name])
+        give_values(learner, self.trainer.model)
 
 
-def _plain_base(charter: Charter, folder: Path) -> Path:
+def peft_config(charter: Charter, layers: Sequence[int]) -> Any:  # noqa: ANN401
+    """Return peft's own LoRA of rank 8 on query and value of `layers`."""
+    return importlib.import_module("peft").LoraConfig(
+        r=8, lora_alpha=charter.adapter.alpha, lora_dropout=0.0, task_type="CAUSAL_LM",
+        target_modules=list(TARGETS), layers_to_transform=list(layers),
+    )  # fmt: skip
+
+
+def give_values(learner: Learner, model: torch.nn.Module) -> None:
+    """Give a peft model's adapter the values of the learner's.
+
+    Raises:
+        ValueError: the two are on different tensors.
+    """
+    ours = {name: value.detach() for name, value in learner.parameters.items()}
+    theirs = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if ours.keys() != theirs.keys():
+        raise ValueError("the two adapters are on different tensors")
+    with torch.no_grad():
+        for name, parameter in theirs.items():
+            parameter.copy_(ours[name])
+
+
+def plain_base(charter: Charter, folder: Path) -> Path:
     """Write the base model as plain float32 files: Trainer refuses a model that came as GGUF."""
     found = folder / "base"
     if not found.is_dir():
@@ -252,7 +272,7 @@ def _tokens(one: Completion, charter: Charter, tokenizer: Any) -> dict[str, list
     return {"input_ids": ids, "labels": [-100] * len(asked) + ids[len(asked) :]}
 
 
-def _dataset(rows: list[dict[str, list[int]]]) -> Any:  # noqa: ANN401
+def data_set(rows: list[dict[str, list[int]]]) -> Any:  # noqa: ANN401
     """Return TRL's kind of data set, named by hand: its own naming pickles what it cannot."""
     table = importlib.import_module("datasets.table").InMemoryTable.from_pylist(rows)
     return importlib.import_module("datasets").Dataset(table, fingerprint="same-records")
