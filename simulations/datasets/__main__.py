@@ -12,6 +12,7 @@ from simulations.datasets.adult import ADULT
 from simulations.datasets.compas import COMPAS
 from simulations.datasets.credit import CREDIT
 from simulations.datasets.dataset import Dataset
+from simulations.datasets.gap import GAP
 from simulations.datasets.heart import HEART
 from simulations.datasets.mpls_stops import MPLS_STOPS
 from simulations.datasets.panda import PANDA
@@ -22,7 +23,18 @@ from simulations.datasets.support2 import SUPPORT2
 ROOT = Path(__file__).resolve().parents[2] / ".data"
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
-    for dataset in (ADULT, COMPAS, CREDIT, HEART, MPLS_STOPS, PANDA, REDDITBIAS, RESUME, SUPPORT2)
+    for dataset in (
+        ADULT,
+        COMPAS,
+        CREDIT,
+        GAP,
+        HEART,
+        MPLS_STOPS,
+        PANDA,
+        REDDITBIAS,
+        RESUME,
+        SUPPORT2,
+    )
 }
 _EVERY = "all"
 

@@ -19,7 +19,7 @@ import pytest
 from fedethics import carrier
 from fedethics.errors import SetupError
 from fedethics.simulation.partition import read_csv, write_csv
-from simulations.datasets import adult, compas, credit, dataset, panda, redditbias
+from simulations.datasets import adult, compas, credit, dataset, gap, panda, redditbias
 from simulations.datasets.__main__ import DATASETS, ROOT, main
 from simulations.datasets.adult import ADULT
 from simulations.datasets.compas import COMPAS
@@ -325,3 +325,47 @@ def test_panda_keeps_one_rewriting_of_each_text_and_is_fetched_by_name_only(tmp_
     )
     assert main(["fetch", "all", "--root", str(tmp_path)]) == 0
     assert set(asked) == set(DATASETS) - {"panda"}
+
+
+GAP_ROW = {
+    "ID": "test-1", "Text": "x " * 60 + "Ada met Bea before she spoke" + " y" * 60,
+    "Pronoun": "she", "Pronoun-offset": "139", "A": "Ada", "A-offset": "120", "A-coref": "TRUE", "B": "Bea",
+    "B-offset": "128", "B-coref": "FALSE", "URL": "page",
+}  # fmt: skip
+
+
+def gap_file(*rows):
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(GAP_ROW), delimiter="\t", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def test_gap_marks_both_names_and_the_pronoun_and_keeps_the_words_around_them():
+    (row,) = read_csv(gap.pooled([gap_file(GAP_ROW)])["all.csv"])
+    assert (row["gender"], row["answer"]) == ("female", "first")
+    assert "[1 Ada ] met [2 Bea ] before [? she ] spoke" in row["snippet"]
+    outside = row["snippet"].replace("[1 Ada ] met [2 Bea ] before [? she ] spoke", "").split()
+    assert set(outside) == {"x", "y"}
+    assert 40 <= sum(map(len, outside)) + len(outside) <= 110
+
+
+def test_gap_keeps_one_snippet_of_a_page_and_refuses_a_mention_elsewhere():
+    other = {**GAP_ROW, "ID": "test-2", "A-coref": "FALSE"}
+    both = read_csv(gap.pooled([gap_file(GAP_ROW), gap_file(other)])["all.csv"])
+    assert len(both) == 1
+    assert both == read_csv(gap.pooled([gap_file(other, GAP_ROW)])["all.csv"])
+    moved = {**GAP_ROW, "A-offset": "121"}
+    with pytest.raises(SetupError, match="not where the file says"):
+        gap.pooled([gap_file(moved)])
+    swapped = {**GAP_ROW, "A": "Bea", "A-offset": "128", "B": "Ada", "B-offset": "120"}
+    with pytest.raises(SetupError, match="name A does not stand before name B"):
+        gap.pooled([gap_file(swapped)])
+
+
+def test_gap_has_both_genders_alike_and_one_snippet_a_page(rows):
+    found = rows("gap")
+    assert tally(found, "gender") == {"male": 2061, "female": 1926}
+    assert tally(found, "answer") == {"first": 1778, "second": 1785, "neither": 424}
+    assert all(row["snippet"].count(" ]") >= 3 for row in found)
