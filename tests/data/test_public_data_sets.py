@@ -329,7 +329,8 @@ def test_panda_keeps_one_rewriting_of_each_text_and_is_fetched_by_name_only(tmp_
 
 GAP_ROW = {
     "ID": "test-1", "Text": "x " * 60 + "Ada met Bea before she spoke" + " y" * 60,
-    "Pronoun": "she", "Pronoun-offset": "139", "A": "Ada", "A-offset": "120", "A-coref": "TRUE", "B": "Bea",
+    "Pronoun": "she", "Pronoun-offset": "139", "A": "Ada", "A-offset": "120", "A-coref": "TRUE",
+    "B": "Bea",
     "B-offset": "128", "B-coref": "FALSE", "URL": "page",
 }  # fmt: skip
 
