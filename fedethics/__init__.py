@@ -15,11 +15,13 @@ if TYPE_CHECKING:
         DataSetSpend,
         Run,
         Spend,
+        Sweep,
         epsilon,
         examine,
         load_charter,
         read_ledger,
         simulate,
+        sweep,
     )
     from fedethics.errors import FedethicsError
     from fedethics.fairness import Estimate, aggregate, by_group, overall
@@ -31,6 +33,7 @@ __all__ = [
     "FedethicsError",
     "Run",
     "Spend",
+    "Sweep",
     "__version__",
     "aggregate",
     "by_group",
@@ -40,6 +43,7 @@ __all__ = [
     "overall",
     "read_ledger",
     "simulate",
+    "sweep",
 ]
 _HOMES = {
     "fedethics.errors": ("FedethicsError",),
@@ -48,11 +52,13 @@ _HOMES = {
         "DataSetSpend",
         "Run",
         "Spend",
+        "Sweep",
         "epsilon",
         "examine",
         "load_charter",
         "read_ledger",
         "simulate",
+        "sweep",
     ),
 }
 

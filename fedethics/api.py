@@ -123,6 +123,37 @@ class Run:
         return {one.parent.name: read_ledger(one, delta=delta) for one in ledgers}
 
 
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The directory of several runs of one scenario, finished by `sweep`.
+
+    Attributes:
+        path: the directory, with one directory for each run.
+    """
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        """Take a path that was given as text, too."""
+        object.__setattr__(self, "path", Path(self.path))
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The finished runs, in the order of their names."""
+        found = sorted(self.path.glob("*/evidence.json"))
+        return tuple(Run(one.parent) for one in found)
+
+    @property
+    def table(self) -> Path:
+        """A CSV file: a line for each run, with its settings and what the gate measured."""
+        return self.path / "trials.csv"
+
+    @property
+    def page(self) -> Path:
+        """An HTML page that opens offline: what it would have cost, plots and a table."""
+        return self.path / "trials.html"
+
+
 def load_charter(path: str | Path) -> Charter:
     """Read and validate a charter, as TOML or as a run's `charter.json`.
 
@@ -172,6 +203,7 @@ def simulate(
     data: str | Path = ".data",
     run_id: str = "",
     resume: str | Path | None = None,
+    set: Mapping[str, Any] | None = None,
 ) -> Run:
     """Run a federation on this machine: the real coordinator and sites, each site with its ledger.
 
@@ -196,15 +228,14 @@ def simulate(
         data: directory of all data sets.
         run_id: name of this run; by default the scenario's name and the time.
         resume: directory of a run to continue after its last committed round.
+        set: keys of the charter for this run, as the option `--set`: {"training.rounds": 3}.
 
     Raises:
-        FedethicsError: the scenario, its charter, its data, a frame or the run is not as it must
-            be. What was committed stays.
+        FedethicsError: the scenario, charter, data, a frame or the run is not as it must be.
 
     Example:
         >>> hospitals = {"north": north, "south": south, "west": west}  # pandas data frames
-        >>> run = fedethics.simulate(hospitals, label="died", sensitive=["sex"])
-        >>> run.verdict, run.report
+        >>> fedethics.simulate(hospitals, label="died", sensitive=["sex"]).verdict
     """
     # Before anything of Hugging Face is imported: never download.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -218,11 +249,59 @@ def simulate(
             scenario, label=label, sensitive=sensitive, text=text, model=model, name=name,
             drop_unlabelled=drop_unlabelled, out=out, run_id=run_id, resumed=bool(resume),
         )  # fmt: skip
-    return _run(path, out=out, run_id=run_id, resume=resume, data=data)
+    return _run(path, out=out, run_id=run_id, resume=resume, data=data, settings=set)
+
+
+def sweep(
+    scenario: str | Path,
+    *,
+    out: str | Path = "runs",
+    data: str | Path = ".data",
+    run_id: str = "",
+    resume: str | Path | None = None,
+    set: Mapping[str, Any] | None = None,
+) -> Sweep:
+    """Run a scenario's `[sweep]` and `[repeat]`: a whole federation for each point and seed.
+
+    Args:
+        scenario: the scenario's TOML file.
+        out: directory of all runs.
+        data: directory of all data sets.
+        run_id: name of the sweep; by default the scenario's name and the time.
+        resume: directory of a sweep to continue; finished runs are kept.
+        set: keys of the charter that are set otherwise in every run.
+
+    Raises:
+        FedethicsError: the scenario or a combination of settings is not as it must be, or all runs
+            together would cost more epsilon than the sweep's budget: nothing was started. Or a run
+            could not finish.
+
+    Example:
+        >>> found = fedethics.sweep("configs/heart-sweep.toml")
+        >>> [run.verdict for run in found.runs]
+    """
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    from fedethics.simulation.trials import plan_trials
+
+    planned = plan_trials(
+        Path(scenario),
+        out=Path(out),
+        run_id=run_id,
+        resume=None if resume is None else Path(resume),
+        settings=set,
+    )
+    planned.run(data=Path(data))
+    return Sweep(planned.path)
 
 
 def _run(
-    scenario: Path, *, out: str | Path, run_id: str, resume: str | Path | None, data: str | Path
+    scenario: Path,
+    *,
+    out: str | Path,
+    run_id: str,
+    resume: str | Path | None,
+    data: str | Path,
+    settings: Mapping[str, Any] | None,
 ) -> Run:
     from fedethics.identity import Identity
     from fedethics.release.publish import publish
@@ -235,6 +314,7 @@ def _run(
         run_id=run_id,
         resume=None if resume is None else Path(resume),
         data=Path(data),
+        settings=settings,
     )
     run_federation(stage, resume=resume is not None)
     publish(stage.run_dir, Identity.load(stage.coordinator / "identity.key"))

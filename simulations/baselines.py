@@ -28,7 +28,7 @@ from fedethics.training.distributed import gradient_share
 from fedethics.training.dp_sgd import train_round
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
-from fedethics.training.server_step import gradient_step, stepped
+from fedethics.training.server_step import Moments, gradient_step, server_change, stepped
 from simulations.logistic import fit_logistic
 from simulations.site_rules import SiteRule
 from simulations.steered import counts_before, losses, weights_of
@@ -81,6 +81,7 @@ class Bench:
         # Without noise, one step a round is the same step whoever divides.
         one_round = self._shared_round if distributed and sigma else self._local_round
         vector = learner.initial_vector()
+        moments: Moments | None = None
         sources = {site: NoiseSource.fixed(f"{seed}/{site}".encode()) for site in sites}
         counted: list[NDArray[np.int64]] = []
         parts = {site: self.records[site].train for site in sites}
@@ -101,7 +102,8 @@ class Bench:
             if rule is not None and not distributed:
                 shares = rule.shares(losses(parts, scored()), self._sizes(sites))
             mean = one_round(learner, vector, sigma, number, sources, weights, shares)
-            vector = self._stepped(learner, vector, mean)
+            change, moments = server_change(self.charter, mean, moments)
+            vector = self._stepped(learner, vector, change)
         return self._judge(learner, vector)
 
     def plan(self, epsilon: float | None) -> PrivacyPlan:
@@ -196,6 +198,7 @@ class Bench:
     def pool(self, learner: Learner, *, seed: int, epsilon: float | None = None) -> Fit:
         """Train on all records in one place for as many steps; without DP unless `epsilon` says."""
         vector = learner.initial_vector()
+        moments: Moments | None = None
         parts = [self.records[site].train for site in self.records]
         benches = [Workbench(split, learner) for split in self.records.values()]
         activations = functools.reduce(
@@ -216,7 +219,8 @@ class Bench:
                 noise=source.derive(str(number)),
                 units=_side_by_side([part.units for part in parts]),
             )
-            vector = self._stepped(learner, vector, result.update.astype(np.float64))
+            change, moments = server_change(self.charter, result.update.astype(np.float64), moments)
+            vector = self._stepped(learner, vector, change)
         return self._judge(learner, vector)
 
     def logistic(self, sites: Sequence[str]) -> Fit:

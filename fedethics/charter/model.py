@@ -125,6 +125,17 @@ def distributed_training_rule(
         )
 
 
+def server_optimizer_rule(adapter: AdapterTerms, training: TrainingTerms) -> Iterator[str]:
+    """Yield why a server that remembers earlier rounds cannot go with the adapter's form."""
+    if training.server is not None and adapter.form in ("fedsvd", "alternating"):
+        why = {
+            "fedsvd": "turns the factors anew after each round, so that memory of earlier rounds "
+            "is of other coordinates",
+            "alternating": "keeps one factor still in each round, and memory would move it",
+        }
+        yield f'training.server: form "{adapter.form}" {why[adapter.form]}; use "ffa" or "both"'
+
+
 def fast_mode_rule(roster: tuple[Member, ...], secagg: AggregationTerms) -> Iterator[str]:
     """Yield why survivors must be signed: unsigned, a sum could be one honest site's vector."""
     if secagg.mode != "fast" or secagg.problems():
@@ -443,6 +454,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[str]]], ...] = (
     (("privacy", "data"), unit_rule),
     (("privacy", "training", "secagg"), distributed_training_rule),
     (("privacy", "training"), adaptive_clipping_rule),
+    (("adapter", "training"), server_optimizer_rule),
     (("ethics", "data"), _objective_rule),
     (("ethics", "data"), _class_rule),
     (("roster", "ethics", "data"), _many_classes_rule),

@@ -7,6 +7,7 @@ from typing import Literal
 
 from fedethics.learning_tasks import find_task, task_names
 from fedethics.learning_tasks.task import TASK_KEYS
+from fedethics.server_optimizers import find_server_optimizer, server_optimizer_names
 from fedethics.terms import KEY, kebab, term
 
 
@@ -111,6 +112,37 @@ class AdapterTerms:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ServerTerms:
+    """A step of the coordinator that remembers earlier rounds; `server_learning_rate` scales it.
+
+    It reads opened sums alone, so it costs no epsilon, and every site takes the same step.
+
+    Attributes:
+        optimizer: one of `fedethics.server_optimizers`: "fedavgm", momentum (arXiv 1909.06335);
+            "fedadam" or "fedyogi", which divide each coordinate by its own size (arXiv 2003.00295):
+            a coordinate moves by about the server's rate, which is to be well below 1.
+        momentum: how much of the past the first moment keeps.
+        second_moment: of fedadam and fedyogi: how much of the past the square keeps; 0.99 if
+            absent.
+        tau: of fedadam and fedyogi: added to the divisor; 0.001 if absent.
+    """
+
+    optimizer: str = term(one_of=server_optimizer_names)
+    momentum: float = term(default=0.9, at_least=0, below=1)
+    second_moment: float | None = term(default=None, at_least=0, below=1)
+    tau: float | None = term(default=None, at_least=1e-9, at_most=1e3)
+
+    def problems(self) -> list[str]:
+        """Refuse a number that the optimiser would not read."""
+        read = find_server_optimizer(self.optimizer).keys
+        return [
+            f"{kebab(key)}: optimizer {self.optimizer!r} does not read it"
+            for key in ("second_moment", "tau")
+            if getattr(self, key) is not None and key not in read
+        ]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingTerms:
     """How the federation learns; every number is public and the same at each site.
 
@@ -121,6 +153,9 @@ class TrainingTerms:
             step, and only "sgd" without momentum needs no memory of earlier rounds.
         server_learning_rate: scales the mean of the sites' updates.
         physical_batch: records computed at once; bounds memory, changes no result.
+        server: how the coordinator moves the adapter; absent for the plain mean.
+        proximal: FedProx's mu (arXiv 1812.06127): each local step is pulled back to the adapter
+            that the round began with. The pull depends on no record, so it costs no epsilon.
     """
 
     rounds: int = term(at_least=1, at_most=10_000)
@@ -131,6 +166,8 @@ class TrainingTerms:
     weight_decay: float = term(default=0.0, at_least=0, at_most=1e3)
     server_learning_rate: float = term(default=1.0, at_least=1e-9, at_most=1e6)
     physical_batch: int = term(default=64, at_least=1, at_most=1_000_000)
+    server: ServerTerms | None = term(default=None)
+    proximal: float | None = term(default=None, at_least=1e-9, at_most=1e6)
 
     def problems(self) -> list[str]:
         """Refuse a number that the optimiser would not read."""
@@ -139,4 +176,6 @@ class TrainingTerms:
             found.append(f"momentum: only for sgd; optimizer {self.optimizer!r} has its own")
         if self.weight_decay and self.optimizer != "adamw":
             found.append(f"weight-decay: only for adamw, not for {self.optimizer!r}")
+        if self.proximal is not None and self.local_steps == 1:
+            found.append("proximal: pulls from the second local step on, and local-steps is 1")
         return found

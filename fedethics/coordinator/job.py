@@ -29,6 +29,7 @@ from fedethics.errors import ReleaseError, RunError
 from fedethics.identity import Identity
 from fedethics.release import durable
 from fedethics.release.evidence import Counted, OpenedSum, Progress, Steering
+from fedethics.server_optimizers import find_server_optimizer
 from fedethics.storage import locks
 from fedethics.terms import term
 
@@ -193,12 +194,55 @@ class Job:
         data = durable.read(self._adapter_path(after), limit=durable.ADAPTER_LIMIT)
         return np.frombuffer(data, dtype="<f4").astype(np.float32)
 
+    def moments(self, *, after: int) -> NDArray[np.float64] | None:
+        """Return the server's memory after round `after`, which is committed, shape (rows, p).
+
+        None before the first round, and where the charter's server has no memory.
+
+        Raises:
+            RunError: it is gone or is not of this charter; another step could not be told apart.
+        """
+        server = self.charter.training.server
+        if after == 0 or server is None:
+            return None
+        path = self._moments_path(after)
+        rows = find_server_optimizer(server.optimizer).rows
+        try:
+            data = durable.read(path, limit=2 * rows * durable.ADAPTER_LIMIT)
+            return np.frombuffer(data, dtype="<f8").astype(np.float64).reshape(rows, -1)
+        except (ReleaseError, ValueError) as error:
+            raise RunError(
+                f"{path} cannot be used ({error}): the server's memory after round {after}. "
+                "Without it the next step would be another one, which no site takes. Restore the "
+                "file, or start a new run"
+            ) from error
+
     def commit_round(
-        self, number: int, adapter: NDArray[np.float32], sums: tuple[OpenedSum, ...]
+        self,
+        number: int,
+        adapter: NDArray[np.float32],
+        sums: tuple[OpenedSum, ...],
+        *,
+        moments: NDArray[np.float64] | None = None,
     ) -> None:
-        """Make round `number` durable: first its adapter, then the state that points to it."""
+        """Make round `number` durable: what was made in it first, then the state that points to it.
+
+        Args:
+            number: the round.
+            adapter: after it, shape (p,).
+            sums: every sum that was opened so far.
+            moments: the server's memory after it, shape (rows, p), if it has one.
+        """
         _write(self._adapter_path(number), adapter.astype("<f4").tobytes())
+        if moments is not None:
+            _write(self._moments_path(number), moments.astype("<f8").tobytes())
         self.commit(committed_round=number, sums=sums)
+        if moments is not None:
+            # A round that is committed is never taken back, so nobody asks for older memory.
+            self._moments_path(number - 1).unlink(missing_ok=True)
+
+    def _moments_path(self, number: int) -> Path:
+        return self.path / "rounds" / f"moments-{number:04d}.f64"
 
     def _adapter_path(self, number: int) -> Path:
         return self.path / "rounds" / f"adapter-{number:04d}.f32"

@@ -16,18 +16,16 @@ from typing import Any
 # Before anything of Hugging Face is imported: never download.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from fedethics import canonical, memory, texts
+from fedethics import memory, texts
 from fedethics.cli.output import Terminal, say
 from fedethics.commands import command
 from fedethics.errors import FedethicsError, RunError
-from fedethics.simulation import staging
-from fedethics.simulation.scenario import Scenario, data_folder, load, run_name, settings_of
+from fedethics.simulation import staging, trials_page
+from fedethics.simulation.scenario import Scenario, load, run_name, settings_of
 from fedethics.simulation.staging import Stage
-from fedethics.storage import files
+from fedethics.simulation.trials import is_several, plan_trials
 
 INTERRUPTED = 130
-# What of the charter was set for one run, beside the coordinator's copy of it.
-SET = "set.json"
 
 
 def staged(
@@ -51,12 +49,16 @@ def staged(
     setup, draft = load(scenario, settings=settings)
     if resume is not None:
         return setup, staging.existing(resume)
-    name = run_name(run_id, setup.name)
-    folder = data_folder(setup, data, base=scenario.parent)
-    stage = staging.build(setup, draft, base=scenario.parent, data_dir=folder, run_dir=out / name)
-    if settings:
-        files.create(stage.coordinator / SET, canonical.encode(dict(settings)))
-    return setup, stage
+    if setup.sweep is not None or setup.repeat is not None:
+        raise RunError(
+            f"{scenario} asks for several runs ([sweep] or [repeat]); nothing was started. Run "
+            f"them with {command('fedethics', 'simulate', scenario)}, or from Python with "
+            "fedethics.sweep"
+        )
+    run_dir = out / run_name(run_id, setup.name)
+    return setup, staging.of_scenario(
+        setup, draft, base=scenario.parent, data=data, run_dir=run_dir, settings=settings
+    )
 
 
 def finish(work: Callable[[], None], stage: Stage, *, again: str) -> int:
@@ -87,6 +89,8 @@ def main() -> int:
     """Run what the command line names; an expected error is one message and its exit code."""
     options = _options()
     try:
+        if is_several(options.scenario, options.resume):
+            return _several(options)
         _, stage = staged(
             options.scenario,
             out=options.out,
@@ -107,6 +111,28 @@ def main() -> int:
     except FedethicsError as error:
         told(f"[{error.code}] {error}")
         return error.exit_code
+
+
+def _several(options: argparse.Namespace) -> int:
+    """Run every trial of the scenario's sweep and seeds, and show the table."""
+    trials = plan_trials(
+        options.scenario,
+        out=options.out,
+        run_id=options.run_id,
+        resume=options.resume,
+        settings=settings_of(options.settings),
+    )
+    say(trials.cost.sentence)
+    again = f"{command('fedethics', 'simulate', options.scenario)} --resume {trials.path}"
+    try:
+        found = trials.run(data=options.data, tell=say)
+    except KeyboardInterrupt:
+        told(f"interrupted. Finished trials are kept. Continue with: {again}")
+        return INTERRUPTED
+    Terminal().print(trials_page.table(found))
+    say(f"table    {trials.path / trials_page.TABLE}")
+    say(f"page     {trials.path / trials_page.PAGE}")
+    return 0
 
 
 def _options() -> argparse.Namespace:

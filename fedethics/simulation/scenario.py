@@ -52,6 +52,37 @@ class ComparisonSetup:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RepeatSetup:
+    """The whole federation run again, once with each seed.
+
+    Attributes:
+        seeds: each is the adapter's seed of one run; with `test-noise-seed`, it fixes that run's
+            noise together with it.
+    """
+
+    seeds: tuple[int, ...] = term(nonempty=True, at_least=0)
+
+    def problems(self) -> list[str]:
+        """Refuse a seed that stands twice: it would count as another run."""
+        twice = len(set(self.seeds)) < len(self.seeds)
+        return ["seeds: one is listed twice"] if twice else []
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepSetup:
+    """The federation run with each combination of settings, and with each seed of `[repeat]`.
+
+    Attributes:
+        set_: as the option `--set`, with a list of values: "training.rounds=[1, 3]".
+        budget: the most epsilon that all runs together would cost one record, were the records
+            real; a sweep above it is not begun. Absent for no limit.
+    """
+
+    set_: tuple[str, ...] = term(nonempty=True)
+    budget: float | None = term(default=None, above=0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Scenario:
     """One simulation, as configs/*.toml describes it.
 
@@ -68,6 +99,8 @@ class Scenario:
         start_dir: directory of the release whose adapter the charter starts from, relative to the
             scenario; empty for none.
         test_noise_seed: fixes all noise at all sites, for tests only; empty in real use.
+        repeat: seeds with which the federation is run; absent for one run.
+        sweep: settings with which it is run; absent for the charter's alone.
     """
 
     name: str = term(pattern=NAME)
@@ -80,6 +113,8 @@ class Scenario:
     model_dir: str = term(default="")
     start_dir: str = term(default="")
     test_noise_seed: str = term(default="")
+    repeat: RepeatSetup | None = term(default=None)
+    sweep: SweepSetup | None = term(default=None)
 
     def problems(self) -> list[str]:
         """Check that no site is listed twice, and that one place is named for the data."""

@@ -11,8 +11,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from fedethics import terms
+from fedethics import canonical, terms
 from fedethics.canonical import Json
 from fedethics.charter import document
 from fedethics.charter.model import Charter, Member
@@ -23,9 +24,11 @@ from fedethics.errors import RunError
 from fedethics.identity import Identity
 from fedethics.privacy.ledger import Ledger
 from fedethics.secagg import SiteStore
-from fedethics.simulation.scenario import Scenario, SiteSetup
+from fedethics.simulation.scenario import Scenario, SiteSetup, data_folder
 
 _NOT_FOR_OTHERS_TO_WRITE = 0o755
+# What of the charter was set for one run, beside the coordinator's copy of it.
+SET = "set.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,35 @@ def build(
         SiteStore(home / "secagg.db")
         files.create(home / "policy.toml", files.read(base / site.policy))
         _write_site_file(home, site, data_dir, _settings(scenario, base))
+    return stage
+
+
+def of_scenario(
+    scenario: Scenario,
+    draft: Charter,
+    *,
+    base: Path,
+    data: Path,
+    run_dir: Path,
+    settings: Mapping[str, Any] | None = None,
+) -> Stage:
+    """Make the institutions with their data, and keep what was set of the charter for this run.
+
+    Args:
+        scenario: the sites and where their data come from.
+        draft: the charter without its roster, with the settings in it.
+        base: directory that the scenario's relative paths start from.
+        data: directory of all data sets.
+        run_dir: must not exist.
+        settings: what was set otherwise than in the charter's file, for `set.json`.
+
+    Raises:
+        FedethicsError: the data or the run's directory is not as it must be.
+    """
+    folder = data_folder(scenario, data, base=base)
+    stage = build(scenario, draft, base=base, data_dir=folder, run_dir=run_dir)
+    if settings:
+        files.create(stage.coordinator / SET, canonical.encode(dict(settings)))
     return stage
 
 

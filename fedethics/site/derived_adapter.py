@@ -23,7 +23,7 @@ from fedethics.secagg import CheckedSum, Opening, Result, unpack_missed
 from fedethics.site.journal import Derived
 from fedethics.site.request_context import RequestContext
 from fedethics.training.factors import check_form
-from fedethics.training.server_step import follows, plain_step
+from fedethics.training.server_step import follows, moments_after, plain_step
 
 Vector = NDArray[np.float32]
 
@@ -92,8 +92,8 @@ def require_form(context: RequestContext, adapter: Vector, opening: Opening) -> 
     )
 
 
-def step_after(context: RequestContext, result: Result) -> Vector | None:
-    """Return the plain step that follows from a known sum of updates, shape (p,).
+def step_after(context: RequestContext, result: Result) -> Derived | None:
+    """Return the plain step that follows from a known sum of updates, and the server's memory.
 
     None for other sums, and where this site is not in the sum or does not hold what it is added to:
     then it takes the sum later, with the statements of those who checked it.
@@ -103,8 +103,18 @@ def step_after(context: RequestContext, result: Result) -> Vector | None:
     start = context.journal.derived(charter_hash=context.charter_hash, run=result.run)
     if start is None or start.round_number != result.round_number - 1 or not start.held:
         return None
-    return plain_step(
-        start.vector, charter=context.charter, total=result.total, survivors=result.survivors
+    return _after(context, start, start.vector, result)
+
+
+def _after(context: RequestContext, start: Derived, base: Vector, told: Result) -> Derived:
+    """Return the plain step from `base`, the adapter of `start`, by the sum of the next round."""
+    charter, total, survivors = context.charter, told.total, told.survivors
+    return Derived(
+        round_number=start.round_number + 1,
+        vector=plain_step(
+            base, charter=charter, total=total, survivors=survivors, moments=start.moments
+        ),
+        moments=moments_after(charter, total=total, survivors=survivors, moments=start.moments),
     )
 
 
@@ -149,8 +159,7 @@ def _stepped(
     if not current.held:
         held = Derived(round_number=current.round_number, vector=base, held=True)
         context.journal.derive(context.question(asked), held)
-    vector = plain_step(base, charter=context.charter, total=found.total, survivors=found.survivors)
-    derived = Derived(round_number=following, vector=vector)
+    derived = _after(context, current, base, found)
     context.journal.derive(context.question(asked), derived)
     return derived
 

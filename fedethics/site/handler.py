@@ -184,10 +184,12 @@ class SiteHandler:
         result = context.secagg.finish(_payload(request, "result"))
         question, checks = context.question(result), context.charter.secagg.verify_slices
         seen = sha256_hex(result.total.astype("<i8").tobytes())
+        step = step_after(context, result)
         context.journal.opened(
             question,
             sum_sha256=seen,
-            adapter=step_after(context, result),
+            adapter=None if step is None else step.vector,
+            moments=None if step is None else step.moments,
             believed=not checks,
         )
         if context.site not in result.survivors:

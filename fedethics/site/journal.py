@@ -50,6 +50,8 @@ CREATE TABLE IF NOT EXISTS refusals (charter TEXT PRIMARY KEY, since TEXT NOT NU
 CREATE TABLE IF NOT EXISTS derived (
     charter TEXT, run TEXT, round INTEGER, state TEXT NOT NULL, sha256 TEXT NOT NULL,
     words BLOB NOT NULL, PRIMARY KEY (charter, run, round));
+CREATE TABLE IF NOT EXISTS moments (
+    charter TEXT, run TEXT, round INTEGER, words BLOB NOT NULL, PRIMARY KEY (charter, run, round));
 """
 _SUMS = """SELECT task, round, sums.sha256, coalesce(state, 'none'), adapters.sha256 FROM sums
     LEFT JOIN checks USING (charter, run, task, round)
@@ -66,9 +68,11 @@ _SAID: dict[Check, Slices] = {
     "passed": "passed",
     "failed": "failed",
 }
-_DERIVED = """SELECT round, state, sha256, words FROM derived
-    WHERE charter = ? AND run = ? AND state != 'told' AND words != x''
+_DERIVED = """SELECT round, state, derived.sha256, derived.words, moments.words FROM derived
+    LEFT JOIN moments USING (charter, run, round)
+    WHERE charter = ? AND run = ? AND state != 'told' AND derived.words != x''
     ORDER BY round DESC LIMIT 1"""
+_SHED_MOMENTS = "DELETE FROM moments WHERE charter = ? AND run = ? AND round < ?"
 _PASSED = """SELECT charter, run, task, round FROM checks
     WHERE session = ? AND state = 'passed'"""
 _FIND = """SELECT model, words, audience FROM answers
@@ -120,11 +124,14 @@ class Derived:
         vector: float32, shape (p,).
         held: an opening named this very vector, and it was found to follow. Until then it is a
             plain step, which the charter's form may still rotate (`server_step.follows`).
+        moments: the server's memory after that round, float64, shape (rows, p), which this site
+            derived alike; None at the start, and where the charter's server has none.
     """
 
     round_number: int
     vector: NDArray[np.float32]
     held: bool = False
+    moments: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +200,7 @@ class Journal:
         *,
         sum_sha256: str,
         adapter: NDArray[np.float32] | None = None,
+        moments: NDArray[np.float64] | None = None,
         believed: bool = False,
     ) -> None:
         """Note the sum that was opened for `question` and delete the answer to it.
@@ -202,6 +210,7 @@ class Journal:
             sum_sha256: of the sum.
             adapter: the last adapter after this sum is applied, shape (p,), if it is a sum of
                 updates. It counts once the sum has passed its check (`end_check`).
+            moments: the server's memory with this sum, shape (rows, p), if it has one.
             believed: the charter asks for no check, so that it counts at once.
         """
         with self._open() as connection:
@@ -213,6 +222,11 @@ class Journal:
                 words = adapter.astype("<f4").tobytes()
                 row = (*_place(question), "told", sha256_hex(words), words)
                 connection.execute("INSERT OR IGNORE INTO derived VALUES (?, ?, ?, ?, ?, ?)", row)
+                if moments is not None:
+                    connection.execute(
+                        "INSERT OR IGNORE INTO moments VALUES (?, ?, ?, ?)",
+                        (*_place(question), moments.astype("<f8").tobytes()),
+                    )
             if believed:
                 _believe(connection, *question.key)
 
@@ -226,7 +240,11 @@ class Journal:
         if row is None:
             return None
         vector = np.frombuffer(row[3], dtype="<f4").astype(np.float32)
-        return Derived(round_number=row[0], vector=vector, held=row[1] == "held")
+        moments = None
+        if row[4] is not None:
+            moments = np.frombuffer(row[4], dtype="<f8").astype(np.float64)
+            moments = moments.reshape(-1, vector.size)
+        return Derived(round_number=row[0], vector=vector, held=row[1] == "held", moments=moments)
 
     def derived_sha256(self, *, charter_hash: str, run: str, round_number: int) -> str | None:
         """Return the SHA-256 of the adapter that was held after a round; None if none was.
@@ -257,7 +275,12 @@ class Journal:
                 "INSERT OR REPLACE INTO derived VALUES (?, ?, ?, ?, ?, ?)",
                 (*place, state, sha256_hex(words), words),
             )
-            connection.execute(_SHED, place)
+            if derived.moments is not None:
+                connection.execute(
+                    "INSERT OR REPLACE INTO moments VALUES (?, ?, ?, ?)",
+                    (*place, derived.moments.astype("<f8").tobytes()),
+                )
+            _shed(connection, place)
 
     def sums(self, *, charter_hash: str, run: str) -> Mapping[tuple[str, int], ToldSum]:
         """Return the sums of a run that this site was told, by aggregate and round."""
@@ -375,6 +398,12 @@ def _believe(
         (charter, run, number, aggregate(name).trains),
     )
     if taken.rowcount:
-        connection.execute(_SHED, (charter, run, number))
+        _shed(connection, (charter, run, number))
     if aggregate(name).ends_run:  # the last sum of a run: its adapter is not needed again
-        connection.execute(_SHED, (charter, run, number + 1))
+        _shed(connection, (charter, run, number + 1))
+
+
+def _shed(connection: sqlite3.Connection, place: tuple[str, str, int]) -> None:
+    """Drop a run's earlier adapters, but for their hashes, and the server's memory."""
+    connection.execute(_SHED, place)
+    connection.execute(_SHED_MOMENTS, place)

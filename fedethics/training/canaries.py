@@ -39,7 +39,7 @@ from fedethics.training.activations import Activations
 from fedethics.training.dp_sgd import train_round
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
-from fedethics.training.server_step import stepped
+from fedethics.training.server_step import Moments, server_change, stepped
 
 CANARIES = 64
 REFERENCES = 255
@@ -197,6 +197,7 @@ def _trained(
 ) -> NDArray[np.float32]:
     """Return the adapter after a whole run over these records alone, shape (p,)."""
     count, vector = len(activations), learner.initial_vector()
+    moments: Moments | None = None
     labels = np.zeros(count, dtype=np.int8)
     for number in range(1, charter.training.rounds + 1):
         # Any multiplier but 0, which it refuses for a private charter; the one meant comes next.
@@ -209,10 +210,11 @@ def _trained(
             learner, vector=vector, activations=activations, labels=labels, terms=terms,
             noise=noise.derive(str(number)),
         )  # fmt: skip
+        change, moments = server_change(charter, result.update.astype(np.float64), moments)
         vector = stepped(
             learner,
             vector,
-            mean=result.update.astype(np.float64),
+            mean=change,
             rate=charter.training.server_learning_rate,
             form=charter.adapter.form,
         )

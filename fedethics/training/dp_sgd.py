@@ -101,6 +101,7 @@ def train_round(
     mask = torch.from_numpy(trained_coordinates(learner, terms.frozen))
     with learner.lock:
         learner.load(vector)
+        start = learner.flat.clone()
         optimizer = optimizer_of(terms)
         with gradients_of(learner) as gradients:
             site = site_of(
@@ -111,7 +112,11 @@ def train_round(
                 clipped = sampled_sum(site, terms=current, noise=noise)
                 mean = private_mean(clipped.total, mask, terms=current, noise=noise)
                 current = with_moved_norm(current, clipped, noise=noise)
-                change = optimizer.step(learner.flat, mean.to(learner.flat.device))
+                gradient = mean.to(learner.flat.device)
+                if terms.proximal:
+                    # FedProx's pull follows from released numbers alone, so it needs no noise.
+                    gradient = gradient + terms.proximal * (learner.flat - start)
+                change = optimizer.step(learner.flat, gradient)
                 learner.flat += torch.where(mask.to(learner.flat.device), change, 0.0)
                 sums.append(clipped)
         update = learner.flat.cpu().numpy() - vector

@@ -102,6 +102,7 @@ class LocalTerms:
         frozen: the adapter factor that is left alone in this round.
         adaptive: how the clipping norm moves from step to step; None keeps it.
         physical_batch: records computed at once; bounds memory, changes no result.
+        proximal: FedProx's mu: how strongly a step is pulled to the round's start; 0 for no pull.
     """
 
     steps: int
@@ -118,6 +119,7 @@ class LocalTerms:
     frozen: Frozen = ""
     adaptive: Adaptive | None = None
     physical_batch: int = 64
+    proximal: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse terms under which the guarantee would not hold."""
@@ -130,6 +132,7 @@ class LocalTerms:
             and 0.0 <= self.noise_multiplier < math.inf
             and self.expected_batch > 0.0
             and self.physical_batch >= 1
+            and 0.0 <= self.proximal < math.inf
             and (bounded or (self.noise_multiplier == 0.0 and not self.mode.exact))
             and (self.adaptive is None or (bounded and not self.mode.exact))
         )
@@ -171,6 +174,7 @@ class LocalTerms:
             frozen=frozen_factor(charter.adapter.form, round_number),
             adaptive=Adaptive.of(privacy),
             physical_batch=training.physical_batch,
+            proximal=training.proximal or 0.0,
         )
 
     @property

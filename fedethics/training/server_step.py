@@ -16,9 +16,12 @@ from fedethics import charter_sums
 from fedethics.charter.model import Charter
 from fedethics.privacy.gaussian_shares import NORM_STEPS
 from fedethics.secagg import Quantiser
+from fedethics.server_optimizers import find_server_optimizer
 from fedethics.training.factors import Form, Pair, pairs
 from fedethics.training.learner import Learner
 
+# The server's memory of earlier rounds, float64, shape (rows, p).
+Moments = NDArray[np.float64]
 # Factors are float32: rounding moves them, relative to their size, by 6e-8 an entry.
 _SVD_TOLERANCE = 1e-5
 
@@ -30,6 +33,7 @@ def server_step(
     charter: Charter,
     total: NDArray[np.int64],
     survivors: Sequence[str],
+    moments: Moments | None = None,
 ) -> NDArray[np.float32]:
     """Return the adapter after a round, float32, shape (p,).
 
@@ -40,8 +44,9 @@ def server_step(
         total: the opened sum on its integer grid, shape (p,): weighted updates, or, under
             distributed trust, gradients.
         survivors: the sites in the sum.
+        moments: the server's memory before the round; None before the first.
     """
-    plain = plain_step(adapter, charter=charter, total=total, survivors=survivors)
+    plain = plain_step(adapter, charter=charter, total=total, survivors=survivors, moments=moments)
     return in_form(learner, plain, charter.adapter.form)
 
 
@@ -51,6 +56,7 @@ def plain_step(
     charter: Charter,
     total: NDArray[np.int64],
     survivors: Sequence[str],
+    moments: Moments | None = None,
 ) -> NDArray[np.float32]:
     """Return the adapter after a round before its factors are brought into the charter's form.
 
@@ -63,7 +69,58 @@ def plain_step(
         charter: the agreed terms.
         total: the opened sum on its integer grid, shape (p,).
         survivors: the sites in the sum, in any order.
+        moments: the server's memory before the round; None before the first.
     """
+    mean = mean_of(charter, total=total, survivors=survivors)
+    change, _ = server_change(charter, mean, moments)
+    return _moved(adapter, change, charter.training.server_learning_rate)
+
+
+def moments_after(
+    charter: Charter,
+    *,
+    total: NDArray[np.int64],
+    survivors: Sequence[str],
+    moments: Moments | None,
+) -> Moments | None:
+    """Return the server's memory after a round, float64, shape (rows, p); None where it has none.
+
+    Guarantee: equal bits on every machine, as `plain_step`.
+
+    Args:
+        charter: the agreed terms.
+        total: the opened sum, shape (p,).
+        survivors: the sites in the sum, in any order.
+        moments: the memory before the round; None before the first.
+    """
+    if charter.training.server is None:
+        return None
+    return server_change(charter, mean_of(charter, total=total, survivors=survivors), moments)[1]
+
+
+def server_change(
+    charter: Charter, mean: NDArray[np.float64], moments: Moments | None
+) -> tuple[NDArray[np.float64], Moments | None]:
+    """Return what the charter's server adds for a mean, before its rate, and its memory then.
+
+    Args:
+        charter: the agreed terms.
+        mean: of the opened sum, shape (p,).
+        moments: the memory before the round, shape (rows, p); None before the first.
+    """
+    terms = charter.training.server
+    if terms is None:
+        return mean, None
+    optimizer = find_server_optimizer(terms.optimizer)
+    before = optimizer.start(terms, mean.size) if moments is None else moments
+    after = optimizer.moments(terms, mean, before)
+    return optimizer.change(terms, after), after
+
+
+def mean_of(
+    charter: Charter, *, total: NDArray[np.int64], survivors: Sequence[str]
+) -> NDArray[np.float64]:
+    """Return the mean that an opened sum of updates or gradients stands for, shape (p,)."""
     match charter.privacy.training.trust_mode:
         case "local":
             mean = _mean_update
@@ -71,8 +128,7 @@ def plain_step(
             mean = _gradient_step
         case unknown:
             assert_never(unknown)
-    rate = charter.training.server_learning_rate
-    return _moved(adapter, mean(charter, total, sorted(survivors)), rate)
+    return mean(charter, total, sorted(survivors))
 
 
 def _mean_update(

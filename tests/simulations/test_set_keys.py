@@ -8,8 +8,9 @@ import pytest
 
 from fedethics.charter import document
 from fedethics.errors import CharterError, RunError
-from fedethics.simulation.command import SET, staged
+from fedethics.simulation.command import staged
 from fedethics.simulation.scenario import load, settings_of
+from fedethics.simulation.staging import SET
 from tests.drafting.test_frames import draft, pandas_frames
 
 

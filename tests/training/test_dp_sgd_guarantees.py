@@ -256,3 +256,24 @@ def test_terms_without_a_guarantee_are_refused(terms, changes):
 def test_an_update_that_overflows_is_not_released(site, terms, noise):
     with pytest.raises(TrainingError, match="not finite"):
         run(site, terms(learning_rate=1e38, steps=4, noise_multiplier=1e6), noise)
+
+
+def test_fedprox_pulls_each_step_to_the_rounds_start_by_mu_as_a_loop_does(site, terms):
+    """Without noise and with every record in each batch, against steps of one round each."""
+    learner, start, activations, labels = site
+    agreed = terms(steps=3, learning_rate=0.2, clipping_norm=5.0, proximal=0.7)
+    pulled = run(site, agreed, NoiseSource.fixed(b"any")).update
+    at = start.copy()
+    for _ in range(3):
+        alone = train_round(
+            learner,
+            vector=at,
+            activations=activations,
+            labels=labels,
+            terms=terms(steps=1, learning_rate=0.2, clipping_norm=5.0),
+            noise=NoiseSource.fixed(b"any"),
+        )
+        at = at + alone.update - np.float32(0.2 * 0.7) * (at - start)
+    np.testing.assert_allclose(pulled, at - start, rtol=1e-4, atol=1e-6)
+    free = run(site, terms(steps=3, learning_rate=0.2, clipping_norm=5.0), NoiseSource.fixed(b"x"))
+    assert np.linalg.norm(pulled) < np.linalg.norm(free.update)

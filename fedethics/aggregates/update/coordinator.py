@@ -8,7 +8,7 @@ import numpy as np
 
 from fedethics.aggregates.committing import Done
 from fedethics.coordinator.job import Job
-from fedethics.training.server_step import server_step
+from fedethics.training.server_step import moments_after, server_step
 
 
 def sent(job: Job) -> Mapping[str, bytes]:
@@ -20,14 +20,19 @@ def sent(job: Job) -> Mapping[str, bytes]:
 def commit(done: Done) -> None:
     """Take the server's step, and make the adapter after it durable."""
     job, opened = done.job, done.opened
+    before = job.moments(after=done.number - 1)
     stepped = server_step(
         done.learner,
         job.adapter(done.learner.initial_vector(), after=done.number - 1),
         charter=job.charter,
         total=opened.total,
         survivors=opened.survivors,
+        moments=before,
     )
-    job.commit_round(done.number, stepped, done.sums)
+    remembered = moments_after(
+        job.charter, total=opened.total, survivors=opened.survivors, moments=before
+    )
+    job.commit_round(done.number, stepped, done.sums, moments=remembered)
     done.events.write(
         "round-committed",
         round=done.number,
