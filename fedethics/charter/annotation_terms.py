@@ -13,6 +13,7 @@ from fedethics.charter.spelling import exact_number
 from fedethics.terms import KEY, term
 
 Level: TypeAlias = Literal["nominal", "ordinal", "interval"]
+Adjudication: TypeAlias = Literal["majority", "dawid-skene", "adjudicator"]
 # A record moves the sum by as many steps as the least common multiple of all smaller numbers.
 MOST_ANNOTATORS = 7
 MOST_LABELS = 32
@@ -31,6 +32,12 @@ class AnnotationTerms:
         guideline: the annotators' guideline; or `guideline_sha256`, the hash of a longer text.
         bar: the lowest Krippendorff's alpha at which a release can pass; absent for none.
         confidence: of alpha's interval.
+        per_record: labels that a record needs before it is decided; absent for one.
+        adjudication: how several labels become one: "majority"; "dawid-skene", which weighs
+            annotators by their errors; "adjudicator", who settles what is not unanimous.
+        adjudicator: of that method: the person, as the labelling tool names them.
+        unresolved: a record that is not decided: "leave-out" of the file, or "keep" it without a
+            label.
         epsilon: what the sum costs each record, out of `privacy.training.epsilon` or
             `privacy.evaluation.epsilon`, whichever it pays from.
     """
@@ -42,6 +49,10 @@ class AnnotationTerms:
     guideline_sha256: str = term(default="", pattern=f"({KEY})?")
     bar: float | None = term(default=None, above=0, below=1)
     confidence: float = term(default=0.95, at_least=0.5, at_most=0.999)
+    per_record: int | None = term(default=None, at_least=1, at_most=MOST_ANNOTATORS)
+    adjudication: Adjudication | None = term(default=None)
+    adjudicator: str | None = term(default=None, nonempty=True)
+    unresolved: Literal["leave-out", "keep"] | None = term(default=None)
     epsilon: float = term(default=0.25, at_least=0.02, at_most=LARGEST_EPSILON)
 
     @property
@@ -86,7 +97,21 @@ class AnnotationTerms:
                 "guideline: give its text, or guideline-sha256, the SHA-256 of a longer one; the "
                 "guideline is part of what is signed"
             )
+        found.extend(self._adjudication_problems())
         return found
+
+    def _adjudication_problems(self) -> Iterator[str]:
+        if self.per_record is not None and self.per_record > len(self.annotators):
+            yield (
+                f"per-record: {self.per_record} labels, and there are {len(self.annotators)} "
+                "annotators' columns"
+            )
+        if (self.adjudication == "adjudicator") != (self.adjudicator is not None):
+            yield (
+                'adjudicator: name the person with adjudication = "adjudicator", and only with it'
+            )
+        if self.adjudication is None and self.unresolved is not None:
+            yield "unresolved: nothing is decided without adjudication"
 
 
 def annotation_rule(
@@ -100,6 +125,13 @@ def annotation_rule(
             f"annotation.annotators: {', '.join(told)} is a column that the model reads or that "
             "identifies persons; a column of annotators' labels must be neither"
         )
+    if annotation.adjudication is not None:
+        known = set() if data.label is None else set(data.label.by_cell)
+        if unknown := [one for one in annotation.labels if one not in known]:
+            yield (
+                f"annotation.labels: {', '.join(unknown)} is no value of data.label, which "
+                "adjudication is to fill"
+            )
     training, evaluation = privacy.training, privacy.evaluation
     for name, terms in (("training", training), ("evaluation", evaluation)):
         if terms.mechanism != "none" and annotation.epsilon >= terms.epsilon:

@@ -18,6 +18,7 @@ from fedethics.aggregates.registry import columns_beside
 from fedethics.charter.amended import Change, amended, fragment
 from fedethics.charter.amended import patch as as_patch
 from fedethics.charter.document import load, read_toml
+from fedethics.cli import labels
 from fedethics.cli.output import AsJson, Reading, answer, table, write_new
 from fedethics.data.admitted import merged
 from fedethics.data.facts import Facts, GroupCount, gather
@@ -38,6 +39,10 @@ _MOST_VALUES, _LONGEST_VALUE = 20, 40
 @app.callback()
 def data() -> None:
     """Check this site's own records."""
+
+
+app.command("export")(labels.export)
+app.command("import")(labels.bring_in)
 
 
 @app.command()

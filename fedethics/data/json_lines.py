@@ -7,7 +7,7 @@ text keeps its blanks; what is a column, label or person is stripped, as a cell 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +184,23 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  JSON
         # No text: a turn that says a number is refused. Every digit counts.
         return {"number": exact_number(value)}
     return composed(value) if isinstance(value, str) else value
+
+
+def line_of(row: Mapping[str, str], content: ContentTerms) -> str:
+    """Return a record as a line of JSON, its turns as a list again."""
+    said: dict[str, object] = dict(row)
+    if content.form == "messages":
+        said[content.messages] = json.loads(row[content.messages], object_hook=_number)
+    return json.dumps(said, ensure_ascii=False)
+
+
+def _number(table: dict[str, object]) -> object:
+    """Undo how a number within a list is spelled in a cell."""
+    spelled = table.get("number")
+    if set(table) != {"number"} or not isinstance(spelled, str):
+        return table
+    number = float(spelled)
+    return int(number) if number.is_integer() else number
 
 
 def _bounded(text: str, where: str) -> str:

@@ -119,20 +119,3 @@ def bounded(content: ContentTerms, rows: Sequence[Row], *, called: str) -> Conte
     return (
         replace(limited, max_turns=turns + _MORE_TURNS) if content.form == "messages" else limited
     )
-
-
-def as_json(row: Row, content: ContentTerms) -> str:
-    """Return a record as a line of JSON, its turns as a list again."""
-    said: dict[str, object] = dict(row)
-    if content.form == "messages":
-        said[content.messages] = json.loads(row[content.messages], object_hook=_number)
-    return json.dumps(said, ensure_ascii=False)
-
-
-def _number(table: dict[str, object]) -> object:
-    """Undo how a number within a list is spelled in a cell."""
-    spelled = table.get("number")
-    if set(table) != {"number"} or not isinstance(spelled, str):
-        return table
-    number = float(spelled)
-    return int(number) if number.is_integer() else number

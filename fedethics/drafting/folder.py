@@ -19,10 +19,10 @@ from fedethics.charter import document
 from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.model import Charter
 from fedethics.data.content import characters
+from fedethics.data.json_lines import line_of
 from fedethics.data.reading import read_records
 from fedethics.data.records import Records, split
 from fedethics.drafting.charter_text import charter_text
-from fedethics.drafting.content import as_json
 from fedethics.drafting.proposal import Proposal
 from fedethics.drafting.readme import SiteSize, readme_text
 from fedethics.errors import DataError, FedethicsError
@@ -132,7 +132,7 @@ def _records(rows: Sequence[Row], proposal: Proposal) -> bytes:
     """Return a site's file: free text as JSON lines, in which it keeps its blanks."""
     if proposal.content is None:
         return write_csv(rows, tuple(rows[0]))
-    return "".join(f"{as_json(row, proposal.content)}\n" for row in rows).encode("utf-8")
+    return "".join(f"{line_of(row, proposal.content)}\n" for row in rows).encode("utf-8")
 
 
 def _read(folder: Path, site: str, terms: DataTerms, proposal: Proposal) -> Records:

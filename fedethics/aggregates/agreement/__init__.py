@@ -94,6 +94,11 @@ class Agreement(Aggregate[AgreementPlan]):
         bar = "no bar" if terms.bar is None else f"at least {terms.bar:g}"
         counted = f"{terms.level} alpha of {len(terms.annotators)} annotators a record, {bar}"
         yield "agreement of annotators", counted, 'only with "agreement" among allow.releases'
+        if terms.adjudication is not None:
+            by = f" by {terms.adjudicator}" if terms.adjudicator else ""
+            needed = f"{terms.per_record or 1} labels a record at least"
+            left = terms.unresolved or "leave-out"
+            yield "labels decided", f"{terms.adjudication}{by}, {needed}; else {left}", UNLIMITED
         spent = f"{terms.epsilon:g}, as a part of both epsilons"
         yield "epsilon of annotators' labels", spent, "the caps on both epsilons"
         yield "columns of annotators", ", ".join(terms.annotators), UNLIMITED

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from fedethics.aggregates.agreement import AGREEMENT
 from fedethics.aggregates.agreement.alpha import matrix_of
 from fedethics.aggregates.agreement.gate import NAME, agreement_of, opened_counts
@@ -54,8 +56,20 @@ def _asked(terms: AnnotationTerms) -> Table:
         ("Level", terms.level),
         ("Annotators of a record, at most", str(len(terms.annotators))),
         ("Epsilon of the count, for a record", f"{terms.epsilon:g}"),
+        *_adjudication(terms),
     )
     return Table(head=("Term", "Value"), rows=rows)
+
+
+def _adjudication(terms: AnnotationTerms) -> Iterator[tuple[str, str]]:
+    if terms.adjudication is None:
+        return
+    yield "Several labels become one by", terms.adjudication
+    if terms.adjudicator:
+        yield "Adjudicator", terms.adjudicator
+    yield "Labels that a record needs", str(terms.per_record or 1)
+    kept = "kept without a label" if terms.unresolved == "keep" else "left out"
+    yield "A record that is not decided is", kept
 
 
 def _figures(terms: AnnotationTerms, found: Estimate) -> Table:

@@ -1,0 +1,1 @@
+"""Labels from people: out to annotators' tools, back in, and adjudicated at the site."""
