@@ -26,7 +26,7 @@ TIE, FEW, NONE = "a tie", "too few labels", "no label"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
+class Decided:
     """What becomes of one record.
 
     Attributes:
@@ -90,12 +90,12 @@ def dawid_skene(counts: FloatArray) -> Skill:
             )  # fmt: skip
 
 
-def majority(labels: Sequence[Labels], _size: int) -> list[Verdict]:
+def majority(labels: Sequence[Labels], _size: int) -> list[Decided]:
     """Return the label that most annotators gave; none where two have as many."""
     return [_most(one) for one in labels]
 
 
-def by_skill(labels: Sequence[Labels], size: int) -> list[Verdict]:
+def by_skill(labels: Sequence[Labels], size: int) -> list[Decided]:
     """Return the label that is more probable than all others by Dawid and Skene's model."""
     given = [row for row, one in enumerate(labels) if one]
     names = sorted({name for one in labels for name in one})
@@ -103,43 +103,43 @@ def by_skill(labels: Sequence[Labels], size: int) -> list[Verdict]:
     for place, row in enumerate(given):
         for name, label in labels[row].items():
             counts[place, names.index(name), label] += 1
-    found = [Verdict(label=None, why=NONE, confidence=0.0)] * len(labels)
+    found = [Decided(label=None, why=NONE, confidence=0.0)] * len(labels)
     if not given:
         return found
     for row, posterior in zip(given, dawid_skene(counts).posterior, strict=True):
         label, probability = int(posterior.argmax()), float(posterior.max())
         decided = probability > _DECIDED + _CHANGE
-        found[row] = Verdict(
+        found[row] = Decided(
             label=label if decided else None, confidence=probability,
             why="Dawid and Skene" if decided else TIE,
         )  # fmt: skip
     return found
 
 
-def by_person(labels: Sequence[Labels], _size: int) -> list[Verdict]:
+def by_person(labels: Sequence[Labels], _size: int) -> list[Decided]:
     """Return the label that all annotators gave; a person must settle the others."""
     found = []
     for one in labels:
         alike = len(set(one.values())) == 1
         verdict = _most(one)
-        found.append(verdict if alike or not one else Verdict(
+        found.append(verdict if alike or not one else Decided(
             label=None, why="not unanimous, and the adjudicator said nothing",
             confidence=verdict.confidence,
         ))  # fmt: skip
     return found
 
 
-def _most(labels: Labels) -> Verdict:
+def _most(labels: Labels) -> Decided:
     if not labels:
-        return Verdict(label=None, why=NONE, confidence=0.0)
+        return Decided(label=None, why=NONE, confidence=0.0)
     (first, times), *others = Counter(labels.values()).most_common()
     share = times / len(labels)
     if others and others[0][1] == times:
-        return Verdict(label=None, why=TIE, confidence=share)
-    return Verdict(label=first, why="majority" if others else "unanimous", confidence=share)
+        return Decided(label=None, why=TIE, confidence=share)
+    return Decided(label=first, why="majority" if others else "unanimous", confidence=share)
 
 
-METHODS: Mapping[str, Callable[[Sequence[Labels], int], list[Verdict]]] = {
+METHODS: Mapping[str, Callable[[Sequence[Labels], int], list[Decided]]] = {
     "majority": majority,
     "dawid-skene": by_skill,
     "adjudicator": by_person,
@@ -153,7 +153,7 @@ def adjudicated(
     method: str,
     size: int,
     fewest: int = 1,
-) -> list[Verdict]:
+) -> list[Decided]:
     """Return what becomes of each record.
 
     Args:
@@ -166,8 +166,8 @@ def adjudicated(
     found = []
     for one, decided, verdict in zip(labels, settled, METHODS[method](labels, size), strict=True):
         if decided is not None:
-            verdict = Verdict(label=decided, why="settled by a person", confidence=1.0)
+            verdict = Decided(label=decided, why="settled by a person", confidence=1.0)
         elif one and len(one) < fewest:
-            verdict = Verdict(label=None, why=FEW, confidence=0.0)
+            verdict = Decided(label=None, why=FEW, confidence=0.0)
         found.append(verdict)
     return found

@@ -66,7 +66,7 @@ class Argilla(LabelTool):
             if "annotation" in record or "annotation_agent" in record:
                 raise DataError(
                     f"{where}: a record of an Argilla dataset before FeedbackDataset; move it to "
-                    "Argilla 2 and export it anew. Nothing was written"
+                    "Argilla 2 and export it again. Nothing was written"
                 )
             if "fields" not in record:
                 raise DataError(f"{where}: no fields; this is no export of Argilla")

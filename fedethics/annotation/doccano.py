@@ -49,7 +49,7 @@ class Doccano(LabelTool):
             if "annotations" in line:
                 raise DataError(
                     f"{where}: annotations by number, as doccano wrote them before version 1.5; "
-                    "export it anew as JSONL. Nothing was written"
+                    "export it again as JSONL. Nothing was written"
                 )
             if "label" not in line:
                 raise DataError(f"{where}: no label; this is no JSONL of doccano")

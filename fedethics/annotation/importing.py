@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fedethics.annotation.adjudication import Verdict, adjudicated
+from fedethics.annotation.adjudication import Decided, adjudicated
 from fedethics.annotation.records import Labelled, annotation_of, records
 from fedethics.annotation.tool import Annotation, LabelTool
 from fedethics.charter.annotation_terms import AnnotationTerms
@@ -154,7 +154,7 @@ def _joined(known: Sequence[Labelled], collected: Collected, charter: Charter) -
     labels = [collected.labels.get(name, {}) for name in names]
     people = sorted({person for one in labels for person in one})
     seats = dict(zip(names, _seats(names, labels, people, terms), strict=True))
-    verdicts: dict[str, Verdict | None] = dict.fromkeys(names)
+    verdicts: dict[str, Decided | None] = dict.fromkeys(names)
     if terms.adjudication is not None:
         decided = adjudicated(
             labels, [collected.settled.get(name) for name in names], method=terms.adjudication,
@@ -175,13 +175,13 @@ def _joined(known: Sequence[Labelled], collected: Collected, charter: Charter) -
     )  # fmt: skip
 
 
-def _became(verdict: Verdict | None, labels: Mapping[str, int] | None) -> str:
+def _became(verdict: Decided | None, labels: Mapping[str, int] | None) -> str:
     if verdict is None:
         return "labelled" if labels else "no label"
     return verdict.why if verdict.label is not None else f"not decided: {verdict.why}"
 
 
-def _word(verdict: Verdict, terms: AnnotationTerms) -> str:
+def _word(verdict: Decided, terms: AnnotationTerms) -> str:
     return "" if verdict.label is None else terms.labels[verdict.label]
 
 
@@ -208,7 +208,7 @@ def _seats(
 
 def _decisions(
     names: Sequence[str], labels: Sequence[Mapping[str, int]],
-    verdicts: Mapping[str, Verdict | None], terms: AnnotationTerms,
+    verdicts: Mapping[str, Decided | None], terms: AnnotationTerms,
 ) -> Iterator[Mapping[str, object]]:  # fmt: skip
     for name, one in zip(names, labels, strict=True):
         verdict = verdicts[name]

@@ -79,7 +79,7 @@ def _array(tasks: Iterable[Task]) -> Iterator[str]:
 
 def _other(task: Mapping[str, Any]) -> str:
     if "completions" in task:
-        return "completions, as Label Studio wrote them before version 1.0; export it anew"
+        return "completions, as Label Studio wrote them before version 1.0; export it again"
     if {"annotator", "annotation_id"} & set(task):
         return 'the form "JSON-MIN"; choose "JSON" in Label Studio\'s export'
     return "no annotations; this is no JSON export of Label Studio"

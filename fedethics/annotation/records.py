@@ -78,7 +78,7 @@ def records(file: Path | DataFile, charter: Charter) -> Iterator[Labelled]:
     """Yield the records of a file, which needs no label yet.
 
     Raises:
-        DataError: the file is not as the charter says, but for the label; names the line.
+        DataError: the file is not as the charter says, apart from the label; names the line.
     """
     terms = dataclasses.replace(charter.data, label=None)
     asked = annotation_of(charter)

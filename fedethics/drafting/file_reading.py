@@ -149,7 +149,7 @@ def _width(lines: Sequence[str], mark: str) -> int:
 
 
 def _cells(rows: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
-    """Return each column's different values, but for those that mean nothing."""
+    """Return each column's different values, without those that mean nothing."""
     found: dict[str, set[str]] = {name: set() for name in rows[0]}
     for row in rows:
         for name, cell in row.items():
