@@ -134,6 +134,10 @@ _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
         _fixed("Whether the finished adapter is attacked before its release."),
     ),
     (r"privacy\.audit\.(epsilon|bins)", _fixed(_OTHER_ATTACK)),
+    (
+        r"documentation(\..*)?",
+        _fixed("Changes what the technical documentation says, and nothing that is computed."),
+    ),
     (r"annotation", _item("The agreement of annotators is counted.", "It is no longer counted.")),
     (r"annotation\.guideline(-sha256)?", _fixed("Annotators followed another guideline.")),
     (

@@ -22,6 +22,7 @@ from fedethics.charter.class_rules import (
     too_many_classes,
 )
 from fedethics.charter.data_terms import DataTerms
+from fedethics.charter.documentation_terms import DocumentationTerms
 from fedethics.charter.ethics_terms import (
     EthicsTerms,
     MitigationTerms,
@@ -189,6 +190,7 @@ class Charter:
     mitigation: MitigationTerms = term(default=MitigationTerms())
     annotation: AnnotationTerms | None = term(default=None)
     measures: MeasureTerms | None = term(default=None)
+    documentation: DocumentationTerms | None = term(default=None)
     coordinator_key: str = public_key_term(default="")
     roster: tuple[Member, ...] = term(default=())
 

@@ -335,6 +335,8 @@ def show(charter: CharterPath, as_json: AsJson = False) -> None:
         ]
         heads = ("metric", "groups", "bar", "confidence", "why")
         console.print(table("Objectives", heads, objectives))
+        if read.documentation:
+            console.print(table("Documentation", ("item", "in the charter's words"), _said(read)))
         asked = [
             (b.title, b.suite, _benchmark_bar(b), f"{b.confidence:g}", b.why)
             for b in read.ethics.benchmarks or ()
@@ -351,6 +353,11 @@ def show(charter: CharterPath, as_json: AsJson = False) -> None:
             console.print(table("Roster", ("site", "declared records", "key"), members))
 
     answer(document, render, as_json=as_json)
+
+
+def _said(charter: Charter) -> list[tuple[str, str]]:
+    said = terms.document(charter.documentation)
+    return [(key, str(text)) for key, text in said.items()] if isinstance(said, dict) else []
 
 
 def _benchmark_bar(stated: BenchmarkObjective) -> str:

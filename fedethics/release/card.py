@@ -187,10 +187,20 @@ NOT_ANSWERED = (
     "errors, redundancies and noise in the records: only each site can see them",
 )
 
-_ANNOTATED = tuple(
-    item.replace("who labelled the records, and how well labellers agree", "who the labellers are")
-    for item in NOT_ANSWERED
-)
+_LABELLED = "who labelled the records, and how well labellers agree"
+
+
+def _unanswered(charter: Charter) -> tuple[str, ...]:
+    """Return what nobody wrote down; the charter may say who labelled, and how they agree."""
+    said = charter.documentation
+    left = {
+        (False, False): _LABELLED,
+        (False, True): "who the labellers are",
+        (True, False): "how well labellers agree",
+        (True, True): "",
+    }[said is not None and said.label_provenance is not None, charter.annotation is not None]
+    kept = (left if item == _LABELLED else item for item in NOT_ANSWERED)
+    return tuple(item for item in kept if item)
 
 
 def data_card_of(opened: Folder, found: Content) -> str:
@@ -215,7 +225,7 @@ def data_card_of(opened: Folder, found: Content) -> str:
                 )
                 for part in found.sums.values()
             ),
-            "unanswered": NOT_ANSWERED if opened.charter.annotation is None else _ANNOTATED,
+            "unanswered": _unanswered(opened.charter),
         },
     )
 

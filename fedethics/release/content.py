@@ -31,6 +31,8 @@ from fedethics.release import comparisons
 from fedethics.release.decision import Decision
 from fedethics.release.evidence import Evidence
 from fedethics.release.folder import COMPARISONS, Folder
+from fedethics.release.frameworks.framework import Facts, Mapped
+from fedethics.release.frameworks.registry import all_mapped
 from fedethics.release.gate import GateReport
 from fedethics.release.sections import (
     audited,
@@ -38,7 +40,6 @@ from fedethics.release.sections import (
     compared,
     explained,
     groups,
-    mapping,
     openings,
     people,
     released,
@@ -109,8 +110,7 @@ class Content:
     openings: dict[str, openings.Opening]
     signing: str
     approvals: Table | None
-    annex_iv: Table
-    measure: Table
+    frameworks: dict[str, Mapped]
     hashes: Table
     versions: Table
     facts: Table
@@ -123,8 +123,8 @@ def build(opened: Folder, verdict: GateReport, decision: Decision) -> Content:
         ReleaseError: comparisons.json is malformed.
     """
     found = comparisons.load(opened.path / COMPARISONS)
-    bound, annex_iv = spending.bound(opened), mapping.annex_iv(opened, decision)
-    measure, gaps = mapping.measure(opened, decision), groups.gaps(opened)
+    bound, gaps = spending.bound(opened), groups.gaps(opened)
+    frameworks = all_mapped(Facts(folder=opened, gate=verdict, decision=decision))
     return Content(
         charter=opened.charter,
         evidence=opened.evidence,
@@ -161,14 +161,11 @@ def build(opened: Folder, verdict: GateReport, decision: Decision) -> Content:
         server_saw=(*SERVER_SAW, *_also_seen(opened.charter)),
         openings={
             "privacy": openings.privacy(opened, verdict, bound=bound),
-            "regulator": openings.regulator(
-                opened, verdict, mapped={"EU AI Act, Annex IV": annex_iv, "NIST AI RMF": measure}
-            ),
+            "regulator": openings.regulator(opened, verdict, mapped=tuple(frameworks.values())),
         },
         signing=released.summary(opened),
         approvals=released.approvals(decision),
-        annex_iv=annex_iv,
-        measure=measure,
+        frameworks=frameworks,
         hashes=released.hashes(opened),
         versions=released.versions(opened),
         facts=released.facts(opened),

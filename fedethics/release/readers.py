@@ -36,6 +36,8 @@ _EVERY_TOPIC: dict[Topic, str] = {
 }
 # Where the sections stand that a kind of sum has to itself, if the charter asks for any.
 SUMS = "sums"
+# Where those of the laws and standards stand.
+FRAMEWORKS = "frameworks"
 _TITLES = {
     "gate": "The gate, rule by rule",
     "groups": "Groups",
@@ -49,8 +51,6 @@ _TITLES = {
     "signed": "Who signed, who approved",
     "saw": "What the coordinator saw",
     "not-measured": "What was not measured",
-    "annex": "EU AI Act, Annex IV",
-    "measure": "NIST AI RMF, MEASURE",
     "verify": "How to verify",
 }
 
@@ -98,7 +98,7 @@ READERS = (
         reader="This page is for outside examiners.",
         opening="regulator",
         sections=(
-            "annex", "measure", "gate", "groups", "explained", "benchmarks", SUMS, "privacy",
+            FRAMEWORKS, "gate", "groups", "explained", "benchmarks", SUMS, "privacy",
             "audit", "signed", "not-measured", "verify",
         ),
     ),
@@ -122,6 +122,8 @@ def html(page: Page, found: Content) -> str:
     for name in page.sections:
         if name == SUMS:
             contents |= {kind: section.title for kind, section in found.sums.items()}
+        elif name == FRAMEWORKS:
+            contents |= {key: mapped.title for key, mapped in found.frameworks.items()}
         elif name not in {"compared", "explained", "benchmarks"} or getattr(found, name):
             contents[name] = _TITLES[name]
     context: dict[str, object] = {

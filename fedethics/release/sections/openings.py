@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from fedethics.commands import suggested
 from fedethics.privacy.ledger.receipt import Receipt
 from fedethics.release.folder import Folder
+from fedethics.release.frameworks.framework import Mapped, counted, overview
 from fedethics.release.gate import GateReport
 from fedethics.release.rules.privacy import genuine_receipts
 from fedethics.release.rules.rule import Measurement, Outcome, Rule, overall
-from fedethics.release.sections import guarantee, mapping, released, spending
+from fedethics.release.sections import guarantee, released, spending
 from fedethics.release.sections.block import NO_ESTIMATE, Table, limits, listed, number, shortened
 
 # Of rules that do not hold, as many as a first screen shows.
@@ -119,15 +120,15 @@ def privacy_tables(folder: Folder) -> dict[str, Table]:
     }
 
 
-def regulator(folder: Folder, verdict: GateReport, *, mapped: Mapping[str, Table]) -> Opening:
+def regulator(folder: Folder, verdict: GateReport, *, mapped: tuple[Mapped, ...]) -> Opening:
     """Return what a regulator asks first: what is answered here, and who vouches for it."""
-    annex = next(iter(mapped.values()))
-    here, partly, absent = mapping.counted(annex)
+    annex = mapped[0]
+    here, partly, absent = counted(annex.table)
     return Opening(
         question="What can be examined here from outside, and what is missing?",
         answer=(
-            f"Of {len(annex.rows)} items of Annex IV, {here} are answered here, {partly} in part "
-            f"and {absent} not at all."
+            f"Of {len(annex.table.rows)} items of Annex IV, {here} are answered here, {partly} in "
+            f"part and {absent} not at all."
         ),
         verdict=verdict.verdict,
         points=(
@@ -137,7 +138,7 @@ def regulator(folder: Folder, verdict: GateReport, *, mapped: Mapping[str, Table
             *_idle(verdict.rules),
         ),
         tables={
-            "How many items are answered here, and which are not": mapping.answered(mapped),
+            "How many items are answered here, and which are not": overview(mapped),
         },
     )
 
