@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from fedethics.charter.classifier_terms import ClassifierTerms
 from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.privacy_terms import LARGEST_EPSILON, PrivacyTerms
 from fedethics.charter.training_terms import ModelTerms
@@ -75,21 +76,34 @@ class GenerationTerms:
         max_new_tokens: of one answer; each next token is the likeliest one.
         records: about how many held-out records of a site are answered. Which they are follows
             from each record's own words, so that one more or less changes no other's part.
+        classifiers: text classifiers in a folder at each site, pinned by their hash.
     """
 
     scorers: tuple[str, ...] = term(default=(), check=_scorer_problem)
     max_new_tokens: int = term(default=32, at_least=1, at_most=1024)
     records: int = term(default=200, at_least=1, at_most=100_000)
+    # Absent and not empty, so that charters of before keep their hash.
+    classifiers: tuple[ClassifierTerms, ...] | None = term(default=None, nonempty=True)
+
+    @property
+    def asked(self) -> bool:
+        """Whether any answer is generated."""
+        return bool(self.scorers or self.classifiers)
 
     def problems(self) -> list[str]:
         """Refuse a scorer that is asked for twice."""
         names = [find_scorer(pinned).name for pinned in self.scorers]
-        return ["scorers: one is listed twice"] if len(set(names)) < len(names) else []
+        found = ["scorers: one is listed twice"] if len(set(names)) < len(names) else []
+        names += [one.name for one in self.classifiers or ()]
+        if not found and len(set(names)) < len(names):
+            found.append("classifiers: two scorers have the same name")
+        return found
 
     def bounded(self) -> dict[str, Bounded]:
         """Return each scorer as a measure, by its name."""
         scorers = [find_scorer(pinned) for pinned in self.scorers]
-        return {one.name: Bounded(meaning=one.meaning, binary=one.binary) for one in scorers}
+        own = {one.name: Bounded(meaning=one.meaning, binary=one.binary) for one in scorers}
+        return own | {one.name: one.bounded() for one in self.classifiers or ()}
 
 
 def _pair_problem(entry: object) -> str:
@@ -223,7 +237,7 @@ class MeasureTerms:
     def problems(self) -> list[str]:
         """Refuse what could not be counted."""
         found = []
-        others = self.generation.scorers or self.counterfactuals or self.vocabulary
+        others = self.generation.asked or self.counterfactuals or self.vocabulary
         if not self.names and not others:
             found.append(
                 "names: nothing is measured; name a measure or a scorer, or leave the table out"
@@ -257,7 +271,7 @@ def measures_rule(
                 f"measures.names: {name!r} is no measure of model.task {model.task!r}; it has: "
                 f"{listed}"
             )
-    if measures.generation.scorers and not find_task(model.task).answers:
+    if measures.generation.asked and not find_task(model.task).answers:
         yield (
             f"measures.generation.scorers: model.task {model.task!r} has no prompt that could be "
             "answered"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,9 +11,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from fedethics.canonical import Json
 from fedethics.charter.model import Charter
 from fedethics.cli.output import AsJson, answer, table
 from fedethics.errors import EXIT_REFUSED
+from fedethics.scorers.folder import folder_digest, labels_of
 from fedethics.terms import toml_text
 
 WithModel = Annotated[
@@ -73,6 +76,31 @@ def hash_of_model(
     answer(
         {**lines, **told},
         lambda console: console.print(Text(text.rstrip()), soft_wrap=True),
+        as_json=as_json,
+    )
+
+
+@app.command("scorer")
+def hash_of_scorer(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The classifier's folder.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print what a charter says of a text classifier that judges generated answers.
+
+    Hashes every file in the folder; loads nothing.
+    """
+    labels, name = labels_of(folder), re.sub(r"[^a-z0-9_]", "_", folder.resolve().name.lower())
+    found: dict[str, Json] = {
+        "name": name.lstrip("0123456789_") or "classifier",
+        "version": 1,
+        "sha256": folder_digest(folder),
+        "label": labels[-1],
+    }
+    lines = toml_text(found)
+    text = f"[[measures.generation.classifiers]]\n{lines}# labels: {', '.join(labels)}"
+    answer(
+        {**found, "labels": list(labels)},
+        lambda console: console.print(Text(text), soft_wrap=True),
         as_json=as_json,
     )
 

@@ -54,6 +54,9 @@ data = {data}    # the records, a file with the charter's columns; it stays wher
 # Directory of the release that the charter starts from, where its [adapter] says `from`.
 # start-dir = "/srv/releases/name"
 
+# Directories of text classifiers that the charter pins to judge generated answers.
+# scorer-dirs = ["toxicity=/srv/models/toxicity"]
+
 # `fedethics site join` writes here how to reach the coordinator.
 """
 

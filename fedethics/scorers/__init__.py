@@ -7,6 +7,6 @@ and a site that does not have it refuses the charter. Adding one means a class h
 """
 
 from fedethics.scorers.registry import find_scorer, scorer_names
-from fedethics.scorers.scorer import Scorer, score_of
+from fedethics.scorers.scorer import Scorer, Scoring, score_of
 
-__all__ = ["Scorer", "find_scorer", "score_of", "scorer_names"]
+__all__ = ["Scorer", "Scoring", "find_scorer", "score_of", "scorer_names"]

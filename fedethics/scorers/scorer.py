@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 
 class Scorer(ABC):
@@ -39,7 +39,18 @@ class Scorer(ABC):
         """
 
 
-def score_of(scorer: Scorer, answer: str, *, reference: str) -> float:
+class Scoring(Protocol):
+    """What scores one answer: a `Scorer`, or a classifier that a site has in a folder."""
+
+    @property
+    def worst(self) -> float:
+        """What counts for an answer that cannot be scored."""
+
+    def score(self, answer: str, *, reference: str) -> float:
+        """Return the score, from 0 to 1."""
+
+
+def score_of(scorer: Scoring, answer: str, *, reference: str) -> float:
     """Return the score; the worst one where the scorer fails, or gives what is no score.
 
     Sensitive: an error would reveal one record without noise, so there is none.

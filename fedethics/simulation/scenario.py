@@ -98,6 +98,8 @@ class Scenario:
             one.
         start_dir: directory of the release whose adapter the charter starts from, relative to the
             scenario; empty for none.
+        scorer_dirs: directories of text classifiers, as "toxicity=models/toxicity", relative to the
+            scenario.
         test_noise_seed: fixes all noise at all sites, for tests only; empty in real use.
         repeat: seeds with which the federation is run; absent for one run.
         sweep: settings with which it is run; absent for the charter's alone.
@@ -112,6 +114,7 @@ class Scenario:
     partition: Partitioner | None = term(default=None)
     model_dir: str = term(default="")
     start_dir: str = term(default="")
+    scorer_dirs: tuple[str, ...] = term(default=(), pattern=r"[a-z][a-z0-9_]*=.+")
     test_noise_seed: str = term(default="")
     repeat: RepeatSetup | None = term(default=None)
     sweep: SweepSetup | None = term(default=None)

@@ -23,6 +23,7 @@ from fedethics.enrolment import files
 from fedethics.errors import RunError
 from fedethics.identity import Identity
 from fedethics.privacy.ledger import Ledger
+from fedethics.scorers.folder import scorer_folders
 from fedethics.secagg import SiteStore
 from fedethics.simulation.scenario import Scenario, SiteSetup, data_folder
 
@@ -175,10 +176,16 @@ def _write_home(
 def _settings(scenario: Scenario, base: Path) -> dict[str, Json]:
     """Return what every site's file says alike; what is empty is left out."""
     folders = {"model-dir": scenario.model_dir, "start-dir": scenario.start_dir}
-    found = {key: str((base / folder).resolve()) for key, folder in folders.items() if folder}
+    found: dict[str, Json] = {
+        key: str((base / folder).resolve()) for key, folder in folders.items() if folder
+    }
+    scorers = scorer_folders(scenario.scorer_dirs, base)
+    if scorers:
+        dirs: list[Json] = [f"{name}={path.resolve()}" for name, path in scorers.items()]
+        found["scorer-dirs"] = dirs
     if scenario.test_noise_seed:
         found["test-noise-seed"] = scenario.test_noise_seed
-    return {**found}
+    return found
 
 
 def _write_site_file(

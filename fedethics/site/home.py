@@ -19,6 +19,7 @@ The ledger names charters by hash, so that a receipt of an old run needs the cha
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from fedethics.data.file_terms import DataFile, DataTable, data_file
 from fedethics.errors import CharterError, LedgerError, PolicyError
 from fedethics.identity import Identity
 from fedethics.policy.signatures import signature_path as policy_signatures
+from fedethics.scorers.folder import scorer_folders
 from fedethics.storage import files
 from fedethics.terms import KEY, term
 
@@ -72,6 +74,7 @@ class SiteFile:
         data: the records: the file's path, or a table that says how the file is read, too.
         model_dir: directory of the base model; empty for the embedded one.
         start_dir: directory of the release whose adapter the charter starts from; empty for none.
+        scorer_dirs: directories of text classifiers that a charter pins, as "toxicity=/srv/models".
         test_noise_seed: fixes all noise, for tests. Anyone who knows it can subtract the noise, so
             nothing is private then: the policy must allow it, and no gate passes such a run.
         node: how to reach the coordinator; absent where the site is only simulated.
@@ -83,6 +86,7 @@ class SiteFile:
     policy: str = term(default="policy.toml")
     model_dir: str = term(default="")
     start_dir: str = term(default="")
+    scorer_dirs: tuple[str, ...] = term(default=(), pattern=r"[a-z][a-z0-9_]*=.+")
     test_noise_seed: str = term(default="")
     node: NodeTable | None = term(default=None)
 
@@ -182,6 +186,11 @@ class SiteHome:
     def start_dir(self) -> Path | None:
         """Directory of the release that the charter starts from, or None."""
         return self.path / self.settings.start_dir if self.settings.start_dir else None
+
+    @property
+    def scorer_dirs(self) -> Mapping[str, Path]:
+        """Directory of each text classifier, by its name in charters."""
+        return scorer_folders(self.settings.scorer_dirs, self.path)
 
     @property
     def opened_sums(self) -> Path:

@@ -90,6 +90,9 @@ def build_stage(real: SiteHome, folder: Path) -> Stage:
         settings["model-dir"] = str(real.model_dir.resolve())
     if real.start_dir is not None:
         settings["start-dir"] = str(real.start_dir.resolve())
+    if real.scorer_dirs:
+        dirs = (f"{name}={path.resolve()}" for name, path in real.scorer_dirs.items())
+        settings["scorer-dirs"] = [*dirs]
     files.create(home / "site.toml", terms.toml_text(settings).encode())
     return Stage(folder=folder, home=home, charter=played, site=site, peers=peers)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from fedethics.aggregates.noise import Account
 from fedethics.aggregates.registry import aggregate
 from fedethics.aggregates.schedule import sum_specs
 from fedethics.canonical import Json, sha256_hex
+from fedethics.charter.classifier_terms import ClassifierTerms
 from fedethics.charter.model import Charter
 from fedethics.errors import RecordsRefusal, SecaggAbort, SumRefuted, SumUntold
 from fedethics.identity import Identity
@@ -27,6 +29,7 @@ from fedethics.privacy.events import NonPrivate
 from fedethics.privacy.ledger import Ledger, Reservation
 from fedethics.privacy.noise import NoiseSource
 from fedethics.privacy.plan import PrivacyPlan, make_plan
+from fedethics.scorers.folder import locate
 from fedethics.secagg import Opening, Result, SiteSecagg, SiteStore, SumSpec
 from fedethics.site.home import SiteHome
 from fedethics.site.journal import Journal, Question
@@ -93,6 +96,17 @@ class RequestContext:
         )
 
     @cached_property
+    def classifiers(self) -> Mapping[ClassifierTerms, Path]:
+        """Folder of each text classifier that the charter pins; none is told of the records.
+
+        Raises:
+            ModelError: one is not here, or is another one.
+        """
+        measures = self.charter.measures
+        pinned = (measures.generation.classifiers if measures else None) or ()
+        return {one: locate(one, self.home.scorer_dirs) for one in pinned}
+
+    @cached_property
     def workbench(self) -> Workbench:
         """The site's records and learner; raises RecordsRefusal where the records cannot be read.
 
@@ -100,6 +114,7 @@ class RequestContext:
         records hold.
         """
         model, member = self.learner, self.charter.member(self.site)
+        _ = self.classifiers
         with reading_records():
             return open_workbench(
                 self.charter,

@@ -108,7 +108,7 @@ def shared_lab(
     return Lab(tmp_path_factory.mktemp("shared"), heart_data, encoder)
 
 
-def edit_site_file(stage: Stage, site: str, **changes: str) -> None:
+def edit_site_file(stage: Stage, site: str, **changes: str | list[str]) -> None:
     """Change a site's own settings."""
     path = stage.homes[site] / "site.toml"
     import tomllib

@@ -13,7 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedethics.charter.measure_terms import GenerationTerms, MeasureObjective, MeasureTerms
+from fedethics.aggregates.measures.opened import opened_measures
+from fedethics.charter.classifier_terms import ClassifierTerms
+from fedethics.charter.measure_terms import (
+    CounterfactualTerms,
+    GenerationTerms,
+    MeasureObjective,
+    MeasureTerms,
+    VocabularyTerms,
+)
 from fedethics.coordinator.job import RunSettings
 from fedethics.coordinator.run import run_job
 from fedethics.coordinator.transport import InProcess
@@ -23,6 +31,7 @@ from fedethics.privacy.ledger import read_book
 from fedethics.release import folder
 from fedethics.release.gate import judge
 from fedethics.release.publish import publish
+from fedethics.scorers.folder import folder_digest
 from fedethics.simulation import staging
 from fedethics.simulation.scenario import load
 from fedethics.site import answering
@@ -30,6 +39,7 @@ from fedethics.site.home import SiteHome
 from fedethics.site.rehearsal import rehearse
 from tests.e2e.conftest import edit_site_file
 from tests.learning_tasks.tiny_chat import chat_charter, save_chat_model
+from tests.scorers.tiny_classifier import save_classifier
 
 pytestmark = pytest.mark.slow
 MEASURES = MeasureTerms(
@@ -37,6 +47,10 @@ MEASURES = MeasureTerms(
     generation=GenerationTerms(
         scorers=("exact_match/1", "rouge_l/1"), max_new_tokens=4, records=20
     ),
+    counterfactuals=(
+        CounterfactualTerms(name="title", pairs=("Mr/Ms",), count=("loss_change",)),
+    ),
+    vocabulary=VocabularyTerms(words=("greet", "please"), largest_change=0.1),
     objectives=(
         MeasureObjective(metric="token_accuracy", bar=0.9, direction="at-least", why="Useful."),
     ),
@@ -62,15 +76,20 @@ def tiny_stage(tmp_path, *, rounds=2):
     model_dir = save_chat_model(tmp_path / "model")
     tiny = chat_charter(model_dir, truncation="prompt-start")
     training = dataclasses.replace(draft.training, rounds=rounds)
+    scorer = save_classifier(tmp_path / "scorer")
+    pinned = ClassifierTerms(name="toxicity", sha256=folder_digest(scorer), label="toxic")
+    judged = dataclasses.replace(MEASURES.generation, classifiers=(pinned,))
     draft = dataclasses.replace(
-        draft, model=tiny.model, adapter=tiny.adapter, training=training, measures=MEASURES
-    )
+        draft, model=tiny.model, adapter=tiny.adapter, training=training,
+        measures=dataclasses.replace(MEASURES, generation=judged),
+    )  # fmt: skip
     write_letters(tmp_path / "letters", 120)
     stage = staging.build(
         scenario, draft, base=base, data_dir=tmp_path / "letters", run_dir=tmp_path / "run"
     )
     for site in stage.homes:
-        edit_site_file(stage, site, **{"model-dir": str(model_dir)})
+        dirs = {"model-dir": str(model_dir), "scorer-dirs": [f"toxicity={scorer}"]}
+        edit_site_file(stage, site, **dirs)
         policy = stage.homes[site] / "policy.toml"
         policy.write_text(policy.read_text().replace('"fairness"', '"fairness", "measures"'))
     return stage
@@ -103,6 +122,15 @@ def test_a_tiny_decoder_is_tuned_by_three_offices_and_judged(tmp_path):
     assert told.verdict == "fail" and told.figure.high < 0.9
     assert "ROUGE-L (F1) of generated answers" in report
     assert "What was measured of held-out texts" in report and "addressee: woman" in report
+    assert "probability of" in report and "by classifier toxicity/1" in report
+    # Every letter has a title, and the example's prompts ask to greet.
+    measured = opened_measures(opened)
+    held = measured.counted("title_loss_change", confidence=0.95)["everyone"]
+    assert held.high > 0.9
+    assert measured.estimate("title_loss_change", confidence=0.95).low >= 0.0
+    assert set(measured.word("greet", confidence=0.95)) == {"everyone", "woman", "man"}
+    cards = [path.read_text() for path in stage.run_dir.rglob("README.md")]
+    assert any("What words move, of held-out texts" in card for card in cards)
     for home in stage.homes.values():
         book = read_book(home / "ledger.db")
         assert {each.label for each in book.data_sets()} == {"train", "held-out"}

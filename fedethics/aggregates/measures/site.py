@@ -25,11 +25,12 @@ from fedethics.fairness.bounded import on_grid
 from fedethics.fairness.measured import Measured
 from fedethics.learning_tasks import find_task
 from fedethics.privacy.noise import NoiseSource
-from fedethics.scorers import find_scorer, score_of
+from fedethics.scorers import Scoring, find_scorer, score_of
 from fedethics.secagg import Opening
 from fedethics.site.explanation import score_texts
 from fedethics.site.request_context import RequestContext
 from fedethics.training.generation import answers
+from fedethics.training.text_classifier import classifier_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -282,8 +283,11 @@ def swapped_numbers(
 
 def _of_answers(context: RequestContext, adapter: Vector, part: Records) -> dict[str, Numbers]:
     terms = terms_of(context.charter).generation
-    if not terms.scorers:
+    if not terms.asked:
         return {}
+    scorers: dict[str, Scoring] = {find_scorer(one).name: find_scorer(one) for one in terms.scorers}
+    for pinned, folder in context.classifiers.items():
+        scorers[pinned.name] = classifier_of(folder, pinned)
     rows = chosen_rows(part.texts, share=_share(context), salt=context.charter.data.split_salt)
     found = answers(
         context.workbench.learner,
@@ -292,10 +296,9 @@ def _of_answers(context: RequestContext, adapter: Vector, part: Records) -> dict
         most=terms.max_new_tokens,
     )
     numbers = {}
-    for pinned in terms.scorers:
-        scorer = find_scorer(pinned)
+    for name, scorer in scorers.items():
         scores = [score_of(scorer, said, reference=own) for said, own in found]
-        numbers[scorer.name] = Numbers(rows=rows, values=np.array(scores, dtype=np.float64))
+        numbers[name] = Numbers(rows=rows, values=np.array(scores, dtype=np.float64))
     return numbers
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fedethics.charter import document
+from fedethics.charter.classifier_terms import ClassifierTerms
 from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.model import Charter
 from fedethics.charter.signing import standing
@@ -20,6 +21,7 @@ from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.events import Event
 from fedethics.privacy.ledger import Cap, DataSet, Ledger, read_book
 from fedethics.privacy.plan import make_plan
+from fedethics.scorers.folder import locate
 from fedethics.site.home import SiteHome
 from fedethics.site.preflight.check_result import CheckResult, fail, ok, warn
 from fedethics.site.records import facts_or_refusal, site_records
@@ -223,6 +225,22 @@ def model(home: SiteHome) -> Iterator[CheckResult]:
         yield ok("model", f"{terms.name} is here, with the agreed hash {terms.sha256[:16]}")
     if charter.adapter.from_:
         yield from _start(home, charter)
+    for pinned in (charter.measures and charter.measures.generation.classifiers) or ():
+        yield _scorer(home, pinned)
+
+
+def _scorer(home: SiteHome, pinned: ClassifierTerms) -> CheckResult:
+    named = f"{pinned.name}/{pinned.version}"
+    try:
+        folder = locate(pinned, home.scorer_dirs)
+    except ModelError as error:
+        return fail(
+            "scorer",
+            str(error),
+            fix=f"put the agreed folder on this machine, and set scorer-dirs in "
+            f"{home.path}/site.toml",
+        )
+    return ok("scorer", f"{named} is in {folder}, with the agreed hash {pinned.sha256[:16]}")
 
 
 def _start(home: SiteHome, charter: Charter) -> Iterator[CheckResult]:
