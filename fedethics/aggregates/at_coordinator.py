@@ -21,6 +21,7 @@ COMMITTED: Final[Mapping[str, Callable[[Done], None]]] = {
     "fairness": fairness.commit,
     "agreement": keep_counts("agreement"),
     "measures": keep_counts("measures"),
+    "paired": keep_counts("paired"),
 }
 # Only what sites know already; a kind that is not here sends nothing but the opening.
 SENT_ALONG: Final[Mapping[str, Callable[[Job], Mapping[str, bytes]]]] = {"update": update.sent}

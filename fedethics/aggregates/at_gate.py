@@ -7,6 +7,7 @@ from typing import Final
 
 from fedethics.aggregates.agreement import gate as agreement
 from fedethics.aggregates.measures import gate as measures
+from fedethics.aggregates.paired import gate as paired
 from fedethics.release.folder import Folder
 from fedethics.release.rules import audit
 from fedethics.release.rules.rule import Rule
@@ -15,4 +16,5 @@ EXAMINED: Final[Mapping[str, Callable[[Folder], tuple[Rule, ...]]]] = {
     "audit": audit.examine,
     "agreement": agreement.examine,
     "measures": measures.examine,
+    "paired": paired.examine,
 }

@@ -7,6 +7,7 @@ from typing import Final
 
 from fedethics.aggregates.agreement import report as agreement
 from fedethics.aggregates.measures import report as measures
+from fedethics.aggregates.paired import report as paired
 from fedethics.release.folder import Folder
 from fedethics.release.gate import GateReport
 from fedethics.release.sections.block import Section
@@ -15,6 +16,7 @@ from fedethics.release.sections.block import Section
 SECTIONS: Final[Mapping[str, Callable[[Folder, GateReport], Section | None]]] = {
     "agreement": agreement.build,
     "measures": measures.build,
+    "paired": paired.build,
 }
 
 

@@ -13,6 +13,7 @@ from fedethics.aggregates.audit import site as audit
 from fedethics.aggregates.fairness import site as fairness
 from fedethics.aggregates.measures import site as measures
 from fedethics.aggregates.measuring import Mechanism
+from fedethics.aggregates.paired import site as paired
 from fedethics.aggregates.progress import site as progress
 from fedethics.aggregates.steering import site as steering
 from fedethics.aggregates.update import site as update
@@ -36,4 +37,5 @@ COMPUTED: Final[Mapping[str, Prepare]] = {
     "fairness": _at_once(fairness.measure),
     "agreement": _at_once(agreement.count),
     "measures": _at_once(measures.sum_values),
+    "paired": _at_once(paired.count),
 }

@@ -11,6 +11,7 @@ from fedethics.aggregates.audit import AUDIT
 from fedethics.aggregates.fairness import FAIRNESS
 from fedethics.aggregates.measures import MEASURES
 from fedethics.aggregates.noise import Account
+from fedethics.aggregates.paired import PAIRED
 from fedethics.aggregates.progress import PROGRESS
 from fedethics.aggregates.steering import STEERING
 from fedethics.aggregates.update import UPDATE
@@ -19,7 +20,8 @@ from fedethics.data.beside import BesideColumn
 from fedethics.errors import SecaggReject
 
 AGGREGATES: Final[Mapping[str, Aggregate[Any]]] = {
-    each.name: each for each in (UPDATE, PROGRESS, STEERING, AUDIT, FAIRNESS, AGREEMENT, MEASURES)
+    each.name: each
+    for each in (UPDATE, PROGRESS, STEERING, AUDIT, FAIRNESS, AGREEMENT, MEASURES, PAIRED)
 }
 
 

@@ -151,6 +151,16 @@ _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
         r"measures\.objectives\[.*\]",
         _item("The release is held to this too.", "The release is no longer held to this."),
     ),
+    (
+        r"paired",
+        _item("The model is compared with its start.", "It is no longer compared with its start."),
+    ),
+    (r"paired\.objectives\[.*\]\.bar", _bar),
+    (
+        r"paired\.objectives\[.*\]",
+        _item("The release is held to this too.", "The release is no longer held to this."),
+    ),
+    (r"paired\.(feature|epsilon)", _fixed(_EVALUATED_ANEW)),
     (r"measures\.names", _shorter("measured of a held-out text")),
     (
         r"measures\.counterfactuals(\[.*\])?",
@@ -244,6 +254,7 @@ _NAMED_BY: dict[str, tuple[str, ...]] = {
     "ethics.objectives": ("metric", "feature"),
     "measures.objectives": ("metric",),
     "measures.counterfactuals": ("name",),
+    "paired.objectives": ("metric",),
     "ethics.stakeholders": ("role", "name"),
     "data.columns": ("name",),
     "data.sensitive": ("name",),

@@ -31,6 +31,7 @@ from fedethics.charter.ethics_terms import (
     objective_feature_problems,
 )
 from fedethics.charter.measure_terms import MeasureTerms, measures_rule
+from fedethics.charter.paired_terms import PairedTerms, paired_rule
 from fedethics.charter.privacy_terms import AggregationTerms, PrivacyTerms
 from fedethics.charter.training_terms import AdapterTerms, ModelTerms, TrainingTerms
 from fedethics.identity import key_fault, public_key_term
@@ -191,6 +192,7 @@ class Charter:
     annotation: AnnotationTerms | None = term(default=None)
     measures: MeasureTerms | None = term(default=None)
     documentation: DocumentationTerms | None = term(default=None)
+    paired: PairedTerms | None = term(default=None)
     coordinator_key: str = public_key_term(default="")
     roster: tuple[Member, ...] = term(default=())
 
@@ -472,4 +474,5 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[str]]], ...] = (
     (("mitigation", "ethics", "data", "privacy"), _steering_rule),
     (("annotation", "data", "privacy"), annotation_rule),
     (("measures", "model", "data", "privacy"), measures_rule),
+    (("paired", "model", "adapter", "data", "privacy"), paired_rule),
 )

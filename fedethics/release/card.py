@@ -174,9 +174,9 @@ def _explained(found: Content) -> tuple[tuple[str, str, Markup], ...]:
 
 def _of_texts(found: Content) -> tuple[tuple[str, Markup], ...]:
     """Return caption and numbers of each table of what was measured of texts."""
-    section = found.sums.get("measures")
-    tables = section.tables if section else {}
-    return tuple((f"{caption}, of held-out texts", markdown(t)) for caption, t in tables.items())
+    sections = (found.sums.get(name) for name in ("measures", "paired"))
+    tables = [each for section in sections if section for each in section.tables.items()]
+    return tuple((f"{caption}, of held-out texts", markdown(table)) for caption, table in tables)
 
 
 NOT_ANSWERED = (

@@ -13,6 +13,7 @@ from fedethics.aggregates.at_coordinator import COMMITTED, SENT_ALONG
 from fedethics.aggregates.at_site import COMPUTED
 from fedethics.aggregates.measures import MEASURES
 from fedethics.aggregates.noise import Account
+from fedethics.aggregates.paired import PAIRED
 from fedethics.aggregates.registry import AGGREGATES, aggregate, charged_to
 from fedethics.aggregates.schedule import sum_specs, sums_of
 from fedethics.charter.document import load
@@ -59,7 +60,7 @@ def test_one_kind_trains_and_it_alone_may_lack_sites_of_the_roster():
 
 def test_every_kind_is_charged_to_an_account_and_the_audit_to_both():
     assert charged_to(Account.TRAINING) == {charter_sums.UPDATE, charter_sums.STEERING}
-    held_out = {charter_sums.PROGRESS, charter_sums.FAIRNESS, MEASURES.name}
+    held_out = {charter_sums.PROGRESS, charter_sums.FAIRNESS, MEASURES.name, PAIRED.name}
     assert charged_to(Account.EVALUATION) == held_out
     assert charged_to(Account.TRAINING, Account.EVALUATION) == {charter_sums.AUDIT, AGREEMENT.name}
 

@@ -18,6 +18,7 @@ from fedethics import charter_sums
 from fedethics.charter import document
 from fedethics.charter.data_terms import Column, LabelColumn
 from fedethics.charter.ethics_terms import ExplanationTerms, Objective
+from fedethics.charter.paired_terms import PairedObjective, PairedTerms
 from fedethics.charter.privacy_terms import AuditTerms
 from fedethics.data.reading import read_records
 from fedethics.data.records import split
@@ -92,6 +93,7 @@ def draft_of(tiny, heart, label, *, dp, objectives):
 def run(tmp_path, draft, model, *, dp):
     policy = (ROOT / "configs" / "policy.hospital.toml").read_text()
     permissive = f"without-dp = {str(not dp).lower()}\n\n[minimum]"
+    policy = policy.replace('"fairness",', '"fairness", "paired",')
     (tmp_path / "policy.toml").write_text(policy.replace("[minimum]", permissive))
     scenario = Scenario(
         name="tiny", charter="unused", dataset="unused", model_dir=str(model),
@@ -170,6 +172,9 @@ def test_four_answers_are_counted_as_a_loop_over_every_sites_records_counts_them
     objectives = (objective("accuracy_score", "", 0.1, "at-least"),)
     heart = document.load(ROOT / "configs" / "heart.charter.toml")
     draft = draft_of(tiny, heart, ANSWERS, dp=False, objectives=objectives)
+    not_worse = PairedObjective(metric="accuracy_change", bar=-0.9, why="So it was agreed.")
+    paired = PairedTerms(feature=heart.data.sensitive[0].name, objectives=(not_worse,))
+    draft = dataclasses.replace(draft, paired=paired)
     done, _ = run(tmp_path, draft, model, dp=False)
 
     opened = folder.load(done)
@@ -179,7 +184,7 @@ def test_four_answers_are_counted_as_a_loop_over_every_sites_records_counts_them
     vector = np.frombuffer(last.read_bytes(), dtype="<f4")
     assert not np.array_equal(vector, learner.initial_vector())
     counts = np.zeros((2, 4, 4), dtype=np.int64)
-    shares = []
+    shares, pairs = [], np.zeros((2, 2, 2), dtype=np.int64)
     for site in SITES:
         records = read_records(tmp_path / f"{site}.csv", charter.data, task="choice")
         part = split(records, charter.data).held_out
@@ -187,6 +192,9 @@ def test_four_answers_are_counted_as_a_loop_over_every_sites_records_counts_them
         for group, label, score in zip(part.groups[:, 0], part.labels, scores, strict=True):
             counts[group, label, int(score.argmax())] += 1
             shares.append((score[label], score.argmax() == label))
+        before = learner.scores(learner.initial_vector(), learner.activations(part.texts))
+        for group, label, *both in zip(part.groups[:, 0], part.labels, before, scores, strict=True):
+            pairs[(group, *(int(one.argmax() != label) for one in both))] += 1
     np.testing.assert_array_equal(opened.tables.counts, counts)
     right = [hit for _, hit in shares]
     assert overall(opened.tables, "accuracy_score").value == pytest.approx(np.mean(right))
@@ -197,4 +205,14 @@ def test_four_answers_are_counted_as_a_loop_over_every_sites_records_counts_them
     assert [found[sex].estimate.value for sex in "FM"] == pytest.approx(each)
     gap = aggregate(opened.tables, "accuracy_score_difference", feature="sex", minimum_cell=0)
     assert gap.value == pytest.approx(abs(each[0] - each[1]))
-    assert "Label: a, b, c or d." in next(done.glob("**/adapter/README.md")).read_text()
+    card = next(done.glob("**/adapter/README.md")).read_text()
+    assert "Label: a, b, c or d." in card and "Records gained and lost" in card
+    # Right before and after; gained; lost; wrong before and after, by group.
+    (told,) = [one.counts for one in opened.evidence.counted if one.kind == "paired"]
+    assert told == tuple(
+        int(pairs[g, a, b]) for g in (0, 1) for b, a in ((0, 0), (0, 1), (1, 0), (1, 1))
+    )
+    rule = next(rule for rule in judge(opened).rules if rule.name.startswith("accuracy change"))
+    assert rule.figure.value == pytest.approx((pairs[:, 1, 0] - pairs[:, 0, 1]).sum() / pairs.sum())
+    assert rule.verdict == "pass"
+    assert "Beside the model before training" in (done / folder.REPORT).read_text(encoding="utf-8")
