@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,12 +13,15 @@ import numpy as np
 import pytest
 import torch
 from transformers import BertForSequenceClassification, pipeline
+from typer.testing import CliRunner
 
+from fedethics import terms as tables
 from fedethics.aggregates.measures.site import _of_answers
 from fedethics.charter import document
 from fedethics.charter.classifier_terms import ClassifierTerms
 from fedethics.charter.document import load
 from fedethics.charter.measure_terms import GenerationTerms, MeasureObjective, MeasureTerms
+from fedethics.cli.main import app
 from fedethics.data.content import Completion
 from fedethics.errors import CharterError, ModelError
 from fedethics.scorers import score_of
@@ -147,3 +151,12 @@ def test_a_charter_with_classifiers_is_read_as_written_and_without_them_as_befor
                 )
             )
         )
+
+
+def test_the_command_prints_lines_that_a_charter_takes(folder):
+    done = CliRunner().invoke(app, ["model", "scorer", str(folder)])
+    ((told,),) = (tomllib.loads(done.output)["measures"]["generation"]["classifiers"],)
+    assert told["sha256"] == folder_digest(folder) and told["label"] == "toxic"
+    assert "labels: fine, toxic" in done.output
+    problems = []
+    assert tables.read(ClassifierTerms, told, path="", problems=problems) and problems == []

@@ -56,13 +56,16 @@ def sum_values(
     """
     plan, layout = MEASURES.of(context.plan.sums), layout_of_measures(context.charter)
     part = context.workbench.records.held_out
-    numbers = _of_the_task(context, adapter, part) | _of_answers(context, adapter, part)
-    numbers |= _of_swapped_words(context, adapter, part)
+    terms = terms_of(context.charter)
+    scored = terms.names or terms.counterfactuals or terms.vocabulary
+    scores = scores_of(context, adapter, part) if scored else np.zeros(0)
+    numbers = _of_the_task(context, scores) | _of_answers(context, adapter, part)
+    numbers |= _of_swapped_words(context, adapter, part, scores)
     groups = _groups(context, part)
     vector = np.concatenate(
         [
             tabulate_values(layout, groups=groups, numbers=numbers),
-            _of_words(context, adapter, part, groups),
+            _of_words(context, adapter, part, scores, groups),
         ]
     )
     shares = (
@@ -166,14 +169,17 @@ def word_effects(
 
 
 def _of_words(
-    context: RequestContext, adapter: Vector, part: Records, groups: NDArray[np.int64]
+    context: RequestContext,
+    adapter: Vector,
+    part: Records,
+    scores: NDArray[np.float64],
+    groups: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     charter = context.charter
     terms, layout = terms_of(charter).vocabulary, layout_of_measures(charter)
     if terms is None:
         return np.zeros(0, dtype=np.int64)
     measured = find_task(charter.model.task).measured(charter.data.labels)
-    scores = scores_of(context, adapter, part)
     targets = explained_targets(
         measured,
         scores,
@@ -201,14 +207,14 @@ def _groups(context: RequestContext, part: Records) -> NDArray[np.int64]:
     return np.asarray(part.groups[:, names.index(terms.feature)], dtype=np.int64)
 
 
-def _of_the_task(context: RequestContext, adapter: Vector, part: Records) -> dict[str, Numbers]:
+def _of_the_task(context: RequestContext, scores: NDArray[np.float64]) -> dict[str, Numbers]:
     charter = context.charter
     terms = terms_of(charter)
     measured = find_task(charter.model.task).measured(charter.data.labels)
     asked = [name for name in terms.names if name in measured.values]
     if not asked:
         return {}
-    scores, rows = scores_of(context, adapter, part), np.arange(len(part.texts))
+    rows = np.arange(len(scores))
     return {
         name: Numbers(rows=rows, values=measured.values[name](scores, terms.largest_loss))
         for name in asked
@@ -216,14 +222,12 @@ def _of_the_task(context: RequestContext, adapter: Vector, part: Records) -> dic
 
 
 def _of_swapped_words(
-    context: RequestContext, adapter: Vector, part: Records
+    context: RequestContext, adapter: Vector, part: Records, scores: NDArray[np.float64]
 ) -> dict[str, Numbers]:
     charter = context.charter
     terms = terms_of(charter)
     found: dict[str, Numbers] = {}
-    asked = terms.counterfactuals or ()
-    scores = scores_of(context, adapter, part) if asked else np.zeros(0)
-    for words in asked:
+    for words in terms.counterfactuals or ():
         found |= swapped_numbers(
             words,
             part,
