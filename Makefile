@@ -6,6 +6,12 @@ PYTHON ?= python3
 SPREAD := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # What needs neither torch nor Flower; tests/without_torch.py holds it to that.
 UNIT := tests/charter tests/data tests/enrolment tests/policy tests/storage tests/texts tests/tools
+# Set by `make coverage` and .ci/run: run tests under coverage, which costs up to two thirds more CPU.
+COVER_UNIT :=
+COVER_FAST :=
+COVERED := -m coverage run
+# What the unit tests are about; the other rooms are tested around a model or a federation.
+UNIT_ROOMS := fedethics/charter/*,fedethics/data/*,fedethics/enrolment/*,fedethics/policy/*,fedethics/storage/*,fedethics/texts.py
 # Never phone home, never install anything while running.
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
@@ -13,7 +19,7 @@ export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test-unit test test-slow slow-federations slow-processes test-all test-exhaustive check format docs bundle gpu-check lock clean
+.PHONY: help setup demo test-unit test test-slow slow-federations slow-processes test-all test-exhaustive coverage check format docs bundle gpu-check lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,10 +31,12 @@ demo: setup ## four real hospitals, end to end, under 4 minutes
 	@$(PY) -m simulations configs/heart.toml
 
 test-unit: setup ## what needs neither torch nor Flower, about a minute
-	@$(PY) -m pytest -q -p tests.without_torch $(UNIT)
+	@$(PY) $(COVER_UNIT) -m pytest -q -p tests.without_torch $(UNIT)
+	@$(if $(COVER_UNIT),$(PY) -m coverage combine -q --append)
+	@$(if $(COVER_UNIT),echo "lines of $(UNIT_ROOMS) that the unit tests run: $$($(PY) -m coverage report --format=total --include='$(UNIT_ROOMS)') %")
 
 test: test-unit ## the fast tests, those of test-unit first
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -q $(SPREAD) $(UNIT:%=--ignore %)
+	@OMP_NUM_THREADS=1 $(PY) $(COVER_FAST) -m pytest -q $(SPREAD) $(UNIT:%=--ignore %)
 
 test-slow: setup ## the slow tests: whole federations, and beside them real processes
 	@$(MAKE) --no-print-directory -j2 -Otarget slow-federations slow-processes
@@ -46,6 +54,13 @@ test-all: test test-slow ## the fast and the slow tests, as CI runs them
 test-exhaustive: setup ## a crash at every single point, and new examples for every property, for an hour or so
 	@$(PY) -m pytest -q -m exhaustive
 	@$(PY) -m pytest -q --hypothesis-profile=search $(SPREAD) $$(grep -rl "^from hypothesis" tests --include=test_*.py)
+
+coverage: setup ## lines that the fast tests run; each file's in build/coverage/html
+	@$(PY) -m coverage erase
+	@$(MAKE) --no-print-directory test COVER_UNIT="$(COVERED)" COVER_FAST="$(COVERED)"
+	@$(PY) -m coverage combine -q --append
+	@$(PY) -m coverage html -q
+	@echo "lines that the fast tests run: $$($(PY) -m coverage report --format=total) %"
 
 check: setup ## style, types, architecture
 	@.venv/bin/ruff format --check .

@@ -9,18 +9,17 @@ from typing import Annotated
 import typer
 
 from fedethics.cli.output import Terminal
+from fedethics.cli.simulate import Data, Out, Resume, RunId
 from fedethics.errors import FedethicsError
 from fedethics.simulation.command import finish, staged, told
 
 
 def simulate(
     scenario: Annotated[Path, typer.Argument(help="a scenario, such as configs/heart.toml")],
-    out: Annotated[Path, typer.Option(help="where run directories are made")] = Path("runs"),
-    run_id: Annotated[str, typer.Option(help="name of the run; made from the time if empty")] = "",
-    resume: Annotated[
-        Path | None, typer.Option(help="continue this run after its last committed round")
-    ] = None,
-    data: Annotated[Path, typer.Option(help="directory of the data sets")] = Path(".data"),
+    out: Out = Path("runs"),
+    run_id: RunId = "",
+    resume: Resume = None,
+    data: Data = Path(".data"),
     comparisons: Annotated[
         bool, typer.Option(help="also run what the report compares with")
     ] = True,

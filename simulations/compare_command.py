@@ -22,6 +22,7 @@ from fedethics.charter import document
 from fedethics.charter.ethics_terms import MitigationTerms
 from fedethics.charter.model import Charter, Member
 from fedethics.cli.output import Terminal, say
+from fedethics.cli.simulate import Data
 from fedethics.data.file_terms import DataFile, data_file
 from fedethics.data.reading import read_records
 from fedethics.data.records import split
@@ -52,7 +53,7 @@ def compare_methods(
     counts_epsilon: Annotated[
         float, typer.Option(help="part of the training epsilon for counts by group")
     ] = 0.5,
-    data: Annotated[Path, typer.Option(help="directory of the data sets")] = Path(".data"),
+    data: Data = Path(".data"),
     out: Annotated[Path, typer.Option(help="where the page and the figures go")] = Path("runs"),
 ) -> None:
     """Compare ways to close a gap: one table and one plot, utility against gap."""

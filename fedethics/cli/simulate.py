@@ -11,17 +11,23 @@ import typer
 
 from fedethics.systems import require_home_system
 
+# Options of every command that runs a scenario, `python -m simulations` included.
+Out = Annotated[Path, typer.Option(help="where run directories are made")]
+RunId = Annotated[str, typer.Option(help="name of the run; made from the time if empty")]
+Resume = Annotated[
+    Path | None, typer.Option(help="continue this run after its last committed round")
+]
+Data = Annotated[Path, typer.Option(help="directory of the data sets")]
+
 
 def simulate(
     scenario: Annotated[
         Path, typer.Argument(help="a scenario, or the folder with its scenario.toml")
     ],
-    out: Annotated[Path, typer.Option(help="where run directories are made")] = Path("runs"),
-    run_id: Annotated[str, typer.Option(help="name of the run; made from the time if empty")] = "",
-    resume: Annotated[
-        Path | None, typer.Option(help="continue this run after its last committed round")
-    ] = None,
-    data: Annotated[Path, typer.Option(help="directory of the data sets")] = Path(".data"),
+    out: Out = Path("runs"),
+    run_id: RunId = "",
+    resume: Resume = None,
+    data: Data = Path(".data"),
     settings: Annotated[
         list[str] | None,
         typer.Option(

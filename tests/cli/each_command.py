@@ -1,8 +1,8 @@
 """Run commands one after another in one process whose system and terminal are poorer than this one.
 
-`python each_command.py` reads {"without": [modules], "encoding": name, "commands": [[words]]} from
-standard input and writes one {"code", "out", "err", "raised"} for each command. With `without`, the
-calls that Windows lacks are taken away as well.
+`python each_command.py` reads {"without": [modules], "encodings": [names], "commands": [[words]]}
+from standard input. For each encoding it writes one list, with {"code", "out", "err", "raised"} of
+each command. With `without`, the calls that Windows lacks are taken away as well.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ def main() -> None:
     from fedethics.cli.main import main as fedethics
 
     memory.keep_private = lambda: None
-    told = [_one(fedethics, words, asked["encoding"]) for words in asked["commands"]]
+    told = [
+        [_one(fedethics, words, encoding) for words in asked["commands"]]
+        for encoding in asked["encodings"]
+    ]
     sys.stdout = real
     json.dump(told, real)
     real.flush()

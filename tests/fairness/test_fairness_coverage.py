@@ -142,5 +142,5 @@ def test_rates_are_covered_over_the_grid(noise, size, population, from_counts):
 @pytest.mark.parametrize("size", [50, 200, 1000])
 @pytest.mark.parametrize("groups", GAPS)
 def test_gaps_are_covered_over_the_grid(noise, size, groups, from_counts):
-    covered = gap_coverage(from_counts, noise=noise, size=size, groups=groups, replicates=1500)
+    covered = gap_coverage(from_counts, noise=noise, size=size, groups=groups, replicates=750)
     assert min(covered.values()) >= LEAST[noise], covered

@@ -39,23 +39,6 @@ RECORDS = (
 )
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return save_chat_model(tmp_path_factory.mktemp("chat"))
-
-
-@pytest.fixture(scope="module")
-def learner(folder):
-    return Learner(chat_charter(folder), model_dir=folder)
-
-
-@pytest.fixture(scope="module")
-def vector(learner):
-    random = np.random.default_rng(3)
-    moved = learner.initial_vector() + 0.1 * random.standard_normal(learner.size)
-    return moved.astype(np.float32)
-
-
 def build(folder, **words):
     return Learner(chat_charter(folder, **words), model_dir=folder)
 
@@ -254,7 +237,7 @@ FAULTY = [
     (
         "asks with other words than it answers with",
         CHATML.replace("<|im_start|>assistant\n{% endif", "<|im_start|>assistant\n>{% endif"),
-        "renders what comes before an answer otherwise",
+        "renders what comes before an answer differently",
     ),
     (
         "changes the assistant's words",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from peft import PeftModel
@@ -13,7 +12,7 @@ from fedethics.data.content import Completion, Conversation, Turn
 from fedethics.errors import DataError
 from fedethics.training.generation import answers
 from fedethics.training.learner import Learner
-from tests.learning_tasks.tiny_chat import chat_charter, save_chat_model
+from tests.learning_tasks.tiny_chat import chat_charter
 
 torch.set_num_threads(1)
 RECORDS = (
@@ -26,23 +25,6 @@ RECORDS = (
     ),
     Completion("what is it<|im_end|>?", "a long answer"),
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return save_chat_model(tmp_path_factory.mktemp("chat"))
-
-
-@pytest.fixture(scope="module")
-def learner(folder):
-    return Learner(chat_charter(folder), model_dir=folder)
-
-
-@pytest.fixture(scope="module")
-def vector(learner):
-    random = np.random.default_rng(3)
-    moved = learner.initial_vector() + 0.1 * random.standard_normal(learner.size)
-    return moved.astype(np.float32)
 
 
 def test_answers_are_those_of_plain_peft_and_its_generate(learner, vector, folder, tmp_path):

@@ -25,7 +25,7 @@ from fedethics.training.engines import ENGINES, gradients_of
 from fedethics.training.learner import Learner
 from fedethics.training.locate import ADAPTER_FILE
 from fedethics.training.self_test import self_test
-from tests.learning_tasks.tiny_chat import HEART, chat_charter, save_chat_model
+from tests.learning_tasks.tiny_chat import HEART, chat_charter
 from tests.training.conftest import terms  # noqa: F401  fixture
 
 torch.set_num_threads(1)
@@ -45,11 +45,6 @@ def build(folder, *, compute=None, start=None, change=lambda charter: charter, *
     charter = change(chat_charter(folder, form="preference", **model))
     more = {"compute": compute} if compute else {}
     return Learner(charter, model_dir=folder, start_dir=start, **more)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return save_chat_model(tmp_path_factory.mktemp("pairs"))
 
 
 @pytest.fixture(scope="module")

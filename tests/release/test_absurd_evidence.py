@@ -192,10 +192,17 @@ def test_bytes_that_are_no_document_are_refused_in_one_error(release, name):
     for data in (*RAW, whole + b"\n", whole[:-1], whole.replace(b":", b": ", 1), b" " + whole):
         (release / name).write_bytes(data)
         try:
+            if name == "gate.json":  # verify reads the rest first, and writes every page to compare
+                gate.recorded(release)
             told = [text for check in verify(release) for text in check.problems]
         except FedethicsError as error:
             told = [str(error)]
         assert told and max(map(len, told)) < 20_000
+
+
+def test_a_gate_file_that_is_no_document_is_a_problem_of_the_release(release):
+    (release / "gate.json").write_bytes(RAW[1])
+    assert [text for check in verify(release) for text in check.problems]
 
 
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
