@@ -4,9 +4,9 @@ One object for each optimiser, found by the name that a charter writes. Adding o
 here and its name in the registry.
 
 Guarantee: a step reads the opened sums and public terms alone, so it is post-processing: it costs
-no epsilon, and whoever has the sums can repeat it. Each coordinate is computed by itself, by single
-IEEE 754 operations in float64 in a fixed order (no power, no sum over coordinates), so that sites
-and coordinator get equal bits on every machine.
+no epsilon, and anyone who has the sums can repeat it. Each coordinate is computed by itself, by
+single IEEE 754 operations in float64 in a fixed order (no power, no sum over coordinates), so that
+sites and coordinator get equal bits on every machine.
 
 Sources: Hsu, Qi and Brown 2019 (arXiv 1909.06335) for FedAvgM; Reddi et al. 2021 (arXiv
 2003.00295), algorithm 2, for FedAdam and FedYogi.

@@ -95,7 +95,7 @@ def records(file: Path | DataFile, charter: Charter) -> Iterator[Labelled]:
 
 
 def tasks(file: Path | DataFile, charter: Charter) -> Iterator[Task]:
-    """Yield each record to be labelled once, however often it stands in the file.
+    """Yield each record to be labelled once, however often it is in the file.
 
     A record that a run would leave out is no task.
 

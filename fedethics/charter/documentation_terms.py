@@ -1,6 +1,6 @@
 """What only people can say for a technical documentation: provider, hardware, oversight, and so on.
 
-Optional, and of no effect on what is computed. Whoever signs the charter signs these sentences too.
+Optional, and of no effect on what is computed. Those who sign the charter sign these sentences too.
 """
 
 from __future__ import annotations

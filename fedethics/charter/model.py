@@ -131,7 +131,7 @@ def server_optimizer_rule(adapter: AdapterTerms, training: TrainingTerms) -> Ite
     """Yield why a server that remembers earlier rounds cannot go with the adapter's form."""
     if training.server is not None and adapter.form in ("fedsvd", "alternating"):
         why = {
-            "fedsvd": "turns the factors anew after each round, so that memory of earlier rounds "
+            "fedsvd": "turns the factors again after each round, so that memory of earlier rounds "
             "is of other coordinates",
             "alternating": "keeps one factor still in each round, and memory would move it",
         }

@@ -100,7 +100,7 @@ def bring_in(
     """Join annotators' labels to their records, and decide each record's label as the charter says.
 
     OUT has a column for each annotator and, with `adjudication` in the charter, the label. Every
-    decision stands in the log with its reason.
+    decision is in the log with its reason.
     """
     agreed = load(charter)
     found = _read(exports, agreed, tool=tool, records=records, read=tuple(read or ()))

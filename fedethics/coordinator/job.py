@@ -200,7 +200,7 @@ class Job:
         None before the first round, and where the charter's server has no memory.
 
         Raises:
-            RunError: it is gone or is not of this charter; another step could not be told apart.
+            RunError: it is gone or is not of this charter; another step could not be distinguished.
         """
         server = self.charter.training.server
         if after == 0 or server is None:

@@ -63,7 +63,7 @@ class RepeatSetup:
     seeds: tuple[int, ...] = term(nonempty=True, at_least=0)
 
     def problems(self) -> list[str]:
-        """Refuse a seed that stands twice: it would count as another run."""
+        """Refuse a seed that is listed twice: it would count as another run."""
         twice = len(set(self.seeds)) < len(self.seeds)
         return ["seeds: one is listed twice"] if twice else []
 

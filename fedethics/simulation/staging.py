@@ -114,7 +114,7 @@ def of_scenario(
         base: directory that the scenario's relative paths start from.
         data: directory of all data sets.
         run_dir: must not exist.
-        settings: what was set otherwise than in the charter's file, for `set.json`.
+        settings: what was set differently from the charter's file, for `set.json`.
 
     Raises:
         FedethicsError: the data or the run's directory is not as it must be.

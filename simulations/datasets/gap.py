@@ -59,14 +59,14 @@ def marked(record: Row) -> str:
     """Return the words around the pronoun and both names, each mention in its mark.
 
     Raises:
-        SetupError: a mention is not where the record says, or name A stands behind name B.
+        SetupError: a mention is not where the record says, or name A follows name B.
     """
     text = record["Text"]
     places = {name: int(record[f"{name}-offset"]) for name in _MARKS}
     if any(not text.startswith(record[name], place) for name, place in places.items()):
         raise SetupError(f"gap: {record['ID']}: a name or the pronoun is not where the file says")
     if places["A"] >= places["B"]:
-        raise SetupError(f"gap: {record['ID']}: name A does not stand before name B")
+        raise SetupError(f"gap: {record['ID']}: name A does not come before name B")
     ends = {name: place + len(record[name]) for name, place in places.items()}
     for name in sorted(places, key=lambda one: -places[one]):
         place, end = places[name], ends[name]

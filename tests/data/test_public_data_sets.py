@@ -361,7 +361,7 @@ def test_gap_keeps_one_snippet_of_a_page_and_refuses_a_mention_elsewhere():
     with pytest.raises(SetupError, match="not where the file says"):
         gap.pooled([gap_file(moved)])
     swapped = {**GAP_ROW, "A": "Bea", "A-offset": "128", "B": "Ada", "B-offset": "120"}
-    with pytest.raises(SetupError, match="name A does not stand before name B"):
+    with pytest.raises(SetupError, match="name A does not come before name B"):
         gap.pooled([gap_file(swapped)])
 
 

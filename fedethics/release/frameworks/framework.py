@@ -111,7 +111,7 @@ def stated(text: str | None, *, said: str, answered: Answered, otherwise: Answer
 
     Args:
         text: the sentence; None where the charter has none.
-        said: what stands before it.
+        said: the text before it.
         answered: how far it answers the item.
         otherwise: the answer without it.
     """
