@@ -137,7 +137,7 @@ def nothing_decided(everyone: Partition, *, confidence: float) -> str:
     if share.low >= _FEW and share.high <= 1.0 - _FEW:
         return ""
     return (
-        f"The model may give all but everyone the same answer: it selects {share.value:.3f} of the "
+        f"The model may give nearly everyone the same answer: it selects {share.value:.3f} of the "
         f"people (interval {share.low:.3f} to {share.high:.3f}), so that groups fare alike because "
         "nothing is decided. A model, or a threshold, that selects some and not others is needed."
     )
@@ -152,7 +152,7 @@ def _one_class(everyone: Partition, confidence: float) -> str:
     if share.high[0] <= 1.0 - _FEW:
         return ""
     return (
-        "The model may give all but everyone the same answer, so that groups fare alike because "
+        "The model may give nearly everyone the same answer, so that groups fare alike because "
         "nothing is decided. A model that decides for several classes is needed."
     )
 
@@ -279,9 +279,8 @@ def _sentence(objective: Objective, metric: Metric, estimate: Estimate, outcome:
     over = f", by {objective.feature}," if objective.feature else ""
     if estimate.cut:
         figure = (
-            f"has no estimate, for noise carried it out of its range; its "
-            f"{estimate.confidence * 100:g} % interval {estimate.low:.3f} to {estimate.high:.3f} "
-            "stands"
+            f"has no estimate, because noise moved it out of its range; its "
+            f"{estimate.confidence * 100:g} % interval is {estimate.low:.3f} to {estimate.high:.3f}"
         )
     elif math.isnan(estimate.value):
         figure = "has no value"
@@ -290,7 +289,7 @@ def _sentence(objective: Objective, metric: Metric, estimate: Estimate, outcome:
             f"is {estimate.value:.3f} ({estimate.confidence * 100:g} % interval "
             f"{estimate.low:.3f} to {estimate.high:.3f})"
         )
-    asked = f"asked: {objective.direction.replace('-', ' ')} {objective.bar:g}"
+    asked = f"agreed: {objective.direction.replace('-', ' ')} {objective.bar:g}"
     said = {
         "holds": "The objective holds",
         "fails": "The objective fails",

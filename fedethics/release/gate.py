@@ -2,11 +2,13 @@
 
 Guarantee: `examine` is a pure function of charter.json, evidence.json, the adapter's two files and,
 where the charter names benchmarks, benchmarks.jsonl, so anyone with the run directory gets the same
-verdict, offline. Nothing undecided passes.
+verdict, offline. Nothing undecided passes. Another version of this package may choose other words
+for the same findings (`findings`); which one chose them is on record.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from fedethics.aggregates.at_gate import EXAMINED
 from fedethics.errors import EXIT_CANNOT_CONCLUDE, EXIT_GATE_FAILED, EXIT_OK, ReleaseError
 from fedethics.release import durable, folder
 from fedethics.release.folder import GATE, Folder
+from fedethics.release.pages import renderer_sha256
 from fedethics.release.rules import audit, benchmarks, integrity, objectives, privacy, signatures
 from fedethics.release.rules.rule import Outcome, Rule, overall
 from fedethics.terms import KEY, term
@@ -49,6 +52,8 @@ class GateReport:
         evidence_sha256: of evidence.json as examined.
         method: of reading the opened tables, see `METHOD`; absent for the first.
         not_covered: what no rule of this gate looks at, by the rules that ran and what they found.
+        wording: hash of the code that chose the words (`renderer_sha256`); absent in releases of
+            earlier versions.
     """
 
     run_id: str = term(nonempty=True)
@@ -58,6 +63,7 @@ class GateReport:
     rules: tuple[Rule, ...] = term(nonempty=True)
     not_covered: tuple[str, ...] = term(prose=True)
     method: int | None = term(default=None, at_least=2)
+    wording: str | None = term(default=None, pattern=KEY)
 
     @property
     def exit_code(self) -> int:
@@ -98,12 +104,23 @@ def judge(opened: Folder) -> GateReport:
             *NOT_COVERED[1:],
         ),
         method=METHOD,
+        wording=renderer_sha256(),
     )
 
 
 def encode(report: GateReport) -> bytes:
     """Return the canonical bytes of gate.json."""
     return canonical.encode(terms.document(report))
+
+
+def findings(report: GateReport) -> bytes:
+    """Return all that was found, without the words for it: what other wording must leave equal.
+
+    These are run, charter, evidence and method, the verdict, and of each rule its name, topic,
+    verdict, figure and file.
+    """
+    silent = tuple(dataclasses.replace(rule, sentence="") for rule in report.rules)
+    return encode(dataclasses.replace(report, rules=silent, not_covered=(), wording=None))
 
 
 def write(report: GateReport, run_dir: Path) -> None:

@@ -23,7 +23,7 @@ from fedethics.release.rules.signatures import SIMULATED, UNWATCHED
 
 # 10 years of daily runs have some 200 MB.
 _LEDGER_LIMIT = 4 * 1024 * 1024 * 1024
-PAGES_TOPIC = "pages"
+PAGES_TOPIC, SENTENCES_TOPIC = "pages", "sentences"
 PLACEMENT = "the adapter is where the decision says"
 
 
@@ -72,7 +72,7 @@ def verify(run_dir: Path) -> tuple[Check, ...]:
         _countersigned(opened),
         Check(name="figures are the sums that sites were told", problems=_sums(judged)),
         *_benchmarks(opened),
-        Check(name="verdict follows from the evidence", problems=_verdict(run_dir, judged)),
+        _verdict(run_dir, judged),
         Check(
             name="approvals hold",
             problems=void,
@@ -253,25 +253,49 @@ def _sources(opened: Folder) -> tuple[str, ...]:
     )
 
 
-def _verdict(run_dir: Path, judged: GateReport) -> tuple[str, ...]:
+def _verdict(run_dir: Path, judged: GateReport) -> Check:
+    """Hold gate.json to the judgement made again: findings always, words where they can be."""
+    name = "verdict follows from the evidence"
     try:
         recorded = gate.recorded(run_dir)
         claimed = manifest.read_manifest(run_dir).verdict
     except ReleaseError as error:
-        return (str(error),)
-    problems = []
+        return Check(name=name, problems=(str(error),))
     if (method := recorded.method or 1) != gate.METHOD:
-        return (
+        problem = (
             f"{GATE} was judged by method {method} of reading the tables; this version of "
             f"fedethics judges by method {gate.METHOD}, which gives {judged.verdict!r} on the same "
             "evidence. Check it with the version that judged it, which evidence.json names, or "
-            "judge it again: `fedethics release gate`.",
+            "judge it again: `fedethics release gate`."
         )
-    if gate.encode(recorded) != gate.encode(judged):
+        return Check(name=name, problems=(problem,))
+    problems = []
+    if gate.findings(recorded) != gate.findings(judged):
         problems.append(
             f"{GATE} says {recorded.verdict!r}, but charter and evidence give {judged.verdict!r}"
             " (or another finding under the same verdict)."
         )
     if claimed != judged.verdict:
         problems.append(f"{MANIFEST} says {claimed!r}, the evidence gives {judged.verdict!r}.")
-    return tuple(problems)
+    if problems or _words(recorded) == _words(judged):
+        return Check(name=name, problems=tuple(problems))
+    if recorded.wording == judged.wording:
+        problem = f"{GATE} has other sentences than the same code writes for the same findings."
+        return Check(name=name, problems=(problem,))
+    note = (
+        f"Verdict, rules and figures of {GATE} follow from the evidence. NOT CHECKED: its "
+        "sentences, which another version of fedethics wrote. Do not rely on their text: "
+        "`fedethics release gate` gives the same verdict in the words of this version."
+    )
+    return Check(
+        name=name,
+        problems=(),
+        note=note,
+        not_checked=(f"the sentences of {GATE}",),
+        topic=SENTENCES_TOPIC,
+        undecided=True,
+    )
+
+
+def _words(report: GateReport) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return tuple(rule.sentence for rule in report.rules), report.not_covered

@@ -106,14 +106,14 @@ def test_labels_that_people_share_pass_and_the_interval_is_shown(asking, lay):
 def test_labels_that_people_do_not_share_fail_the_gate_whatever_the_model_does(asking, lay):
     run = lay(asking, opened(asking, CONFUSED))
     rule = rules(run)[NAME]
-    assert rule.verdict == "fail" and "people do not share these labels" in rule.sentence
+    assert rule.verdict == "fail" and "annotators do not agree on these labels" in rule.sentence
     assert rule.figure.high < 0.7 and gate.examine(run).verdict == "fail"
 
 
 def test_a_bar_within_the_interval_leaves_it_undecided(stage, lay):
     close = annotated(stage, bar=0.9)
     rule = rules(lay(close, opened(close, SHARED)))[NAME]
-    assert rule.verdict == "cannot conclude" and "lies within" in rule.sentence
+    assert rule.verdict == "cannot conclude" and "which the interval contains" in rule.sentence
 
 
 def test_without_a_bar_agreement_is_shown_and_is_no_pass(stage, lay):

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fedethics.cli.release import app
-from fedethics.errors import ReleaseError
+from fedethics.errors import ApprovalRefused, ReleaseError
 from fedethics.identity import Identity
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.events import SampledGaussian
@@ -18,6 +18,7 @@ from fedethics.privacy.ledger.entries import Cap, DataSet
 from fedethics.privacy.ledger.ledger import Ledger
 from fedethics.privacy.plan import make_plan
 from fedethics.release import evidence, folder, gate, manifest, receipts
+from fedethics.release.approve import approve
 from fedethics.release.publish import rewrite_reports
 from fedethics.release.verification import verify
 
@@ -72,6 +73,56 @@ def test_a_verdict_that_does_not_follow_is_found_even_with_a_new_manifest(releas
     gate.write(claimed, release)
     manifest.write_manifest(release, stage.coordinator)
     assert "verdict follows from the evidence" in _problems(release)
+
+
+VERDICT = "verdict follows from the evidence"
+
+
+def _rewritten(release, stage, *, wording, change):
+    """The release with a gate.json that another version wrote, or that somebody changed."""
+    judged = gate.recorded(release)
+    first, *others = judged.rules
+    rules = (dataclasses.replace(first, **change), *others)
+    gate.write(dataclasses.replace(judged, rules=rules, wording=wording), release)
+    manifest.write_manifest(release, stage.coordinator)
+    (check,) = [one for one in verify(release) if one.name == VERDICT]
+    return check
+
+
+@pytest.mark.parametrize("wording", [None, "ab" * 32])
+def test_a_release_whose_sentences_an_earlier_version_wrote_still_verifies(release, stage, wording):
+    check = _rewritten(release, stage, wording=wording, change={"sentence": "In older words."})
+    assert check.problems == () and check.undecided
+    assert "the sentences of gate.json" in check.not_checked
+    assert CliRunner().invoke(app, ["verify", str(release)]).exit_code == 10
+    given = {"role": "coordinator", "reason": "known", "despite_uncertainty": True}
+    with pytest.raises(ApprovalRefused, match="--not-checked sentences"):
+        approve(release, stage.coordinator, **given)
+    taken = approve(release, stage.coordinator, **given, not_checked=["sentences"])
+    assert "the sentences of gate.json" in taken.approvals[0].not_checked
+
+
+@pytest.mark.parametrize("wording", [None, "ab" * 32, "own"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"verdict": "fail"},
+        {"name": "another rule"},
+        {"topic": "integrity"},
+        {"evidence": "elsewhere.json"},
+        {"figure": None},
+    ],
+)
+def test_a_changed_finding_fails_in_whatever_words(release, stage, wording, change):
+    own = gate.recorded(release).wording
+    check = _rewritten(release, stage, wording=own if wording == "own" else wording, change=change)
+    assert "or another finding under the same verdict" in check.problems[0]
+
+
+def test_a_changed_sentence_of_the_same_code_fails(release, stage):
+    own = gate.recorded(release).wording
+    check = _rewritten(release, stage, wording=own, change={"sentence": "All is well."})
+    assert "other sentences than the same code writes" in check.problems[0]
 
 
 def test_a_forged_receipt_is_found(release, stage):

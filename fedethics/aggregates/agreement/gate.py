@@ -77,15 +77,15 @@ def _judged(found: Estimate, terms: AnnotationTerms) -> Findings:
     if found.high < terms.bar:
         return Findings(
             faults=(
-                f"{said} That is below {terms.bar:g}: people do not share these labels, so a model "
-                "that learns them cannot be judged by them. Mend the guideline and annotate again.",
+                f"{said} That is below {terms.bar:g}: annotators do not agree on these labels, so "
+                "no model can be judged by them. Improve the guideline and annotate again.",
             )
         )
     if found.low < terms.bar:
         return Findings(
             gaps=(
-                f"{said} The charter asks for {terms.bar:g}, which lies within. More records with "
-                "two labels, or a larger annotation.epsilon, would settle it.",
+                f"{said} The charter asks for {terms.bar:g}, which the interval contains. More "
+                "records with two labels, or a larger annotation.epsilon, would decide it.",
             )
         )
     return Findings()

@@ -16,6 +16,8 @@ from fedethics.release.folder import EVIDENCE, Folder
 from fedethics.release.rules.rule import Findings, Measurement, Rule
 
 NAME = "measures of texts"
+_OPEN = "The interval contains the bar, so nothing can be concluded."
+_MISSED = "The whole interval is on the wrong side of the bar."
 
 
 def examine(folder: Folder) -> tuple[Rule, ...]:
@@ -45,13 +47,13 @@ def _judged(found: OpenedMeasures, objective: MeasureObjective, folder: Folder) 
     estimate = found.estimate(name, combine, confidence=objective.confidence)
     good = _side(estimate, objective)
     said = sentence(estimate, objective)
-    gaps = [f"{said} The bar lies within."] if good is None else []
+    gaps = [f"{said} {_OPEN}"] if good is None else []
     if good and _of_decisions(name, folder):
         # Where nothing is decided, nothing flips, and a bar that is met says nothing.
         empty = nothing_decided(everyone(folder.tables), confidence=objective.confidence)
         gaps += [f"{said} {empty}"] if empty else []
     findings = Findings(
-        faults=(f"{said} That is on the wrong side.",) if good is False else (),
+        faults=(f"{said} {_MISSED}",) if good is False else (),
         gaps=tuple(gaps),
     )
     figure = Measurement(

@@ -154,7 +154,7 @@ def _header(path: Path) -> dict[str, dict[str, Any]]:
     for name, entry in sorted(table.items(), key=_start):
         end = _end(name, entry, start=end)
     if end != rest:
-        raise ReleaseError(f"{ADAPTER} has {rest:,} bytes of numbers; its header speaks of {end:,}")
+        raise ReleaseError(f"{ADAPTER} has {rest:,} bytes of numbers; its header lists {end:,}")
     return table
 
 

@@ -22,7 +22,7 @@ from fedethics.release.rules.rule import Findings, Measurement, Rule, Topic
 
 NAME = "empirical privacy audit"
 UNAUDITED = (
-    "Not audited: the charter asks for no membership audit, so nobody attacked this adapter. "
+    "Not audited: the charter asks for no membership audit, so no attack on this adapter was made. "
     "Epsilon rests on its proof and on the sites' self-tests."
 )
 _TOPIC: Topic = "privacy"

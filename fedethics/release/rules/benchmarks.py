@@ -139,14 +139,14 @@ def _figure_and_bar(row: Row, stated: BenchmarkObjective) -> tuple[Figure | None
 _ENDINGS: dict[Outcome, str] = {
     "pass": "The whole interval lies on the good side of the bar.",
     "fail": "The whole interval lies on the wrong side of the bar.",
-    "cannot conclude": "The interval holds the bar, so neither can be said.",
+    "cannot conclude": "The interval contains the bar, so nothing can be concluded.",
     "not informative": "",
 }
 
 
 _BY_CHANCE = (
-    "The whole interval lies on the wrong side, but of so many bars one may by chance: by Holm's "
-    "steps it does not fail."
+    "The whole interval lies on the wrong side of the bar. With so many bars, one of them may do "
+    "so by chance: by Holm's steps it does not fail."
 )
 
 

@@ -45,7 +45,7 @@ def not_covered(rules: Sequence[Rule]) -> tuple[str, ...]:
     """Return what these rules leave out, by which of them ran and what they found."""
     verdicts = {rule.name: rule.verdict for rule in rules}
     recomputed = (
-        "a false sum in slices that only sites in league with the coordinator recomputed: each "
+        "a false sum in slices that only sites colluding with the coordinator recomputed: each "
         "site checks its share of the slices and one drawn at random"
         if _PROVEN in verdicts
         else "false sums: the charter lets no site recompute a slice of them"

@@ -13,12 +13,12 @@ _TOPIC: Topic = "integrity"
 # How far the clocks of a signer, a site and the coordinator may be apart, in all.
 CLOCKS_APART = timedelta(hours=1)
 SIMULATED = (
-    "These are simulated signatures: the simulation drew the keys and signed with them itself, so "
-    "they show the path and nobody's consent."
+    "These are simulated signatures: the simulation made the keys and signed with them itself. "
+    "They show how signing works, and not that any person agreed."
 )
 UNWATCHED = (
-    "The charter names no stakeholder: nobody besides the sites and the coordinator was asked to "
-    "stand behind its bars."
+    "The charter names no stakeholder: only the sites and the coordinator were asked to agree to "
+    "its bars."
 )
 
 
@@ -93,8 +93,8 @@ def _holds(valid: tuple[CharterSignature, ...], *, missing: str, watched: bool) 
         parts.append(f"{len(valid)} signed it; not signed by {missing}.")
     else:
         parts.append(
-            "Nobody signed it. That its bars were fixed before the run rests on the sites' "
-            "receipts, which name its hash."
+            "No one signed it. Only the sites' receipts, which name its hash, show that its bars "
+            "were fixed before the run."
         )
     if any(one.simulated for one in valid):
         parts.append(SIMULATED)
