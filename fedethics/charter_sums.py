@@ -7,12 +7,14 @@ of `fedethics.aggregates`; their names, as stored, are here.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Final
 
 from fedethics.charter.ethics_terms import STEPS
 from fedethics.charter.model import Charter
 from fedethics.fairness.explained import Explained
 from fedethics.fairness.layout import INTERSECTION, Layout, SensitiveFeature
+from fedethics.identical import Same
 from fedethics.learning_tasks import find_task
 from fedethics.secagg import SecaggTerms
 
@@ -70,7 +72,13 @@ def steering_groups(charter: Charter) -> int:
 
 
 def secagg_terms(charter: Charter, *, charter_hash: str) -> SecaggTerms:
-    """Return what the secure aggregation needs of `charter`."""
+    """Return what the secure aggregation needs of `charter`; worked out once for each object."""
+    return _secagg_terms(Same(charter), charter_hash)
+
+
+@lru_cache(maxsize=32)
+def _secagg_terms(same: Same[Charter], charter_hash: str) -> SecaggTerms:
+    charter = same.value
     return SecaggTerms(
         charter_hash=charter_hash,
         roster={member.site: member.public_key for member in charter.roster},

@@ -27,6 +27,7 @@ from fedethics.canonical import Json
 from fedethics.charter.model import Charter, Heading, Member
 from fedethics.charter.spelling import composed_all
 from fedethics.errors import CharterError
+from fedethics.identical import Same
 
 _METHOD = {
     "dora": "DoRA rescales whole rows of the base weights, so no gradient for each record exists",
@@ -173,32 +174,14 @@ def _parsed(data: bytes) -> Charter:
     return _build(table, where="charter")
 
 
-class _Same:
-    """One charter object, equal to itself alone.
-
-    Charters that are equal may still be spelled differently: 3 == 3.0.
-    """
-
-    __slots__ = ("charter",)
-
-    def __init__(self, charter: Charter) -> None:
-        self.charter = charter
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.charter is other.charter
-
-    def __hash__(self) -> int:
-        return id(self.charter)
-
-
 def encode(charter: Charter) -> bytes:
     """Return the charter's canonical bytes, worked out once for each object: none can change."""
-    return _encoded(_Same(charter))
+    return _encoded(Same(charter))
 
 
 @lru_cache(maxsize=32)
-def _encoded(same: _Same) -> bytes:
-    return canonical.encode(terms.document(same.charter))
+def _encoded(same: Same[Charter]) -> bytes:
+    return canonical.encode(terms.document(same.value))
 
 
 def hash_of(charter: Charter) -> str:

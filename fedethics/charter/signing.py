@@ -11,11 +11,12 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
 from fedethics import canonical, plain_file, terms
-from fedethics.charter.document import hash_of, unfilled
+from fedethics.charter.document import encode, hash_of, unfilled
 from fedethics.charter.ethics_terms import StakeholderRole
 from fedethics.charter.model import Charter
 from fedethics.errors import CharterError
@@ -188,16 +189,37 @@ def load_signatures(path: Path) -> tuple[CharterSignature, ...]:
 def _load(path: Path) -> SignatureFile | None:
     if not path.exists():
         return None
-    problems: list[str] = []
     data = plain_file.read(path, _unreadable, typed=True)
+    try:
+        return _parsed(data)
+    except _MalformedError as fault:
+        raise CharterError(fault.sentence(path)) from fault
+
+
+class _MalformedError(Exception):
+    """What is wrong with a file of signatures, wherever it lies."""
+
+    def __init__(self, before: str, after: str) -> None:
+        super().__init__(before, after)
+        self._around = before, after
+
+    def sentence(self, path: Path) -> str:
+        before, after = self._around
+        return f"{before}{path}{after}"
+
+
+@lru_cache(maxsize=8)
+def _parsed(data: bytes) -> SignatureFile:
+    """Read the same bytes once: each site of a charter has the same file."""
+    problems: list[str] = []
     try:
         table = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise CharterError(f"signatures {path} are not JSON: {error}") from error
+        raise _MalformedError("signatures ", f" are not JSON: {error}") from error
     found = terms.read(SignatureFile, table, path="", problems=problems)
     if problems or found is None:
         listed = "\n".join(f"  - {problem}" for problem in problems)
-        raise CharterError(f"{path} is not a file of signatures:\n{listed}")
+        raise _MalformedError("", f" is not a file of signatures:\n{listed}")
     return found
 
 
@@ -238,4 +260,5 @@ def _genuine(charter: Charter, found: CharterSignature) -> bool:
 
 def _message(charter: Charter, *, role: str, name: str, signed: str) -> bytes:
     statement: canonical.Json = {"role": role, "name": name, "signed": signed}
-    return canonical.encode({"charter": terms.document(charter), "statement": statement})
+    # The canonical bytes of {"charter": ..., "statement": ...}: a charter is spelled only once.
+    return b'{"charter":%b,"statement":%b}' % (encode(charter), canonical.encode(statement))

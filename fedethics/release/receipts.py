@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fedethics import canonical, terms
 from fedethics.errors import LedgerTampered, ReleaseError
@@ -35,6 +36,12 @@ def from_envelope(data: bytes) -> SignedReceipt:
 
 def genuine(signed: SignedReceipt, *, roster_key: str) -> Receipt | None:
     """Return the receipt if the holder of `roster_key` signed exactly this body, else None."""
+    return _genuine(signed, roster_key)
+
+
+@lru_cache(maxsize=4096)
+def _genuine(signed: SignedReceipt, roster_key: str) -> Receipt | None:
+    """Do `genuine` once for the same receipt: each member checks those of all others."""
     if signed.public_key != roster_key:
         return None
     try:
@@ -71,6 +78,11 @@ def parse_heads(data: bytes) -> Heads:
     Raises:
         LedgerTampered: not the canonical bytes of heads.
     """
+    return _heads(data)
+
+
+@lru_cache(maxsize=4)
+def _heads(data: bytes) -> Heads:
     return terms.parse(Heads, data, what="the list of ledger heads", error=LedgerTampered)
 
 
@@ -85,10 +97,12 @@ def read_receipts(heads: Heads, roster: Mapping[str, str]) -> dict[str, Receipt]
         LedgerTampered: a receipt by nobody of the roster, of another run or charter, or two by one.
     """
     found: dict[str, Receipt] = {}
+    # The first of a key that stands twice.
+    owners = {key: site for site, key in reversed(roster.items())}
     for signed in heads.receipts:
-        owners = [site for site, key in roster.items() if key == signed.public_key]
-        receipt = genuine(signed, roster_key=signed.public_key) if owners else None
-        if receipt is None or receipt.site != owners[0]:
+        owner = owners.get(signed.public_key)
+        receipt = genuine(signed, roster_key=signed.public_key) if owner else None
+        if receipt is None or receipt.site != owner:
             raise LedgerTampered(
                 "the list of ledger heads holds a receipt that no member signed; it was not "
                 "countersigned"

@@ -9,10 +9,12 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
 from fedethics.errors import SecaggReject
+from fedethics.identical import Same
 from fedethics.identity import Identity
 from fedethics.secagg import framing
 from fedethics.secagg.framing import Frame, Kind
@@ -34,6 +36,9 @@ SITE_KINDS: Final = frozenset(
 # A CONFIRM message, and an EPOCH message but for its keys, is under 1 KiB whatever its names;
 # lists of them are bounded by it.
 LISTED_MESSAGE_BYTES: Final = 1 << 10
+# Short messages that were found genuine and are remembered, by their bytes.
+_LISTED_BYTES: Final = 4 * LISTED_MESSAGE_BYTES
+_REMEMBERED: Final = 4096
 _HEX = re.compile(r"[0-9a-f]*")
 
 
@@ -150,8 +155,21 @@ def receive(message: bytes, *, kind: Kind, terms: SecaggTerms, max_body_bytes: i
     Raises:
         SecaggReject: anything else. Since anyone may have written such bytes, nobody is blamed.
     """
+    if len(message) <= _LISTED_BYTES:
+        return _received(message, kind, max_body_bytes, Same(terms))
     frame = framing.decode(message, kind=kind, max_body_bytes=max_body_bytes)
     _check(frame, terms)
+    return frame
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _received(message: bytes, kind: Kind, max_body_bytes: int, terms: Same[SecaggTerms]) -> Frame:
+    """Do `receive` once for the same bytes under the same terms: the answer follows from them.
+
+    Sites that one process simulates all check the announcements and statements of all others.
+    """
+    frame = framing.decode(message, kind=kind, max_body_bytes=max_body_bytes)
+    _check(frame, terms.value)
     return frame
 
 
@@ -161,8 +179,13 @@ def receive_detached(detached: bytes, *, kind: Kind, terms: SecaggTerms) -> Fram
     Raises:
         SecaggReject: see `receive`.
     """
+    return _received_detached(detached, kind, Same(terms))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _received_detached(detached: bytes, kind: Kind, terms: Same[SecaggTerms]) -> Frame:
     frame = framing.decode_detached(detached, kind=kind)
-    _check(frame, terms)
+    _check(frame, terms.value)
     return frame
 
 

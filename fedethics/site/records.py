@@ -21,8 +21,12 @@ from fedethics.data.file_terms import DataFile
 from fedethics.data.reading import read_records
 from fedethics.data.records import Records, Split, split
 from fedethics.errors import DataError, FedethicsError, RecordsRefusal
+from fedethics.identical import Same
 from fedethics.policy.permit import DataFacts
 from fedethics.privacy.ledger import DataSet
+
+# Read once a process: a site has one or two; a simulation has one for each site.
+_FILES = 2048
 
 
 def site_records(file: Path | DataFile, charter: Charter) -> Split:
@@ -31,9 +35,8 @@ def site_records(file: Path | DataFile, charter: Charter) -> Split:
     Raises:
         DataError: the file is not as the charter's schema says.
     """
-    beside = columns_beside(charter)
     own = DataFile.of(file)
-    return _records(charter.data, charter.model.task, beside, own, _state_of(own.path))
+    return _records_of(Same(charter), own, _state_of(own.path))
 
 
 def facts_of(records: Split) -> DataFacts:
@@ -106,7 +109,13 @@ def _state_of(path: Path) -> tuple[int, ...]:
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=_FILES)
+def _records_of(charter: Same[Charter], file: DataFile, state: tuple[int, ...]) -> Split:
+    agreed = charter.value
+    return _records(agreed.data, agreed.model.task, columns_beside(agreed), file, state)
+
+
+@lru_cache(maxsize=_FILES)
 def _records(
     terms: DataTerms,
     task: str,

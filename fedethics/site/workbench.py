@@ -16,6 +16,7 @@ from fedethics.charter.model import Charter
 from fedethics.data.content import digest
 from fedethics.data.file_terms import DataFile
 from fedethics.data.records import Records, Split
+from fedethics.identical import Same
 from fedethics.policy.model import Compute
 from fedethics.policy.permit import DataFacts
 from fedethics.privacy.outlook import VISITS_THAT_PAY
@@ -25,7 +26,9 @@ from fedethics.training.learner import Learner
 
 # Sensitive: activations determine the text. Bounded, and gone with the process.
 _ACTIVATIONS: dict[tuple[str, Compute, str], Activations] = {}
+# A site needs a few; of many simulated sites, as many as this many bytes hold.
 _MAX_CACHED = 32
+_MAX_BYTES = 1 << 30
 _ON_CPU = Compute()
 
 
@@ -56,7 +59,7 @@ class Workbench:
         # How they are computed too: precision and batches decide the last bits.
         key = (self.learner.states_key, self.learner.compute, texts)
         if key not in _ACTIVATIONS:
-            while len(_ACTIVATIONS) >= _MAX_CACHED:
+            while len(_ACTIVATIONS) >= _MAX_CACHED and _held_bytes() > _MAX_BYTES:
                 _ACTIVATIONS.pop(next(iter(_ACTIVATIONS)))
             _ACTIVATIONS[key] = self.learner.activations(part.texts, records=self.declared)
         return _ACTIVATIONS[key]
@@ -95,12 +98,27 @@ def open_workbench(
     return Workbench(site_records(data, charter), learner, public)
 
 
+def _held_bytes() -> int:
+    return sum(
+        state.numel() * state.element_size()
+        for kept in _ACTIVATIONS.values()
+        for state in kept.hidden
+    )
+
+
 def learner_for(
     charter: Charter, model_dir: Path | None, compute: Compute, *, start_dir: Path | None = None
 ) -> Learner:
     """Return this process's learner for `charter`; it holds no state between calls."""
+    return _learner_of(Same(charter), model_dir, compute, start_dir)
+
+
+@lru_cache(maxsize=8)
+def _learner_of(
+    charter: Same[Charter], model_dir: Path | None, compute: Compute, start_dir: Path | None
+) -> Learner:
     # Who takes part does not change the model, so federations of other rosters share it.
-    shared = dataclasses.replace(charter, roster=(), coordinator_key="")
+    shared = dataclasses.replace(charter.value, roster=(), coordinator_key="")
     return _learner(shared, model_dir, compute, start_dir)
 
 
