@@ -98,7 +98,7 @@ def read_receipts(heads: Heads, roster: Mapping[str, str]) -> dict[str, Receipt]
     """
     found: dict[str, Receipt] = {}
     # The first of a key that stands twice.
-    owners = {key: site for site, key in reversed(roster.items())}
+    owners = {key: site for site, key in reversed(list(roster.items()))}
     for signed in heads.receipts:
         owner = owners.get(signed.public_key)
         receipt = genuine(signed, roster_key=signed.public_key) if owner else None
