@@ -36,6 +36,20 @@ def simulate(
             help="set a key of the charter for this run, as training.rounds=3; repeat for more",
         ),
     ] = None,
+    lose: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SITE@ROUND", help="fault: the site hears nothing of that round"),
+    ] = None,
+    late: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SITE@ROUND", help="fault: the site trains, and answers too late"),
+    ] = None,
+    poison: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SITE=KIND", help="attack: the site sends its update as scale, flip or noise"
+        ),
+    ] = None,
 ) -> None:
     """Run the real coordinator and sites in one process and show the results.
 
@@ -45,6 +59,8 @@ def simulate(
     options = ["--out", str(out), "--run-id", run_id, "--data", str(data)]
     options += ["--resume", str(resume)] if resume is not None else []
     options += [f"--set={pair}" for pair in settings or ()]
+    faults = {"lose": lose, "late": late, "poison": poison}
+    options += [f"--{name}={one}" for name, told in faults.items() for one in told or ()]
     command = [sys.executable, "-P", "-m", "fedethics.simulation.command", *options, "--"]
     named = scenario / "scenario.toml" if scenario.is_dir() else scenario
     raise typer.Exit(_run([*command, str(named)]))

@@ -68,10 +68,12 @@ class InProcess:
     Attributes:
         sites: site name -> what answers its requests; one node for each, in sorted order.
         lost: says which request of which site is lost on the way, to simulate dropouts.
+        late: says which request is answered when nobody waits any more.
     """
 
     sites: Mapping[str, Answer]
     lost: Fault = no_fault
+    late: Fault = no_fault
     _waiting: dict[str, Arrival] = field(default_factory=dict)
     _count: int = 0
 
@@ -100,4 +102,7 @@ class InProcess:
     def _answered(self, site: str, request: Request, message_id: str) -> Arrival:
         if self.lost(site, request):
             return Arrival(message_id, Reply(refusal=_UNAVAILABLE), from_node=False)
-        return Arrival(message_id, self.sites[site](request))
+        reply = self.sites[site](request)
+        if self.late(site, request):
+            return Arrival(message_id, Reply(refusal=_UNAVAILABLE), from_node=False)
+        return Arrival(message_id, reply)

@@ -90,6 +90,8 @@ def main() -> int:
     options = _options()
     try:
         if is_several(options.scenario, options.resume):
+            if options.lose or options.late or options.poison:
+                raise RunError("--lose, --late, --poison: of one run, not of several")
             return _several(options)
         _, stage = staged(
             options.scenario,
@@ -99,6 +101,7 @@ def main() -> int:
             data=options.data,
             settings=settings_of(options.settings),
         )
+        _with_faults(options, stage)
         # Late: it takes seconds to import torch, and a wrong file is answered at once.
         from fedethics.simulation.federation import simulate
 
@@ -111,6 +114,22 @@ def main() -> int:
     except FedethicsError as error:
         told(f"[{error.code}] {error}")
         return error.exit_code
+
+
+def _with_faults(options: argparse.Namespace, stage: Stage) -> None:
+    """Keep beside the run's charter what is to go wrong in it."""
+    asked = options.lose, options.late, options.poison
+    if not any(asked):
+        return
+    if options.resume is not None:
+        raise RunError(
+            "--lose, --late, --poison: a run that is continued keeps the faults that it began "
+            "with. Nothing was started"
+        )
+    # Late: it takes seconds to import torch.
+    from fedethics.simulation import faults
+
+    faults.keep(faults.faults_of(*asked, charter=stage.charter), stage.coordinator)
 
 
 def _several(options: argparse.Namespace) -> int:
@@ -143,6 +162,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--data", type=Path, default=Path(".data"))
     parser.add_argument("--set", action="append", default=[], dest="settings")
+    for fault in ("--lose", "--late", "--poison"):
+        parser.add_argument(fault, action="append", default=[])
     return parser.parse_args()
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fedethics import texts
+from fedethics.coordinator.events import EventLog
 from fedethics.coordinator.job import RunSettings
 from fedethics.coordinator.run import run_job
 from fedethics.coordinator.transport import Fault, InProcess, no_fault
@@ -21,9 +22,11 @@ from fedethics.release import comparisons, folder
 from fedethics.release.comparisons import Comparisons
 from fedethics.release.publish import publish
 from fedethics.simulation import foreseen
+from fedethics.simulation.faults import document_of, kept
 from fedethics.simulation.screen import Screen, show
 from fedethics.simulation.staging import Stage
 from fedethics.site import answering
+from fedethics.site.handler import SiteHandler
 from fedethics.site.home import SiteHome
 
 Tick = Callable[[str], None]
@@ -45,10 +48,19 @@ class Baselines:
 def run_federation(stage: Stage, *, resume: bool = False, lost: Fault = no_fault) -> Path:
     """Run one job, or what is left of it, and return the run's directory.
 
+    Args:
+        stage: the federation, with the faults that are kept beside its charter.
+        resume: continue it after its last committed round.
+        lost: says which other requests are lost on the way.
+
     Raises:
         FedethicsError: the job cannot start or finish; what was committed stays.
     """
-    sites = {site: partial(_answer, home) for site, home in stage.homes.items()}
+    faults = kept(stage.coordinator)
+    sites = {
+        site: partial(_answer, home, faults.handler(site, home))
+        for site, home in stage.homes.items()
+    }
     # The coordinator's model is the sites' own: they were made with the same folders.
     home = SiteHome.open(next(iter(stage.homes.values())))
     settings = RunSettings(
@@ -59,12 +71,19 @@ def run_federation(stage: Stage, *, resume: bool = False, lost: Fault = no_fault
         start_dir=str(home.start_dir or ""),
         resume=resume,
     )
-    run_job(InProcess(sites, lost=lost), settings)
+
+    def is_lost(site: str, request: Request) -> bool:
+        return lost(site, request) or faults.lost(site, request)
+
+    if faults.any:
+        # A reader of the log learns that the run was disturbed on purpose.
+        EventLog(stage.run_dir).write("simulated-faults", **document_of(faults))
+    run_job(InProcess(sites, lost=is_lost, late=faults.too_late), settings)
     return stage.run_dir
 
 
-def _answer(home: Path, request: Request) -> Reply:
-    return answering.answer(home, lambda: request)
+def _answer(home: Path, handler: SiteHandler | None, request: Request) -> Reply:
+    return answering.answer(home, lambda: request, handler=handler)
 
 
 def simulate(

@@ -20,15 +20,16 @@ from fedethics.site.log import write_if_possible
 _LONGEST_REASON = 4000
 
 
-def answer(home: Path, read: Callable[[], Request]) -> Reply:
+def answer(home: Path, read: Callable[[], Request], *, handler: SiteHandler | None = None) -> Reply:
     """Answer one request at the site whose home is `home`; never raises an Exception.
 
     Args:
         home: the site's home directory.
         read: returns the request, or raises why what came is none.
+        handler: answers in place of the home's own, for tests and simulated attacks.
     """
     try:
-        return _reply(_handler(home), read)
+        return _reply(handler or _handler(home), read)
     except Exception:  # even the log could not be written; see the module's docstring
         return Reply(refusal=OF_RECORDS)
 
