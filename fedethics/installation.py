@@ -9,7 +9,6 @@ import platform
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -45,16 +44,8 @@ class Package:
     advice: str = ""
 
 
-@cache
-def packages() -> tuple[Package, ...]:
-    """Return Python and every package that a run needs, with what to do where one is wrong.
-
-    Looked up once: what a process has imported stays as it is.
-    """
-    return tuple(_packages())
-
-
-def _packages() -> Iterator[Package]:
+def packages() -> Iterator[Package]:
+    """Yield Python and every package that a run needs, with what to do where one is wrong."""
     supported = sys.version_info >= (3, 11)
     yield Package("python", platform.python_version(), supported, "" if supported else "3.11+")
     for name in (*PINNED, *_NEEDED):

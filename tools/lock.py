@@ -3,7 +3,8 @@
     make lock
 
 `requirements.lock` is what a checkout needs, `clients/requirements.lock` what a site or coordinator
-needs, `clients/requirements-nf4.lock` what comes on top for base models in four bits. Versions come
+needs, `clients/requirements-nf4.lock` what comes on top for base models in four bits and
+`clients/requirements-tracking.lock` for TensorBoard and MLflow. Versions come
 from `constraints.txt` where it names them, and it is written anew from the locks, so that none
 differs. torch is in no lock: which build of it is right depends on the machine (CPU, CUDA), and
 each build has files of its own; it is held to its version alone.
@@ -23,7 +24,10 @@ LOCKS = {
     "requirements.lock": ("simulations", "parquet", "xlsx", "ray", "docs", "dev"),
     "clients/requirements.lock": (),
     "clients/requirements-nf4.lock": ("nf4",),
+    "clients/requirements-tracking.lock": ("tracking",),
 }
+# Locks of what comes on top of `clients/requirements.lock`.
+_ON_TOP = ("clients/requirements-nf4.lock", "clients/requirements-tracking.lock")
 HEAD = """\
 # Every package that set-up or an extra may install, at the version it was tested with; hashes are
 # in the lock files. torch is installed apart, as a CPU build where one is offered.
@@ -42,7 +46,8 @@ def main() -> int:
     for name, extras in LOCKS.items():
         if code := _compile(ROOT / name, extras):
             return code
-    _keep_what_is_not_in(ROOT / "clients/requirements.lock", ROOT / "clients/requirements-nf4.lock")
+    for name in _ON_TOP:
+        _keep_what_is_not_in(ROOT / "clients/requirements.lock", ROOT / name)
     pinned = dict(entry for name in LOCKS for entry in _ENTRY.findall((ROOT / name).read_text()))
     lines = sorted([*(f"{name}=={version}" for name, version in pinned.items()), torch])
     CONSTRAINTS.write_text(HEAD + "\n".join(lines) + "\n")

@@ -83,6 +83,9 @@ COMMANDS: Final[dict[str, Command]] = {
         "simulate",
         "Run the real coordinator and sites in one process and show the results.",
     ),
+    "track": Command(
+        "track", "track", "Write a run's numbers by round as CSV, for TensorBoard or for MLflow."
+    ),
 }
 
 

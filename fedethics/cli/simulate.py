@@ -50,6 +50,14 @@ def simulate(
             metavar="SITE=KIND", help="attack: the site sends its update as scale, flip or noise"
         ),
     ] = None,
+    diagnose: Annotated[
+        bool,
+        typer.Option(
+            "--diagnose",
+            help="write loss, gradient norms and clipped share by round, which only a simulation "
+            "may look at",
+        ),
+    ] = False,
 ) -> None:
     """Run the real coordinator and sites in one process and show the results.
 
@@ -59,6 +67,7 @@ def simulate(
     options = ["--out", str(out), "--run-id", run_id, "--data", str(data)]
     options += ["--resume", str(resume)] if resume is not None else []
     options += [f"--set={pair}" for pair in settings or ()]
+    options += ["--diagnose"] * diagnose
     faults = {"lose": lose, "late": late, "poison": poison}
     options += [f"--{name}={one}" for name, told in faults.items() for one in told or ()]
     command = [sys.executable, "-P", "-m", "fedethics.simulation.command", *options, "--"]

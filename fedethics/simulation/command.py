@@ -24,6 +24,7 @@ from fedethics.simulation import staging, trials_page
 from fedethics.simulation.scenario import Scenario, load, run_name, settings_of
 from fedethics.simulation.staging import Stage
 from fedethics.simulation.trials import is_several, plan_trials
+from fedethics.tracking.recorded import SIMULATED
 
 INTERRUPTED = 130
 
@@ -106,11 +107,16 @@ def main() -> int:
         from fedethics.simulation.federation import simulate
 
         again = command("fedethics", "simulate", options.scenario)
-        return finish(
-            lambda: simulate(Terminal(), stage, resume=options.resume is not None),
-            stage,
-            again=again,
-        )
+
+        def work() -> None:
+            simulate(Terminal(), stage, resume=options.resume is not None)
+            if options.diagnose:
+                from fedethics.simulation.diagnosis import NOTE, diagnose
+
+                diagnose(stage)
+                say(f"diagnosis {stage.run_dir / SIMULATED} ({NOTE})")
+
+        return finish(work, stage, again=again)
     except FedethicsError as error:
         told(f"[{error.code}] {error}")
         return error.exit_code
@@ -162,6 +168,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--data", type=Path, default=Path(".data"))
     parser.add_argument("--set", action="append", default=[], dest="settings")
+    parser.add_argument("--diagnose", action="store_true")
     for fault in ("--lose", "--late", "--poison"):
         parser.add_argument(fault, action="append", default=[])
     return parser.parse_args()

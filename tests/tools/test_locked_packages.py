@@ -13,6 +13,9 @@ from tools import setup as set_up
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ("requirements.lock", "clients/requirements.lock")
 FOUR_BITS = "clients/requirements-nf4.lock"
+TRACKING = "clients/requirements-tracking.lock"
+# Extras with a lock of their own.
+APART = ("nf4", "tracking")
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
 
@@ -45,7 +48,7 @@ def test_every_locked_package_has_one_version_and_the_hashes_of_its_files(lock):
 
 
 def test_the_locks_are_all_that_is_pinned_but_torch():
-    locked = {**entries("requirements.lock"), **entries(FOUR_BITS)}
+    locked = {**entries("requirements.lock"), **entries(FOUR_BITS), **entries(TRACKING)}
     assert set(pins()) - set(locked) == {"torch"}
 
 
@@ -55,13 +58,20 @@ def test_four_bits_need_one_package_more_and_set_up_does_not_install_it():
     assert not set(entries(FOUR_BITS)) & {*entries(LOCKS[0]), *entries(LOCKS[1])}
 
 
+def test_tracking_is_locked_apart_and_set_up_does_not_install_it():
+    locked = entries(TRACKING)
+    assert {"tensorboard", "mlflow-skinny"} <= set(locked)
+    assert all(hashes and pins()[name] == version for name, (version, hashes) in locked.items())
+    assert not {"tensorboard", "mlflow-skinny"} & {*entries(LOCKS[0]), *entries(LOCKS[1])}
+
+
 @pytest.mark.parametrize(("lock", "extras"), [(LOCKS[0], True), (LOCKS[1], False)])
 def test_each_package_that_the_project_asks_for_is_locked(lock, extras):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = list(project["dependencies"])
     if extras:
         groups = project["optional-dependencies"]
-        asked += [one for name in groups if name != "nf4" for one in groups[name]]
+        asked += [one for name in groups if name not in APART for one in groups[name]]
     assert {plain(one) for one in asked} - {"torch"} <= entries(lock).keys()
 
 

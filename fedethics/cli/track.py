@@ -1,0 +1,23 @@
+"""`fedethics track`: a run's numbers for the tools that researchers compare runs with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedethics.cli.output import say
+from fedethics.tracking import find_tracker, recorded
+
+
+def track(
+    run: Annotated[Path, typer.Argument(help="the run's directory")],
+    to: Annotated[str, typer.Option(help="csv, tensorboard or mlflow")] = "csv",
+    out: Annotated[
+        str, typer.Option(help="folder to write to; for mlflow, a tracking URI too")
+    ] = "tracking",
+) -> None:
+    """Write a run's numbers by round as CSV, for TensorBoard or for MLflow."""
+    tracker = find_tracker(to)
+    say(tracker.write(recorded(run), out))
