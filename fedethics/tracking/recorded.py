@@ -93,7 +93,10 @@ def _events(run_dir: Path) -> Iterator[Scalar]:
             started[int(event["round"])] = at
         elif kind == "round-committed":
             number = int(event["round"])
-            found = {"sites": len(event["survivors"]), "sites-lost": len(event["dropped"])}
+            found: dict[str, float] = {
+                "sites": len(event["survivors"]),
+                "sites-lost": len(event["dropped"]),
+            }
             if number in started:
                 found["seconds"] = (at - started[number]).total_seconds()
             for name, value in found.items():
