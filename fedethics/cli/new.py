@@ -68,6 +68,10 @@ _Sensitive = Annotated[
 _Person = Annotated[
     str, typer.Option(metavar="COLUMN", help="Whose record it is, if a person has several.")
 ]
+_Annotators = Annotated[
+    str,
+    typer.Option(metavar="COLUMNS", help="Columns with one annotator's label each, by commas."),
+]
 _Split = Annotated[
     int | None, typer.Option(metavar="N", help="Divide the records among N sites by hash. [4]")
 ]
@@ -98,6 +102,7 @@ def new(
     columns: _ReadColumns = "",
     sensitive: _Sensitive = "",
     person: _Person = "",
+    annotators: _Annotators = "",
     split: _Split = None,
     sites: _SitesColumn = "",
     out: _Out = None,
@@ -126,8 +131,9 @@ def new(
     wish = Wish(
         label=label, task=TASKS[learnt], content=content, drop_unlabelled=drop_unlabelled,
         text=named if content is None else (), columns=_columns(columns),
-        sensitive=_columns(sensitive), person=person, split=4 if split is None else split,
-        sites=sites, name=called, industry=industry, chat_template=_template(chat_template, learnt),
+        sensitive=_columns(sensitive), person=person, annotators=_columns(annotators),
+        split=4 if split is None else split, sites=sites, name=called, industry=industry,
+        chat_template=_template(chat_template, learnt),
         own_model=None if model is None else in_folder(model),
     )  # fmt: skip
     source = of_files(

@@ -56,7 +56,8 @@ def charter_text(proposal: Proposal, *, max_tokens: int) -> str:
     return "\n".join(
         (
             _HEAD + _decided(proposal), *_ethics(proposal), *_data(proposal),
-            *_training(proposal, max_tokens), *_privacy(proposal), _SECAGG,
+            *_training(proposal, max_tokens), *_privacy(proposal),
+            *_annotation(proposal), _SECAGG,
         )
     )  # fmt: skip
 
@@ -87,6 +88,20 @@ def _training(proposal: Proposal, max_tokens: int) -> Iterator[str]:
         "training",
         {"rounds": task.rounds, "local-steps": task.local_steps, "optimizer": "sgd",
          "learning-rate": task.learning_rate, **batch},
+    )  # fmt: skip
+
+
+def _annotation(proposal: Proposal) -> Iterator[str]:
+    if not proposal.annotated:
+        return
+    yield _table(
+        "annotation",
+        {"annotators": list(proposal.wish.annotators), "labels": list(proposal.annotated),
+         "guideline": "DECIDE: what were annotators told? Or guideline-sha256, its hash",
+         "bar": 0.667, "epsilon": 0.25},
+        {"labels": "from this file; DECIDE: all possible labels",
+         "bar": "DECIDE: the lowest agreement (Krippendorff's alpha) that can pass",
+         "epsilon": "a part of both epsilons above"},
     )  # fmt: skip
 
 

@@ -103,6 +103,7 @@ def _fill(folder: Path, proposal: Proposal) -> Written:
         delta=proposal.delta, records=min(50, fewest),
         units=("person",) if proposal.wish.person else ("record",),
         training_trust_modes=(proposal.wish.task.trust_mode,),
+        more_releases=("agreement",) if proposal.annotated else (),
     )  # fmt: skip
     _put(folder / POLICY, policy)
     verdicts = _foreseen(document.load(charter), records)

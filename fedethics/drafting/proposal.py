@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fedethics import texts
+from fedethics.charter.annotation_terms import MOST_ANNOTATORS, MOST_LABELS
 from fedethics.charter.data_terms import MOST_CLASSES, NO_LABEL, ContentTerms, LabelColumn
 from fedethics.charter.spelling import NO, YES, exact_number
 from fedethics.data.file_terms import DataFile
@@ -58,6 +59,7 @@ class Wish:
         content: where the free text of such a task stands.
         person: column that says whose record it is; empty where each record is of another person.
         columns: those that the model may read; none for all.
+        annotators: columns with one annotator's label each.
         chat_template: of conversations; empty for the model's own.
         decided: what a person was asked, or was not asked.
         drop_unlabelled: leave out the records without a label, in place of an error.
@@ -76,6 +78,7 @@ class Wish:
     content: ContentTerms | None = None
     person: str = ""
     columns: tuple[str, ...] = ()
+    annotators: tuple[str, ...] = ()
     chat_template: str = ""
     decided: tuple[Decision, ...] = ()
     drop_unlabelled: bool = False
@@ -103,6 +106,7 @@ class Wish:
         named = [
             *filter(None, [self.label, self.sites, self.person]),
             *(name for name in self.text if name not in content), *self.sensitive,
+            *self.annotators,
         ]  # fmt: skip
         if len(set(named)) < len(named):
             raise DataError("a column is named twice; each has one use. Nothing was written")
@@ -128,6 +132,7 @@ class Proposal:
         unlabelled: records among the rows that a run leaves out because they have no label.
         guessed: whether the sensitive columns were found by their names.
         dealt: whether the records came as those of sites.
+        annotated: labels that annotators gave, in order; none without annotators' columns.
         files: that they came from, and how each was read.
     """
 
@@ -147,6 +152,7 @@ class Proposal:
     most_rows: int
     repeated: int
     shared: int
+    annotated: tuple[str, ...] = ()
 
     @property
     def labels(self) -> LabelColumn:
@@ -212,7 +218,7 @@ def propose(wish: Wish, source: Source) -> Proposal:
         most_rows=_most_rows(wish.person, rows) if wish.person else 1,
         repeated=sum(len(held) - len({tuple(row.items()) for row in held})
                      for held in dealt.values()),
-        shared=source.shared,
+        shared=source.shared, annotated=_annotated(wish, rows),
         records=len(rows),
         unlabelled=len(whole) - len(rows),
         guessed=not wish.sensitive,
@@ -240,11 +246,32 @@ def _columns(
 
 
 def _unread(name: str, wish: Wish) -> LeftOut | None:
+    if name in wish.annotators:
+        return LeftOut(name=name, why="an annotator's label, for the count of agreement")
     if wish.content is not None:
         return LeftOut(name=name, why="the model reads the content alone")
     if wish.columns and name not in (*wish.columns, *wish.text):
         return LeftOut(name=name, why="not among --columns")
     return None
+
+
+def _annotated(wish: Wish, rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return the labels in the annotators' columns.
+
+    Raises:
+        DataError: fewer than two columns, or than two labels, or more than a charter lists.
+    """
+    if not wish.annotators:
+        return ()
+    found = sorted({row[name] for name in wish.annotators for row in rows} - {""}, key=_in_order)
+    for what, count, most in (
+        ("columns", len(wish.annotators), MOST_ANNOTATORS), ("labels", len(found), MOST_LABELS)
+    ):  # fmt: skip
+        if not 2 <= count <= most:
+            raise DataError(
+                f"--annotators: {count} {what}; agreement needs 2 to {most}. Nothing was written"
+            )
+    return tuple(found)
 
 
 def person_column(rows: Sequence[Row], *, taken: Sequence[str]) -> tuple[str, int] | None:

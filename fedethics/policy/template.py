@@ -38,7 +38,7 @@ units = [{units}]
 training-trust-modes = [{training_trust_modes}]
 evaluation-trust-modes = ["local", "distributed"]
 {kinds}
-releases = ["update", "progress", "audit", "fairness", "explanation"]
+releases = [{releases}]
 without-dp = {without_dp}     # true lets a charter train or count without noise: epsilon infinite
 fixed-noise = {fixed_noise}    # true lets noise come from a seed: for tests on public data only
 # A data file that changed (a row, a column): "link" gives it accounts of its own, on which all
@@ -73,6 +73,7 @@ required-signatures = 0
 """
 
 
+_RELEASES: Final = ("update", "progress", "audit", "fairness", "explanation")
 _KINDS: Final = (
     "Kinds of sums that may leave: model updates, progress counts, fairness tables, the histograms "
     'by which the finished adapter is attacked ("audit"), and how much scores and decisions change '
@@ -100,6 +101,7 @@ def policy_text(
     charters: Sequence[str] = (ANY,),
     units: Sequence[str] = ("record",),
     training_trust_modes: Sequence[str] = ("local",),
+    more_releases: Sequence[str] = (),
     epsilon_per_data_set: float = 8.0,
     epsilon_per_run: float = 3.0,
     epsilon_per_year: float = 8.0,
@@ -121,6 +123,7 @@ def policy_text(
         charters=_listed(charters),
         units=_listed(units),
         training_trust_modes=_listed(training_trust_modes),
+        releases=_listed((*_RELEASES, *more_releases)),
         without_dp=str(without_dp).lower(),
         fixed_noise=str(fixed_noise).lower(),
         noise_multiplier=float(noise_multiplier),

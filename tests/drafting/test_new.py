@@ -155,6 +155,22 @@ def test_spellings_are_put_together_and_records_without_a_label_left_out_if_aske
     assert sorted(labels) == sorted(int(row["outcome"]) for row in kept)
 
 
+def test_annotators_columns_are_counted_and_never_read_by_the_model(new, tmp_path):
+    rows = [row | {"first": row["outcome"], "second": str(n % 2) if n % 9 else ""}
+            for n, row in enumerate(patients())]  # fmt: skip
+    written(tmp_path / "own.csv", rows)
+    words = ("--data", "own.csv", "--label", "outcome", "--sensitive", "sex")
+    assert new(*words, "--annotators", "first,second")[0] == 0
+    _, stage = staged(tmp_path / "own", tmp_path / "run")
+    assert not {"first", "second"} & {column.name for column in stage.charter.data.columns}
+    asked = stage.charter.annotation
+    assert asked.annotators == ("first", "second") and asked.labels == ("0", "1")
+    assert any(place.startswith("annotation.guideline") for place in document.unfilled(
+        document.load(tmp_path / "own" / "charter.toml")))  # fmt: skip
+    assert '"agreement"' in (tmp_path / "own" / "policy.toml").read_text()
+    assert "--annotators: 1 columns" in new(*words, "--annotators", "first", "--out", "b")[2]
+
+
 def test_nobody_can_sign_before_people_have_decided(new, tmp_path):
     file = written(tmp_path / "patients.csv", patients())
     assert new("--data", file, "--label", "outcome")[0] == 0
