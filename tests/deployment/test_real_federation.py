@@ -57,7 +57,7 @@ class Done:
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("real")
-    made = stage(folder / "b")
+    made = stage(folder / "b", most=3)
     canary, app = folder / "canary", folder / "app"
     _hostile_app(app, canary)
     with contextlib.ExitStack() as stack:
@@ -110,7 +110,7 @@ def _processes_of(folder: Path) -> list[str]:
 
 def test_the_job_ends_well_and_its_sums_are_the_simulations_bit_for_bit(done, tmp_path):
     assert done.exit_code == 0, done.federation.told()
-    ours = run_federation(stage(tmp_path / "a"))
+    ours = run_federation(stage(tmp_path / "a", most=3))
     theirs = done.federation.job
     first, second = evidence.load(ours / "evidence.json"), evidence.load(theirs / "evidence.json")
     assert [(e.round, e.kind, e.sum_sha256) for e in first.rounds] == [
