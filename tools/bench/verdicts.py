@@ -7,6 +7,9 @@ sites. "before" is one histogram of 64 bins by sex and counts over all combinati
 as it was opened.
 
     python -m tools.bench.verdicts --draws 40
+
+`--crowded` compares where bins are cut, for scores that crowd: 10,168 records under the credit
+charter, 78 % positive, logits with a spread of 0.15 around a score of 0.95, an area of 0.72.
 """
 
 from __future__ import annotations
@@ -31,10 +34,12 @@ from fedethics.fairness.partition import Partition, everyone
 from fedethics.fairness.tabulate import tabulate
 from fedethics.privacy.plan import make_plan
 
-HEART = Path(__file__).resolve().parents[2] / "configs" / "heart.charter.toml"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+HEART = CONFIGS / "heart.charter.toml"
 SIZES = (100, 250, 1000, 5000, 20_000)
 EPSILONS = (1.0, 3.0, 8.0)
 SITES, COLLUDERS = 4, 1
+CREDIT_RECORDS, CROWD = 10_168, 0.15
 AREA, SPREAD = 0.8, 1.2
 FORMS: dict[str, dict[str, object]] = {
     "one block": {"tables": None, "bins": 64, "histogram_ratio": 1.0},
@@ -48,8 +53,13 @@ def main() -> None:
     """Print Markdown tables: area, then the gap and the accuracy."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=40)
-    draws = parser.parse_args().draws
+    parser.add_argument("--crowded", action="store_true")
+    chosen = parser.parse_args()
+    draws = chosen.draws
     began = time.process_time()
+    if chosen.crowded:
+        crowded(draws)
+        return
     heart = document.load(HEART)
     print(
         f"mean of {draws} draws; area: width of its interval (share of intervals that hold it)\n\n"
@@ -62,6 +72,34 @@ def main() -> None:
         for records in SIZES:
             print(f"| {epsilon:g}, {records:,} | " + " | ".join(row(noises, records, draws)) + " |")
     print(f"\n{time.process_time() - began:.0f} CPU seconds")
+
+
+def crowded(draws: int) -> None:
+    """Print a Markdown table: fine bins, where they are finest, and the area's interval."""
+    from scipy.stats import norm
+
+    credit = document.load(CONFIGS / "credit.charter.toml")
+    print("| fine bins | finest at | interval of the area, mean | width | holds the area |")
+    print("|---|---|---|---|---|")
+    for bins, finest in (
+        (64, None), (256, None), (1024, None), (256, 0.78125), (256, 0.95), (1024, 0.95)
+    ):  # fmt: skip
+        changes: dict[str, object] = {"bins": bins, "finest_at": finest}
+        layout, counts, scores = noise(credit, credit.privacy.evaluation.epsilon, changes)
+        rng, found = np.random.default_rng(16), []
+        for _ in range(draws):
+            labels = (rng.random(CREDIT_RECORDS) < 0.78).astype(np.int64)
+            logits = CROWD * (rng.normal(size=len(labels)) + norm.ppf(0.72) * 2**0.5 * labels)
+            answers = 1.0 / (1.0 + np.exp(-logits) * 0.05 / 0.95)
+            groups = np.stack([rng.integers(0, n, len(labels)) for n in layout.shape], axis=1)
+            tables = opened((groups, labels, answers), layout, counts, scores, rng)
+            found.append(area(everyone(tables)))
+        low, high = np.array(found).T
+        held = np.mean((low <= 0.72) & (high >= 0.72))
+        print(
+            f"| {bins} | {finest or 'equal widths'} | {low.mean():.3f} to {high.mean():.3f} | "
+            f"{np.mean(high - low):.3f} | {held:.2f} |"
+        )
 
 
 def noise(
