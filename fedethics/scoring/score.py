@@ -10,6 +10,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -27,7 +28,7 @@ from fedethics.errors import DataError, ModelError, ReleaseError
 from fedethics.fairness.measured import Deciding
 from fedethics.policy.model import Compute
 from fedethics.release import folder
-from fedethics.release.folder import ADAPTER_DIR, Folder
+from fedethics.release.folder import ADAPTER_DIR, EVIDENCE, MANIFEST, Folder
 from fedethics.release.standing import require_released
 from fedethics.scoring.new_records import NewRecord, read_new
 from fedethics.site.workbench import learner_for
@@ -79,7 +80,7 @@ def score_release(
 
     Raises:
         ReleaseError: the release does not verify, is not released, or was withdrawn; or `out`
-            exists or has another ending.
+            exists, has another ending, or would lie in a release.
         DataError: the file is not as the charter says. Nothing was written.
         ModelError: the base model is missing or another, or the adapter does not fit.
     """
@@ -190,10 +191,43 @@ def _as_json(file: IO[str], _fields: Sequence[str], lines: Iterable[Line]) -> No
         file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
+class _Rows:
+    """Rows of csv.writer, which writes each at once, with a line feed alone at their end."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, row: str) -> int:
+        """Write one row."""
+        return self._file.write(row.removesuffix("\r\n") + "\n")
+
+
 def _as_csv(file: IO[str], fields: Sequence[str], lines: Iterable[Line]) -> None:
-    writer = csv.DictWriter(file, fields, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
+    # Up to Python 3.12, csv quotes a carriage return only where it ends a line.
+    writer = csv.writer(_Rows(file), lineterminator="\r\n")
+    writer.writerow(map(cell, fields))
+    for line in lines:
+        writer.writerow([cell(line.get(field, "")) for field in fields])
+
+
+# What spreadsheets take for a formula, in both widths, and the mark itself, so that it can be
+# taken off again.
+_FORMULA = frozenset("=+-@\t\r\n＝＋－＠'")
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
+def cell(value: Json) -> Json:
+    """Return a cell of a CSV file that no spreadsheet takes for a formula.
+
+    A text that begins like a formula or with an apostrophe gets an apostrophe before it. A reader
+    takes one off each cell that begins with one, and has every text as it was. A number is no
+    formula, with its sign as well.
+
+    Source: OWASP, "CSV Injection".
+    """
+    if isinstance(value, str) and value[:1] in _FORMULA and not _NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
 
 
 _WRITERS: Mapping[str, Write] = {".csv": _as_csv, ".jsonl": _as_json}
@@ -210,6 +244,13 @@ def _fields(keep: Sequence[str], decide: Deciding) -> tuple[str, ...]:
     return fields
 
 
+def _release_around(out: Path) -> Path | None:
+    """Return the release's folder that a file would lie in, at whatever depth; None outside."""
+    inside = out.parent.resolve()
+    signed = (one for one in (inside, *inside.parents) if (one / MANIFEST).exists())
+    return next((one for one in signed if (one / EVIDENCE).exists()), None)
+
+
 def _writer(out: Path) -> Write:
     if out.suffix.lower() not in _WRITERS:
         raise ReleaseError(
@@ -220,4 +261,9 @@ def _writer(out: Path) -> Write:
         raise ReleaseError(f"--out {out} exists already and is kept; give another name")
     if not out.parent.is_dir():
         raise ReleaseError(f"--out {out}: {out.parent} is no folder. Nothing was scored")
+    if release := _release_around(out):
+        raise ReleaseError(
+            f"--out {out}: it would lie in the release {release}, which would not verify any more. "
+            "Give a place outside. Nothing was scored"
+        )
     return _WRITERS[out.suffix.lower()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import json
 from pathlib import Path
 
@@ -166,6 +167,30 @@ def test_a_file_that_exists_or_that_nobody_can_write_is_told_before_anything(rel
         score_release(released, data=data, out=released / "nowhere" / "scores.csv")
     with pytest.raises(ReleaseError, match="the scores have a field of that name"):
         score_release(released, data=data, out=released / "new.csv", keep=["line"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["=1+1", "+49 30", "-x", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "'quoted", "''", "a=b", "",
+     "-0.25", "-1e-3", "12", "-1+cmd|' /C calc'!A0"],
+)  # fmt: skip
+def test_a_kept_text_is_no_formula_and_can_be_had_back(text):
+    file = io.StringIO()
+    score._as_csv(file, ["=name", "line"], [{"=name": text, "line": 2}])
+    (heads, row) = csv.reader(io.StringIO(file.getvalue(), newline=""))
+    assert heads == ["'=name", "line"] and row[1] == "2"
+    assert row[0][:1] not in tuple("=+@\t\r\n＝") and (row[0][:1] != "-" or float(row[0]) < 0)
+    assert row[0].removeprefix("'") == text
+
+
+def test_scores_are_not_written_into_a_release(released, data, tmp_path):
+    for name in ("manifest.json", "evidence.json"):
+        (released / name).touch()
+    (tmp_path / "link").symlink_to(released / "adapter")
+    for out in (released / "new.csv", released / "adapter" / "new.csv", tmp_path / "link/new.csv"):
+        with pytest.raises(ReleaseError, match="would lie in the release"):
+            score_release(released, data=data, out=out)
+        assert not out.exists()
 
 
 def test_nothing_is_written_where_the_last_line_is_wrong(released, data, tmp_path):
