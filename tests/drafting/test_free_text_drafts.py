@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +15,10 @@ from fedethics.data.records import row_hash
 from fedethics.drafting.source import file_rows
 from fedethics.errors import DataError
 from tests.drafting.test_new import new, staged
+from tests.learning_tasks.tiny_chat import save_chat_model
 
 __all__ = ["new"]
+ROOT = Path(__file__).resolve().parents[2]
 FORMS = {
     "messages": lambda said, reply: {
         "messages": [{"role": "user", "content": said}, {"role": "assistant", "content": reply}]
@@ -102,3 +108,21 @@ def test_what_is_no_text_to_learn_from_is_one_error(line, words, said, new, tmp_
     assert code == DataError.exit_code and out == ""
     assert said in err and "secret" not in err
     assert [path.name for path in tmp_path.iterdir()] == ["own.jsonl"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["messages", "preference"])
+def test_a_draft_of_chats_on_a_model_of_ones_own_runs_to_its_report(form, new, tmp_path):
+    words = written(tmp_path, form)
+    model = tmp_path / "tiny"
+    model.mkdir()
+    save_chat_model(model)
+    assert new(*words, "--name", "own", "--model", model)[0] == 0
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "fedethics.cli.main", "simulate", "own", "--run-id", "r",
+         "--set", "training.rounds=1"],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False, timeout=500,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs" / "r" / "report.html").is_file()
