@@ -7,31 +7,32 @@ so a run with faults shows how they end (docs/research.md).
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics import canonical, charter_sums, terms
+from fedethics import canonical, terms
 from fedethics.canonical import Json
 from fedethics.charter.model import Charter
 from fedethics.errors import RunError, SecaggReject
 from fedethics.privacy.noise import NoiseSource
 from fedethics.protocol import Action, Request
 from fedethics.release import durable
-from fedethics.secagg import SiteSecagg, SiteStore, SumSpec, framing
+from fedethics.secagg import framing
 from fedethics.secagg.framing import Kind
-from fedethics.site.handler import SiteHandler
-from fedethics.site.request_context import RequestContext
 from fedethics.terms import NAME, term
+
+if TYPE_CHECKING:
+    from fedethics.site.handler import SiteHandler
 
 # Beside the coordinator's charter, so that a resumed run has the same faults.
 FAULTS = "faults.json"
 _TIMES = 10
-_Poison = Callable[[NDArray[np.int64], int], NDArray[np.int64]]
+Poison = Callable[[NDArray[np.int64], int], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +86,9 @@ class Faults:
         """Return what a poisoning site answers with; None for an honest one."""
         for one in self.poison:
             if one.site == site:
+                # Late: it imports torch, and the faults of a run are read without it.
+                from fedethics.simulation.poisoned_site import PoisonedSite
+
                 return PoisonedSite(home, POISONS[one.kind])
         return None
 
@@ -131,34 +135,6 @@ def kept(coordinator: Path) -> Faults:
     return terms.parse(Faults, durable.read(path), what=str(path), error=RunError)
 
 
-class PoisonedSite(SiteHandler):
-    """A real site's handler but for one thing: what it puts into sums of updates."""
-
-    def __init__(self, path: Path, poison: _Poison) -> None:
-        super().__init__(path)
-        self._poison = poison
-
-    def _work(self, context: RequestContext, request: Request) -> dict[str, bytes]:
-        secagg = _PoisonedSecagg(
-            site=context.site,
-            identity=context.identity,
-            terms=charter_sums.secagg_terms(context.charter, charter_hash=context.charter_hash),
-            store=SiteStore(context.home.opened_sums),
-        )
-        secagg.poison = self._poison
-        return super()._work(dataclasses.replace(context, secagg=secagg), request)
-
-
-class _PoisonedSecagg(SiteSecagg):
-    poison: _Poison
-
-    def share(self, open_message: bytes, vector: NDArray[np.int64], *, spec: SumSpec) -> bytes:
-        """Share poison in place of an update; counts are shared as they are."""
-        if spec.name == charter_sums.UPDATE:
-            vector = self.poison(vector, spec.bound)
-        return super().share(open_message, vector, spec=spec)
-
-
 def _scaled(vector: NDArray[np.int64], bound: int) -> NDArray[np.int64]:
     """Ten times the update, as far as the sum's bound lets it through."""
     return np.clip(_TIMES * vector, -bound, bound)
@@ -177,7 +153,7 @@ def _noise(vector: NDArray[np.int64], bound: int) -> NDArray[np.int64]:
 
 
 # What a poisoning site does to its update; adding a kind is a line here.
-POISONS: Mapping[str, _Poison] = {"scale": _scaled, "flip": _flipped, "noise": _noise}
+POISONS: Mapping[str, Poison] = {"scale": _scaled, "flip": _flipped, "noise": _noise}
 
 
 def _trained_in(request: Request) -> int:
