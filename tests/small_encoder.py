@@ -27,19 +27,26 @@ ADAPTER = AdapterTerms(
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
-def save(folder: Path) -> ModelTerms:
-    """Save the encoder to `folder`, two layers of width 32, and return the terms that name it."""
+def save(folder: Path, *, width: int = 32, layers: int = 2, spread: float = 0.3) -> ModelTerms:
+    """Save the encoder to `folder`, and return the terms that name it.
+
+    Args:
+        folder: where it is written.
+        width: of its states.
+        layers: how many.
+        spread: standard deviation of its random weights.
+    """
     embedded = locate._embedded("all-MiniLM-L6-v2").folder
     for name in _TOKENIZER:
         if (embedded / name).exists():
             shutil.copy(embedded / name, folder)
     config = BertConfig(
-        hidden_size=32,
-        num_hidden_layers=2,
+        hidden_size=width,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         intermediate_size=64,
         max_position_embeddings=128,
-        initializer_range=0.3,
+        initializer_range=spread,
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)
