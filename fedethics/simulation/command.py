@@ -91,8 +91,11 @@ def main() -> int:
     options = _options()
     try:
         if is_several(options.scenario, options.resume):
-            if options.lose or options.late or options.poison:
-                raise RunError("--lose, --late, --poison: of one run, not of several")
+            if options.lose or options.late or options.poison or options.diagnose:
+                raise RunError(
+                    "--lose, --late, --poison, --diagnose: of one run, not of several; nothing was "
+                    "started"
+                )
             return _several(options)
         _, stage = staged(
             options.scenario,
