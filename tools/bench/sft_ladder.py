@@ -51,19 +51,19 @@ def main() -> None:
     parser.add_argument(
         "--rate", type=float, default=0.0, help="learning rate in the charter's place"
     )
+    parser.add_argument(
+        "--rates", type=float, nargs="*", default=[],
+        help="learning rate for each of --epsilons: the more noise, the smaller",
+    )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=0, help="rounds in the charter's place")
     parser.add_argument("--inner", action="store_true", help="hold out part of the training side")
     parser.add_argument("--data", type=Path, default=ROOT)
     chosen = parser.parse_args()
+    if len(chosen.rates) not in (0, len(chosen.epsilons)):
+        parser.error(f"--rates: {len(chosen.rates)} rates for {len(chosen.epsilons)} epsilons")
     torch.set_num_threads(1)
     bench = bench_of(chosen.scenario, data=chosen.data, inner=chosen.inner)
-    training = bench.charter.training
-    training = dataclasses.replace(
-        training,
-        learning_rate=chosen.rate or training.learning_rate,
-        rounds=chosen.rounds or training.rounds,
-    )
-    bench = Bench(dataclasses.replace(bench.charter, training=training), bench.records)
+    bench = at(bench, rate=chosen.rate, rounds=chosen.rounds)
     counted = [
         f"{site} {len(one.train)} + {len(one.held_out)}" for site, one in bench.records.items()
     ]
@@ -75,6 +75,17 @@ def main() -> None:
             told = [f"{value:.3g}" if value else "-" for value in (sigma, bound)]
             figures = measured(fit)
             print(LINE.format(name, str(seed), *told, *figures, f"{seconds:.0f}"), flush=True)
+
+
+def at(bench: Bench, *, rate: float = 0.0, rounds: int = 0) -> Bench:
+    """Return the bench at another learning rate or number of rounds; 0 keeps the charter's."""
+    training = bench.charter.training
+    training = dataclasses.replace(
+        training,
+        learning_rate=rate or training.learning_rate,
+        rounds=rounds or training.rounds,
+    )
+    return Bench(dataclasses.replace(bench.charter, training=training), bench.records)
 
 
 def bench_of(path: Path, *, data: Path, inner: bool) -> Bench:
@@ -120,9 +131,11 @@ def arms(
         began = time.process_time()
         vector = learner.initial_vector()
         yield "base model", scored(bench, learner, vector), 0.0, 0.0, time.process_time() - began
-    for epsilon in chosen.epsilons if "federation" in chosen.arms else ():
+    rates = chosen.rates or [0.0] * len(chosen.epsilons)
+    asked = zip(chosen.epsilons, rates, strict=True) if "federation" in chosen.arms else ()
+    for epsilon, rate in asked:
         began = time.process_time()
-        fit = bench.federate(learner, sites=sites, epsilon=epsilon, seed=seed)
+        fit = at(bench, rate=rate).federate(learner, sites=sites, epsilon=epsilon, seed=seed)
         sigma, bound = _noise(bench, learner, epsilon)
         spent = time.process_time() - began
         yield f"federation, epsilon {epsilon:g}", fit, sigma, bound, spent
