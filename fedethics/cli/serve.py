@@ -40,7 +40,7 @@ def serve(
     ] = 256,
     batch: Annotated[
         bool,
-        typer.Option("--batch", help="Compute up to 16 records together, for many clients."),
+        typer.Option("--batch", help="Compute up to 16 records together, as release score."),
     ] = False,
     gpu: Annotated[bool, typer.Option("--gpu", help="Compute on the GPU.")] = False,
 ) -> None:
