@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -92,11 +93,7 @@ def export_release(
     opened = require_released(run_dir)
     _require_plain_base(opened.charter)
     learner, vector = released_adapter(opened, model_dir, Compute())
-    part = out.parent / f".{out.name}.partial"
-    # What an interrupted export left; nobody else gives folders such a name.
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        part.mkdir()
+    with _making(out) as part:
         with tempfile.TemporaryDirectory() as scratch:
             learner.save_adapter(vector, Path(scratch))
             merged, expected = _merged(opened.charter, learner, Path(scratch), model_dir)
@@ -104,13 +101,26 @@ def export_release(
         del merged
         apart = _difference(part, learner, opened.charter, expected)
         _require_close(apart, precision)
+        require_released(run_dir)  # merging took a while; it may have been withdrawn
         os.rename(part, out)
+    size = sum(path.stat().st_size for path in out.iterdir())
+    return Exported(out=out, precision=precision, apart=apart, size=size)
+
+
+@contextmanager
+def _making(out: Path) -> Iterator[Path]:
+    """Yield a new folder beside `out`, and remove it unless it got another name."""
+    part = None
+    try:
+        # A name of its own: another export, or somebody's folder, is not touched.
+        part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        part.chmod(0o755)
+        yield part
     except OSError as error:
         raise ReleaseError(f"{out} cannot be written: {error.strerror}") from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
-    size = sum(path.stat().st_size for path in out.iterdir())
-    return Exported(out=out, precision=precision, apart=apart, size=size)
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _require_new(out: Path, run_dir: Path) -> None:
@@ -142,13 +152,26 @@ def _merged(
     task = find_task(charter.model.task)
     base = locate_model(charter.model, model_dir=model_dir)
     loaded = load_base(base, task, classes=learner.classes, max_tokens=charter.model.max_tokens)
-    model = loaded.model.float()
+    model = _plain(loaded.model)
     model.config.pad_token_id = learner.tokenizer.pad_token_id
     with torch.random.fork_rng(devices=[]), Quiet():
         beside = PeftModel.from_pretrained(model, str(adapter)).eval()
         expected = _outputs(beside, learner, charter)
         merged: Any = beside.merge_and_unload()
     return merged, expected
+
+
+def _plain(model: Any) -> Any:  # noqa: ANN401
+    """Return a model in float32, without what is said of the file that it was read from.
+
+    The weights of a .gguf file are float32 once they are read, and transformers still refuses to
+    convert or save them as those of a quantised model.
+    """
+    if getattr(model, "is_quantized", False):
+        model.is_quantized, model.hf_quantizer = False, None
+        model.config.quantization_config = None
+        del model.config.quantization_config
+    return model.float()
 
 
 def _outputs(model: Any, learner: Learner, charter: Charter) -> list[Tensor]:  # noqa: ANN401

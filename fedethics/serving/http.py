@@ -12,6 +12,7 @@ import hmac
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 from starlette.applications import Starlette
@@ -28,6 +29,8 @@ from fedethics.serving.service import Service
 
 MOST_BYTES = 1_000_000
 _BODY_SECONDS = 30.0
+_LOOK_SECONDS = 0.5
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 Answer: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
@@ -65,6 +68,8 @@ class _Face:
         self._service, self._most_tokens, self._most_bytes = service, most_tokens, most_bytes
         self._token = hashlib.sha256(token.encode()).digest() if token else b""
         self._counts = Counts()
+        # A thread of its own: requests that wait for others must not hold up the look.
+        self._looking = ThreadPoolExecutor(1, "standing")
 
     def guarded(self, path: str, handler: Answer) -> Answer:
         """Return the route: token and release looked at before, refusals told, counted after."""
@@ -72,12 +77,17 @@ class _Face:
         async def answer(request: Request) -> Response:
             began = time.perf_counter()
             try:
+                self._require_own_host(request)
                 if path != "/health":
                     self._require_token(request)
-                await run_in_threadpool(self._service.require_standing)
+                await self._require_standing()
                 response = await handler(request)
+                # What was withdrawn while it was computed is not given out.
+                await self._require_standing()
             except Refused as refused:
-                response = _refusal(refused)
+                # The reason may name the release, and /health needs no token.
+                unnamed = path == "/health" and bool(self._token)
+                response = _refusal(Refused(refused.status, "stopped") if unnamed else refused)
             except ClientDisconnect:
                 response = Response(status_code=400)
             except Exception:
@@ -90,7 +100,7 @@ class _Face:
 
     async def health(self, _request: Request) -> Response:
         """Say that the release stands and the model is loaded."""
-        return JSONResponse({"status": "serving", "model": self._service.run_id})
+        return JSONResponse({"status": "serving"})
 
     async def metrics(self, _request: Request) -> Response:
         """Return counts and times in Prometheus' text format."""
@@ -109,7 +119,9 @@ class _Face:
         """Score and decide records."""
         asked = await self._asked(request)
         records = inputs.records(asked, self._service.opened.charter.data)
-        told = await run_in_threadpool(self._service.predict, records)
+        texts = [one.content for one in records if one.content is not None]
+        scores = await asyncio.wrap_future(self._service.scores(texts))
+        told = self._service.told(records, scores)
         return JSONResponse({"model": self._service.run_id, "predictions": told})
 
     async def explain(self, request: Request) -> Response:
@@ -118,8 +130,10 @@ class _Face:
         records = inputs.records(asked, self._service.opened.charter.data)
         if len(records) > 1:
             raise Refused(400, "records: /v1/explain takes one")
-        told = await run_in_threadpool(self._service.explain, records[0])
-        return JSONResponse({"model": self._service.run_id, **told})
+        scores = await asyncio.wrap_future(
+            self._service.scores(self._service.without_each(records[0]))
+        )
+        return JSONResponse({"model": self._service.run_id, **self._service.effects(scores)})
 
     async def chat(self, request: Request) -> Response:
         """Write an answer, whole or as a stream of pieces."""
@@ -135,10 +149,23 @@ class _Face:
         reply = _Reply(self._service.run_id, read)
         if asked.get("stream") is True:
             return StreamingResponse(reply.stream(pieces), media_type="text/event-stream")
+        watch = asyncio.create_task(_until_gone(request, pieces))
         try:
             return JSONResponse(await reply.whole(pieces))
         finally:
-            pieces.cancelled = True  # a client that went away needs no more tokens
+            pieces.cancelled = True
+            watch.cancel()
+
+    async def _require_standing(self) -> None:
+        if self._service.changed():
+            await asyncio.get_running_loop().run_in_executor(
+                self._looking, self._service.require_standing
+            )
+
+    def _require_own_host(self, request: Request) -> None:
+        # Without a token, a page in a browser could reach this server under a name of its own.
+        if not self._token and request.url.hostname not in _LOOPBACK:
+            raise Refused(421, "without a token, only 127.0.0.1, ::1 and localhost are answered")
 
     def _require_token(self, request: Request) -> None:
         if not self._token:
@@ -166,6 +193,13 @@ class _Face:
                 raise Refused(413, f"at most {self._most_bytes:,} bytes in one request")
             parts.append(part)
         return b"".join(parts)
+
+
+async def _until_gone(request: Request, pieces: _Pieces) -> None:
+    """Let the model stop writing once the client went away."""
+    while not await request.is_disconnected():
+        await asyncio.sleep(_LOOK_SECONDS)
+    pieces.cancelled = True
 
 
 class _Pieces:

@@ -142,14 +142,20 @@ def _turn(number: int, message: object) -> Turn:
     role, text = message.get("role"), message.get("content")
     if isinstance(text, list):
         parts = [one.get("text") if isinstance(one, dict) else None for one in text]
-        kinds = {one.get("type") if isinstance(one, dict) else None for one in text}
-        if kinds != {"text"} or not all(isinstance(part, str) for part in parts):
+        kinds = [one.get("type") if isinstance(one, dict) else None for one in text]
+        if any(kind != "text" for kind in kinds) or not all(
+            isinstance(part, str) for part in parts
+        ):
             raise Refused(400, f"{where}: content has parts other than text")
         text = "".join(str(part) for part in parts)
     if role not in ROLES:
         raise Refused(400, f"{where}: role must be one of {', '.join(ROLES)}")
     if not isinstance(text, str) or not text:
         raise Refused(400, f"{where}: content must be a text")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise Refused(400, f"{where}: content holds half a character (a lone surrogate)") from None
     return Turn(role, text)
 
 

@@ -10,11 +10,11 @@ import json
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -34,9 +34,11 @@ from fedethics.scoring.new_records import NewRecord, unlabelled
 from fedethics.scoring.score import deciding, released_adapter
 from fedethics.serving.inputs import Refused
 
-# Computed together at most; what waits beyond it is refused.
+# Texts that are computed together at most.
 _MOST_TOGETHER = 256
+# What waits beyond it is refused: requests, and texts of all of them.
 _MOST_WAITING = 64
+_MOST_TEXTS = 4096
 # Whatever may change whether the release stands; a look at each costs microseconds.
 _STANDING = (
     folder.WITHDRAWAL, folder.APPROVALS, folder.MANIFEST, folder.SIGNATURE, folder.ADAPTER,
@@ -87,9 +89,12 @@ class Service:
         )
         self._schema = unlabelled(self.opened.charter.data)
         self._decide = _deciding_of(self.opened)
-        self._jobs: queue.Queue[_Job | None] = queue.Queue(_MOST_WAITING)
+        self._jobs: queue.Queue[_Job | None] = queue.Queue(_MOST_WAITING + 1)
+        self._texts = 0
+        self._counting = threading.Lock()
         self._stopped = ""
         self._look = threading.Lock()
+        self._auditing = threading.Lock()
         self._audited: Json = None
         self._worker = threading.Thread(target=self._work, name="model", daemon=True)
         self._worker.start()
@@ -104,72 +109,92 @@ class Service:
         """Whether the model writes answers to prompts."""
         return self._decide is None
 
+    def changed(self) -> bool:
+        """Say whether anything was changed since the last look; this takes microseconds."""
+        return _stamps(self._path) != self._seen or bool(self._stopped)
+
     def require_standing(self) -> None:
         """Refuse where the release was withdrawn or altered since it was loaded.
 
         Raises:
-            Refused: with status 410 and the reason.
+            Refused: with status 410 and the reason. Also where it could not be looked at.
         """
         with self._look:
             now = _stamps(self._path)
             if now != self._seen:
-                self._seen = now
+                # Until the look has ended well, nothing is answered.
+                self._stopped = "the release changed, and could not be verified again"
                 self._stopped = self._why_not()
+                self._seen = now
             if self._stopped:
                 raise Refused(410, self._stopped)
 
-    def predict(self, records: Sequence[NewRecord]) -> list[dict[str, Json]]:
-        """Return score and decision of each record, or why it is not scored.
+    def scores(self, texts: Sequence[Content]) -> Future[NDArray[np.float64]]:
+        """Let the model score texts, with others that wait where it computes in batches.
 
         Raises:
             Refused: the task decides nothing, or too many wait.
         """
-        decide = self._deciding()
-        contents = [one.content for one in records if one.content is not None]
-        found = iter(self._scores(contents))
+        self._deciding()
+        job = _Job(texts, Future())
+        if not texts:
+            job.result.set_result(np.empty(0))
+            return job.result
+        self._submit(job)
+        return job.result
+
+    def told(
+        self, records: Sequence[NewRecord], scores: NDArray[np.float64]
+    ) -> list[dict[str, Json]]:
+        """Return score and decision of each record, or why it is not scored.
+
+        Args:
+            records: in the order of the request.
+            scores: of those that have a content, in their order.
+        """
+        decide, found = self._deciding(), iter(scores)
         told: list[dict[str, Json]] = []
         for record in records:
             if record.content is None:
                 told.append({"not_scored": record.left_out})
                 continue
-            scores = np.asarray(next(found))
-            finite = bool(np.isfinite(scores).all())
+            own = np.asarray(next(found))
+            finite = bool(np.isfinite(own).all())
             told.append(
-                dict(decide(scores))
-                if finite
-                else {"not_scored": "the model gives no finite score"}
+                dict(decide(own)) if finite else {"not_scored": "the model gives no finite score"}
             )
         return told
 
-    def explain(self, record: NewRecord) -> dict[str, Json]:
+    def without_each(self, record: NewRecord) -> list[Content]:
+        """Return a record's text, and its text without each column's phrase.
+
+        Raises:
+            Refused: the model reads no columns, or the charter leaves such a record out.
+        """
+        self._deciding()
+        columns = text_columns(self._schema)
+        if self._schema.content is not None or not columns:
+            raise Refused(400, "this model reads free text and no columns")
+        if record.content is None:
+            raise Refused(422, f"the charter leaves this record out: {record.left_out}")
+        others = ([one for one in columns if one.name != out.name] for out in columns)
+        return [record.content, *(row_text(record.values, kept) for kept in others)]
+
+    def effects(self, scores: NDArray[np.float64]) -> dict[str, Json]:
         """Return the decision, and what each column's phrase does to the score.
 
         An effect is the score less the score of the text without that phrase (occlusion). With
         several classes, the score of the class that was decided.
 
-        Raises:
-            Refused: the model reads no columns, or the charter leaves such a record out.
+        Args:
+            scores: of the texts of `without_each`.
         """
-        decide = self._deciding()
-        columns = text_columns(self._schema)
-        if self._schema.content is not None or not columns:
-            raise Refused(
-                400, "this model reads free text and no columns; it is not explained here"
-            )
-        if record.content is None:
-            raise Refused(422, f"the charter leaves this record out: {record.left_out}")
-        values = record.values
-        without = [
-            row_text(values, [column for column in columns if column.name != left_out.name])
-            for left_out in columns
-        ]
-        scores = self._scores([record.content, *without])
         told = scores[:, int(np.argmax(scores[0]))] if scores.ndim == 2 else scores
+        names = [column.name for column in text_columns(self._schema)]
         effects: dict[str, Json] = {
-            column.name: float(told[0] - score)
-            for column, score in zip(columns, told[1:], strict=True)
+            name: float(told[0] - score) for name, score in zip(names, told[1:], strict=True)
         }
-        return {**decide(np.asarray(scores[0])), "effects": effects}
+        return {**self._deciding()(np.asarray(scores[0])), "effects": effects}
 
     def answer(
         self, asked: Content, *, most: int, told: Callable[[str, int, bool], bool]
@@ -206,7 +231,7 @@ class Service:
         `signed` holds the documents to the letter: the manifest lists the hash of gate.json,
         evidence and adapter, and the coordinator's signature is over the manifest.
         """
-        with self._look:
+        with self._auditing:
             if self._audited is None:
                 verdict = gate.judge(self.opened)
                 decision, _ = decided(self.opened, verdict.verdict)
@@ -222,7 +247,7 @@ class Service:
             return self._audited
 
     def close(self) -> None:
-        """Let the worker end."""
+        """Let the worker end, after what waits."""
         self._jobs.put(None)
         self._worker.join(timeout=10)
 
@@ -231,6 +256,9 @@ class Service:
             require_released(self._path)
         except FedethicsError as error:
             return str(error)
+        except Exception:
+            # Whatever it is: a release that cannot be verified is not used.
+            return "the release could not be verified again; `fedethics release verify` says why"
         return ""
 
     def _deciding(self) -> Callable[[NDArray[np.float64]], Mapping[str, float | str]]:
@@ -238,18 +266,13 @@ class Service:
             raise Refused(404, "this model writes answers; ask /v1/chat/completions")
         return self._decide.of
 
-    def _scores(self, texts: Sequence[Content]) -> NDArray[np.float64]:
-        if not texts:
-            return np.empty(0)
-        job = _Job(texts, Future())
-        self._submit(job)
-        return job.result.result()
-
     def _submit(self, job: _Job) -> None:
-        try:
+        with self._counting:
+            full = self._jobs.qsize() >= _MOST_WAITING
+            if full or self._texts + len(job.texts) > _MOST_TEXTS:
+                raise Refused(503, "too many requests wait already; ask again later")
+            self._texts += len(job.texts)
             self._jobs.put_nowait(job)
-        except queue.Full:
-            raise Refused(503, f"{_MOST_WAITING} requests wait already; ask again later") from None
 
     def _work(self) -> None:
         held: _Job | None = None
@@ -257,14 +280,21 @@ class Service:
             job, held = held or self._jobs.get(), None
             if job is None:
                 return
+            self._taken(job)
             if job.alone is not None:
                 _settle(job, job.alone)
                 continue
-            together, held = self._together(job)
+            together, held, ended = self._together(job)
             self._compute(together)
+            if ended:
+                return
 
-    def _together(self, first: _Job) -> tuple[list[_Job], _Job | None]:
-        """Return what is computed in one go, and a job of another kind that was met."""
+    def _taken(self, job: _Job) -> None:
+        with self._counting:
+            self._texts -= len(job.texts)
+
+    def _together(self, first: _Job) -> tuple[list[_Job], _Job | None, bool]:
+        """Return what is computed in one go, a job of another kind, and whether this is the end."""
         jobs, texts = [first], len(first.texts)
         while texts < _MOST_TOGETHER:
             try:
@@ -272,22 +302,30 @@ class Service:
             except queue.Empty:
                 break
             if more is None:
-                self._jobs.put(None)
-                break
+                return jobs, None, True
             if more.alone is not None:
-                return jobs, more
+                return jobs, more, False
+            self._taken(more)
             jobs.append(more)
             texts += len(more.texts)
-        return jobs, None
+        return jobs, None, False
 
     def _compute(self, jobs: Sequence[_Job]) -> None:
         texts = [text for job in jobs for text in job.texts]
         try:
+            self.require_standing()
             states = self._learner.activations(texts, records=_MOST_TOGETHER)
             scores = self._learner.scores(self._vector, states)
-        except Exception:
+        except Refused as refused:
             for job in jobs:
-                job.result.set_exception(Refused(500, "the model could not compute an answer"))
+                job.result.set_exception(refused)
+            return
+        except Exception:
+            if len(jobs) == 1:
+                jobs[0].result.set_exception(_failed())
+            else:  # one of them alone may be at fault
+                for job in jobs:
+                    self._compute([job])
             return
         place = 0
         for job in jobs:
@@ -302,17 +340,18 @@ class Service:
             shown = ""
             ended, heard = False, True
             tokens = learner.network.following(torch.tensor(ids), most=most)
-            for token in tokens:
-                ended = token in learner.tokenizer.controls
-                if ended or not heard:
-                    break
-                written.append(token)
-                text = learner.tokenizer.decode(written)
-                # A character of several tokens is told when it is whole.
-                ready = "" if text.endswith("\ufffd") else text[len(shown) :]
-                shown += ready
-                heard = told(ready, len(written), False)
-            _close(tokens)
+            with closing(tokens):  # the model is cut again when its iterator is closed
+                for token in tokens:
+                    self.require_standing()
+                    ended = token in learner.tokenizer.controls
+                    if ended or not heard:
+                        break
+                    written.append(token)
+                    text = learner.tokenizer.decode(written)
+                    # A character of several tokens is told when it is whole.
+                    ready = "" if text.endswith("\ufffd") else text[len(shown) :]
+                    shown += ready
+                    heard = told(ready, len(written), False)
             told(learner.tokenizer.decode(written)[len(shown) :], len(written), ended)
 
 
@@ -323,20 +362,20 @@ def _deciding_of(opened: Folder) -> Deciding | None:
         return None
 
 
-def _close(tokens: Iterator[int]) -> None:
-    # The model is cut again only when its iterator is closed.
-    close: Any = getattr(tokens, "close", None)
-    if close is not None:
-        close()
-
-
 def _settle(job: _Job, call: Callable[[], None]) -> None:
     try:
         call()
+    except Refused as refused:
+        job.result.set_exception(refused)
     except Exception:
-        job.result.set_exception(Refused(500, "the model could not compute an answer"))
+        # Its words may hold what a client sent; whoever waits is told that it failed.
+        job.result.set_exception(_failed())
     else:
         job.result.set_result(np.empty(0))
+
+
+def _failed() -> Refused:
+    return Refused(500, "the model could not compute an answer")
 
 
 def _stamps(run_dir: Path) -> tuple[tuple[int, int, int] | None, ...]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal
 
@@ -255,7 +255,7 @@ class Network:
         end = next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
         return tokens[:end]
 
-    def following(self, ids: Tensor, *, most: int) -> Iterator[int]:
+    def following(self, ids: Tensor, *, most: int) -> Generator[int]:
         """Yield the likeliest next tokens one by one, ends among them, as `greedy` computes them.
 
         The model is whole while they are asked for: ask for nothing else before the iterator is

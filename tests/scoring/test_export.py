@@ -58,6 +58,7 @@ CASES = {
     "levels": lambda folder: _classifier(folder, "heart-levels"),
     "choice": _choice,
     "sft": _chat,
+    "embedded": lambda _folder: (load(CONFIGS / "rewrite.charter.toml"), None),
 }
 
 
@@ -210,3 +211,38 @@ def test_a_base_in_eight_bits_is_not_merged(of, tmp_path, monkeypatch):
     with pytest.raises(ModelError, match="another model, which nobody judged"):
         export_release(release.run, out=tmp_path / "model", model_dir=release.base)
     assert not (tmp_path / "model").exists()
+
+
+def test_a_folder_of_somebody_else_is_not_touched(of, tmp_path):
+    release = of("classes")
+    mine = tmp_path / ".model.partial"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
+    export_release(release.run, out=tmp_path / "model", model_dir=release.base)
+    assert (mine / "notes.txt").read_text() == "mine"
+
+
+def test_a_release_withdrawn_while_it_was_merged_is_not_exported(of, tmp_path, monkeypatch):
+    release = of("classes")
+    looks = iter((export.require_released(release.run),))
+
+    def second_refuses(_run):
+        for opened in looks:
+            return opened
+        raise ReleaseError("withdrawn")
+
+    monkeypatch.setattr(export, "require_released", second_refuses)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ReleaseError, match="withdrawn"):
+        export_release(release.run, out=tmp_path / "model", model_dir=release.base)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.slow
+def test_the_embedded_decoder_is_exported_from_its_gguf_file(of, tmp_path):
+    release = of("embedded")
+    done = export_release(release.run, out=tmp_path / "model", precision="bfloat16")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert "quantization_config" not in config and done.apart < 0.1
+    said = _ran(_lines((tmp_path / "model" / "README.md").read_text()), FOLDER=tmp_path / "model")
+    assert said.strip()

@@ -256,7 +256,7 @@ def test_a_federations_approved_adapter_scores_new_records(lab, data, tmp_path, 
             share = float(model(**inputs).logits.double().softmax(dim=1)[0, 1])
             assert share == pytest.approx(float(row["score"]), abs=1e-5)
     service = Service(run, compute=Compute())
-    with TestClient(application(service, token="")) as client:
+    with TestClient(application(service, token=""), base_url="http://127.0.0.1") as client:
         record = next(csv.DictReader(data.open()))
         told = client.post("/v1/predict", json={"records": [record]}).json()
         assert told["predictions"][0]["score"] == float(rows[0]["score"])

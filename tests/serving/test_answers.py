@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections import Counter
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from types import SimpleNamespace
 
 import numpy as np
@@ -217,7 +219,7 @@ def test_only_the_token_opens_and_health_needs_none(decides):
     for path in ("/metrics", "/v1/models", "/v1/audit"):
         assert decides.client.get(path, headers={"Authorization": ""}).status_code == 401
     assert decides.client.get("/health", headers={"Authorization": ""}).json() == {
-        "status": "serving", "model": "run-1",
+        "status": "serving",
     }  # fmt: skip
 
 
@@ -320,3 +322,119 @@ def test_a_chat_that_cannot_be_answered_is_one_sentence(writes, change, status, 
 def test_a_model_that_writes_decides_nothing(writes):
     answer = writes.client.post("/v1/predict", json={"records": [{"messages": []}]})
     assert answer.status_code in (404, 422)
+
+
+def test_what_cannot_be_verified_again_is_not_used_whatever_the_error(decides, monkeypatch):
+    body = {"records": _rows(decides.opened.charter)}
+    for error in (OSError("disk"), MemoryError(), ValueError("x")):
+
+        def fail(_run, error=error):
+            raise error
+
+        monkeypatch.setattr(serving, "require_released", fail)
+        (decides.run / "approvals.json").write_text(f"changed {error!r}")
+        for _ in range(2):
+            assert decides.client.post("/v1/predict", json=body).status_code == 410
+
+
+def test_nothing_that_waited_is_answered_after_a_withdrawal(decides, monkeypatch):
+    body = {"records": _rows(decides.opened.charter)[:1]}
+    began, go_on = threading.Event(), threading.Event()
+    plain = decides.service._learner.activations
+
+    def slowly(*given, **named):
+        began.set()
+        go_on.wait(20)
+        return plain(*given, **named)
+
+    monkeypatch.setattr(decides.service._learner, "activations", slowly)
+    with ThreadPoolExecutor(60) as pool:
+        asked = [pool.submit(decides.client.post, "/v1/predict", json=body) for _ in range(60)]
+        assert began.wait(20)
+        # Threads that wait for the model do not hold up others.
+        assert decides.client.get("/health").status_code == 200
+
+        def refuse(_run):
+            raise ReleaseError("withdrawn")
+
+        monkeypatch.setattr(serving, "require_released", refuse)
+        (decides.run / "withdrawal.json").write_text("{}")
+        go_on.set()
+        assert {one.result().status_code for one in asked} == {410}
+
+
+def test_more_than_waits_is_refused_and_the_rest_is_answered(decides, monkeypatch):
+    body = {"records": _rows(decides.opened.charter)[:1]}
+    go_on = threading.Event()
+    plain = decides.service._learner.activations
+
+    def slowly(*given, **named):
+        go_on.wait(20)
+        return plain(*given, **named)
+
+    monkeypatch.setattr(decides.service._learner, "activations", slowly)
+    with ThreadPoolExecutor(100) as pool:
+        asked = [pool.submit(decides.client.post, "/v1/predict", json=body) for _ in range(100)]
+        done, _ = wait(asked, timeout=20, return_when=FIRST_COMPLETED)
+        assert done
+        go_on.set()
+        statuses = Counter(one.result().status_code for one in asked)
+    assert set(statuses) == {200, 503} and statuses[200] >= 64
+
+
+def test_a_record_that_fails_fails_alone(decides, monkeypatch):
+    rows = _rows(decides.opened.charter)
+    bad = _texts(decides.opened.charter, rows[:1])[0].content
+    plain = decides.service._learner.activations
+
+    def picky(texts, **named):
+        if bad in list(texts):
+            raise RuntimeError(SECRET)
+        return plain(texts, **named)
+
+    monkeypatch.setattr(decides.service._learner, "activations", picky)
+    with ThreadPoolExecutor(8) as pool:
+        asked = [
+            pool.submit(decides.client.post, "/v1/predict", json={"records": [rows[n % 4]]})
+            for n in range(16)
+        ]
+        answers = [one.result() for one in asked]
+    assert [one.status_code for one in answers] == [500 if n % 4 == 0 else 200 for n in range(16)]
+    assert all(SECRET not in one.text for one in answers)
+
+
+def test_without_a_token_only_names_of_this_machine_are_answered(decides):
+    app = application(decides.service, token="")
+    with TestClient(app, base_url="http://evil.example") as client:
+        assert client.get("/health").status_code == 421
+    with TestClient(app, base_url="http://127.0.0.1:8000") as client:
+        assert client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "content", ["\ud800", [{"type": "text", "text": "\ud800"}], [{"type": {}, "text": "x"}]]
+)
+def test_a_text_that_is_none_is_one_sentence(writes, content):
+    asked = json.dumps({"messages": [{"role": "user", "content": content}]}).encode()
+    headers = {"Content-Type": "application/json"}
+    answer = writes.client.post("/v1/chat/completions", content=asked, headers=headers)
+    assert answer.status_code == 400
+
+
+def test_a_release_withdrawn_while_it_writes_ends_the_answer(writes, monkeypatch):
+    plain = writes.service._learner.network.following
+
+    def withdrawn(ids, *, most):
+        for number, token in enumerate(plain(ids, most=most)):
+            if number == 2:
+
+                def refuse(_run):
+                    raise ReleaseError("withdrawn")
+
+                monkeypatch.setattr(serving, "require_released", refuse)
+                (writes.run / "withdrawal.json").write_text("{}")
+            yield token
+
+    monkeypatch.setattr(writes.service._learner.network, "following", withdrawn)
+    asked = {"messages": [{"role": "user", "content": "hello"}]}
+    assert writes.client.post("/v1/chat/completions", json=asked).status_code == 410
