@@ -181,9 +181,10 @@ def _chat(release: SimpleNamespace, scratch: Path) -> Pair:
         return ask
 
     def plain(number: int) -> object:
-        inputs = tokenizer.apply_chat_template(
-            turns(number), add_generation_prompt=True, return_dict=True, return_tensors="pt"
-        )
+        # The charter's own words stand around the prompt, as at the sites.
+        (turn,) = turns(number)
+        asked = release.charter.model.prompt.replace("{prompt}", turn["content"])
+        inputs = tokenizer(asked, add_special_tokens=False, return_tensors="pt")
         with torch.no_grad():
             return model.generate(**inputs, max_new_tokens=TOKENS, do_sample=False)
 
