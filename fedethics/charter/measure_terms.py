@@ -22,6 +22,9 @@ from fedethics.scorers import find_scorer
 from fedethics.terms import term
 
 _MOST_WORDS: Final = 500
+_LONGEST_WORD: Final = 64
+# So many words of a record are left out of it, one at a time: always as many texts are scored.
+WORDS_OF_A_RECORD: Final = 16
 # A number is counted in so many steps from the least to the greatest possible one.
 GRID: Final = 256
 Combine: TypeAlias = Literal["", "difference", "ratio", "group_min", "group_max"]
@@ -129,6 +132,7 @@ class CounterfactualTerms:
 
     Attributes:
         name: of the list; the measures are called by it, for example "gender_flips".
+            At most 500 entries in all, each word of at most 64 characters.
         pairs: "he/she" swaps both ways, "his>her" writes the second word for the first alone.
             Whole words, in the case that they are written in; no character has a special meaning.
         first, second: two lists of as many names; each name is swapped for the one at its place.
@@ -156,6 +160,8 @@ class CounterfactualTerms:
                 f"first has {len(self.first)} names and second {len(self.second)}: each is swapped "
                 "for the one at its place"
             ]
+        if too_many := self._too_many():
+            return [too_many]
         found = [
             f"first, second: {one!r} is swapped for {two!r}: two different words are needed, "
             "without blanks at an end"
@@ -167,6 +173,18 @@ class CounterfactualTerms:
         if not self.count or len(set(self.count)) < len(self.count):
             found.append(f"count: name each of {', '.join(change_names())} at most once")
         return found or [f"pairs: {clash}" for clash in clashes(self.swaps)]
+
+    def _too_many(self) -> str:
+        listed = len(self.pairs) + len(self.first)
+        if listed > _MOST_WORDS:
+            return f"pairs, first: {listed} entries; at most {_MOST_WORDS} are swapped"
+        longest = max((len(word) for pair in self.swaps for word in pair), default=0)
+        if longest > _LONGEST_WORD:
+            return (
+                f"pairs, first, second: a word of {longest} characters; at most {_LONGEST_WORD} "
+                "are swapped"
+            )
+        return ""
 
     def bounded(self, largest_loss: float) -> dict[str, Bounded]:
         """Return each change as a measure, by its name."""
@@ -181,7 +199,8 @@ class VocabularyTerms:
     """Public words of which it is summed how much each moves the answers of held-out records.
 
     Attributes:
-        words: whole words, found in the case that they are written in; at most 500.
+        words: whole words, found in the case that they are written in; at most 500, of at most 64
+            characters. Of one record at most 16 are scored.
         largest_change: of a score; what all words of one record move together counts up to this.
         ratio: noise on these sums over that on the sums of the measures, for the same movement.
     """
@@ -202,6 +221,11 @@ class VocabularyTerms:
         ]
         if len(self.words) > _MOST_WORDS:
             found.append(f"words: {len(self.words)} of them; at most {_MOST_WORDS} are scored")
+        longest = max(map(len, self.words), default=0)
+        if longest > _LONGEST_WORD:
+            found.append(
+                f"words: one of {longest} characters; at most {_LONGEST_WORD} are looked for"
+            )
         return found
 
 
@@ -249,6 +273,22 @@ class MeasureTerms:
             found.append("counterfactuals: two lists have the same name")
         return found
 
+    def clashes(self, task: str) -> list[str]:
+        """Return each name that two measures have, or one and what compares another's groups.
+
+        All measures of the task count, asked for or not.
+        """
+        names = [*find_task(task).values]
+        names += [find_scorer(pinned).name for pinned in self.generation.scorers]
+        names += [one.name for one in self.generation.classifiers or ()]
+        names += [
+            name
+            for words in self.counterfactuals or ()
+            for name in words.bounded(self.largest_loss)
+        ]
+        compared = {f"{name}_{combine}" for name in names for combine in COMBINES}
+        return sorted({name for name in names if names.count(name) > 1 or name in compared})
+
     def bounded(self, task: str) -> dict[str, Bounded]:
         """Return the measures that are asked for and that a task has, by name, in their order."""
         known = find_task(task).values
@@ -271,6 +311,11 @@ def measures_rule(
                 f"measures.names: {name!r} is no measure of model.task {model.task!r}; it has: "
                 f"{listed}"
             )
+    for name in measures.clashes(model.task):
+        yield (
+            f"measures: {name!r} would be the name of two things; rename the classifier or the "
+            f"list of words (model.task {model.task!r} has the measures: {listed})"
+        )
     if measures.generation.asked and not find_task(model.task).answers:
         yield (
             f"measures.generation.scorers: model.task {model.task!r} has no prompt that could be "

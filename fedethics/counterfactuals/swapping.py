@@ -68,12 +68,21 @@ class WordSwap:
 
 
 class WordFinder:
-    """Finds whole words in any text, written exactly as given; the longest where several begin."""
+    """Finds whole words in any text, written exactly as given; the longest where several begin.
+
+    Guarantee: the time grows with the text, times the number of lengths that the words have.
+    """
 
     def __init__(self, written: Iterable[str]) -> None:
-        longest = sorted(set(written), key=lambda form: (-len(form), form))
-        listed = "|".join(map(re.escape, longest))
-        self._listed = re.compile(rf"(?<!\w)(?:{listed})(?!\w)")
+        self._listed = frozenset(written)
+        firsts = sorted({form[0] for form in self._listed})
+        self._begins = re.compile(rf"(?<!\w)[{''.join(map(re.escape, firsts))}]")
+        # Looked up and not matched one after the other: a text takes as long for 500 words as for
+        # one, but for each further length.
+        self._lengths = {
+            first: sorted({len(form) for form in self._listed if form[0] == first}, reverse=True)
+            for first in firsts
+        }
 
     @classmethod
     def of(cls, word: str) -> WordFinder:
@@ -82,12 +91,21 @@ class WordFinder:
 
     def __call__(self, text: str) -> list[tuple[int, int]]:
         """Return where the words begin and end, in order."""
-        return [
-            found.span()
-            for found in self._listed.finditer(text)
-            # With a combining mark behind it, it is another word.
-            if not unicodedata.category(text[found.end() : found.end() + 1] or " ").startswith("M")
-        ]
+        found, after = [], 0
+        for begin in self._begins.finditer(text):
+            start = begin.start()
+            if start < after:
+                continue
+            for length in self._lengths[text[start]]:
+                end = start + length
+                beside = text[end : end + 1] or " "
+                if end <= len(text) and text[start:end] in self._listed and not _in_word(beside):
+                    after = end
+                    # With a combining mark behind it, it is another word.
+                    if not unicodedata.category(beside).startswith("M"):
+                        found.append((start, end))
+                    break
+        return found
 
 
 def clashes(pairs: Sequence[Pair]) -> Iterator[str]:
@@ -111,6 +129,10 @@ def _forms(word: str, other: str) -> Iterator[tuple[str, str]]:
     if word == word.lower():
         yield _capital(word), _capital(other)
     yield word.upper(), other.upper()
+
+
+def _in_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
 
 
 def _capital(word: str) -> str:

@@ -78,6 +78,8 @@ def swapped_scores(
     ]
     others = zip(*told, strict=True)
     changed = [_changed(score, part.texts, scores, texts) for texts in others]
+    if not changed:
+        return np.zeros((0, len(data.sensitive[place].groups) - 1))
     return np.stack(changed, axis=1)
 
 
@@ -87,9 +89,12 @@ def _changed(
     scores: NDArray[np.float64],
     changed: Sequence[str],
 ) -> NDArray[np.float64]:
-    """Return the scores of the changed texts; a text that did not change keeps its score."""
+    """Return the scores of the changed texts; a text that did not change keeps its score.
+
+    All are scored: how many did change is not to be told by the time that it takes.
+    """
     rows = [row for row, (old, new) in enumerate(zip(texts, changed, strict=True)) if old != new]
     result = scores.copy()
-    if rows:
-        result[rows] = score([changed[row] for row in rows])
+    if len(changed):
+        result[rows] = score(changed)[rows]
     return result

@@ -120,8 +120,8 @@ def explain_lines(
     Guarantee: reads files and computes; nothing is written, sent or charged.
 
     Raises:
-        DataError: the file is not as the schema says, a line holds no record that is used, or the
-            task learns texts and gives no answer.
+        DataError: the file is not as the schema says, a line holds no record that is used or one
+            that cannot be put into tokens, or the task learns texts and gives no answer.
         ModelError: the model is missing, or the adapter is not one of this charter.
     """
     if not find_task(charter.model.task).explained:
@@ -141,6 +141,7 @@ def explain_lines(
     parts = (("trained on", bench.records.train), ("held out", bench.records.held_out))
     for line in lines:
         name, records, place = _find(wanted.get(line), line, parts)
+        bench.learner.tokens([records.texts[place]])  # refuses what cannot be put into tokens
         if by_columns(charter) and not words:
             told: Explained | WordsTold = explain_record(
                 score,

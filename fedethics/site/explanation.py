@@ -53,11 +53,18 @@ def explain(
 def score_texts(
     learner: Learner, adapter: NDArray[np.float32], texts: Sequence[Content]
 ) -> NDArray[np.float64]:
-    """Return the score of each text, float64, (n,) or (n, columns); what overflows counts as 0."""
+    """Return the score of each text, float64, (n,) or (n, columns); what overflows counts as 0.
+
+    Guarantee: no text is an error. One that cannot be put into tokens is scored as one that does
+    not fit; each is computed by itself, so that none waits for the proof of a shape.
+
+    Args:
+        learner: the model.
+        adapter: its vector.
+        texts: made from records: with words left out or swapped, or unchanged.
+    """
     found = [
-        learner.scores(
-            adapter, learner.activations(texts[start : start + _PORTION], records=_PORTION)
-        )
+        learner.scores(adapter, learner.derived(texts[start : start + _PORTION], records=_PORTION))
         for start in range(0, len(texts), _PORTION)
     ]
     scores = np.concatenate(found) if found else np.zeros(0)

@@ -142,11 +142,13 @@ class Activations:
             task learns from targets alone.
         reference: what the start of training makes of record i, float32, shape (w,); empty where a
             task compares with nothing.
+        alone: whether each is computed by itself, in no shape that would have to be proven.
     """
 
     hidden: tuple[Tensor, ...]
     wanted: tuple[Tensor, ...] = ()
     reference: tuple[Tensor, ...] = ()
+    alone: bool = False
 
     def __len__(self) -> int:
         """Return the number of records."""
@@ -158,6 +160,7 @@ class Activations:
             tuple(self.hidden[row] for row in rows),
             tuple(self.wanted[row] for row in rows) if self.wanted else (),
             tuple(self.reference[row] for row in rows) if self.reference else (),
+            self.alone,
         )
 
     def __add__(self, other: Activations) -> Activations:
@@ -166,6 +169,7 @@ class Activations:
             self.hidden + other.hidden,
             self.wanted + other.wanted,
             self.reference + other.reference,
+            self.alone or other.alone,
         )
 
     @cached_property
@@ -204,7 +208,7 @@ class Activations:
         for row in rows.tolist():
             shape = (
                 ALONE
-                if self.in_views(row)
+                if self.alone or self.in_views(row)
                 else shape_of(len(self.hidden[row]), places=self.places[row])
             )
             by_shape.setdefault(shape, []).append(row)

@@ -228,7 +228,9 @@ class Learner:
         """Prove the shapes of these records, so that nothing of it is left for later."""
         sizes = enumerate(zip(map(len, activations.hidden), activations.places, strict=True))
         return {
-            ALONE if activations.in_views(row) else self.shape_of(length, places=places)
+            ALONE
+            if activations.alone or activations.in_views(row)
+            else self.shape_of(length, places=places)
             for row, (length, places) in sizes
         }
 
@@ -255,20 +257,25 @@ class Learner:
         copies = self.copies[: max(1, torch.get_num_threads())]
         return over(copies, batches, compute)
 
-    def tokens(self, texts: Sequence[Content]) -> Activations:
+    def tokens(self, texts: Sequence[Content], *, derived: bool = False) -> Activations:
         """Return the token ids of each text: what every step reads where nothing is cached.
 
         Not what the start makes of each: where losses compare with it, take `activations`.
+
+        Args:
+            texts: one a record.
+            derived: whether they were made from records, with words swapped for example.
         """
         device = self._network.device
         if isinstance(self._reader, TokenReader):
-            entries = self._reader.entries(texts)
+            entries = self._reader.entries(texts, derived=derived)
             ids, wanted = [one.ids for one in entries], [one.wanted for one in entries]
         else:
             ids, wanted = self._reader.ids(texts), []
         return Activations(
             tuple(torch.tensor(each, device=device) for each in ids),
             tuple(torch.tensor(each, device=device) for each in wanted),
+            alone=derived,
         )
 
     def activations(self, texts: Sequence[Content], *, records: int | None = None) -> Activations:
@@ -285,9 +292,29 @@ class Learner:
         Raises:
             TrainingError: there is no room on the disk.
         """
-        entries = self.tokens(texts)
+        return self._with_all(self.tokens(texts), records)
+
+    def derived(self, texts: Sequence[Content], *, records: int) -> Activations:
+        """Return the same of texts that were made from records: words left out or swapped.
+
+        Guarantee: no text is an error, and none needs a shape that was not proven for the records:
+        either would say that some record holds such a word. One that cannot be put into tokens
+        counts as one that does not fit, and each is computed by itself.
+
+        Args:
+            texts: one a record.
+            records: as for `activations`.
+
+        Raises:
+            TrainingError: there is no room on the disk.
+            TemplateOverrun: all texts together run over the limit of the chat template's time.
+        """
+        return self._with_all(self.tokens(texts, derived=True), records)
+
+    def _with_all(self, entries: Activations, records: int | None) -> Activations:
+        """Return `entries` of token ids with what is computed of each once."""
         width = int(self.model.config.hidden_size)
-        most = 4 * width * self._reader.longest * (len(texts) if records is None else records)
+        most = 4 * width * self._reader.longest * (len(entries) if records is None else records)
         if self.cached and most <= self.compute.cache_gib * 2**30:
             entries = self._with_states(entries, width)
         if isinstance(self._reader, ComparingReader):
@@ -309,7 +336,7 @@ class Learner:
                         places[row] = state
                     else:
                         places[row].copy_(state)
-        return Activations(tuple(places), entries.wanted)
+        return dataclasses.replace(entries, hidden=tuple(places))
 
     def _with_reference(self, entries: Activations) -> Activations:
         """Return `entries` with what the start of training makes of each; computed this once."""

@@ -69,8 +69,12 @@ class TokenReader(Reader, Protocol):
 
     rendering: str
 
-    def entries(self, texts: Sequence[Content]) -> list[Entry]:
-        """Return the token ids of each record's entry, and what each is to be followed by."""
+    def entries(self, texts: Sequence[Content], *, derived: bool = False) -> list[Entry]:
+        """Return the token ids of each record's entry, and what each is to be followed by.
+
+        Of texts that were derived from records, one that cannot be put into tokens has nothing to
+        predict, and is no error.
+        """
 
 
 class Prompt(NamedTuple):

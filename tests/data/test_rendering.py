@@ -129,7 +129,7 @@ def test_a_model_that_decides_by_the_word_for_sex_flips_always(records, charter)
     assert importance(tables)["age"].value == 0.0
 
 
-def test_a_text_that_a_swap_does_not_change_is_not_scored_again(records, charter):
+def test_a_text_that_a_swap_does_not_change_keeps_its_score_and_takes_as_long(records, charter):
     data = dataclasses.replace(
         charter.data,
         columns=tuple(
@@ -142,7 +142,14 @@ def test_a_text_that_a_swap_does_not_change_is_not_scored_again(records, charter
     told = tuple(row_text(row, text_columns(data)) for row in records.values)
     part, scores = dataclasses.replace(records, texts=told), np.full(len(records), 0.4)
 
+    sizes = []
+
     def score(texts):
-        raise AssertionError(f"{len(texts)} texts were scored")
+        sizes.append(len(texts))
+        return np.full(len(texts), 0.7)
 
     assert (swapped_scores(score, part, data, scores, "sex") == 0.4).all()
+    assert (swapped_scores(score, records, charter.data, scores, "sex") == 0.7).all()
+    assert sizes == [len(records)] * 2
+    none = dataclasses.replace(records, texts=(), values=(), groups=records.groups[:0])
+    assert swapped_scores(lambda _: np.zeros(0), none, data, scores[:0], "sex").shape == (0, 1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,10 +16,16 @@ from fedethics.aggregates.measures.gate import examine
 from fedethics.aggregates.measures.report import build
 from fedethics.aggregates.measures.site import Numbers, tabulate_values
 from fedethics.charter import document
+from fedethics.charter.classifier_terms import ClassifierTerms
 from fedethics.charter.document import load
-from fedethics.charter.measure_terms import CounterfactualTerms, MeasureObjective, MeasureTerms
+from fedethics.charter.measure_terms import (
+    CounterfactualTerms,
+    GenerationTerms,
+    MeasureObjective,
+    MeasureTerms,
+)
 from fedethics.charter.model import Member
-from fedethics.counterfactuals import WordSwap, clashes, pairs_of
+from fedethics.counterfactuals import Pair, WordFinder, WordSwap, clashes, pairs_of
 from fedethics.data.content import Completion, Conversation, Preference, Turn, parts, rewritten
 from fedethics.errors import CharterError
 from fedethics.privacy.plan import make_plan
@@ -52,6 +60,27 @@ def test_a_name_is_swapped_as_listed_and_not_as_the_verb_that_it_also_is():
     swap = swap_of("Will/Keisha", "Zo\u00eb/\u0130nci")
     assert swap("Will will, WILL did; Keisha") == "Keisha will, KEISHA did; Will"
     assert swap("Zo\u00eb, ZO\u00cb, Zoe") == "\u0130nci, \u0130NCI, Zoe"
+
+
+def test_words_are_found_where_one_regular_expression_over_all_of_them_finds_them():
+    rng, letters = np.random.default_rng(0), [*"ab -_.\u0301\u00e9"]
+    for _ in range(300):
+        words = {"".join(rng.choice(letters, rng.integers(1, 6))) for _ in range(8)}
+        listed = "|".join(map(re.escape, sorted(words, key=lambda one: (-len(one), one))))
+        text = "".join(rng.choice(letters, 60))
+        expected = [
+            found.span()
+            for found in re.finditer(rf"(?<!\w)(?:{listed})(?!\w)", text)
+            if text[found.end() : found.end() + 1] != "\u0301"
+        ]
+        assert WordFinder(words)(text) == expected
+
+
+def test_many_words_that_begin_alike_do_not_make_a_text_slow():
+    swap = WordSwap([Pair("- " * (k % 30) + f"x{k}", "y") for k in range(500)])
+    begun = time.process_time()
+    assert swap("- " * 20_000) == "- " * 20_000
+    assert time.process_time() - begun < 5
 
 
 def test_characters_of_regular_expressions_are_plain_characters():
@@ -115,6 +144,9 @@ def test_a_charter_with_words_is_read_as_it_was_written_and_another_keeps_its_by
         ({"pairs": (), "first": (), "second": ()}, "no word is listed"),
         ({"first": ("Emily", "Anne"), "second": ("Lakisha",)}, "first has 2 names and second 1"),
         ({"first": ("Emily",), "second": ("Emily",)}, "two different words are needed"),
+        ({"pairs": tuple(f"a{k}/b{k}" for k in range(501))}, "501 entries; at most 500"),
+        ({"pairs": ("a>" + "z" * 65,)}, "a word of 65 characters; at most 64 are swapped"),
+        ({"first": ("a" * 65,), "second": ("b",)}, "a word of 65 characters"),
         ({"count": ("charm",)}, "change 'charm' is unknown; known: flips, loss_change"),
         ({"count": ()}, "name each of flips, loss_change"),
         ({"count": ("flips",)}, "model.task 'sft' decides nothing of a record"),
@@ -124,6 +156,28 @@ def test_words_that_could_not_be_swapped_are_refused(changes, why):
     with pytest.raises(CharterError) as refused:
         document.parse(document.encode(drafted(**changes)))
     assert why in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "clash"),
+    [
+        ("token_loss", "token_loss"),
+        ("token_accuracy", "token_accuracy"),
+        ("rouge_l", "two scorers have the same name"),
+        ("gender_loss_change", "gender_loss_change"),
+        ("token_loss_difference", "token_loss_difference"),
+    ],
+)
+def test_a_classifier_cannot_take_the_name_of_another_measure(name, clash):
+    def charter(name):
+        judge = ClassifierTerms(name=name, sha256="0" * 64, label="toxic")
+        generation = GenerationTerms(scorers=("rouge_l/1",), classifiers=(judge,))
+        measures = dataclasses.replace(ASKED, names=("token_loss",), generation=generation)
+        return dataclasses.replace(load(LETTERS), measures=measures)
+
+    with pytest.raises(CharterError, match=clash):
+        document.parse(document.encode(charter(name)))
+    assert document.parse(document.encode(charter("toxicity"))) == charter("toxicity")
 
 
 def opened(charter, *, change, records=4000):

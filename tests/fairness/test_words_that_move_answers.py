@@ -15,7 +15,7 @@ from fedethics.aggregates.measures.report import build
 from fedethics.aggregates.measures.site import tabulate_words, word_effects
 from fedethics.charter import document
 from fedethics.charter.document import load
-from fedethics.charter.measure_terms import MeasureTerms, VocabularyTerms
+from fedethics.charter.measure_terms import WORDS_OF_A_RECORD, MeasureTerms, VocabularyTerms
 from fedethics.charter.model import Member
 from fedethics.data.content import Completion
 from fedethics.errors import CharterError
@@ -89,7 +89,41 @@ def test_words_of_a_records_own_answer_are_never_left_out():
         return np.zeros(len(contents))
 
     word_effects(("she",), texts, np.zeros(2), told=lambda scores, _rows: scores, score=score)
-    assert seen == [Completion("is here", "she is")]
+    assert seen == [Completion("is here", "she is"), texts[1]]
+
+
+def test_how_many_texts_are_scored_does_not_follow_from_the_words_that_records_hold():
+    words = tuple(f"w{place}" for place in range(30))
+
+    def scored(*texts):
+        sizes = []
+
+        def score(contents):
+            sizes.append(len(contents))
+            return np.array([len(content) / 1000 for content in contents])
+
+        whole = np.array([len(text) / 1000 for text in texts])
+        found = word_effects(words, texts, whole, told=lambda scores, _rows: scores, score=score)
+        return sizes, found
+
+    every = " ".join(words)
+    without, none = scored("nothing", "at all")
+    some, _ = scored("w1 and w7", "nothing")
+    full, moved = scored(every, "nothing")
+    assert without == some == full == [2] * WORDS_OF_A_RECORD
+    assert not none.any() and not moved[1].any()
+    assert np.count_nonzero(moved[0]) == WORDS_OF_A_RECORD
+    # Which of its words are scored follows from the record alone.
+    _, beside = scored("w1", every, "w2")
+    assert beside[1].tolist() == moved[0].tolist()
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 1e308])
+def test_an_effect_that_is_no_number_moves_no_more_than_the_grid(odd):
+    effects = np.array([[0.1, odd, odd], [0.1, -0.1, 0.0]])
+    found = tabulate_words(effects, groups=np.array([0, 1]), count=2, largest_change=0.4)
+    assert found.min() >= 0 and found.reshape(3, 2, 2).sum(axis=(0, 2)).max() <= GRID
+    assert found.reshape(3, 2, 2)[:, 1].sum() == 2 * (GRID // 4)
 
 
 def test_the_score_that_is_explained_is_of_yes_or_of_the_decided_class():
@@ -165,6 +199,7 @@ def test_the_report_has_a_table_of_words_and_says_what_it_is_not(letters):
         ((" pain",), "sft", "has a blank at an end"),
         ((), "sft", "must not be empty"),
         (tuple(f"w{k}" for k in range(501)), "sft", "at most 500 are scored"),
+        (("w" * 65,), "sft", "one of 65 characters; at most 64"),
         (("pain",), "text", "no word moves an answer"),
     ],
 )

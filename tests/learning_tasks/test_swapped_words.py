@@ -10,14 +10,21 @@ import pytest
 import torch
 
 from fedethics.aggregates.measures import GRID, MeasureLayout
-from fedethics.aggregates.measures.site import Numbers, swapped_numbers, tabulate_values
-from fedethics.charter.measure_terms import CounterfactualTerms
-from fedethics.data.content import Completion, Conversation, Turn
+from fedethics.aggregates.measures.site import (
+    Numbers,
+    _of_the_task,
+    swapped_numbers,
+    tabulate_values,
+)
+from fedethics.charter.measure_terms import CounterfactualTerms, MeasureTerms
+from fedethics.data.content import Completion, Conversation, Preference, Turn
+from fedethics.errors import DataError
+from fedethics.fairness.measured import TWO_CLASSES
 from fedethics.learning_tasks import find_task
 from fedethics.site.explanation import score_texts
 from fedethics.training.learner import Learner
 from tests.learning_tasks.test_choice import choice_of
-from tests.learning_tasks.tiny_chat import chat_charter, save_chat_model
+from tests.learning_tasks.tiny_chat import CHATML, chat_charter, save_chat_model
 from tests.training.tiny_models import save_tiny
 
 torch.set_num_threads(1)
@@ -144,6 +151,101 @@ def test_of_a_conversation_every_turn_is_swapped_and_the_loss_of_its_answers_com
     # The record without a listed word, and the one that the model cannot read, are counted apart.
     table = [[steps[0], GRID - steps[0], GRID], [steps[2], GRID - steps[2], GRID]]
     assert np.abs(found[:6].reshape(2, 3) - table).max() <= 1
+
+
+def test_how_many_texts_are_scored_does_not_follow_from_the_words_that_records_hold():
+    sizes = []
+
+    def score(texts):
+        sizes.append(len(texts))
+        return np.full(len(texts), 0.5)
+
+    for texts in (("nothing", "at all", "here"), ("a", "at all", "here"), ("a", "b", "c")):
+        swapped_numbers(
+            words_of("flips", "loss_change"),
+            SimpleNamespace(texts=texts, labels=np.zeros(3, dtype=int)),
+            np.full(3, 0.5),
+            score=score,
+            measured=TWO_CLASSES,
+            threshold=0.5,
+            largest_loss=CUT,
+        )
+    assert sizes == [3, 3, 3]
+
+
+def test_a_site_without_a_held_out_record_adds_nothing():
+    sft = find_task("sft")
+    words = words_of("loss_change")
+    none = SimpleNamespace(texts=(), labels=np.zeros(0, dtype=int))
+    found = swapped_numbers(
+        words, none, np.zeros(0), score=lambda _: np.zeros(0), measured=sft.measured(None),
+        threshold=0.5, largest_loss=CUT,
+    )  # fmt: skip
+    charter = SimpleNamespace(
+        model=SimpleNamespace(task="sft"),
+        data=SimpleNamespace(labels=None),
+        measures=MeasureTerms(names=("token_loss", "token_accuracy")),
+    )
+    found |= _of_the_task(SimpleNamespace(charter=charter), np.zeros(0))
+    measures = charter.measures.bounded("sft") | words.bounded(CUT)
+    layout = MeasureLayout(measures=measures, groups=("woman", "man"))
+    assert not tabulate_values(layout, groups=np.zeros(0, dtype=int), numbers=found).any()
+
+
+def test_a_changed_text_waits_for_the_proof_of_no_shape(tiny_charter, tiny_folder, monkeypatch):
+    learner = Learner(tiny_charter(), model_dir=tiny_folder)
+    vector, texts = vector_of(learner), ["a b", " ".join("abcdefgh" * 5)]
+    before = learner.scores(vector, learner.activations(texts))
+    proven = []
+    monkeypatch.setattr("fedethics.training.learner.is_apart", lambda *_: proven.append(1) or True)
+    learner._proven.clear()
+    found = score_texts(learner, vector, texts)
+    assert not proven
+    assert found == pytest.approx(before, abs=1e-6)
+    assert score_texts(learner, vector, texts[1:]).tolist() == found[1:].tolist()
+
+
+REFUSES = (
+    "{% for m in messages %}{% if 'zzz' in m['content'] %}{{ raise_exception('no') }}"
+    "{% endif %}{% endfor %}"
+)
+NEVER_ENDS = (
+    "{% for m in messages %}{% if 'zzz' in m['content'] %}{% for i in range(99999) %}"
+    "{% for j in range(99999) %}{% endfor %}{% endfor %}{% endif %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("template", [REFUSES, NEVER_ENDS])
+def test_a_swapped_text_without_tokens_counts_for_its_own_record_alone(tmp_path, template):
+    folder = save_chat_model(tmp_path)
+    charter = chat_charter(folder, chat_template=template + CHATML)
+    learner = Learner(charter, model_dir=folder)
+    words = CounterfactualTerms(name="sex", pairs=("Jane>zzz", "he/she"), count=("loss_change",))
+    texts = [Completion("who is it", "Jane"), Completion("he", "went"), Completion("no", "one")]
+    labels, groups = np.zeros(3, int), np.array([0, 1, 0])
+    _, found = summed(learner, charter, words, texts, labels, groups, cut=40.0)
+    nats = -np.log(alone(learner, texts[0])[0])
+    steps = round((40.0 - nats) / 40.0 * GRID)
+    assert abs(found[0] - steps) <= 1 and found[:3].sum() == 2 * GRID and found[2] == GRID
+    _, without = summed(learner, charter, words, texts[1:], labels[1:], groups[1:], cut=40.0)
+    spread = np.zeros_like(found[6:])
+    spread[0] = found[6]
+    moved = [found[0], found[1], 0, 0, 0, 0, *spread]
+    assert (found - without).tolist() == moved
+    # Records themselves are refused by name, before anything is charged.
+    with pytest.raises(DataError):
+        learner.tokens([Completion("zzz", "zzz")])
+
+
+def test_of_a_pair_whose_changed_text_has_no_tokens_nothing_is_an_error(tmp_path):
+    folder = save_chat_model(tmp_path)
+    charter = chat_charter(
+        folder, form="preference", task="preference", beta=0.1, chat_template=REFUSES + CHATML
+    )
+    learner = Learner(charter, model_dir=folder)
+    pairs = [Preference("which", "zzz", "that"), Preference("which", "this", "that")]
+    found = score_texts(learner, vector_of(learner), pairs)
+    assert found[0] == 0.5 and found[1] != 0.5
 
 
 def test_a_record_moves_one_group_by_the_grid_whether_or_not_it_holds_a_word():

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedethics.aggregates.measures import MEASURES, MeasureLayout, layout_of_measures, terms_of
 from fedethics.aggregates.measuring import Vector, scores_of, share_of
-from fedethics.charter.measure_terms import GRID, CounterfactualTerms
+from fedethics.charter.measure_terms import GRID, WORDS_OF_A_RECORD, CounterfactualTerms
 from fedethics.counterfactuals import Scored, WordFinder, WordSwap, find_change
 from fedethics.data.content import Content, digest, rewritten
 from fedethics.data.records import Records
@@ -44,6 +45,9 @@ class Numbers:
 
     rows: NDArray[np.intp]
     values: NDArray[np.float64]
+
+
+_NONE: Final = Numbers(rows=np.zeros(0, dtype=np.intp), values=np.zeros(0))
 
 
 def sum_values(
@@ -123,10 +127,13 @@ def tabulate_words(
 
     Args:
         effects: what each word moves in each record, shape (records, words); 0 where it is not.
+            Any float: what is beyond a whole score is cut.
         groups: number of each record's group, shape (records,).
         count: how many groups there are.
         largest_change: what all words of a record together count up to.
     """
+    # What is no number has no effect; nothing beyond a whole score has one.
+    effects = np.clip(np.nan_to_num(effects, nan=0.0), -1.0, 1.0)
     together = np.abs(effects).sum(axis=1, keepdims=True)
     scale = GRID / np.maximum(together, largest_change)
     steps = np.floor(np.abs(effects) * scale).astype(np.int64)
@@ -146,6 +153,10 @@ def word_effects(
 ) -> NDArray[np.float64]:
     """Return what each word moves in each record that holds it, shape (records, words).
 
+    Guarantee: how many texts are scored follows from the number of records and of words alone. Of a
+    record that holds more than `WORDS_OF_A_RECORD` words, that many are scored, chosen by the
+    record's own text as if by chance; the others count as moving nothing.
+
     Args:
         words: of the charter's list.
         texts: what each record says.
@@ -154,18 +165,33 @@ def word_effects(
         score: the model.
     """
     effects = np.zeros((len(texts), len(words)))
+    if not len(texts):
+        return effects
+    finders = [WordFinder.of(word) for word in words]
     everyone = np.arange(len(texts))
-    whole = told(scores, everyone) if len(texts) else np.zeros(0)
-    for column, word in enumerate(words):
-        finder = WordFinder.of(word)
-        changed = [without_words(text, finder) for text in texts]
-        rows = np.array(
-            [row for row, text in enumerate(texts) if changed[row] != text], dtype=np.intp
-        )
-        if len(rows):
-            left = told(score([changed[row] for row in rows]), rows)
-            effects[rows, column] = whole[rows] - left
+    whole = told(scores, everyone)
+    chosen = [_chosen_words(text, words, finders) for text in texts]
+    for place in range(min(len(words), WORDS_OF_A_RECORD)):
+        # A place that is not used scores the text as it is: the time that this takes is seen.
+        changed = [
+            without_words(text, finders[own[place]]) if place < len(own) else text
+            for text, own in zip(texts, chosen, strict=True)
+        ]
+        moved = whole - told(score(changed), everyone)
+        for row, own in enumerate(chosen):
+            if place < len(own):
+                effects[row, own[place]] = moved[row]
     return effects
+
+
+def _chosen_words(
+    text: Content, words: Sequence[str], finders: Sequence[WordFinder]
+) -> tuple[int, ...]:
+    """Return which words of the list are left out of a text, one at a time."""
+    held = [at for at, finder in enumerate(finders) if without_words(text, finder) != text]
+    if len(held) > WORDS_OF_A_RECORD:
+        held = sorted(held, key=lambda at: digest([words[at], text]))[:WORDS_OF_A_RECORD]
+    return tuple(held)
 
 
 def _of_words(
@@ -177,8 +203,8 @@ def _of_words(
 ) -> NDArray[np.int64]:
     charter = context.charter
     terms, layout = terms_of(charter).vocabulary, layout_of_measures(charter)
-    if terms is None:
-        return np.zeros(0, dtype=np.int64)
+    if terms is None or not len(part.texts):
+        return np.zeros(layout.words_length, dtype=np.int64)
     measured = find_task(charter.model.task).measured(charter.data.labels)
     targets = explained_targets(
         measured,
@@ -214,6 +240,8 @@ def _of_the_task(context: RequestContext, scores: NDArray[np.float64]) -> dict[s
     asked = [name for name in terms.names if name in measured.values]
     if not asked:
         return {}
+    if not len(scores):
+        return dict.fromkeys(asked, _NONE)
     rows = np.arange(len(scores))
     return {
         name: Numbers(rows=rows, values=measured.values[name](scores, terms.largest_loss))
@@ -252,6 +280,8 @@ def swapped_numbers(
 ) -> dict[str, Numbers]:
     """Return each change of a list of words, of the records that hold one of them.
 
+    Guarantee: as many texts are scored as there are records, whatever words they hold.
+
     Args:
         words: the charter's list.
         part: the records.
@@ -261,27 +291,25 @@ def swapped_numbers(
         threshold: of the charter's decision.
         largest_loss: nats at which a loss is cut.
     """
+    if not len(part.texts):
+        return {f"{words.name}_{name}": _NONE for name in words.count}
     swap = WordSwap(words.swaps)
     changed = [rewritten(text, swap) for text in part.texts]
-    rows = np.array(
-        [row for row, text in enumerate(part.texts) if changed[row] != text], dtype=np.intp
-    )
-    if not len(rows):
-        none = Numbers(rows=rows, values=np.zeros(0))
-        return {f"{words.name}_{name}": none for name in words.count}
+    held = np.array([new != old for new, old in zip(changed, part.texts, strict=True)])
     scored = Scored(
         measured=measured,
-        targets=part.labels[rows],
-        before=scores[rows],
-        after=score([changed[row] for row in rows]),
+        targets=part.labels,
+        before=scores,
+        # Of every record, also where nothing was swapped: the time that this takes is seen.
+        after=score(changed),
         threshold=threshold,
         largest_loss=largest_loss,
     )
     found = {}
     for name in words.count:
         values = find_change(name).of(scored)
-        told = ~np.isnan(values)
-        found[f"{words.name}_{name}"] = Numbers(rows=rows[told], values=values[told])
+        told = held & ~np.isnan(values)
+        found[f"{words.name}_{name}"] = Numbers(rows=np.flatnonzero(told), values=values[told])
     return found
 
 

@@ -82,13 +82,21 @@ class FreeTextReader:
         """Return token ids of each entry."""
         return [one.ids for one in self.entries(texts)]
 
-    def entries(self, texts: Sequence[Content]) -> list[Entry]:
+    def entries(self, texts: Sequence[Content], *, derived: bool = False) -> list[Entry]:
         """Return each record's tokens but the last, and what each is to be followed by.
 
         A record that does not fit has one token and nothing to learn.
 
+        Args:
+            texts: one a record.
+            derived: whether these are not the records themselves, but texts made from them, with
+                words swapped for example. An error would say that some record holds such a word,
+                so one that cannot be put into tokens counts as one that does not fit.
+
         Raises:
             DataError: what is learnt of a record is unknown; says of how many, and why.
+            TemplateOverrun: a record, or all together, run over the template's limits; of derived
+                texts, all together.
         """
         found: list[Entry] = []
         faults: list[str] = []
@@ -96,10 +104,13 @@ class FreeTextReader:
             for number, text in enumerate(texts, start=1):
                 try:
                     found.append(self._entry(text))
-                except TemplateOverrun:
-                    raise
                 except DataError as fault:
-                    faults.append(f"record {number} of {len(texts)} in this part: {fault}")
+                    if derived:
+                        found.append(self._nothing())
+                    elif isinstance(fault, TemplateOverrun):
+                        raise
+                    else:
+                        faults.append(f"record {number} of {len(texts)} in this part: {fault}")
                 keep_time()
         if faults:
             raise DataError(
@@ -215,16 +226,19 @@ class FreeTextReader:
         return logits, tokens, own, counts
 
     def _entry(self, text: Content) -> Entry:
-        pad = self.tokenizer.pad_token_id
         entries = [entry for read in self._fitting(text) if (entry := _predicting(read)).ids]
         if not entries:
-            return Entry([pad], [NOTHING])
+            return self._nothing()
+        pad = self.tokenizer.pad_token_id
         ids, wanted = list(entries[0].ids), list(entries[0].wanted)
         for more in entries[1:]:
             # One token more ends a view, where a causal model's tokens before it cannot see it.
             ids += [pad, *more.ids]
             wanted += [NEXT_VIEW, *more.wanted]
         return Entry(ids, wanted)
+
+    def _nothing(self) -> Entry:
+        return Entry([self.tokenizer.pad_token_id], [NOTHING])
 
     def _fitting(self, text: Content) -> tuple[Tokenised, ...]:
         """Return the record's views, cut as the charter says; none where it does not fit."""

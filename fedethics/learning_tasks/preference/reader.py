@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -50,10 +51,15 @@ class PairReader:
         entries = iter(self.entries([text for text in texts if text != ""]))
         return [self._nothing().ids if text == "" else next(entries).ids for text in texts]
 
-    def entries(self, texts: Sequence[Content]) -> list[Entry]:
+    def entries(self, texts: Sequence[Content], *, derived: bool = False) -> list[Entry]:
         """Return both sequences of each pair, one after the other, and what is predicted.
 
         A pair of which one answer does not fit has nothing to predict.
+
+        Args:
+            texts: pairs.
+            derived: whether they were made from records: then one that cannot be put into tokens
+                has nothing to predict either.
 
         Raises:
             DataError: a record is no pair, or its answers' tokens are unknown.
@@ -64,8 +70,12 @@ class PairReader:
                 f"{len(texts) - len(pairs)} of {len(texts)} records are no pairs of answers; "
                 "nothing was trained or measured"
             )
-        chosen = self._answers.entries([Completion(one.prompt, one.chosen) for one in pairs])
-        rejected = self._answers.entries([Completion(one.prompt, one.rejected) for one in pairs])
+        chosen, rejected = (
+            self._answers.entries(
+                [Completion(one.prompt, answer(one)) for one in pairs], derived=derived
+            )
+            for answer in (attrgetter("chosen"), attrgetter("rejected"))
+        )
         return [self._joined(first, second) for first, second in zip(chosen, rejected, strict=True)]
 
     def views(self, entry: Tensor) -> tuple[Tensor, ...]:
