@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fedethics.annotation.adjudication import Decided, adjudicated
 from fedethics.annotation.records import Labelled, annotation_of, records
+from fedethics.annotation.task_key import TaskKey
 from fedethics.annotation.tool import Annotation, LabelTool
 from fedethics.charter.annotation_terms import AnnotationTerms
 from fedethics.charter.model import Charter
@@ -62,28 +63,34 @@ class Imported:
 
 
 def from_tool(
-    tool: LabelTool, exports: Sequence[Path], file: DataFile, charter: Charter
+    tool: LabelTool, exports: Sequence[Path], file: DataFile, charter: Charter, *, key: TaskKey
 ) -> Imported:
     """Return a file's records with the labels of a tool's exports.
 
     Raises:
         DataError: an export is unreadable or of another version, a label is unknown, an annotator
-            labelled a record twice, an annotation is of no record, or a record has more labels
-            than there are columns.
+            labelled a record twice, an annotation is of no record or named under another key, or a
+            record has more labels than there are columns.
     """
-    known = tuple(records(file, charter))
-    found = (one for path in exports for one in tool.annotations(path))
+    known = tuple(records(file, charter, key))
+    found = (one for path in exports for one in _named(tool.annotations(path), key))
     return _joined(known, _collected(found, known, annotation_of(charter)), charter)
 
 
-def from_columns(file: DataFile, charter: Charter) -> Imported:
+def _named(found: Iterable[Annotation], key: TaskKey) -> Iterator[Annotation]:
+    for one in found:
+        key.require_own(one.record, one.where)
+        yield one
+
+
+def from_columns(file: DataFile, charter: Charter, *, key: TaskKey) -> Imported:
     """Return the records of a file in which each annotator has a column, decided.
 
     Raises:
         DataError: a column is absent, or a label is unknown.
     """
     terms = annotation_of(charter)
-    known = tuple(records(file, charter))
+    known = tuple(records(file, charter, key))
     if absent := [name for name in terms.annotators if known and name not in known[0].row]:
         raise DataError(
             f"data file {file.path}: no column {', '.join(absent)}, which annotation.annotators "

@@ -1,8 +1,8 @@
 """A site's records as tasks for annotators, and as records that have been labelled.
 
-A record is named by a hash of its cells, without its label and its annotators' columns, so that it
-has one name before and after it is labelled. The name tells nothing to anyone who has not the
-record.
+A record is named by a keyed hash of its cells, without its label and its annotators' columns, so
+that it has one name before and after it is labelled. Without the site's key nobody can find a record's
+other cells from its name and some of its cells.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedethics.annotation.task_key import TaskKey
 from fedethics.annotation.tool import Question, Task
 from fedethics.charter.annotation_terms import AnnotationTerms
 from fedethics.charter.data_terms import DataTerms
@@ -24,9 +25,6 @@ from fedethics.data.records import CellProblem, parse_cell, row_hash
 from fedethics.data.rendering import row_text, text_columns
 from fedethics.errors import DataError
 from fedethics.simulation.partition import Row
-
-# Half of a hash: two records of a site have never the same.
-_NAME = 32
 
 
 # Sensitive: the cells are a record's.
@@ -74,8 +72,8 @@ def question_of(charter: Charter) -> Question:
     )
 
 
-def records(file: Path | DataFile, charter: Charter) -> Iterator[Labelled]:
-    """Yield the records of a file, which needs no label yet.
+def records(file: Path | DataFile, charter: Charter, key: TaskKey) -> Iterator[Labelled]:
+    """Yield the records of a file, which needs no label yet, named under a key.
 
     Raises:
         DataError: the file is not as the charter says, apart from the label; names the line.
@@ -91,10 +89,10 @@ def records(file: Path | DataFile, charter: Charter) -> Iterator[Labelled]:
             raise DataError(
                 f"data file {DataFile.of(file).path}, line {line}: {problem}. Nothing was written"
             ) from problem
-        yield Labelled(name=row_hash(cells).hex()[:_NAME], text=text, row=row)
+        yield Labelled(name=key.name_of(row_hash(cells)), text=text, row=row)
 
 
-def tasks(file: Path | DataFile, charter: Charter) -> Iterator[Task]:
+def tasks(file: Path | DataFile, charter: Charter, key: TaskKey) -> Iterator[Task]:
     """Yield each record to be labelled once, however often it is in the file.
 
     A record that a run would leave out is no task.
@@ -103,7 +101,7 @@ def tasks(file: Path | DataFile, charter: Charter) -> Iterator[Task]:
         DataError: as `records`.
     """
     seen: set[str] = set()
-    for record in records(file, charter):
+    for record in records(file, charter, key):
         if record.text and record.name not in seen:
             seen.add(record.name)
             yield Task(record=record.name, text=record.text)

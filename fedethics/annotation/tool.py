@@ -121,11 +121,13 @@ def objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                         f"{path.name}, {place}: no table of fields. Nothing was written"
                     )
                 yield f"{path.name}, {place}", value
+    except DataError:  # is a ValueError, too
+        raise
     except OSError as error:
         raise DataError(f"annotations {cannot_read(path, error)}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"annotations {path} are not UTF-8. Nothing was written") from error
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits
         raise DataError(f"annotations {path} are no JSON. Nothing was written") from error
 
 

@@ -15,6 +15,7 @@ from rich.text import Text
 from fedethics.annotation.importing import Imported, from_columns, from_tool
 from fedethics.annotation.records import annotation_of, question_of, tasks
 from fedethics.annotation.registry import CSV, TOOLS, find_tool
+from fedethics.annotation.task_key import TaskKey
 from fedethics.annotation.tool import Task, json_line
 from fedethics.charter.document import load
 from fedethics.charter.model import Charter
@@ -47,12 +48,14 @@ def export(
     """Write tasks and a labelling configuration for a tool, from the records and the charter.
 
     A task is the text that the model reads, and a name by which the label finds its record again.
+    The key of the names is kept beside FILE, as FILE.task-key: `data import` needs it.
     """
     agreed, tool = load(charter), find_tool(to)
     if out.exists():
         raise DataError(f"{out} exists; it was not changed. Choose another --out")
     settings = tool.config(question_of(agreed))
-    counted = _Counted(tasks(DataFile(file, terms_of(read or ())), agreed))
+    key = TaskKey.beside(file)
+    counted = _Counted(tasks(DataFile(file, terms_of(read or ())), agreed, key))
     name, pieces = tool.tasks(counted)
     partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
     try:
@@ -63,8 +66,10 @@ def export(
             stream.writelines(pieces)
         if not counted.number:
             raise DataError(f"data file {file} has no record to label. Nothing was written")
+        key.keep()
         files.move(partial, out)
     except OSError as error:
+        key.discard()
         raise DataError(f"{out} cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -72,7 +77,10 @@ def export(
     answer(
         {"written": str(out), "tasks": counted.number, "files": written},
         lambda console: _say(
-            console, f"wrote {out}: {counted.number} tasks ({', '.join(written)})", _LOCAL
+            console,
+            f"wrote {out}: {counted.number} tasks ({', '.join(written)})",
+            f"The key of their names is {key.path}; `data import` needs it beside the records.",
+            _LOCAL,
         ),
         as_json=as_json,
     )
@@ -103,15 +111,18 @@ def bring_in(
     decision is in the log with its reason.
     """
     agreed = load(charter)
-    found = _read(exports, agreed, tool=tool, records=records, read=tuple(read or ()))
+    key = TaskKey.beside(records or exports[0])
+    found = _read(exports, agreed, tool=tool, records=records, read=tuple(read or ()), key=key)
     kept = log or out.with_suffix(".decisions.jsonl")
     if existing := [path for path in (out, kept) if path.exists()]:
         raise DataError(f"{existing[0]} exists; nothing was changed. Choose another name")
     if not found.rows:
         raise DataError("no record was decided, so none would be left. Nothing was written")
+    content = _content(found, agreed)
+    key.keep()
     try:
         files.create(kept, "".join(map(json_line, found.decisions)).encode("utf-8"))
-        files.create(out, _content(found, agreed))
+        files.create(out, content)
     except OSError as error:
         raise DataError(f"{out} cannot be written: {error.strerror}") from error
     document = {
@@ -129,16 +140,17 @@ def bring_in(
 
 
 def _read(
-    exports: list[Path], charter: Charter, *, tool: str, records: Path | None, read: tuple[str, ...]
-) -> Imported:
+    exports: list[Path], charter: Charter, *, tool: str, records: Path | None,
+    read: tuple[str, ...], key: TaskKey,
+) -> Imported:  # fmt: skip
     terms = terms_of(read)
     if tool == CSV:
         if len(exports) != 1 or records not in (None, exports[0]):
             raise DataError("--from csv: name one file, with a column for each annotator")
-        return from_columns(DataFile(exports[0], terms), charter)
+        return from_columns(DataFile(exports[0], terms), charter, key=key)
     if records is None:
         raise DataError("--records: name the file of the records that were labelled")
-    return from_tool(find_tool(tool), exports, DataFile(records, terms), charter)
+    return from_tool(find_tool(tool), exports, DataFile(records, terms), charter, key=key)
 
 
 def _content(found: Imported, charter: Charter) -> bytes:

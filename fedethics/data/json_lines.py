@@ -16,6 +16,7 @@ from fedethics.charter.spelling import composed, exact_number
 from fedethics.data.file_terms import FileTerms
 from fedethics.data.files import FileKind, Rows, needed_fields
 from fedethics.data.records import CellProblem
+from fedethics.errors import DataError
 
 # One spelling: row identity rests on it.
 _CANONICAL: dict[str, Any] = {
@@ -23,6 +24,8 @@ _CANONICAL: dict[str, Any] = {
 }  # fmt: skip
 # One line; bounds memory.
 _MOST_READ = 16 * 2**20
+# Beyond, a number is written with its exponent.
+_ZEROS = 16
 
 
 def json_rows(path: Path, terms: DataTerms, _read: FileTerms) -> Rows:
@@ -166,6 +169,8 @@ def cell(value: Any, where: str, *, turns: bool = False) -> str:  # noqa: ANN401
         return _bounded(json.dumps(_plain(value), **_CANONICAL), where)
     except FieldTwice as problem:
         raise CellProblem(f"{where}: a field in it occurs twice") from problem
+    except _NoNumber as problem:
+        raise CellProblem(f"{where}: a number whose exponent has over 9 digits") from problem
     except RecursionError as problem:
         raise CellProblem(f"{where}: nested too deeply") from problem
 
@@ -182,25 +187,73 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  JSON
         return [_plain(inner) for inner in value]
     if isinstance(value, Number):
         # No text: a turn that says a number is refused. Every digit counts.
-        return {"number": exact_number(value)}
+        if (number := exact_number(value)) is None:
+            raise _NoNumber
+        return {"number": number}
     return composed(value) if isinstance(value, str) else value
 
 
 def line_of(row: Mapping[str, str], content: ContentTerms) -> str:
-    """Return a record as a line of JSON, its turns as a list again."""
-    said: dict[str, object] = dict(row)
-    if content.form == "messages":
-        said[content.messages] = json.loads(row[content.messages], object_hook=_number)
-    return json.dumps(said, ensure_ascii=False)
+    """Return a record as a line of JSON, its turns as a list again.
+
+    Guarantee: read again, the line has the same cells, every digit of a number too.
+
+    Raises:
+        DataError: the turns hold NaN or Infinity, which is no JSON, or are nested too deeply.
+    """
+    turns = content.messages if content.form == "messages" else None
+    fields = (
+        f"{_text(name)}: {_respelled(said, name) if name == turns else _text(said)}"
+        for name, said in row.items()
+    )
+    return f"{{{', '.join(fields)}}}"
 
 
-def _number(table: dict[str, object]) -> object:
-    """Undo how a number within a list is spelled in a cell."""
-    spelled = table.get("number")
-    if set(table) != {"number"} or not isinstance(spelled, str):
-        return table
-    number = float(spelled)
-    return int(number) if number.is_integer() else number
+def _respelled(turns: str, name: str) -> str:
+    try:
+        return _spelled(
+            json.loads(turns, parse_int=Number, parse_float=Number, parse_constant=_no_number)
+        )
+    except _NoNumber as problem:
+        raise DataError(
+            f"field {name}: holds NaN or Infinity, which is no JSON. Nothing was written"
+        ) from problem
+    except RecursionError as problem:
+        raise DataError(f"field {name}: nested too deeply. Nothing was written") from problem
+
+
+def _spelled(value: object) -> str:
+    """Return JSON in which numbers stand as they are: no float is between; undoes `_plain`."""
+    if isinstance(value, Number):
+        return value
+    if isinstance(value, list):
+        return f"[{', '.join(_spelled(inner) for inner in value)}]"
+    if not isinstance(value, dict):
+        return _text(value)
+    inner = value.get("number")
+    if set(value) == {"number"} and isinstance(inner, str) and not isinstance(inner, Number):
+        return _decimal(inner)
+    if set(value) == {"number"} and isinstance(inner, list) and len(inner) == 1:
+        value = {"number": inner[0]}
+    pairs = (f"{_text(key)}: {_spelled(one)}" for key, one in value.items())
+    return f"{{{', '.join(pairs)}}}"
+
+
+def _decimal(exact: str) -> str:
+    """Return a number that `exact_number` spelled, without an exponent where it is short."""
+    digits, _, power = exact.partition("e")
+    places = int(power or "0")
+    if 0 <= places <= _ZEROS:
+        return digits + "0" * places
+    if -_ZEROS <= places < 0:
+        sign, digits = ("-", digits[1:]) if digits.startswith("-") else ("", digits)
+        digits = digits.rjust(1 - places, "0")
+        return f"{sign}{digits[:places]}.{digits[places:]}"
+    return exact
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _bounded(text: str, where: str) -> str:

@@ -116,11 +116,12 @@ def encode(report: GateReport) -> bytes:
 def findings(report: GateReport) -> bytes:
     """Return all that was found, without the words for it: what other wording must leave equal.
 
-    These are run, charter, evidence and method, the verdict, and of each rule its name, topic,
-    verdict, figure and file.
+    These are run, charter, evidence and method, the verdict, of each rule its name, topic, verdict,
+    figure and file, and how many things no rule looks at.
     """
     silent = tuple(dataclasses.replace(rule, sentence="") for rule in report.rules)
-    return encode(dataclasses.replace(report, rules=silent, not_covered=(), wording=None))
+    uncovered = ("",) * len(report.not_covered)
+    return encode(dataclasses.replace(report, rules=silent, not_covered=uncovered, wording=None))
 
 
 def write(report: GateReport, run_dir: Path) -> None:

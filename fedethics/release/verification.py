@@ -258,7 +258,7 @@ def _verdict(run_dir: Path, judged: GateReport) -> Check:
     name = "verdict follows from the evidence"
     try:
         recorded = gate.recorded(run_dir)
-        claimed = manifest.read_manifest(run_dir).verdict
+        listed = manifest.read_manifest(run_dir)
     except ReleaseError as error:
         return Check(name=name, problems=(str(error),))
     if (method := recorded.method or 1) != gate.METHOD:
@@ -275,11 +275,14 @@ def _verdict(run_dir: Path, judged: GateReport) -> Check:
             f"{GATE} says {recorded.verdict!r}, but charter and evidence give {judged.verdict!r}"
             " (or another finding under the same verdict)."
         )
-    if claimed != judged.verdict:
-        problems.append(f"{MANIFEST} says {claimed!r}, the evidence gives {judged.verdict!r}.")
+    if listed.verdict != judged.verdict:
+        problems.append(
+            f"{MANIFEST} says {listed.verdict!r}, the evidence gives {judged.verdict!r}."
+        )
     if problems or _words(recorded) == _words(judged):
         return Check(name=name, problems=tuple(problems))
-    if recorded.wording == judged.wording:
+    # Whoever wrote the manifest judged with the same code, whatever gate.json says of itself.
+    if judged.wording in (recorded.wording, listed.renderer_sha256):
         problem = f"{GATE} has other sentences than the same code writes for the same findings."
         return Check(name=name, problems=(problem,))
     note = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from fedethics.charter.classifier_terms import ClassifierTerms
@@ -20,8 +21,11 @@ _CONFIG = "config.json"
 def folder_digest(folder: Path) -> str:
     """Return the SHA-256 over the names and hashes of all files directly in a folder.
 
+    A file that is as it was (times, size) is not read again by this process.
+
     Raises:
-        ModelError: no folder, unreadable, or without config.json and model.safetensors.
+        ModelError: no folder, unreadable, without config.json and model.safetensors, or a file's
+            name holds a line break or another character that is not printed.
     """
     try:
         names = sorted(path.name for path in folder.iterdir() if path.is_file())
@@ -31,13 +35,27 @@ def folder_digest(folder: Path) -> str:
                 f"{folder} holds no {' and no '.join(missing)}; a classifier's weights are read as "
                 "safetensors only"
             )
-        lines = []
-        for name in names:
-            with (folder / name).open("rb") as file:
-                lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {name}\n")
+        # A line break in a name could stand for two files.
+        if strange := [name for name in names if not name.isprintable()]:
+            raise ModelError(
+                f"{folder} holds a file whose name has a character that is not printed, "
+                f"{strange[0]!a}; the folder was not read. Remove or rename the file"
+            )
+        lines = [f"{_sha256(folder / name)}  {name}\n" for name in names]
     except OSError as error:
         raise ModelError(f"{folder} cannot be read: {error.strerror}") from error
     return hashlib.sha256("".join(lines).encode("utf-8")).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    state = path.stat()
+    return _sha256_file(path.absolute(), state.st_mtime_ns, state.st_ctime_ns, state.st_size)
+
+
+@lru_cache(maxsize=256)
+def _sha256_file(path: Path, _mtime_ns: int, _ctime_ns: int, _size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def labels_of(folder: Path) -> tuple[str, ...]:

@@ -7,14 +7,14 @@ cannot distinguish one reason from another.
 
 from __future__ import annotations
 
+import threading
 import traceback
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 
 from fedethics.aggregates.registry import columns_beside
-from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.model import Charter
 from fedethics.data.beside import BesideColumn
 from fedethics.data.file_terms import DataFile
@@ -25,8 +25,40 @@ from fedethics.identical import Same
 from fedethics.policy.permit import DataFacts
 from fedethics.privacy.ledger import DataSet
 
-# Read once a process: a site has one or two; a simulation has one for each site.
+# Read once a process. A site has one or two; a simulation, whose process is all sites, has many.
 _FILES = 2048
+_State = tuple[int, ...]
+
+
+# Sensitive: what it holds are records.
+class _Newest:
+    """Records by charter and file, each file in its newest state only.
+
+    A person who was deleted from a file is in memory until the file is looked at again, no longer.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Hashable, tuple[Path, _State, Split]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, path: Path, state: _State, read: Callable[[], Split]) -> Split:
+        """Return what was read of this state of a file, or read it; forget its other states."""
+        with self._lock:
+            old = [one for one, (of, then, _) in self._kept.items() if of == path and then != state]
+            for one in old:
+                del self._kept[one]
+            if found := self._kept.get(key):
+                self._kept.move_to_end(key)
+                return found[2]
+        records = read()
+        with self._lock:
+            self._kept[key] = path, state, records
+            while len(self._kept) > _FILES:
+                self._kept.popitem(last=False)
+        return records
+
+
+_BY_CHARTER, _BY_TERMS = _Newest(), _Newest()
 
 
 def site_records(file: Path | DataFile, charter: Charter) -> Split:
@@ -36,7 +68,10 @@ def site_records(file: Path | DataFile, charter: Charter) -> Split:
         DataError: the file is not as the charter's schema says.
     """
     own = DataFile.of(file)
-    return _records_of(Same(charter), own, _state_of(own.path))
+    state = _state_of(own.path)
+    return _BY_CHARTER.get(
+        (Same(charter), own), own.path, state, lambda: _records(charter, own, state)
+    )
 
 
 def facts_of(records: Split) -> DataFacts:
@@ -100,7 +135,7 @@ def _account(part: Records, label: str) -> DataSet:
     )
 
 
-def _state_of(path: Path) -> tuple[int, ...]:
+def _state_of(path: Path) -> _State:
     """Return what changes whenever the file does; a copy may keep the time of writing."""
     try:
         found = path.stat()
@@ -109,18 +144,13 @@ def _state_of(path: Path) -> tuple[int, ...]:
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
-@lru_cache(maxsize=_FILES)
-def _records_of(charter: Same[Charter], file: DataFile, state: tuple[int, ...]) -> Split:
-    agreed = charter.value
-    return _records(agreed.data, agreed.model.task, columns_beside(agreed), file, state)
-
-
-@lru_cache(maxsize=_FILES)
-def _records(
-    terms: DataTerms,
-    task: str,
-    beside: tuple[BesideColumn, ...],
-    file: DataFile,
-    _state: tuple[int, ...],
-) -> Split:
-    return split(read_records(file, terms, task=task, beside=beside), terms)
+def _records(charter: Charter, file: DataFile, state: _State) -> Split:
+    """Read a file, or take over what was read under another charter with the same schema."""
+    terms, task = charter.data, charter.model.task
+    beside: tuple[BesideColumn, ...] = columns_beside(charter)
+    return _BY_TERMS.get(
+        (terms, task, beside, file),
+        file.path,
+        state,
+        lambda: split(read_records(file, terms, task=task, beside=beside), terms),
+    )

@@ -247,6 +247,8 @@ def weights_digest(base: BaseModel) -> str:
     if named != {part.name for part in parts}:
         # The loader would read files that no hash was taken of.
         raise ModelError(f"{base.folder}: {index.name} names other files than its parts")
+    if any(not part.name.isprintable() for part in parts):
+        raise ModelError(f"{base.folder}: a part's name has a character that is not printed")
     lines = "".join(f"{_sha256(part)}  {part.name}\n" for part in parts)
     return hashlib.sha256(lines.encode()).hexdigest()
 

@@ -212,9 +212,13 @@ def test_annotations_are_read_one_task_at_a_time_and_none_is_passed_over(tmp_pat
     assert count == 8_000 and most < 2e6 < path.stat().st_size
 
 
+# More digits than Python reads as a number.
+HUGE = "9" * 5_000
+
+
 def task(**more):
     data = {"data": {"text": "x", "record": "r"}, "annotations": []}
-    return json.dumps([data | more])
+    return json.dumps([data | more]).replace(f'"{HUGE}"', HUGE)
 
 
 def by(person, label, **more):
@@ -235,6 +239,8 @@ def by(person, label, **more):
         ("label-studio", task(annotations=[{"completed_by": 1, "result": [{"type": "labels"}]}]),
          "a result that is no choice"),
         ("label-studio", "[{", "are no JSON"),
+        ("label-studio", task(id=HUGE), "are no JSON"),
+        ("doccano", '{"text": "x", "label": [%s]}' % HUGE, "are no JSON"),  # noqa: UP031
         ("argilla", '{"annotation": "1", "text": "x"}', "before FeedbackDataset"),
         ("argilla", '{"fields": {"text": "x"}, "responses": {"other": []}}', 'a question "label"'),
         ("doccano", '{"text": "x", "annotations": [{"label": 1}]}', "before version 1.5"),
@@ -251,9 +257,13 @@ def test_what_is_no_such_export_is_one_error_and_nothing_is_written(
     tool, content, said, site, tmp_path
 ):
     from fedethics.annotation.records import records
+    from fedethics.annotation.task_key import TaskKey
     from fedethics.data.file_terms import DataFile
 
-    first = next(records(DataFile(tmp_path / "raw.csv"), document.load(tmp_path / "charter.toml")))
+    key = TaskKey.beside(tmp_path / "raw.csv")
+    key.keep()
+    terms = document.load(tmp_path / "charter.toml")
+    first = next(records(DataFile(tmp_path / "raw.csv"), terms, key.beside(tmp_path / "raw.csv")))
     (tmp_path / "export").write_text(content.replace('"r"', json.dumps(first.name)))
     before = sorted(tmp_path.iterdir())
     code, out, err = site("import", "export", "-c", "charter.toml", "--from", tool,
@@ -307,3 +317,45 @@ def test_adjudication_fills_the_label_that_the_charter_has(tmp_path):
     (tmp_path / "charter.toml").write_text(text)
     with pytest.raises(CharterError, match="no is no value of data"):
         document.load(tmp_path / "charter.toml")
+
+
+def exported(site, tmp_path, out="t"):
+    code, _, err = site("export", "raw.csv", "-c", "charter.toml", "--to", "doccano", "-o", out)
+    assert (code, err) == (0, "")
+    return [json.loads(one) for one in (tmp_path / out / "tasks.jsonl").read_text().splitlines()]
+
+
+def test_a_name_cannot_be_found_from_the_cells_without_the_key(site, tmp_path):
+    from fedethics.data.records import row_hash
+
+    once = [one["record"] for one in exported(site, tmp_path)]
+    key = tmp_path / "raw.csv.task-key"
+    assert key.stat().st_mode & 0o077 == 0
+    with (tmp_path / "raw.csv").open(newline="") as file:
+        known = [row_hash(row).hex() for row in csv.DictReader(file)]
+    # Whoever knows every cell has a plain hash of them; no name holds one.
+    assert not [name for name in once for one in known if one[:16] in name]
+    assert [one["record"] for one in exported(site, tmp_path, "again")] == once
+    kept = key.rename(tmp_path / "elsewhere")
+    other = [one["record"] for one in exported(site, tmp_path, "other")]
+    assert not set(other) & set(once) and key.read_text() != kept.read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda key: key.unlink(), "raw.csv.task-key is missing"),
+        (lambda key: key.write_text("ab" * 32), "raw.csv.task-key holds another key"),
+        (lambda key: key.write_text("ab"), "raw.csv.task-key holds no key of tasks"),
+    ],
+)
+def test_labels_named_under_a_missing_or_another_key_are_one_error(change, said, site, tmp_path):
+    tasks = exported(site, tmp_path)
+    lines = (json.dumps({**one, "label": ["1"]}) for one in tasks)
+    (tmp_path / "ana.jsonl").write_text("\n".join(lines))
+    change(tmp_path / "raw.csv.task-key")
+    before = sorted(tmp_path.iterdir())
+    code, out, err = site("import", "ana.jsonl", "-c", "charter.toml", "--from", "doccano",
+                          "--records", "raw.csv", "-o", "done.csv")  # fmt: skip
+    assert code == DataError.exit_code and out == "" and said in err, err
+    assert "Traceback" not in err and sorted(tmp_path.iterdir()) == before

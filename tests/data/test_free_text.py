@@ -12,7 +12,8 @@ from fedethics.charter.data_terms import Column, ContentTerms, DataTerms, Sensit
 from fedethics.data.content import Completion, Conversation, Preference, Turn
 from fedethics.data.facts import find_repeats, gather
 from fedethics.data.findings import findings
-from fedethics.data.reading import read_records
+from fedethics.data.json_lines import line_of
+from fedethics.data.reading import raw_rows, read_records
 from fedethics.data.records import split
 from fedethics.errors import DataError
 
@@ -288,3 +289,26 @@ def test_an_input_that_is_away_and_an_empty_one_are_the_same_row(schema, write):
     ]
 
     assert len({read(path, schema("instruction")).fingerprint for path in paths}) == 1
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    ["12345678901234567890", "1e999", "-0.10", "7", "1E-7", "-0", "123456789.123456789123456789",
+     '{"number": "5e0"}', '{"number": ["5e0"]}', '{"number": 5}', '[{"number": [[1.5]]}, "5e0"]'],
+)  # fmt: skip
+def test_turns_that_are_written_again_are_the_same_record(spelled, schema, tmp_path):
+    terms = schema("messages")
+    turns = '[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "at": %s}]'
+    path, again = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    path.write_text('{"site": "a", "messages": ' + turns % spelled + "}\n")
+    ((_, row),) = raw_rows(path, terms)
+    again.write_text(line_of(row, terms.content) + "\n")
+    json.loads(again.read_text(), parse_constant=pytest.fail)  # JSON has no Infinity
+    ((_, read_again),) = raw_rows(again, terms)
+    assert read_again == row
+
+
+def test_a_number_whose_exponent_nobody_can_hold_is_one_error(schema, write):
+    line = '{"text": "x", "site": "a", "more": [1e9999999999]}'
+    with pytest.raises(DataError, match="exponent"):
+        read(write(line), schema("text"))

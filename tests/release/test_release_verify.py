@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -17,7 +18,7 @@ from fedethics.privacy.events import SampledGaussian
 from fedethics.privacy.ledger.entries import Cap, DataSet
 from fedethics.privacy.ledger.ledger import Ledger
 from fedethics.privacy.plan import make_plan
-from fedethics.release import evidence, folder, gate, manifest, receipts
+from fedethics.release import evidence, folder, gate, manifest, receipts, standing, verification
 from fedethics.release.approve import approve
 from fedethics.release.publish import rewrite_reports
 from fedethics.release.verification import verify
@@ -90,7 +91,10 @@ def _rewritten(release, stage, *, wording, change):
 
 
 @pytest.mark.parametrize("wording", [None, "ab" * 32])
-def test_a_release_whose_sentences_an_earlier_version_wrote_still_verifies(release, stage, wording):
+def test_a_release_whose_sentences_an_earlier_version_wrote_still_verifies(
+    release, stage, wording, monkeypatch
+):
+    monkeypatch.setattr(manifest, "renderer_sha256", lambda: "ab" * 32)
     check = _rewritten(release, stage, wording=wording, change={"sentence": "In older words."})
     assert check.problems == () and check.undecided
     assert "the sentences of gate.json" in check.not_checked
@@ -119,10 +123,34 @@ def test_a_changed_finding_fails_in_whatever_words(release, stage, wording, chan
     assert "or another finding under the same verdict" in check.problems[0]
 
 
-def test_a_changed_sentence_of_the_same_code_fails(release, stage):
+@pytest.mark.parametrize("wording", [None, "ab" * 32, "own"])
+def test_a_changed_sentence_of_the_same_code_fails(release, stage, wording):
     own = gate.recorded(release).wording
-    check = _rewritten(release, stage, wording=own, change={"sentence": "All is well."})
+    wording = own if wording == "own" else wording  # a coordinator may deny its own version
+    check = _rewritten(release, stage, wording=wording, change={"sentence": "All is well."})
     assert "other sentences than the same code writes" in check.problems[0]
+
+
+def test_what_no_rule_covers_cannot_be_emptied_in_whatever_words(release, stage, monkeypatch):
+    monkeypatch.setattr(manifest, "renderer_sha256", lambda: "ab" * 32)
+    silent = dataclasses.replace(gate.recorded(release), not_covered=(), wording="ab" * 32)
+    gate.write(silent, release)
+    manifest.write_manifest(release, stage.coordinator)
+    assert VERDICT in _problems(release)
+
+
+def test_only_words_may_stay_unchecked_where_an_adapter_is_used(release, monkeypatch):
+    opened, undecided = folder.load(release), verification.Check(
+        name="x", problems=(), note="It was not looked at.", topic="pages", undecided=True
+    )  # fmt: skip
+    released = SimpleNamespace(released=True, sentence="")
+    monkeypatch.setattr(standing, "decided", lambda *_: (released, ()))
+    monkeypatch.setattr(standing, "verify", lambda _: (undecided,))
+    assert standing.require_released(release).path == opened.path
+    other = dataclasses.replace(undecided, topic="ledgers")
+    monkeypatch.setattr(standing, "verify", lambda _: (other,))
+    with pytest.raises(ReleaseError, match="It was not looked at"):
+        standing.require_released(release)
 
 
 def test_a_forged_receipt_is_found(release, stage):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
 import tomllib
@@ -69,6 +70,27 @@ def test_a_longer_answer_is_cut_and_a_score_that_is_no_number_counts_as_the_wors
     wanted = TextClassifier(folder, pinned(folder, unwanted=False))
     wanted._model.classifier.bias.data.fill_(float("nan"))
     assert score_of(wanted, "a", reference="") == 0.0
+
+
+def test_a_file_name_that_could_stand_for_two_files_is_refused(folder, tmp_path):
+    strange = shutil.copytree(folder, tmp_path / "strange")
+    (strange / f"a\n{'0' * 64}  b").write_text("x")
+    with pytest.raises(ModelError, match="character that is not printed"):
+        folder_digest(strange)
+
+
+def test_a_folder_is_read_again_only_where_a_file_changed(folder, tmp_path, monkeypatch):
+    own, read = shutil.copytree(folder, tmp_path / "own"), []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(
+        hashlib, "file_digest", lambda file, kind: read.append(file.name) or digest(file, kind)
+    )
+    before = folder_digest(own)
+    assert len(read) == len(list(own.iterdir()))
+    assert folder_digest(own) == before and len(read) == len(list(own.iterdir()))
+    (own / "config.json").write_text((own / "config.json").read_text() + "\n")
+    assert folder_digest(own) != before
+    assert read[len(list(own.iterdir())) :] == [str(own / "config.json")]
 
 
 def test_a_classifier_that_gives_no_number_or_is_a_pickle_is_refused(folder, tmp_path):

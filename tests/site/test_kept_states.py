@@ -7,6 +7,7 @@ import pytest
 
 from fedethics.charter.document import load
 from fedethics.policy.model import Compute
+from fedethics.site import records
 from fedethics.site.workbench import Workbench
 from tests.privacy.charters import HEART
 
@@ -49,3 +50,26 @@ def test_visits_follow_from_the_charter_alone():
     )
     charter = dataclasses.replace(heart, training=training, privacy=privacy)
     assert charter.visits == pytest.approx(3.0)
+
+
+def test_of_a_file_the_newest_state_is_kept_only_under_any_charter(tmp_path, monkeypatch):
+    """A person who was deleted from the file is not in memory any more."""
+    kept = (records._Newest(), records._Newest())
+    read = []
+    monkeypatch.setattr(records, "_BY_CHARTER", kept[0])
+    monkeypatch.setattr(records, "_BY_TERMS", kept[1])
+    monkeypatch.setattr(
+        records, "read_records", lambda file, *_, **__: read.append(file) or file.path.read_text()
+    )
+    monkeypatch.setattr(records, "split", lambda found, _terms: found)
+    one, other = load(HEART), load(HEART)
+    salted = dataclasses.replace(other, data=dataclasses.replace(other.data, split_salt="else/1"))
+    path, second = tmp_path / "d.csv", tmp_path / "e.csv"
+    path.write_text("ana, bo")
+    second.write_text("cy")
+    for charter in (one, salted, one, salted):
+        assert records.site_records(path, charter) == "ana, bo"
+    assert records.site_records(second, one) == "cy" and len(read) == 3
+    path.write_text("bo")
+    assert records.site_records(path, one) == "bo"
+    assert [{found for _, _, found in each._kept.values()} for each in kept] == [{"bo", "cy"}] * 2
