@@ -1,8 +1,8 @@
 """A site's records as tasks for annotators, and as records that have been labelled.
 
 A record is named by a keyed hash of its cells, without its label and its annotators' columns, so
-that it has one name before and after it is labelled. Without the site's key nobody can find a record's
-other cells from its name and some of its cells.
+that it has one name before and after it is labelled. Without the site's key nobody can find
+a record's other cells from its name and some of its cells.
 """
 
 from __future__ import annotations
