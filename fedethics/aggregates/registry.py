@@ -40,7 +40,9 @@ def aggregate(name: str) -> Aggregate[Any]:
 def unknown_kind(name: object) -> str:
     """Return what is wrong with the name of a kind; empty if it is known."""
     return (
-        "" if name in AGGREGATES else f"{name[:60]!r} is not one of {', '.join(map(repr, AGGREGATES))}"
+        ""
+        if name in AGGREGATES
+        else f"{name[:60]!r} is not one of {', '.join(map(repr, AGGREGATES))}"
     )
 
 
