@@ -42,7 +42,7 @@ def unknown_kind(name: object) -> str:
     return (
         ""
         if name in AGGREGATES
-        else f"{name[:60]!r} is not one of {', '.join(map(repr, AGGREGATES))}"
+        else f"{repr(name)[:60]} is not one of {', '.join(map(repr, AGGREGATES))}"
     )
 
 
