@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedethics.errors import TrainingError
+from fedethics.registry import Registry
 
 if TYPE_CHECKING:
     from fedethics.charter.training_terms import ServerTerms
@@ -137,36 +138,9 @@ def _second_moment(terms: ServerTerms) -> float:
     return SECOND_MOMENT if terms.second_moment is None else terms.second_moment
 
 
-_KNOWN: dict[str, ServerOptimizer] = {}
-
-
-def register(optimizer: ServerOptimizer) -> None:
-    """Make an optimiser known by its name.
-
-    Raises:
-        TrainingError: another one has that name.
-    """
-    known = _KNOWN.setdefault(optimizer.name, optimizer)
-    if known is not optimizer:
-        raise TrainingError(f"server optimizer {optimizer.name!r} is registered twice")
-
-
-def server_optimizer_names() -> tuple[str, ...]:
-    """Return the names of all optimisers, in the order in which they were registered."""
-    return tuple(_KNOWN)
-
-
-def find_server_optimizer(name: str) -> ServerOptimizer:
-    """Return the optimiser called `name`.
-
-    Raises:
-        TrainingError: there is none.
-    """
-    if name not in _KNOWN:
-        raise TrainingError(f"server optimizer {name!r} is unknown; known: {', '.join(_KNOWN)}")
-    return _KNOWN[name]
-
-
-register(FedAvgM())
-register(FedAdam())
-register(FedYogi())
+_KNOWN: Registry[ServerOptimizer] = Registry(
+    "server optimizer", TrainingError, FedAvgM(), FedAdam(), FedYogi()
+)
+register, server_optimizer_names, find_server_optimizer = (
+    _KNOWN.register, _KNOWN.names, _KNOWN.find,
+)  # fmt: skip

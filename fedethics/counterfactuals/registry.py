@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from fedethics.counterfactuals.change import WordChange
 from fedethics.counterfactuals.changes import Flips, LossChange
 from fedethics.errors import FairnessError
+from fedethics.registry import Registry
 
-_CHANGES: Final = {change.name: change for change in (Flips(), LossChange())}
-
-
-def change_names() -> tuple[str, ...]:
-    """Return the name of each change that can be measured."""
-    return tuple(_CHANGES)
-
-
-def find_change(name: str) -> WordChange:
-    """Return the change called `name`.
-
-    Raises:
-        FairnessError: there is none.
-    """
-    if name not in _CHANGES:
-        raise FairnessError(f"change {name!r} is unknown; known: {', '.join(_CHANGES)}")
-    return _CHANGES[name]
+_CHANGES: Registry[WordChange] = Registry("change", FairnessError, Flips(), LossChange())
+change_names, find_change = _CHANGES.names, _CHANGES.find

@@ -25,7 +25,7 @@ from fedethics.fairness.estimate import Bands, Estimate, estimated, two_sided
 from fedethics.fairness.explained import FloatArray
 from fedethics.fairness.gaps import over_groups
 from fedethics.fairness.metrics import Combine
-from fedethics.fairness.partition import BoolArray, Partition, suppressed_groups, suppression_reason
+from fedethics.fairness.partition import BoolArray, suppression_reason, withheld_groups
 
 
 def on_grid(values: FloatArray, *, grid: int) -> np.ndarray:
@@ -105,17 +105,11 @@ class ValueSums:
 
     def hidden(self, *, minimum_cell: int) -> BoolArray:
         """Return which groups are withheld, see `suppressed_groups`."""
-        counts = np.stack([self.misses, self.hits], axis=1)[:, None]
-        return suppressed_groups(
-            Partition(
-                groups=self.groups,
-                shape=(len(self.groups),),
-                counts=counts,
-                histogram=None,
-                counts_variance=self.noise,
-                histogram_variance=0.0,
-                contributors=self.contributors,
-            ),
+        return withheld_groups(
+            self.groups,
+            np.stack([self.misses, self.hits], axis=1)[:, None],
+            variance=self.noise,
+            contributors=self.contributors,
             minimum_cell=minimum_cell,
         )
 

@@ -24,7 +24,7 @@ from fedethics.errors import FairnessError
 from fedethics.fairness.estimate import Bands, Estimate, estimated, two_sided
 from fedethics.fairness.explained import FloatArray
 from fedethics.fairness.gaps import over_groups
-from fedethics.fairness.partition import BoolArray, Partition, suppressed_groups, suppression_reason
+from fedethics.fairness.partition import BoolArray, suppression_reason, withheld_groups
 
 BOTH_RIGHT, GAINED, LOST, BOTH_WRONG = range(4)
 ENTRIES = ("both right", "gained", "lost", "both wrong")
@@ -108,16 +108,11 @@ class PairedSums:
 
     def hidden(self, *, minimum_cell: int) -> BoolArray:
         """Return which groups are withheld, see `suppressed_groups`."""
-        return suppressed_groups(
-            Partition(
-                groups=self.groups,
-                shape=(len(self.groups),),
-                counts=self.table.reshape(-1, 2, 2),
-                histogram=None,
-                counts_variance=self.noise,
-                histogram_variance=0.0,
-                contributors=self.contributors,
-            ),
+        return withheld_groups(
+            self.groups,
+            self.table.reshape(-1, 2, 2),
+            variance=self.noise,
+            contributors=self.contributors,
             minimum_cell=minimum_cell,
         )
 

@@ -285,6 +285,35 @@ MINIMUM_CELL = 11
 MINIMUM_SITES = 3
 
 
+def withheld_groups(
+    groups: tuple[str, ...],
+    counts: FloatArray,
+    *,
+    variance: float,
+    contributors: NDArray[np.int64],
+    minimum_cell: int,
+) -> BoolArray:
+    """Return which groups of one feature to withhold, by `suppressed_groups`, shape (G,).
+
+    Args:
+        groups: their names.
+        counts: noisy numbers of records, shape (G, rows, columns); their sum is a group's size.
+        variance: of the noise of one count.
+        contributors: sites that contribute to each group, shape (G,).
+        minimum_cell: least number of records shown.
+    """
+    partition = Partition(
+        groups=groups,
+        shape=(len(groups),),
+        counts=counts,
+        histogram=None,
+        counts_variance=variance,
+        histogram_variance=0.0,
+        contributors=contributors,
+    )
+    return suppressed_groups(partition, minimum_cell=minimum_cell)
+
+
 def suppressed_groups(partition: Partition, *, minimum_cell: int) -> BoolArray:
     """Return which groups to withhold, shape (G,).
 

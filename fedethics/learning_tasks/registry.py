@@ -8,49 +8,25 @@ from fedethics.learning_tasks.classification import Classification
 from fedethics.learning_tasks.free_text import Sft, Text
 from fedethics.learning_tasks.preference import PreferenceTask
 from fedethics.learning_tasks.task import LearningTask
+from fedethics.registry import Registry
 
-_TASKS: dict[str, LearningTask] = {}
-
-
-def register(task: LearningTask) -> None:
-    """Make a task known by its name.
-
-    Raises:
-        ModelError: another task has that name.
-    """
-    known = _TASKS.setdefault(task.name, task)
-    if known is not task:
-        raise ModelError(f"task {task.name!r} is registered twice")
-
-
-def task_names() -> tuple[str, ...]:
-    """Return the names of all tasks, in the order in which they were registered."""
-    return tuple(_TASKS)
-
-
-def find_task(name: str) -> LearningTask:
-    """Return the task called `name`.
-
-    Raises:
-        ModelError: there is none.
-    """
-    if name not in _TASKS:
-        raise ModelError(f"task {name!r} is unknown; known: {', '.join(_TASKS)}")
-    return _TASKS[name]
+_TASKS: Registry[LearningTask] = Registry(
+    "task",
+    ModelError,
+    Classification(),
+    TwoAnswers(),
+    Choice(),
+    Sft(),
+    Text(),
+    PreferenceTask(),
+)
+register, task_names, find_task = _TASKS.register, _TASKS.names, _TASKS.find
 
 
 def know_rates() -> None:
     """Make the metrics that tasks bring with them known to the metric registry."""
     from fedethics.fairness.metrics import add_rate  # here: charters are read without scipy
 
-    for task in _TASKS.values():
+    for task in _TASKS.all():
         for name, rate in task.rates.items():
             add_rate(name, rate.meaning, binned=rate.binned, high=rate.high)
-
-
-register(Classification())
-register(TwoAnswers())
-register(Choice())
-register(Sft())
-register(Text())
-register(PreferenceTask())

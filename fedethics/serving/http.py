@@ -117,6 +117,7 @@ class _Face:
 
     async def predict(self, request: Request) -> Response:
         """Score and decide records."""
+        self._service.require_deciding()
         asked = await self._asked(request)
         records = inputs.records(asked, self._service.opened.charter.data)
         texts = [one.content for one in records if one.content is not None]
@@ -126,6 +127,7 @@ class _Face:
 
     async def explain(self, request: Request) -> Response:
         """Say what each column does to one record's score."""
+        self._service.require_deciding()
         asked = await self._asked(request)
         records = inputs.records(asked, self._service.opened.charter.data)
         if len(records) > 1:

@@ -129,6 +129,14 @@ class Service:
             if self._stopped:
                 raise Refused(410, self._stopped)
 
+    def require_deciding(self) -> None:
+        """Refuse where the model writes answers and decides nothing of a record.
+
+        Raises:
+            Refused: with status 404.
+        """
+        self._deciding()
+
     def scores(self, texts: Sequence[Content]) -> Future[NDArray[np.float64]]:
         """Let the model score texts, with others that wait where it computes in batches.
 

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from fedethics.errors import RunError, SetupError
+from fedethics.registry import Registry
 from fedethics.release import durable
 from fedethics.tracking.recorded import Recorded
 
@@ -137,35 +138,5 @@ def _needed(module: str, tool: str) -> ModuleType:
         ) from error
 
 
-_KNOWN: dict[str, Tracker] = {}
-
-
-def register(tracker: Tracker) -> None:
-    """Make a tracker known by its name.
-
-    Raises:
-        RunError: another one has that name.
-    """
-    if _KNOWN.setdefault(tracker.name, tracker) is not tracker:
-        raise RunError(f"tracker {tracker.name!r} is registered twice")
-
-
-def tracker_names() -> tuple[str, ...]:
-    """Return the names of all trackers, in the order in which they were registered."""
-    return tuple(_KNOWN)
-
-
-def find_tracker(name: str) -> Tracker:
-    """Return the tracker called `name`.
-
-    Raises:
-        RunError: there is none.
-    """
-    if name not in _KNOWN:
-        raise RunError(f"tracker {name!r} is unknown; known: {', '.join(_KNOWN)}")
-    return _KNOWN[name]
-
-
-register(Csv())
-register(TensorBoard())
-register(Mlflow())
+_KNOWN: Registry[Tracker] = Registry("tracker", RunError, Csv(), TensorBoard(), Mlflow())
+register, tracker_names, find_tracker = _KNOWN.register, _KNOWN.names, _KNOWN.find

@@ -320,8 +320,10 @@ def test_a_chat_that_cannot_be_answered_is_one_sentence(writes, change, status, 
 
 
 def test_a_model_that_writes_decides_nothing(writes):
-    answer = writes.client.post("/v1/predict", json={"records": [{"messages": []}]})
-    assert answer.status_code in (404, 422)
+    for path in ("/v1/predict", "/v1/explain"):
+        answer = writes.client.post(path, json={"records": [{"messages": []}]})
+        assert answer.status_code == 404
+        assert "/v1/chat/completions" in answer.json()["error"]["message"]
 
 
 def test_what_cannot_be_verified_again_is_not_used_whatever_the_error(decides, monkeypatch):
