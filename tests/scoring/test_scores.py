@@ -261,7 +261,9 @@ def test_a_federations_approved_adapter_scores_new_records(lab, data, tmp_path, 
         told = client.post("/v1/predict", json={"records": [record]}).json()
         assert told["predictions"][0]["score"] == float(rows[0]["score"])
         audited = client.get("/v1/audit").json()
-        assert audited["report"]["verdict"] == "cannot conclude"
+        # The noise of this run decides which verdict; what is served tells the same one.
+        gated = json.loads((run / "gate.json").read_text())["verdict"]
+        assert audited["report"]["verdict"] == gated
         assert json.loads(audited["signed"]["manifest.json"])
         key = Identity.load(stage.coordinator / "identity.key")
         withdraw(run, key, role="coordinator", reason="it drifted")
