@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from fedethics.aggregates.audit import coordinator as audit
+from fedethics.aggregates.census import coordinator as census
 from fedethics.aggregates.committing import Done, keep_counts
 from fedethics.aggregates.fairness import coordinator as fairness
 from fedethics.aggregates.progress import coordinator as progress
@@ -22,6 +23,9 @@ COMMITTED: Final[Mapping[str, Callable[[Done], None]]] = {
     "agreement": keep_counts("agreement"),
     "measures": keep_counts("measures"),
     "paired": keep_counts("paired"),
+    "census": keep_counts("census"),
 }
+# Why nothing may be trained after such a sum was opened; a kind that is not here never objects.
+OBJECTS: Final[Mapping[str, Callable[[Job], tuple[str, ...]]]] = {"census": census.objections}
 # Only what sites know already; a kind that is not here sends nothing but the opening.
 SENT_ALONG: Final[Mapping[str, Callable[[Job], Mapping[str, bytes]]]] = {"update": update.sent}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from fedethics.aggregates.agreement import gate as agreement
+from fedethics.aggregates.census import gate as census
 from fedethics.aggregates.measures import gate as measures
 from fedethics.aggregates.paired import gate as paired
 from fedethics.release.folder import Folder
@@ -17,4 +18,5 @@ EXAMINED: Final[Mapping[str, Callable[[Folder], tuple[Rule, ...]]]] = {
     "agreement": agreement.examine,
     "measures": measures.examine,
     "paired": paired.examine,
+    "census": census.examine,
 }

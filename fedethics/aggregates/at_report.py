@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from fedethics.aggregates.agreement import report as agreement
+from fedethics.aggregates.census import report as census
 from fedethics.aggregates.measures import report as measures
 from fedethics.aggregates.paired import report as paired
 from fedethics.release.folder import Folder
@@ -17,6 +18,7 @@ SECTIONS: Final[Mapping[str, Callable[[Folder, GateReport], Section | None]]] = 
     "agreement": agreement.build,
     "measures": measures.build,
     "paired": paired.build,
+    "census": census.build,
 }
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from fedethics.aggregates.agreement import site as agreement
 from fedethics.aggregates.audit import site as audit
+from fedethics.aggregates.census import site as census
 from fedethics.aggregates.fairness import site as fairness
 from fedethics.aggregates.measures import site as measures
 from fedethics.aggregates.measuring import Mechanism
@@ -38,4 +39,5 @@ COMPUTED: Final[Mapping[str, Prepare]] = {
     "agreement": _at_once(agreement.count),
     "measures": _at_once(measures.sum_values),
     "paired": _at_once(paired.count),
+    "census": _at_once(census.count),
 }

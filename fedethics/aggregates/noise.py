@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Literal, TypeAlias
 
 from fedethics.charter.model import Charter
+from fedethics.privacy.calibration import smallest_scale
 from fedethics.privacy.events import Event, NonPrivate, count_mechanism
 
 TrustMode: TypeAlias = Literal["local", "distributed"]
@@ -106,3 +107,42 @@ def count_noise(
         std=std, shares=shares, releases=releases, sensitivity=sensitivity
     )
     return Noise(std=std, shares=shares, sites=sites, event=event)
+
+
+def both_accounts_noise(
+    charter: Charter, *, epsilon: float, sensitivity: int, releases: int = 1, largest: float = 500.0
+) -> Noise:
+    """Return the least noise on a sum of all records, each charged `epsilon` to its own account.
+
+    It is enough for the account whose guarantee the fewest sites carry. The others' noise comes on
+    top, and protects the other account no less.
+
+    Args:
+        charter: the agreed terms.
+        epsilon: of all releases together, at the charter's delta.
+        sensitivity: what one unit moves the entries of a table by, added up.
+        releases: tables that are released together.
+        largest: more noise than this, over the sensitivity, is not looked for.
+
+    Raises:
+        AccountingError: no noise within reach keeps it within its epsilon.
+    """
+    account = min(Account, key=lambda each: noise_shares(charter, each, whole_roster=True))
+    if charter.privacy.training.mechanism == "none":  # its records are promised nothing
+        account = Account.EVALUATION
+
+    def noise(scale: float) -> Noise:
+        std = scale * sensitivity
+        return count_noise(charter, account, std=std, releases=releases, sensitivity=sensitivity)
+
+    if not noise(1.0).std:
+        return noise(1.0)
+    known = count_mechanism(charter.privacy.evaluation.mechanism).largest_std
+    return noise(
+        smallest_scale(
+            lambda scale: (noise(scale).event,),
+            epsilon=epsilon,
+            delta=charter.privacy.delta,
+            largest=min(0.99 * known / sensitivity, largest),
+        )
+    )

@@ -8,6 +8,7 @@ from typing import Any, Final
 from fedethics.aggregates.aggregate import Aggregate
 from fedethics.aggregates.agreement import AGREEMENT
 from fedethics.aggregates.audit import AUDIT
+from fedethics.aggregates.census import CENSUS
 from fedethics.aggregates.fairness import FAIRNESS
 from fedethics.aggregates.measures import MEASURES
 from fedethics.aggregates.noise import Account
@@ -21,7 +22,17 @@ from fedethics.errors import SecaggReject
 
 AGGREGATES: Final[Mapping[str, Aggregate[Any]]] = {
     each.name: each
-    for each in (UPDATE, PROGRESS, STEERING, AUDIT, FAIRNESS, AGREEMENT, MEASURES, PAIRED)
+    for each in (
+        UPDATE,
+        PROGRESS,
+        STEERING,
+        AUDIT,
+        FAIRNESS,
+        AGREEMENT,
+        MEASURES,
+        PAIRED,
+        CENSUS,
+    )
 }
 
 

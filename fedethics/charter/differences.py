@@ -118,6 +118,7 @@ _SAME_EPSILON = (
 )
 _OTHER_ATTACK = "How precise the attack is; its cost is part of the same epsilons."
 _OTHER_SHARE = "How precisely agreement is measured; its cost is part of the same epsilons."
+_OTHER_CENSUS = "What the census counts and how precisely; its cost is part of the same epsilons."
 _EVALUATED_ANEW = (
     "The guarantee is still that of its epsilon; the noise on all held-out figures is computed "
     "again."
@@ -145,6 +146,22 @@ _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
         _grows("More annotators must agree on labels.", "Fewer annotators may agree on labels."),
     ),
     (r"annotation\.epsilon", _fixed(_OTHER_SHARE)),
+    (r"census", _item("A census is taken before training.", "No census is taken any more.")),
+    (
+        r"census\.minimum",
+        _grows("More records of each group are needed.", "Fewer records of a group are enough."),
+    ),
+    (
+        r"census\.largest-difference",
+        _grows(
+            "Groups may differ more from the reference population.",
+            "Groups may differ less from the reference population.",
+        ),
+    ),
+    (r"census\.epsilon", _fixed(_OTHER_CENSUS)),
+    (r"census\.(by|labels|missing|lengths|sites-from|vocabulary.*)", _fixed(_OTHER_CENSUS)),
+    (r"census\.reference(\[.*\])?(\..*)?", _fixed("The data are compared with other people.")),
+    (r"census\.stop", _fixed("Whether a missed bar of the census ends the run before training.")),
     (r"measures", _item("Texts are measured further.", "They are not measured further any more.")),
     (r"measures\.objectives\[.*\]\.bar", _bar),
     (
@@ -255,6 +272,7 @@ _NAMED_BY: dict[str, tuple[str, ...]] = {
     "measures.objectives": ("metric",),
     "measures.counterfactuals": ("name",),
     "paired.objectives": ("metric",),
+    "census.reference": ("feature",),
     "ethics.stakeholders": ("role", "name"),
     "data.columns": ("name",),
     "data.sensitive": ("name",),

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from fedethics.charter.annotation_terms import AnnotationTerms, annotation_rule
 from fedethics.charter.benchmark_terms import benchmark_rule
+from fedethics.charter.census_terms import CensusTerms, census_rule
 from fedethics.charter.class_rules import (
     class_problems,
     impossible_problems,
@@ -193,6 +194,7 @@ class Charter:
     measures: MeasureTerms | None = term(default=None)
     documentation: DocumentationTerms | None = term(default=None)
     paired: PairedTerms | None = term(default=None)
+    census: CensusTerms | None = term(default=None)
     coordinator_key: str = public_key_term(default="")
     roster: tuple[Member, ...] = term(default=())
 
@@ -475,4 +477,5 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[str]]], ...] = (
     (("annotation", "data", "privacy"), annotation_rule),
     (("measures", "model", "data", "privacy"), measures_rule),
     (("paired", "model", "adapter", "data", "privacy"), paired_rule),
+    (("census", "data", "privacy"), census_rule),
 )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedethics.aggregates.aggregate import Aggregate, Moment
-from fedethics.aggregates.at_coordinator import COMMITTED, SENT_ALONG
+from fedethics.aggregates.at_coordinator import COMMITTED, OBJECTS, SENT_ALONG
 from fedethics.aggregates.committing import Done
 from fedethics.aggregates.registry import aggregate
 from fedethics.aggregates.schedule import sums_of
@@ -68,8 +68,24 @@ class Rounds:
         self.sums.settle_all()
         for name, number in sums_of(job.charter, self.plan):
             if not job.is_committed(name, number):
+                if aggregate(name).trains:
+                    self._require_no_objection()
                 self.open(name, number)
         return self._adapter(after=rounds)
+
+    def _require_no_objection(self) -> None:
+        """Refuse to train where an opened sum shows what the charter stops for.
+
+        Raises:
+            RunError: it does; the sums that were opened stay, and nothing further is spent.
+        """
+        for name, objections in OBJECTS.items():
+            if said := objections(self.job):
+                self.events.write(f"{name}-objects", why=" ".join(said))
+                raise RunError(
+                    f"{' '.join(said)} The charter stops the run for this ({name}.stop), so no "
+                    "model is trained further, and no further budget is spent"
+                )
 
     def _say_signal(self) -> None:
         """Write how far a step can be heard over its noise, before anything is spent."""

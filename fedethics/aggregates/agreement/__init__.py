@@ -21,17 +21,12 @@ from fedethics.aggregates.aggregate import (
     count_spec,
 )
 from fedethics.aggregates.agreement.alpha import entries, reach_of
-from fedethics.aggregates.noise import Account, Noise, count_noise, noise_shares
+from fedethics.aggregates.noise import Account, Noise, both_accounts_noise
 from fedethics.charter.annotation_terms import AnnotationTerms
 from fedethics.charter.model import Charter
 from fedethics.data.beside import BesideColumn
 from fedethics.errors import AccountingError
-from fedethics.privacy.calibration import smallest_scale
-from fedethics.privacy.events import count_mechanism
 from fedethics.secagg import SumSpec
-
-# More noise than this, over the sensitivity, is not looked for: nothing could be seen through it.
-_LARGEST = 500.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,28 +143,8 @@ def _terms(charter: Charter) -> AnnotationTerms:
 
 
 def _noise(charter: Charter, terms: AnnotationTerms) -> Noise:
-    """Return noise that is enough for the account whose guarantee the fewest sites carry.
-
-    The others' noise comes on top, and protects the other account no less.
-    """
-    account = min(Account, key=lambda each: noise_shares(charter, each, whole_roster=True))
-    if charter.privacy.training.mechanism == "none":  # its records are promised nothing
-        account = Account.EVALUATION
     rows = charter.data.max_rows_per_person * terms.sensitivity
-
-    def noise(scale: float) -> Noise:
-        return count_noise(charter, account, std=scale * rows, sensitivity=rows)
-
-    if not noise(1.0).std:
-        return noise(1.0)
-    largest = count_mechanism(charter.privacy.evaluation.mechanism).largest_std
-    scale = smallest_scale(
-        lambda scale: (noise(scale).event,),
-        epsilon=terms.epsilon,
-        delta=charter.privacy.delta,
-        largest=min(0.99 * largest / rows, _LARGEST),
-    )
-    return noise(scale)
+    return both_accounts_noise(charter, epsilon=terms.epsilon, sensitivity=rows)
 
 
 AGREEMENT = Agreement()
