@@ -1,4 +1,4 @@
-"""What the coordinator does with an opened census: it keeps it, and trains nobody's model on a gap."""
+"""What the coordinator does with an opened census: where a bar is missed, it trains no model."""
 
 from __future__ import annotations
 
