@@ -1,4 +1,7 @@
-"""Which rules of the gate read a kind of sum, by its name; objectives read the group tables."""
+"""Which rules of the gate read a kind of sum, by its name; objectives read the group tables.
+
+A rule that holds a figure to a bar of the charter is a `Bar`, so that it takes part in "fail".
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,10 @@ from fedethics.aggregates.measures import gate as measures
 from fedethics.aggregates.paired import gate as paired
 from fedethics.release.folder import Folder
 from fedethics.release.rules import audit
+from fedethics.release.rules.bars import Bar
 from fedethics.release.rules.rule import Rule
 
-EXAMINED: Final[Mapping[str, Callable[[Folder], tuple[Rule, ...]]]] = {
+EXAMINED: Final[Mapping[str, Callable[[Folder], tuple[Rule | Bar, ...]]]] = {
     "audit": audit.examine,
     "agreement": agreement.examine,
     "measures": measures.examine,

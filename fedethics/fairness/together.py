@@ -38,9 +38,14 @@ def holm(fails: Callable[[int, int], bool], count: int) -> frozenset[int]:
         failed = failed.union(more)
 
 
+def at_looks(confidence: float, looks: int) -> float:
+    """Return the confidence whose error is that of `confidence` divided by `looks`."""
+    return confidence if looks == 1 else 1.0 - (1.0 - confidence) / looks
+
+
 def at_once(objective: Objective, looks: int) -> Objective:
     """Return the objective with its error divided by `looks`."""
-    return replace(objective, confidence=1.0 - (1.0 - objective.confidence) / looks)
+    return replace(objective, confidence=at_looks(objective.confidence, looks))
 
 
 def judge_together(

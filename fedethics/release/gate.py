@@ -19,6 +19,7 @@ from fedethics.release import durable, folder
 from fedethics.release.folder import GATE, Folder
 from fedethics.release.pages import renderer_sha256
 from fedethics.release.rules import audit, benchmarks, integrity, objectives, privacy, signatures
+from fedethics.release.rules.bars import Bar, together
 from fedethics.release.rules.rule import Outcome, Rule, overall
 from fedethics.terms import KEY, term
 
@@ -29,9 +30,10 @@ EXIT_CODES: dict[Outcome, int] = {
     # Of a single rule only; see `overall`.
     "not informative": EXIT_CANNOT_CONCLUDE,
 }
-# How opened tables are read. 2: blocks of the same people are reconciled, and "fail" is Holm's.
+# How opened tables are read. 2: blocks of the same people are reconciled, and "fail" is Holm's over
+# the objectives. 3: over all bars of the charter; where only objectives have bars, that is 2.
 # Whatever changes a figure or a verdict on the same evidence raises it.
-METHOD = 2
+OBJECTIVES_ALONE, ALL_BARS = 2, 3
 NOT_COVERED = (
     "whether the model should be used at all: a passing gate is not that decision; people take "
     "it, and their approval is recorded apart",
@@ -50,7 +52,7 @@ class GateReport:
 
     Attributes:
         evidence_sha256: of evidence.json as examined.
-        method: of reading the opened tables, see `METHOD`; absent for the first.
+        method: of reading the opened tables, see `ALL_BARS`; absent for the first.
         not_covered: what no rule of this gate looks at, by the rules that ran and what they found.
         wording: hash of the code that chose the words (`renderer_sha256`); absent in releases of
             earlier versions.
@@ -83,14 +85,17 @@ def examine(run_dir: Path) -> GateReport:
 
 def judge(opened: Folder) -> GateReport:
     """Judge an opened run directory."""
-    rules = (
-        *objectives.examine(opened),
+    of_objectives = objectives.examine(opened)
+    answers: tuple[Rule | Bar, ...] = (
+        *of_objectives,
         *benchmarks.examine(opened),
         *privacy.examine(opened),
         *(rule for judge_sum in EXAMINED.values() for rule in judge_sum(opened)),
         *signatures.examine(opened),
         *integrity.examine(opened),
     )
+    rules = together(answers)
+    bars = sum(isinstance(answer, Bar) for answer in answers)
     return GateReport(
         run_id=opened.evidence.run_id,
         charter_hash=opened.charter_sha256,
@@ -103,7 +108,7 @@ def judge(opened: Folder) -> GateReport:
             *integrity.not_covered(rules),
             *NOT_COVERED[1:],
         ),
-        method=METHOD,
+        method=OBJECTIVES_ALONE if bars == len(of_objectives) else ALL_BARS,
         wording=renderer_sha256(),
     )
 

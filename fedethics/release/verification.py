@@ -261,12 +261,12 @@ def _verdict(run_dir: Path, judged: GateReport) -> Check:
         listed = manifest.read_manifest(run_dir)
     except ReleaseError as error:
         return Check(name=name, problems=(str(error),))
-    if (method := recorded.method or 1) != gate.METHOD:
+    if (method := recorded.method or 1) != judged.method:
         problem = (
             f"{GATE} was judged by method {method} of reading the tables; this version of "
-            f"fedethics judges by method {gate.METHOD}, which gives {judged.verdict!r} on the same "
-            "evidence. Check it with the version that judged it, which evidence.json names, or "
-            "judge it again: `fedethics release gate`."
+            f"fedethics judges by method {judged.method}, which gives {judged.verdict!r} on the "
+            "same evidence. Check it with the version that judged it, which evidence.json names, "
+            "or judge it again: `fedethics release gate`."
         )
         return Check(name=name, problems=(problem,))
     problems = []

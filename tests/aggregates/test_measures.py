@@ -25,6 +25,7 @@ from fedethics.learning_tasks.preference.measured import PAIRS
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.plan import make_plan
 from fedethics.release.evidence import Counted
+from fedethics.release.rules.bars import together
 from tests.privacy.charters import with_terms
 
 LETTERS = Path(__file__).parents[2] / "examples" / "sft" / "letters.charter.toml"
@@ -207,7 +208,7 @@ def test_each_bar_is_one_rule_and_a_bar_within_the_interval_stays_open(
     letters, level, gap, verdicts
 ):
     counts, _ = noised(letters, level=level, gap=gap)
-    rules = examine(run_with(letters, counts))
+    rules = together(examine(run_with(letters, counts)))
     assert tuple(rule.verdict for rule in rules) == verdicts
     assert rules[0].figure.bar == 0.6 and "token_accuracy is 0." in rules[0].sentence
 
@@ -232,12 +233,12 @@ def test_scorers_are_measures_that_have_no_spread_where_they_are_0_or_1(letters)
 
 
 def test_measures_that_were_asked_for_and_not_opened_leave_the_gate_open(letters):
-    (rule,) = examine(run_with(letters, (1, 2, 3)))
+    (rule,) = together(examine(run_with(letters, (1, 2, 3))))
     assert rule.verdict == "cannot conclude" and "no such sum is on record" in rule.sentence
     bare = dataclasses.replace(letters, measures=None)
     stray = run_with(bare, ())
     stray.evidence.rounds = (SimpleNamespace(kind="measures"),)
-    (rule,) = examine(stray)
+    (rule,) = together(examine(stray))
     assert rule.verdict == "fail"
 
 

@@ -18,6 +18,7 @@ from fedethics.charter import document
 from fedethics.charter.paired_terms import PairedObjective, PairedTerms, paired_rule
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.plan import make_plan
+from fedethics.release.rules.bars import together
 from fedethics.training.learner import Learner
 from tests.learning_tasks.test_choice import choice_of
 from tests.privacy.charters import HEART
@@ -121,7 +122,7 @@ def test_the_gate_judges_each_bar_by_the_interval(federated, counts, verdict, sa
     asked = dataclasses.replace(
         federated, paired=terms(bar(), bar("accuracy_change_group_min"), feature="sex")
     )
-    rules = examine(folder_of(asked, counts))
+    rules = together(examine(folder_of(asked, counts)))
     assert {rule.verdict for rule in rules} == {verdict}
     assert all(said in rule.sentence for rule in rules)
     assert len(rules) == (1 if counts is None else 2)

@@ -30,6 +30,7 @@ from fedethics.data.content import Completion, Conversation, Preference, Turn, p
 from fedethics.errors import CharterError
 from fedethics.privacy.plan import make_plan
 from fedethics.release.evidence import Counted
+from fedethics.release.rules.bars import together
 
 LETTERS = Path(__file__).parents[2] / "examples" / "sft" / "letters.charter.toml"
 GENDER = ("he/she", "his/her", "him>her", "woman/man", "woman's/man's own")
@@ -209,7 +210,7 @@ def letters():
 @pytest.mark.parametrize(("change", "verdict"), [(0.05, "pass"), (0.3, "fail")])
 def test_a_bar_on_what_the_words_change_is_a_rule_of_the_gate(letters, change, verdict):
     folder, mean, _ = opened(letters, change=change)
-    (rule,) = examine(folder)
+    (rule,) = together(examine(folder))
     assert rule.verdict == verdict
     assert rule.figure.low < 4 * mean < rule.figure.high
 
@@ -248,6 +249,6 @@ def test_where_nothing_is_decided_nothing_flips_and_the_bar_does_not_hold(
         evidence=SimpleNamespace(counted=(found,), rounds=()),
         tables=from_counts([decided, decided]),
     )
-    (rule,) = examine(folder)
+    (rule,) = together(examine(folder))
     assert rule.verdict == verdict
     assert ("nothing is decided" in rule.sentence) == (verdict != "pass")

@@ -58,7 +58,7 @@ def test_a_verdict_by_an_older_method_is_refused_by_name_and_not_called_false(re
     manifest.write_manifest(release, stage.coordinator)
     (problem,) = _problems(release)["verdict follows from the evidence"]
     assert "method 1" in problem and "release gate" in problem
-    assert f"method {gate.METHOD}, which gives {judged.verdict!r}" in problem
+    assert f"method {judged.method}, which gives {judged.verdict!r}" in problem
 
 
 def test_changed_evidence_is_found_even_with_a_new_manifest(release, heart, stage):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from fedethics.aggregates.agreement import AGREEMENT
 from fedethics.aggregates.agreement.alpha import alpha_of, entries
 from fedethics.charter.annotation_terms import AnnotationTerms
 from fedethics.errors import AccountingError
 from fedethics.fairness import Estimate
+from fedethics.fairness.together import at_looks
 from fedethics.privacy.plan import make_plan
 from fedethics.release.folder import EVIDENCE, Folder
+from fedethics.release.rules.bars import Bar
 from fedethics.release.rules.rule import Findings, Measurement, Rule
 
 NAME = "agreement of annotators"
@@ -26,8 +29,12 @@ def opened_counts(folder: Folder) -> tuple[int, ...] | None:
     return None
 
 
-def agreement_of(folder: Folder) -> Estimate | None:
+def agreement_of(folder: Folder, *, looks: int = 1) -> Estimate | None:
     """Return alpha over all sites, with the noise that the charter's plan gives it; None without.
+
+    Args:
+        folder: the run directory.
+        looks: by how many the error of the interval is divided.
 
     Raises:
         AccountingError: no plan follows from the charter.
@@ -36,10 +43,11 @@ def agreement_of(folder: Folder) -> Estimate | None:
     if terms is None or counts is None:
         return None
     plan = AGREEMENT.of(make_plan(folder.charter).sums)
-    return alpha_of(counts, terms, variance=plan.noise.sum_variance)
+    asked = replace(terms, confidence=at_looks(terms.confidence, looks))
+    return alpha_of(counts, asked, variance=plan.noise.sum_variance)
 
 
-def examine(folder: Folder) -> tuple[Rule, ...]:
+def examine(folder: Folder) -> tuple[Rule | Bar, ...]:
     """Judge the agreement; no rule where the charter says nothing of annotation."""
     terms = folder.charter.annotation
     opened = [entry for entry in folder.evidence.rounds if entry.kind == AGREEMENT.name]
@@ -63,7 +71,16 @@ def examine(folder: Folder) -> tuple[Rule, ...]:
         bar=terms.bar,
         direction="" if terms.bar is None else "at-least",
     )
-    return (_rule(_judged(found, terms), holds=_shared(found, terms), figure=figure),)
+    rule = _rule(_judged(found, terms), holds=_shared(found, terms), figure=figure)
+    bar = terms.bar
+    if bar is None:
+        return (rule,)
+
+    def below(looks: int) -> bool:
+        limits = agreement_of(folder, looks=looks)
+        return limits is not None and limits.high < bar
+
+    return (Bar(rule=rule, said=_shared(found, terms), fails=below),)
 
 
 def _rule(findings: Findings, *, holds: str = "-", figure: Measurement | None = None) -> Rule:

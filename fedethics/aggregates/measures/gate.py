@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from fedethics.aggregates.measures import MEASURES
 from fedethics.aggregates.measures.opened import OpenedMeasures, opened_measures
@@ -12,7 +13,9 @@ from fedethics.errors import AccountingError
 from fedethics.fairness import Estimate
 from fedethics.fairness.judge import nothing_decided
 from fedethics.fairness.partition import everyone
+from fedethics.fairness.together import at_looks
 from fedethics.release.folder import EVIDENCE, Folder
+from fedethics.release.rules.bars import Bar
 from fedethics.release.rules.rule import Findings, Measurement, Rule
 
 NAME = "measures of texts"
@@ -20,7 +23,7 @@ _OPEN = "The interval contains the bar, so nothing can be concluded."
 _MISSED = "The whole interval is on the wrong side of the bar."
 
 
-def examine(folder: Folder) -> tuple[Rule, ...]:
+def examine(folder: Folder) -> tuple[Rule | Bar, ...]:
     """Judge each bar; no rule where the charter measures nothing further."""
     terms = folder.charter.measures
     opened = [entry for entry in folder.evidence.rounds if entry.kind == MEASURES.name]
@@ -42,7 +45,7 @@ def examine(folder: Folder) -> tuple[Rule, ...]:
     return tuple(_judged(found, objective, folder) for objective in terms.objectives)
 
 
-def _judged(found: OpenedMeasures, objective: MeasureObjective, folder: Folder) -> Rule:
+def _judged(found: OpenedMeasures, objective: MeasureObjective, folder: Folder) -> Bar:
     name, combine = objective.parts()
     estimate = found.estimate(name, combine, confidence=objective.confidence)
     good = _side(estimate, objective)
@@ -65,7 +68,14 @@ def _judged(found: OpenedMeasures, objective: MeasureObjective, folder: Folder) 
         direction=objective.direction,
     )
     label = objective.metric.replace("_", " ")
-    return _rule(f"{label} (measured of texts)", findings, holds=said, figure=figure)
+    rule = _rule(f"{label} (measured of texts)", findings, holds=said, figure=figure)
+
+    def fails(looks: int) -> bool:
+        confidence = at_looks(objective.confidence, looks)
+        asked = replace(objective, confidence=confidence)
+        return _side(found.estimate(name, combine, confidence=confidence), asked) is False
+
+    return Bar(rule=rule, said=said, fails=fails)
 
 
 def _of_decisions(name: str, folder: Folder) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,8 +13,10 @@ from fedethics.errors import AccountingError
 from fedethics.fairness import Estimate
 from fedethics.fairness.paired import PairedSums, change_of, lowest_change
 from fedethics.fairness.partition import MINIMUM_CELL
+from fedethics.fairness.together import at_looks
 from fedethics.privacy.plan import make_plan
 from fedethics.release.folder import EVIDENCE, Folder
+from fedethics.release.rules.bars import Bar
 from fedethics.release.rules.rule import Findings, Measurement, Rule
 
 NAME = "comparison with the model before training"
@@ -46,7 +49,7 @@ def opened_pairs(folder: Folder) -> PairedSums | None:
     return None
 
 
-def examine(folder: Folder) -> tuple[Rule, ...]:
+def examine(folder: Folder) -> tuple[Rule | Bar, ...]:
     """Judge each bar; no rule where the charter compares with nothing."""
     terms = folder.charter.paired
     opened = [entry for entry in folder.evidence.rounds if entry.kind == PAIRED.name]
@@ -72,7 +75,7 @@ def change(found: PairedSums, objective: PairedObjective, *, sites: int) -> Esti
     return change_of(found.together(sites=sites), confidence=objective.confidence)
 
 
-def _judged(found: PairedSums, objective: PairedObjective, sites: int) -> Rule:
+def _judged(found: PairedSums, objective: PairedObjective, sites: int) -> Bar:
     estimate = change(found, objective, sites=sites)
     said = sentence(estimate, objective)
     known, bar = not math.isnan(estimate.value), objective.bar
@@ -96,7 +99,14 @@ def _judged(found: PairedSums, objective: PairedObjective, sites: int) -> Rule:
         direction=objective.direction,
     )
     label = objective.metric.replace("_", " ")
-    return _rule(f"{label} (beside the model before training)", findings, said, figure)
+    rule = _rule(f"{label} (beside the model before training)", findings, said, figure)
+
+    def below(looks: int) -> bool:
+        asked = replace(objective, confidence=at_looks(objective.confidence, looks))
+        limits = change(found, asked, sites=sites)
+        return not math.isnan(limits.value) and limits.high < bar
+
+    return Bar(rule=rule, said=said, fails=below)
 
 
 def sentence(estimate: Estimate, objective: PairedObjective) -> str:

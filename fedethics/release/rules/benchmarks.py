@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from fedethics.benchmarks import results
 from fedethics.benchmarks.benchmark import BenchmarkMetric
@@ -18,46 +18,32 @@ from fedethics.benchmarks.statistics import Figure
 from fedethics.charter.benchmark_terms import BenchmarkObjective
 from fedethics.commands import suggested
 from fedethics.errors import ReleaseError
+from fedethics.fairness.together import at_looks
 from fedethics.release.folder import BENCHMARKS, Folder
+from fedethics.release.rules.bars import Bar
 from fedethics.release.rules.rule import Measurement, Outcome, Rule
 
+Side: TypeAlias = Literal["good", "wrong", "both", ""]
 
-def examine(folder: Folder) -> tuple[Rule, ...]:
-    """Judge every bar, in the charter's order; none where the charter sets none.
 
-    A bar holds at its own confidence. Which bars fail follows from Holm's steps over all of them,
-    since of many bars one is crossed by chance.
-    """
+def examine(folder: Folder) -> tuple[Bar, ...]:
+    """Judge every bar by its own interval, in the charter's order; none where there is none."""
     stated = folder.charter.ethics.benchmarks or ()
     if not stated:
         return ()
     found, missing = kept(folder)
     if found is None:
-        return tuple(_rule(one, "cannot conclude", None, missing) for one in stated)
-    failing = _failing(found, stated)
-    return tuple(_judge(found, one, fails=place in failing) for place, one in enumerate(stated))
+        # They stay in the family: how many bars there are follows from the charter.
+        return tuple(_open(one, missing) for one in stated)
+    return tuple(_judge(found, one) for one in stated)
 
 
-def _failing(found: Results, stated: tuple[BenchmarkObjective, ...]) -> set[int]:
-    """Return the places of the bars that fail, by Holm's steps."""
-    failing: set[int] = set()
-    while len(failing) < len(stated):
-        left = len(stated) - len(failing)
-        more = {
-            place
-            for place, one in enumerate(stated)
-            if place not in failing
-            and _side(found, one, confidence=1 - (1 - one.confidence) / left) == "wrong"
-        }
-        if not more:
-            break
-        failing |= more
-    return failing
+def _open(stated: BenchmarkObjective, why: str) -> Bar:
+    rule = _rule(stated, "cannot conclude", None, why)
+    return Bar(rule=rule, said=why, fails=lambda looks: False)
 
 
-def _side(
-    found: Results, stated: BenchmarkObjective, *, confidence: float
-) -> Literal["good", "wrong", "both", ""]:
+def _side(found: Results, stated: BenchmarkObjective, *, confidence: float) -> Side:
     """Return on which side of the bar the whole interval lies; "" where there is no figure."""
     benchmark, metric = results.metric_of(stated.name, stated.metric, stated.slice)
     row = results.row(found, benchmark, metric, stated.slice, confidence=confidence)
@@ -108,15 +94,15 @@ def _unlike(folder: Folder, found: Results) -> Iterator[str]:
             yield f"it does not answer {one.name}"
 
 
-def _judge(found: Results, stated: BenchmarkObjective, *, fails: bool) -> Rule:
+def _judge(found: Results, stated: BenchmarkObjective) -> Bar:
     benchmark, metric = results.metric_of(stated.name, stated.metric, stated.slice)
     row = results.row(found, benchmark, metric, stated.slice, confidence=stated.confidence)
     figure, bar = _figure_and_bar(row, stated)
     side = _side(found, stated, confidence=stated.confidence)
     if figure is None or not side:
         why = "the base alone was asked" if figure is None else figure.untold
-        return _rule(stated, "cannot conclude", None, f"There is no figure: {why}.")
-    outcome: Outcome = "fail" if fails else "pass" if side == "good" else "cannot conclude"
+        return _open(stated, f"There is no figure: {why}.")
+    outcome = _OUTCOMES[side]
     shown = Measurement(
         value=figure.value,
         low=figure.low,
@@ -125,8 +111,14 @@ def _judge(found: Results, stated: BenchmarkObjective, *, fails: bool) -> Rule:
         bar=bar,
         direction=stated.direction,
     )
-    ending = _BY_CHANCE if outcome == "cannot conclude" and side == "wrong" else _ENDINGS[outcome]
-    return _rule(stated, outcome, shown, f"{_told_of(row, stated, metric)} {ending}")
+    told = _told_of(row, stated, metric)
+    return Bar(
+        rule=_rule(stated, outcome, shown, f"{told} {_ENDINGS[outcome]}"),
+        said=told,
+        fails=lambda looks: (
+            _side(found, stated, confidence=at_looks(stated.confidence, looks)) == "wrong"
+        ),
+    )
 
 
 def _figure_and_bar(row: Row, stated: BenchmarkObjective) -> tuple[Figure | None, float]:
@@ -136,18 +128,18 @@ def _figure_and_bar(row: Row, stated: BenchmarkObjective) -> tuple[Figure | None
     return row.change, allowed if stated.direction == "at-most" else -allowed
 
 
+_OUTCOMES: dict[Side, Outcome] = {
+    "good": "pass",
+    "wrong": "fail",
+    "both": "cannot conclude",
+    "": "cannot conclude",
+}
 _ENDINGS: dict[Outcome, str] = {
     "pass": "The whole interval lies on the good side of the bar.",
     "fail": "The whole interval lies on the wrong side of the bar.",
     "cannot conclude": "The interval contains the bar, so nothing can be concluded.",
     "not informative": "",
 }
-
-
-_BY_CHANCE = (
-    "The whole interval lies on the wrong side of the bar. With so many bars, one of them may do "
-    "so by chance: by Holm's steps it does not fail."
-)
 
 
 def _told_of(row: Row, stated: BenchmarkObjective, metric: BenchmarkMetric) -> str:

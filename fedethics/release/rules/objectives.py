@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 
 from fedethics.charter import ethics_terms
-from fedethics.fairness import Estimate, Objective, Verdict, judge_together
+from fedethics.fairness import Estimate, Objective, Verdict, judge
+from fedethics.fairness.judge import conclude
+from fedethics.fairness.together import at_once
 from fedethics.release.folder import EVIDENCE, Folder
+from fedethics.release.rules.bars import Bar
 from fedethics.release.rules.rule import Measurement, Outcome, Rule
 
 _VERDICTS: dict[str, Outcome] = {
@@ -16,11 +19,20 @@ _VERDICTS: dict[str, Outcome] = {
 }
 
 
-def examine(folder: Folder) -> tuple[Rule, ...]:
-    """Judge every objective, in the charter's order; which of them fail, by Holm's steps."""
-    stated = folder.charter.ethics.objectives
-    verdicts = judge_together(folder.tables, [as_objective(each) for each in stated])
-    return tuple(_rule(*pair) for pair in zip(verdicts, stated, strict=True))
+def examine(folder: Folder) -> tuple[Bar, ...]:
+    """Judge every objective by its own interval, in the charter's order."""
+    return tuple(_bar(folder, stated) for stated in folder.charter.ethics.objectives)
+
+
+def _bar(folder: Folder, stated: ethics_terms.Objective) -> Bar:
+    objective = as_objective(stated)
+    verdict = judge(folder.tables, objective)
+    found = verdict.sentence.partition(": ")[2]
+    return Bar(
+        rule=_rule(verdict, stated),
+        said=f"The objective fails alone: {found}",
+        fails=lambda looks: conclude(folder.tables, at_once(objective, looks)).outcome == "fails",
+    )
 
 
 def _rule(verdict: Verdict, stated: ethics_terms.Objective) -> Rule:

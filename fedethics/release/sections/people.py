@@ -13,6 +13,7 @@ from fedethics.fairness.metrics import Fraction, of_class
 from fedethics.fairness.partition import Partition, by_feature, everyone
 from fedethics.release.folder import Folder
 from fedethics.release.gate import GateReport
+from fedethics.release.rules.bars import of_rules
 from fedethics.release.rules.rule import Outcome
 from fedethics.release.sections.block import feature_label, group_label, listed
 
@@ -99,7 +100,7 @@ def build(folder: Folder, gate: GateReport) -> People:
     return People(
         verdict=gate.verdict,
         headline=_headline(gate),
-        meaning=" ".join(filter(None, (_meaning(gate), _claimed(folder, gate)))),
+        meaning=" ".join(filter(None, (_meaning(gate), _claimed(gate)))),
         harmed=ethics.harmed,
         summary=_summary(all_, measured, label),
         purpose=ethics.purpose,
@@ -210,25 +211,24 @@ def _meaning(gate: GateReport) -> str:
     }[gate.verdict]
 
 
-def _claimed(folder: Folder, gate: GateReport) -> str:
-    """Return what the verdict claims of the objectives as a list, and what it does not."""
-    stated = folder.charter.ethics.objectives
-    # The gate answers the objectives first, in the charter's order.
-    answers = gate.rules[: len(stated)]
+def _claimed(gate: GateReport) -> str:
+    """Return what the verdict claims of all bars as a list, and what it does not."""
+    answers = of_rules(gate.rules)
     if gate.verdict == "pass":
-        wrong = (1.0 - min(each.confidence for each in stated)) / 2.0 if stated else 0.0
+        sure = [each.figure.confidence or 0.0 for each in answers if each.figure]
+        wrong = (1.0 - min(sure, default=1.0)) / 2.0
         return (
-            f"Each of the {len(stated)} objectives holds by its own interval. If any bar were in "
+            f"Each of the {len(answers)} bars is met by its own interval. If any were in "
             "truth missed, the gate would still have passed with a probability of at most "
-            f"{wrong:.1%}, however many objectives there are. It does not mean that all the "
+            f"{wrong:.1%}, however many bars there are. It does not mean that all the "
             "intervals hold their truths at once."
-            if stated
+            if answers
             else ""
         )
     if any(rule.verdict == "fail" for rule in answers):
         return (
-            "At least one bar of the objectives is missed beyond chance, allowing for "
-            f"{len(stated)} looks (Holm)."
+            "At least one bar is missed beyond chance, allowing for every bar of the charter that "
+            "was looked at (Holm)."
         )
     return "“Cannot conclude” is not half a pass." if gate.verdict == "cannot conclude" else ""
 
