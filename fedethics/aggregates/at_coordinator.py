@@ -24,6 +24,7 @@ COMMITTED: Final[Mapping[str, Callable[[Done], None]]] = {
     "measures": keep_counts("measures"),
     "paired": keep_counts("paired"),
     "census": keep_counts("census"),
+    "monitoring": keep_counts("monitoring"),
 }
 # Why nothing may be trained after such a sum was opened; a kind that is not here never objects.
 OBJECTS: Final[Mapping[str, Callable[[Job], tuple[str, ...]]]] = {"census": census.objections}

@@ -14,6 +14,7 @@ from fedethics.aggregates.census import site as census
 from fedethics.aggregates.fairness import site as fairness
 from fedethics.aggregates.measures import site as measures
 from fedethics.aggregates.measuring import Mechanism
+from fedethics.aggregates.monitoring import site as monitoring
 from fedethics.aggregates.paired import site as paired
 from fedethics.aggregates.progress import site as progress
 from fedethics.aggregates.steering import site as steering
@@ -40,4 +41,5 @@ COMPUTED: Final[Mapping[str, Prepare]] = {
     "measures": _at_once(measures.sum_values),
     "paired": _at_once(paired.count),
     "census": _at_once(census.count),
+    "monitoring": monitoring.prepare,
 }

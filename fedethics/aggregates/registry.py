@@ -11,6 +11,7 @@ from fedethics.aggregates.audit import AUDIT
 from fedethics.aggregates.census import CENSUS
 from fedethics.aggregates.fairness import FAIRNESS
 from fedethics.aggregates.measures import MEASURES
+from fedethics.aggregates.monitoring import MONITORING
 from fedethics.aggregates.noise import Account
 from fedethics.aggregates.paired import PAIRED
 from fedethics.aggregates.progress import PROGRESS
@@ -32,6 +33,7 @@ AGGREGATES: Final[Mapping[str, Aggregate[Any]]] = {
         MEASURES,
         PAIRED,
         CENSUS,
+        MONITORING,
     )
 }
 

@@ -169,6 +169,20 @@ _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
         _item("The release is held to this too.", "The release is no longer held to this."),
     ),
     (
+        r"monitoring",
+        _item(
+            "A release is watched on new records; nothing is trained.",
+            "No release is watched any more; a model is trained.",
+        ),
+    ),
+    (r"monitoring\.epsilon", _fixed("What all windows together may cost one unit.")),
+    (r"monitoring\.bars\..*", _fixed("Another drift is called an alarm.")),
+    (
+        r"monitoring\.(time|first-day|days|windows|wait-days)",
+        _fixed("Other records are read, or at other times."),
+    ),
+    (r"monitoring\.release", _fixed("Another release is watched.")),
+    (
         r"paired",
         _item("The model is compared with its start.", "It is no longer compared with its start."),
     ),

@@ -32,6 +32,7 @@ from fedethics.charter.ethics_terms import (
     objective_feature_problems,
 )
 from fedethics.charter.measure_terms import MeasureTerms, measures_rule
+from fedethics.charter.monitoring_terms import MonitoringTerms, monitoring_rule
 from fedethics.charter.paired_terms import PairedTerms, paired_rule
 from fedethics.charter.privacy_terms import AggregationTerms, PrivacyTerms
 from fedethics.charter.training_terms import AdapterTerms, ModelTerms, TrainingTerms
@@ -195,6 +196,7 @@ class Charter:
     documentation: DocumentationTerms | None = term(default=None)
     paired: PairedTerms | None = term(default=None)
     census: CensusTerms | None = term(default=None)
+    monitoring: MonitoringTerms | None = term(default=None)
     coordinator_key: str = public_key_term(default="")
     roster: tuple[Member, ...] = term(default=())
 
@@ -478,4 +480,5 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[str]]], ...] = (
     (("measures", "model", "data", "privacy"), measures_rule),
     (("paired", "model", "adapter", "data", "privacy"), paired_rule),
     (("census", "data", "privacy"), census_rule),
+    (("monitoring", "model", "adapter", "data"), monitoring_rule),
 )

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from fedethics.aggregates.monitoring import window_run
+from fedethics.charter import document
 from fedethics.charter.document import hash_of
 from fedethics.charter.model import Charter
 from fedethics.cli import federation_status
@@ -190,6 +193,9 @@ def start(
 ) -> None:
     """Start the SuperLink, wait for the sites, and run the job to its end."""
     opened = FederationHome.open(home)
+    if document.load(home / "charter.json").monitoring is not None:
+        told = suggested("federation", "monitor", "start", "--home", home)
+        raise RunError(f"the charter watches a release and trains nothing. Read a window: {told}")
     begun = (opened.job_dir / "state.json").exists()
     coordinator = Coordinator(opened, resume=or_resume and begun)
     if not begun:
@@ -221,6 +227,32 @@ def _foresee(charter: Charter, *, log_json: bool) -> None:
 def resume(home: Home, log_json: LogJson = False) -> None:
     """Continue the job after its last committed round: a new run of the same job id."""
     _coordinate(Coordinator(FederationHome.open(home), resume=True), log_json=log_json)
+
+
+def read_window(
+    home: Home,
+    window: Annotated[
+        int, typer.Option(min=1, help="Which window; default: the newest that may be read.")
+    ] = 0,
+    log_json: LogJson = False,
+) -> None:
+    """Read one window of new records with the released adapter; a window begun is resumed.
+
+    Exit code: 0 holds, 12 drifted (an alarm), 4 cannot conclude. A window that was read before is
+    only shown.
+    """
+    # Here: it takes numpy and scipy, which no other command of this module needs.
+    from fedethics.cli.monitor import newest_window, read_verdict
+
+    opened = FederationHome.open(home)
+    charter = document.load(home / "charter.json")
+    number = window or newest_window(charter)
+    job = replace(opened.settings.job, id=window_run(opened.settings.job.id, number))
+    watching = replace(opened, settings=replace(opened.settings, job=job))
+    if not (watching.job_dir / "verdict.json").exists():
+        begun = (watching.job_dir / "state.json").exists()
+        _coordinate(Coordinator(watching, resume=begun), log_json=log_json)
+    raise typer.Exit(read_verdict(watching.job_dir, as_json=log_json))
 
 
 def stop(home: Home) -> None:
@@ -409,3 +441,6 @@ app.command("start")(start)
 app.command("resume")(resume)
 app.command("stop")(stop)
 app.command("status")(federation_status.status)
+watching = typer.Typer(help="Watch the release of this federation.", no_args_is_help=True)
+watching.command("start")(read_window)
+app.add_typer(watching, name="monitor")

@@ -54,6 +54,9 @@ COMMANDS: Final[dict[str, Command]] = {
     "federation": Command(
         "federation", "app", "Coordinate a federation: enrol, start, watch, stop."
     ),
+    "monitor": Command(
+        "monitor", "app", "Watch a release: draft its terms, simulate windows, read the history."
+    ),
     "model": Command("model", "app", "Check whether a base model fits this machine."),
     "benchmark": Command(
         "benchmark",

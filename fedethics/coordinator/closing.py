@@ -56,18 +56,17 @@ def close(
     events: EventLog,
 ) -> None:
     """Write all that the run leaves behind."""
-    taken = _collect_receipts(job, federation)
+    taken = collect_receipts(job, federation)
     learner.save_adapter(adapter, job.path / folder.WITHHELD / folder.ADAPTER_DIR)
-    witnesses = _countersigned(job, federation, taken)
+    witnesses = countersigned(job, federation, taken)
     found = _evidence(job, federation.run, plan, taken, witnesses)
     evidence.write(found, job.path / folder.EVIDENCE)
     report = publish(job.path, job.identity)
     events.write("closed", verdict=report.verdict)
 
 
-def _collect_receipts(
-    job: Job, federation: Federation
-) -> tuple[tuple[SignedReceipt, Receipt], ...]:
+def collect_receipts(job: Job, federation: Federation) -> tuple[tuple[SignedReceipt, Receipt], ...]:
+    """Return the sites' signed receipts of this run, each by a key of the roster."""
     roster = {member.public_key: member.site for member in job.charter.roster}
     expected = (federation.run, job.charter_hash)
     found: list[tuple[SignedReceipt, Receipt]] = []
@@ -89,7 +88,7 @@ def _collect_receipts(
     return tuple(found)
 
 
-def _countersigned(
+def countersigned(
     job: Job, federation: Federation, taken: tuple[tuple[SignedReceipt, Receipt], ...]
 ) -> tuple[Countersignature, ...]:
     """Give every site all receipts, and return who vouches for the list; none is needed."""

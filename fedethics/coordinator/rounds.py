@@ -18,6 +18,7 @@ from fedethics.aggregates.committing import Done
 from fedethics.aggregates.registry import aggregate
 from fedethics.aggregates.schedule import sums_of
 from fedethics.canonical import sha256_hex
+from fedethics.charter_sums import UPDATE
 from fedethics.coordinator.events import EventLog, write_metrics
 from fedethics.coordinator.federation import Federation
 from fedethics.coordinator.job import Job
@@ -71,7 +72,7 @@ class Rounds:
                 if aggregate(name).trains:
                     self._require_no_objection()
                 self.open(name, number)
-        return self._adapter(after=rounds)
+        return self._adapter(after=rounds if UPDATE in self.plan.sums else 0)
 
     def _require_no_objection(self) -> None:
         """Refuse to train where an opened sum shows what the charter stops for.
@@ -90,6 +91,8 @@ class Rounds:
     def _say_signal(self) -> None:
         """Write how far a step can be heard over its noise, before anything is spent."""
         charter = self.job.charter
+        if UPDATE not in self.plan.sums:
+            return
         trained = max(
             int(trained_coordinates(self.learner, frozen_factor(charter.adapter.form, one)).sum())
             for one in (1, 2)

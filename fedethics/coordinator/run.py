@@ -15,6 +15,7 @@ from fedethics.coordinator.readiness import Readiness
 from fedethics.coordinator.rounds import Rounds
 from fedethics.coordinator.sums import Sums
 from fedethics.coordinator.transport import Transport
+from fedethics.coordinator.window import WatchedRelease, close_window, watched_release
 from fedethics.privacy.plan import make_plan
 from fedethics.training.learner import Learner
 
@@ -40,6 +41,7 @@ class Coordinator:
     job: Job
     enrolment: Enrolment
     rounds: Rounds
+    watched: WatchedRelease | None = None
 
     @classmethod
     def open(
@@ -56,6 +58,7 @@ class Coordinator:
             FedethicsError: the job cannot be started or continued.
         """
         job = Job.open(settings)
+        watched = watched_release(job, settings)
         files, events = ProtocolFiles(job.path), EventLog(job.path)
         work_timeout_s, relay_timeout_s = settings.leg_timeout_s, settings.relay_timeout_s
         federation = Federation(
@@ -74,7 +77,8 @@ class Coordinator:
         plan = make_plan(job.charter)
         sums = Sums(job, federation, enrolment, model, files, events)
         readiness = Readiness(job, federation, enrolment, plan)
-        return cls(job, enrolment, Rounds(job, federation, readiness, sums, model, plan, events))
+        rounds = Rounds(job, federation, readiness, sums, model, plan, events)
+        return cls(job, enrolment, rounds, watched)
 
     def run(self) -> None:
         """Run what is left of the job and write all that it leaves behind.
@@ -87,4 +91,7 @@ class Coordinator:
         self.enrolment.begin()
         adapter = rounds.run()
         rounds.sums.settle_all()
+        if self.watched is not None:
+            close_window(self.job, rounds.federation, rounds.plan, self.watched, rounds.events)
+            return
         close(self.job, rounds.federation, rounds.learner, rounds.plan, adapter, rounds.events)

@@ -366,6 +366,29 @@ def read_records(
     return dataclasses.replace(records, beside=others.columns()) if beside else records
 
 
+def records_of(
+    rows: Iterable[tuple[int, Mapping[str, str]]],
+    file: DataFile,
+    terms: DataTerms,
+    *,
+    task: str,
+) -> Records:
+    """Check and word some rows of a file, as `read_records` does with all; there may be none.
+
+    How empty columns are is no reason to refuse here.
+
+    Raises:
+        DataError: a row is not as the schema says; lists up to ten problems at once.
+    """
+    reading = _Reading(terms, find_task(task), file.read)
+    for line, row in rows:
+        reading.add(line, row)
+        if len(reading.problems) >= MAX_PROBLEMS:
+            break
+    reading.refuse_problems(file.path)
+    return reading.records()
+
+
 def raw_rows(
     file: Path | DataFile, terms: DataTerms, *, by: str = "the charter's schema says"
 ) -> Iterator[tuple[int, dict[str, str]]]:
@@ -478,6 +501,13 @@ class _Reading:
 
     def finish(self, path: Path) -> Records:
         self.problems += self._empty_groups()
+        self.refuse_problems(path)
+        if not self.values:
+            reasons = "; ".join(f"{count} rows: {why}" for why, count in self.dropped.items())
+            raise DataError(f"data file {path} holds no usable record ({reasons or 'no rows'})")
+        return self.records()
+
+    def refuse_problems(self, path: Path) -> None:
         if self.problems:
             more = "" if len(self.problems) < MAX_PROBLEMS else "\n  - and perhaps more"
             listed = "".join(f"\n  - {problem}" for problem in self.problems)
@@ -485,9 +515,8 @@ class _Reading:
                 f"data file {path} is not as the charter's schema says; nothing was used:"
                 f"{listed}{more}"
             )
-        if not self.values:
-            reasons = "; ".join(f"{count} rows: {why}" for why, count in self.dropped.items())
-            raise DataError(f"data file {path} holds no usable record ({reasons or 'no rows'})")
+
+    def records(self) -> Records:
         told = text_columns(self.terms)
         return Records(
             texts=tuple(
@@ -495,7 +524,7 @@ class _Reading:
                 for values, content in zip(self.values, self.contents, strict=True)
             ),
             labels=np.array(self.labels, dtype=np.int16),
-            groups=np.array(self.groups, dtype=np.int64),
+            groups=np.array(self.groups, dtype=np.int64).reshape(-1, len(self.terms.sensitive)),
             values=tuple(self.values),
             row_hashes=tuple(self.hashes),
             persons=tuple(self.persons),

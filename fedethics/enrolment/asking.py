@@ -41,15 +41,11 @@ def asks(charter: Charter, *, policy: Policy, plan: PrivacyPlan) -> tuple[Ask, .
 def _of_privacy(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator[Row]:
     allow, privacy = policy.allow, charter.privacy
     at = f"at delta {privacy.delta:g}"
-    noise = (
-        "none" if plan.update.noise_multiplier is None else f"{plan.update.noise_multiplier:.3g}"
-    )
-    yield "epsilon of training, whole run", f"{_figure(plan.training.epsilon)} {at}", _caps(policy)
-    yield (
-        "epsilon of held-out records, whole run",
-        f"{_figure(plan.evaluation.epsilon)} {at}",
-        _caps(policy),
-    )
+    if charter.monitoring is not None:
+        one_window = f"{_figure(plan.evaluation.epsilon)} {at}"
+        yield "epsilon of a window's records, each window", one_window, _caps(policy)
+    else:
+        yield from _of_a_run(plan, at, policy)
     yield "delta", f"{privacy.delta:g}", f"at most {policy.caps.delta:g}"
     yield "who counts as one", privacy.unit, _any_of(allow.units)
     yield (
@@ -62,13 +58,26 @@ def _of_privacy(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator
         privacy.evaluation.trust_mode,
         _any_of(allow.evaluation_trust_modes),
     )
-    yield "noise multiplier of a training step", noise, _noise(policy)
-    yield "how training noise is drawn", _drawn(charter), UNLIMITED
+    if charter.monitoring is None:
+        multiplier = plan.update.noise_multiplier
+        noise = "none" if multiplier is None else f"{multiplier:.3g}"
+        yield "noise multiplier of a training step", noise, _noise(policy)
+        yield "how training noise is drawn", _drawn(charter), UNLIMITED
+
+
+def _of_a_run(plan: PrivacyPlan, at: str, policy: Policy) -> Iterator[Row]:
+    yield "epsilon of training, whole run", f"{_figure(plan.training.epsilon)} {at}", _caps(policy)
+    yield (
+        "epsilon of held-out records, whole run",
+        f"{_figure(plan.evaluation.epsilon)} {at}",
+        _caps(policy),
+    )
 
 
 def _of_work(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator[Row]:
     training, minimum = charter.training, policy.minimum
-    sums = [word for each in AGGREGATES.values() for word in each.permissions(charter)]
+    asked = [each for each in AGGREGATES.values() if each.name in plan.sums]
+    sums = [word for each in asked for word in each.permissions(charter)]
     cohort = f"at least {charter.secagg.minimum_cohort} of {len(charter.roster)}"
     steps = f"{training.rounds}, of {training.local_steps} steps each"
     listed = "any charter" if ANY in policy.allow.charters else "those listed by hash"
@@ -77,13 +86,14 @@ def _of_work(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator[Ro
         length = f"the charter's own, {len(template)} characters, run apart: read it"
         yield "chat template, a program that reads every record", length, UNLIMITED
     explanation = charter.ethics.explanation
-    if explanation.asked:
+    if explanation.asked and charter.monitoring is None:
         changes = f"{len(explanation.occluded(charter.data))} columns left out, one at a time; "
         changes += f"{len(explanation.swap)} words swapped"
         releases = 'only with "explanation" among allow.releases'
         yield "score changes in the fairness sum", changes, releases
     yield "sites in any opened sum", cohort, f"at least {minimum.cohort}"
-    yield "rounds", steps, "as many as the caps on epsilon allow"
+    if charter.monitoring is None:
+        yield "rounds", steps, "as many as the caps on epsilon allow"
     yield "records in each part", "checked when the data are read", f"at least {minimum.records}"
     yield "this charter", plan.charter_hash[:16], listed
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from fedethics.aggregates.noise import Account
 from fedethics.aggregates.registry import AGGREGATES
 from fedethics.charter.document import hash_of
 from fedethics.charter.model import Charter
@@ -87,14 +88,19 @@ def permit(
     if isinstance(data, RecordsRefusal):
         raise RecordsRefusal(of_records, lasting=data.lasting)
     if of_records:
-        raise RecordsRefusal(of_records, lasting=any(_people(request)))
+        raise RecordsRefusal(of_records, lasting=_lasting(request))
     return Permit(
         charter_hash=plan.charter_hash,
         site=site,
         data=data,
-        train_cap=policy.cap(with_dp=plan.update.noise_multiplier is not None),
-        held_out_cap=policy.cap(with_dp=plan.fairness.counts.std > 0),
+        train_cap=policy.cap(with_dp=plan.private(Account.TRAINING)),
+        held_out_cap=policy.cap(with_dp=plan.private(Account.EVALUATION)),
     )
+
+
+def _lasting(request: _Request) -> bool:
+    # The next window has other records, and is another question.
+    return request.charter.monitoring is None and any(_people(request))
 
 
 def refusals_before_joining(
@@ -164,7 +170,12 @@ def _terms(request: _Request) -> Iterator[str]:
 
 
 def _releases(request: _Request) -> Iterator[str]:
-    asked = [word for each in AGGREGATES.values() for word in each.permissions(request.charter)]
+    asked = [
+        word
+        for each in AGGREGATES.values()
+        if each.name in request.plan.sums
+        for word in each.permissions(request.charter)
+    ]
     for kind in asked:
         if kind not in request.policy.allow.releases:
             yield f"the charter asks for {kind!r} releases, which allow.releases does not list"
@@ -280,8 +291,8 @@ def _budget(request: _Request) -> Iterator[str]:
     if isinstance(data, RecordsRefusal):
         return
     for name, account, events, private in (
-        ("training", data.train, plan.training.events, plan.update.noise_multiplier is not None),
-        ("evaluation", data.held_out, plan.evaluation.events, plan.fairness.counts.std > 0),
+        ("training", data.train, plan.training.events, plan.private(Account.TRAINING)),
+        ("evaluation", data.held_out, plan.evaluation.events, plan.private(Account.EVALUATION)),
     ):
         if not private and not policy.allow.without_dp:
             continue  # refused for that; its infinite epsilon would only repeat it

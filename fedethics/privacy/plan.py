@@ -14,6 +14,7 @@ from functools import lru_cache
 from fedethics.aggregates.aggregate import SumPlan, TablePlan
 from fedethics.aggregates.audit import AUDIT, AuditPlan
 from fedethics.aggregates.fairness import FAIRNESS, FairnessPlan
+from fedethics.aggregates.monitoring import MONITORING
 from fedethics.aggregates.noise import Account, TrustMode, sites_of, trust_mode
 from fedethics.aggregates.progress import PROGRESS
 from fedethics.aggregates.registry import AGGREGATES
@@ -92,6 +93,14 @@ class PrivacyPlan:
         """The plan of the membership audit; None where none is asked for."""
         return AUDIT.of(self.sums) if AUDIT.name in self.sums else None
 
+    def private(self, account: Account) -> bool:
+        """Say whether what an account pays for has noise at all."""
+        if MONITORING.name in self.sums:
+            return account is Account.TRAINING or MONITORING.of(self.sums).noise.std > 0
+        if account is Account.TRAINING:
+            return self.update.noise_multiplier is not None
+        return self.fairness.counts.std > 0
+
     def account(self, account: Account) -> AccountPlan:
         """Return what an account pays over the run."""
         return self.training if account is Account.TRAINING else self.evaluation
@@ -112,12 +121,17 @@ def make_plan(charter: Charter) -> PrivacyPlan:
         AccountingError: no noise makes the run fit the charter's epsilon.
     """
     fixed = _plans(charter, None, 0.0)
+    if charter.monitoring is not None:  # nothing is trained, and no other sum is opened
+        return _made(charter, {MONITORING.name: fixed[MONITORING.name]})
     sums = dict(fixed)
     for account in Account:
         scale = _scale(charter, account, _whole_run(fixed, account))
         sums |= _plans(charter, account, scale)
-    evaluation = charter.privacy.evaluation
-    mechanism = evaluation.mechanism
+    return _made(charter, sums)
+
+
+def _made(charter: Charter, sums: Mapping[str, SumPlan]) -> PrivacyPlan:
+    mechanism = charter.privacy.evaluation.mechanism
     return PrivacyPlan(
         charter_hash=hash_of(charter),
         delta=charter.privacy.delta,

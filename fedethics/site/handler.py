@@ -14,12 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics import charter_sums
 from fedethics.aggregates.at_site import COMPUTED
 from fedethics.aggregates.measuring import Mechanism
 from fedethics.aggregates.registry import aggregate
 from fedethics.canonical import sha256_hex
-from fedethics.data.facts import reading_notes
 from fedethics.errors import FedethicsError, SecaggAbort, SecaggReject
 from fedethics.identical import Same
 from fedethics.policy.permit import Permit
@@ -103,7 +101,7 @@ class SiteHandler:
         if epoch.rpartition("/")[0] != request.run:
             raise SecaggReject(f"epoch {epoch!r} is not of run {request.run!r}; nothing was done")
         context.permit(request.run)
-        self.log.write("records read", **reading_notes(context.workbench.records))
+        self.log.write("records read", **context.reading_notes(request.run))
         return {"announcement": context.secagg.announce(epoch=epoch)}
 
     def _ready(self, context: RequestContext, request: Request) -> dict[str, bytes]:
@@ -122,7 +120,7 @@ class SiteHandler:
         opening = context.secagg.check_open(open_message, specs=context.specs)
         check_agreed(opening, request, charter=context.charter, plan=context.plan)
         context.require_settled_sums(opening.run)
-        adapter = _vector(_payload(request, "adapter"), context.specs[charter_sums.UPDATE].length)
+        adapter = _vector(_payload(request, "adapter"), context.learner.size)
         context.require_model(opening.model_hash, adapter)
         require_derived(context, opening, adapter, request.payloads.get("missed", b""))
         require_form(context, adapter, opening)

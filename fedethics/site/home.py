@@ -72,6 +72,7 @@ class SiteFile:
     Attributes:
         site: the site's name on the roster.
         data: the records: the file's path, or a table that says how the file is read, too.
+        monitored: the file of new records that a charter with `[monitoring]` watches, as `data`.
         model_dir: directory of the base model; empty for the embedded one.
         start_dir: directory of the release whose adapter the charter starts from; empty for none.
         scorer_dirs: directories of text classifiers that a charter pins, as "toxicity=/srv/models".
@@ -82,6 +83,7 @@ class SiteFile:
 
     site: str = term(nonempty=True)
     data: str | DataTable = term(nonempty=True)
+    monitored: str | DataTable | None = term(default=None)
     charter: str = term(default="charter.json")
     policy: str = term(default="policy.toml")
     model_dir: str = term(default="")
@@ -156,6 +158,12 @@ class SiteHome:
     def data(self) -> DataFile:
         """The records, and how their file is read."""
         return data_file(self.settings.data, self.path)
+
+    @property
+    def monitored(self) -> DataFile | None:
+        """The new records that are watched after a release; None where none are named."""
+        named = self.settings.monitored
+        return None if not named else data_file(named, self.path)
 
     @property
     def data_path(self) -> Path:

@@ -20,6 +20,8 @@ from fedethics.aggregates.schedule import sum_specs
 from fedethics.canonical import Json, sha256_hex
 from fedethics.charter.classifier_terms import ClassifierTerms
 from fedethics.charter.model import Charter
+from fedethics.data.facts import reading_notes
+from fedethics.data.window import Window
 from fedethics.errors import RecordsRefusal, SecaggAbort, SumRefuted, SumUntold
 from fedethics.identity import Identity
 from fedethics.installation import packages
@@ -27,6 +29,7 @@ from fedethics.policy.model import Policy, read_policy, require_pinned_officers
 from fedethics.policy.permit import DataFacts, Permit, permit
 from fedethics.privacy.events import NonPrivate
 from fedethics.privacy.ledger import Ledger, Reservation
+from fedethics.privacy.ledger.ledger import utc_now
 from fedethics.privacy.noise import NoiseSource
 from fedethics.privacy.plan import PrivacyPlan, make_plan
 from fedethics.scorers.folder import locate
@@ -35,6 +38,7 @@ from fedethics.site.home import SiteHome
 from fedethics.site.journal import Journal, Question
 from fedethics.site.records import kept_refusal, reading_records
 from fedethics.site.runs import sums_seen
+from fedethics.site.watched import watched_records, window_facts, window_notes
 from fedethics.site.workbench import Workbench, learner_for, open_workbench
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
@@ -125,6 +129,24 @@ class RequestContext:
                 declared=member.declared_records if member else 0,
             )
 
+    def watched(self, run: str) -> Window:
+        """Return the records of the window that a run is of; nothing is charged.
+
+        Raises:
+            PolicyRefusal: the run's name tells no window of the charter, the window is not over, or
+                another run read it here.
+            RecordsRefusal: no file is named, or its records of the window cannot be read or are
+                too few.
+        """
+        _ = self.learner  # first, as for the workbench
+        return watched_records(
+            self.home.monitored,
+            self.charter,
+            run=run,
+            today=utc_now().date(),
+            read_in=self.ledger.runs_under(self.charter_hash),
+        )
+
     @cached_property
     def specs(self) -> dict[str, SumSpec]:
         """The sums that the charter allows."""
@@ -170,6 +192,12 @@ class RequestContext:
             return ""
         return audience_of(opening.cohort)
 
+    def reading_notes(self, run: str) -> dict[str, int]:
+        """Return what the site's own log says of the records that a run reads."""
+        if self.charter.monitoring is not None:
+            return window_notes(self.watched(run))
+        return reading_notes(self.workbench.records)
+
     @property
     def fixed_noise(self) -> bool:
         """Whether this site draws its noise from a seed, for tests: then nothing is private."""
@@ -193,7 +221,7 @@ class RequestContext:
                 policy=self.policy,
                 plan=self.plan,
                 ledger=self.ledger,
-                data=kept_refusal(since) if since else self._facts(),
+                data=kept_refusal(since) if since else self._facts(run),
                 fixed_noise=self.fixed_noise,
                 run=run,
                 signatures=self.home.charter_signatures(),
@@ -204,8 +232,10 @@ class RequestContext:
                 self.journal.keep_refusal(charter_hash=self.charter_hash, since=now)
             raise
 
-    def _facts(self) -> DataFacts | RecordsRefusal:
+    def _facts(self, run: str) -> DataFacts | RecordsRefusal:
         try:
+            if self.charter.monitoring is not None:
+                return window_facts(self.watched(run), run)
             return self.workbench.facts()
         except RecordsRefusal as refusal:
             return refusal

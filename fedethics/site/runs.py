@@ -22,7 +22,7 @@ from fedethics.secagg import OpenedRound, SiteStore
 from fedethics.secagg.rules import sites_hash
 from fedethics.site.home import SiteHome, charter_of
 from fedethics.site.journal import Journal, ToldSum
-from fedethics.site.records import facts_or_refusal
+from fedethics.site.watched import facts_now
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,9 +55,9 @@ def runs_under_way(home: SiteHome, book: Book) -> tuple[UnderWay, ...]:
     open_runs = [run for run in charged if not _ended(home, charter_hash, run)]
     if not open_runs:
         return ()
-    facts = facts_or_refusal(home.data, charter)
     return tuple(
-        UnderWay(run=run, same_records=_same(book.files_of(run), facts)) for run in open_runs
+        UnderWay(run=run, same_records=_same(book.files_of(run), facts_now(home, charter, run)))
+        for run in open_runs
     )
 
 

@@ -13,6 +13,7 @@ from fedethics.aggregates.at_coordinator import COMMITTED, SENT_ALONG
 from fedethics.aggregates.at_site import COMPUTED
 from fedethics.aggregates.census import CENSUS
 from fedethics.aggregates.measures import MEASURES
+from fedethics.aggregates.monitoring import MONITORING
 from fedethics.aggregates.noise import Account
 from fedethics.aggregates.paired import PAIRED
 from fedethics.aggregates.registry import AGGREGATES, aggregate, charged_to
@@ -62,6 +63,7 @@ def test_one_kind_trains_and_it_alone_may_lack_sites_of_the_roster():
 def test_every_kind_is_charged_to_an_account_and_the_audit_to_both():
     assert charged_to(Account.TRAINING) == {charter_sums.UPDATE, charter_sums.STEERING}
     held_out = {charter_sums.PROGRESS, charter_sums.FAIRNESS, MEASURES.name, PAIRED.name}
+    held_out |= {MONITORING.name}  # records of a window, which nothing is trained on
     assert charged_to(Account.EVALUATION) == held_out
     both = {charter_sums.AUDIT, AGREEMENT.name, CENSUS.name}
     assert charged_to(Account.TRAINING, Account.EVALUATION) == both
@@ -87,7 +89,8 @@ def test_a_run_opens_what_is_due_and_ends_with_the_group_tables(heart):
     )
     last = heart.training.rounds
     assert due[-2:] == [(charter_sums.AUDIT, last), (charter_sums.FAIRNESS, last)]
-    assert [name for name, each in AGGREGATES.items() if each.ends_run] == [due[-1][0]]
+    ends = [name for name, each in AGGREGATES.items() if each.ends_run]
+    assert ends == [due[-1][0], MONITORING.name]  # a run of monitoring has one sum
 
 
 def test_what_the_charter_does_not_ask_for_has_no_plan_no_task_and_no_permission(heart):

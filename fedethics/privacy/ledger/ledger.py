@@ -229,6 +229,11 @@ class Ledger:
         """Return the files whose records a run was charged for; none before its first charge."""
         return self._files.refresh().files_of(run)
 
+    def runs_under(self, charter_hash: str) -> tuple[str, ...]:
+        """Return the runs that were charged under a charter, oldest first."""
+        charges = self._files.refresh().charges.values()
+        return tuple(dict.fromkeys(one.run for one in charges if one.charter_hash == charter_hash))
+
     def entries(self) -> tuple[dict[str, Any], ...]:
         """Return every entry's table, in order."""
         return tuple(sealed.body for sealed in self._files.refresh().entries)

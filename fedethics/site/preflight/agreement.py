@@ -24,8 +24,9 @@ from fedethics.privacy.plan import make_plan
 from fedethics.scorers.folder import locate
 from fedethics.site.home import SiteHome
 from fedethics.site.preflight.check_result import CheckResult, fail, ok, warn
-from fedethics.site.records import facts_or_refusal, site_records
+from fedethics.site.records import site_records
 from fedethics.site.runs import refused_since, runs_under_way
+from fedethics.site.watched import facts_now, window_now
 from fedethics.training.locate import locate_model, locate_start
 from fedethics.training.preview import try_charter_template
 
@@ -122,7 +123,7 @@ def permit_now(home: SiteHome) -> Permit:
         policy=load_policy(home.policy_path),
         plan=make_plan(agreed),
         ledger=Ledger.open(home.ledger_path, identity=home.identity()),
-        data=facts_or_refusal(home.data, agreed),
+        data=facts_now(home, agreed, under_way[0].run if len(under_way) == 1 else ""),
         fixed_noise=bool(home.settings.test_noise_seed),
         run=under_way[0].run if len(under_way) == 1 else "",
         signatures=home.charter_signatures(),
@@ -164,6 +165,10 @@ def records(home: SiteHome) -> Iterator[CheckResult]:
         yield warn("records", "not checked: no charter yet", fix="join first")
         return
     charter = document.load(home.charter_path)
+    if charter.monitoring is not None:
+        yield _watched(home, charter)
+        yield from _kept(home)
+        return
     try:
         found = site_records(home.data, charter)
     except DataError as error:
@@ -178,6 +183,24 @@ def records(home: SiteHome) -> Iterator[CheckResult]:
     yield ok("records", f"{home.data_path} reads with the charter's schema", local=sizes)
     yield _groups(found, charter.data)
     yield from _kept(home)
+
+
+def _watched(home: SiteHome, charter: Charter) -> CheckResult:
+    try:
+        window = window_now(home, charter)
+    except PolicyRefusal as refusal:
+        return CheckResult(
+            check="records",
+            state="fail",
+            found="the newest window could not be read",
+            fix=f"mend the file that `monitored` of {home.path}/site.toml names, or wait",
+            local="\n".join(refusal.reasons),
+        )
+    sizes = (
+        f"{window.rows} rows, of which {window.rows_without_label} have no label yet and "
+        f"{window.left_out} are left out"
+    )
+    return ok("records", "the newest window reads with the charter's schema", local=sizes)
 
 
 def under_way(home: SiteHome) -> Iterator[CheckResult]:
