@@ -19,6 +19,12 @@ from simulations.datasets.__main__ import DATASETS, ROOT
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PRESETS = ("adult", "compas", "credit", "mpls-stops", "redditbias", "resume", "support2")
+# Every scenario of the folder, those of language models and variants of a preset among them.
+SCENARIOS = sorted(
+    path.stem
+    for path in CONFIGS.glob("*.toml")
+    if not path.name.startswith("policy.") and not path.name.endswith(".charter.toml")
+)
 NATURAL = {"heart", "mpls-stops"}
 INDUSTRIES = {"healthcare", "finance", "law-enforcement", "content-moderation", "hiring"}
 # What must not sway a decision about a person is read for the groups and never told to the model.
@@ -158,6 +164,18 @@ def test_declared_sizes_are_the_training_sizes_to_the_nearest_ten(preset, sites)
     for site in scenario.sites:
         train = len(split(sites[site.name], charter.data).train)
         assert abs(site.declared_records - train) <= 5
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_each_site_has_as_many_records_as_its_policy_asks_for(name):
+    scenario, charter = load(CONFIGS / f"{name}.toml")
+    dataset = scenario.dataset
+    if not DATASETS[dataset].is_there(ROOT / dataset):
+        pytest.skip(f"data set {dataset} is absent: python -m simulations.datasets fetch {dataset}")
+    for site in scenario.sites:
+        floor = load_policy(CONFIGS / site.policy).minimum.records
+        parts = split(_read(name)[site.name], charter.data)
+        assert min(len(parts.train), len(parts.held_out)) >= floor, site.name
 
 
 def test_the_cut_is_one_half_or_at_the_share_of_positive_labels(preset, sites):
