@@ -36,6 +36,7 @@ from fedethics.charter.monitoring_terms import MonitoringTerms, monitoring_rule
 from fedethics.charter.paired_terms import PairedTerms, paired_rule
 from fedethics.charter.privacy_terms import AggregationTerms, PrivacyTerms
 from fedethics.charter.training_terms import AdapterTerms, ModelTerms, TrainingTerms
+from fedethics.charter.tuning_terms import TuningTerms
 from fedethics.identity import key_fault, public_key_term
 from fedethics.learning_tasks import find_task
 from fedethics.learning_tasks.task import COLUMNS
@@ -197,6 +198,7 @@ class Charter:
     paired: PairedTerms | None = term(default=None)
     census: CensusTerms | None = term(default=None)
     monitoring: MonitoringTerms | None = term(default=None)
+    tuning: TuningTerms | None = term(default=None)
     coordinator_key: str = public_key_term(default="")
     roster: tuple[Member, ...] = term(default=())
 

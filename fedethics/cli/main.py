@@ -86,6 +86,11 @@ COMMANDS: Final[dict[str, Command]] = {
         "simulate",
         "Run the real coordinator and sites in one process and show the results.",
     ),
+    "tune": Command(
+        "tune",
+        "tune",
+        "Choose settings on public records, where trials cost no privacy, and write the charter.",
+    ),
     "track": Command(
         "track", "track", "Write a run's numbers by round as CSV, for TensorBoard or for MLflow."
     ),

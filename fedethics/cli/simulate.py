@@ -72,10 +72,10 @@ def simulate(
     options += [f"--{name}={one}" for name, told in faults.items() for one in told or ()]
     command = [sys.executable, "-P", "-m", "fedethics.simulation.command", *options, "--"]
     named = scenario / "scenario.toml" if scenario.is_dir() else scenario
-    raise typer.Exit(_run([*command, str(named)]))
+    raise typer.Exit(run_process([*command, str(named)]))
 
 
-def _run(command: list[str]) -> int:
+def run_process(command: list[str]) -> int:
     """Run a process with this one's terminal, also through Ctrl-C, which the process hears too."""
     with subprocess.Popen(command) as process:
         while True:

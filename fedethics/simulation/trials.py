@@ -107,7 +107,7 @@ class Trials:
             if not (run_dir / folder.EVIDENCE).exists():
                 tell(f"{trial.name} of {len(self.trials)}: {trial.said}")
                 stage, begun = self._stage(trial, data)
-                (runner or _run)(stage, begun)
+                (runner or run_trial)(stage, begun)
             found.append(finished(trial, run_dir))
             # Whole each time, so that an interrupted sweep shows what it has.
             trials_page.write(found, self.path, sentence=self.cost.sentence)
@@ -258,7 +258,8 @@ def _require_affordable(setup: Scenario, cost: Cost) -> None:
         )
 
 
-def _run(stage: Stage, resume: bool) -> None:
+def run_trial(stage: Stage, resume: bool) -> None:
+    """Run one trial's federation, and write what its examiners read."""
     # Late: it takes seconds to import torch, and a wrong sweep is answered at once.
     from fedethics.release.publish import publish
     from fedethics.simulation.federation import run_federation
