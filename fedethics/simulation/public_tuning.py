@@ -176,7 +176,7 @@ def _write_policy(draft: Charter, out: Path) -> None:
     largest = 2 * max(terms.training.epsilon, terms.evaluation.epsilon)
     text = policy_text(
         epsilon_per_data_set=largest, epsilon_per_run=largest, epsilon_per_year=largest,
-        delta=terms.delta, noise_multiplier=0.001, records=1, honest_sites=1,
+        delta=terms.delta, noise_multiplier=0.001, records=1,
         units=(terms.unit,), training_trust_modes=local,
         without_dp=terms.training.mechanism == "none", more_releases=("measures", "paired"),
     )  # fmt: skip

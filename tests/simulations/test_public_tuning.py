@@ -12,6 +12,7 @@ import pytest
 from fedethics.charter import document
 from fedethics.charter.tuning_terms import Candidate
 from fedethics.errors import RunError
+from fedethics.policy.model import read_policy
 from fedethics.release.rules.rule import Measurement, Rule
 from fedethics.simulation import public_tuning
 from fedethics.simulation.public_tuning import Asked, best_of, candidates_of, tune, write_charter
@@ -78,6 +79,8 @@ def test_each_candidate_is_a_federation_over_all_public_records(charter, tmp_pat
             for n in (1, 2, 3)]  # fmt: skip
     assert sum(rows) == 300 and min(rows) > 60
     assert (tmp_path / "search" / "trials.html").exists()
+    policies = {read_policy(home / "policy.toml").policy for s in ran for home in s.homes.values()}
+    assert len(policies) == 1 and policies.pop().caps.epsilon_per_run >= 60
 
 
 def test_json_lines_are_dealt_line_by_line_and_a_person_stays_at_one_site(tmp_path):
