@@ -55,13 +55,15 @@ def _counted_by(charter: Charter) -> tuple[tuple[str, ...], ...]:
     """Return the features of each count block: those that an objective joins, and each other alone.
 
     Each block costs noise, so that one which another holds as a sum of its cells is left out.
+    Without sensitive features there is one block, over everyone.
     """
     names = [feature.name for feature in charter.data.sensitive]
     asked = [each.feature.split(INTERSECTION) for each in charter.ethics.objectives if each.feature]
     sets = {frozenset(one) for one in (*asked, *([name] for name in names))}
     largest = (one for one in sets if not any(one < other for other in sets))
     ordered = (tuple(name for name in names if name in one) for one in largest)
-    return tuple(sorted(ordered, key=lambda block: [names.index(name) for name in block]))
+    found = sorted(ordered, key=lambda block: [names.index(name) for name in block])
+    return tuple(found) or ((),)
 
 
 def steering_groups(charter: Charter) -> int:

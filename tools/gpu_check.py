@@ -16,14 +16,17 @@ import importlib.util
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal, cast
 
 import numpy as np
 import torch
 
+from fedethics import terms as documents
+from fedethics.canonical import Json
 from fedethics.charter.document import load
 from fedethics.charter.model import Charter
 from fedethics.data.content import Content
@@ -39,6 +42,7 @@ from fedethics.simulation.federation import run_federation
 from fedethics.simulation.scenario import Scenario
 from fedethics.simulation.scenario import load as load_scenario
 from fedethics.site.home import SiteHome
+from fedethics.terms import toml_text
 from fedethics.training.check_bench import sample_records
 from fedethics.training.clipping import Site, clipped_sum
 from fedethics.training.dp_sgd import train_round
@@ -65,11 +69,15 @@ VARIANTS = {
     "float32, Opacus, nf4 base": PLAIN,
     "bfloat16, autograd, nf4 base": Compute(dtype="bfloat16", gradients="autograd"),
 }
-# Of the federated run.
-RUNS = {
-    "run: float32, Opacus": PLAIN,
-    "run: bfloat16, autograd": Compute(dtype="bfloat16", gradients="autograd"),
-}
+# Of the federated run: how each office computes, and the base's rounding.
+RUNS: dict[str, tuple[Compute, Literal["none", "nf4"]]] = {
+    "run: float32, Opacus": (PLAIN, "none"),
+    "run: bfloat16, autograd": (Compute(dtype="bfloat16", gradients="autograd"), "none"),
+    "run: bfloat16, Opacus, checkpointing, nf4": (
+        Compute(dtype="bfloat16", checkpointing=True), "nf4",
+    ),
+    "run: float32, Opacus, two devices": (Compute(devices=("cuda:0", "cuda:1")), "none"),
+}  # fmt: skip
 RECORDS_HELD = 16
 # Largest difference of a coordinate of the clipped sum to the CPU's, in clipping norms.
 ALLOWED = {"float32": 1e-3, "bfloat16": 0.3}
@@ -124,13 +132,23 @@ def _runs(chosen: argparse.Namespace) -> int:
     """Print a line for each federated run; return 1 if one fails."""
     failed = 0
     print("federated run: three offices, letters of examples/sft.py")
-    for name, compute in RUNS.items():
+    for name, (compute, quantisation) in RUNS.items():
         if chosen.only not in name:
+            continue
+        if quantisation == "nf4" and find_spec("bitsandbytes") is None:
+            print(f"{name:42s} skipped, bitsandbytes is not installed")
+            continue
+        if compute.devices and chosen.device == "cpu":
+            compute = dataclasses.replace(compute, devices=("cpu", "cpu"))
+        elif len(compute.places) > max(1, torch.cuda.device_count()):
+            print(f"{name:42s} skipped, PyTorch sees {torch.cuda.device_count()} CUDA device")
             continue
         with tempfile.TemporaryDirectory() as folder:
             try:
                 base = ROOT / "examples" / "sft"
                 scenario, draft = load_scenario(base / "letters.toml")
+                model = dataclasses.replace(draft.model, quantisation=quantisation)
+                draft = dataclasses.replace(draft, model=model)
                 done = federated(
                     scenario, draft, Path(folder), records=chosen.records, rounds=chosen.rounds,
                     compute=dataclasses.replace(compute, device=chosen.device),
@@ -149,6 +167,7 @@ class FederatedRun:
 
     Attributes:
         seconds: of wall time, from the first message to the last opened sum.
+        step_ms: milliseconds of one office's private step over all its letters, the second time.
         tokens: learnt and read, of all training records, a second and round.
         peak_mib: of device memory; 0 on a CPU.
         loss: nats a token over the held-out records, by the opened tables.
@@ -157,6 +176,7 @@ class FederatedRun:
     """
 
     seconds: float
+    step_ms: float
     tokens: float
     peak_mib: float
     loss: float
@@ -171,8 +191,8 @@ class FederatedRun:
     def line(self) -> str:
         """Return the figures in words."""
         return (
-            f"{self.seconds:.1f} s, {self.tokens:.0f} tokens/s, peak {self.peak_mib:.0f} MiB, "
-            f"loss {self.loss:.3f}, off the CPU {self.apart:.1e} "
+            f"{self.seconds:.1f} s, {self.step_ms:.0f} ms a step, {self.tokens:.0f} tokens/s, "
+            f"peak {self.peak_mib:.0f} MiB, loss {self.loss:.3f}, off the CPU {self.apart:.1e} "
             f"({'ok' if self.sound else 'FAILED'}, at most {self.allowed:.0e})"
         )
 
@@ -195,8 +215,7 @@ def federated(
     """
     write_letters(folder / "letters", records=records)
     policy = (ROOT / "examples" / "sft" / "policy.toml").read_text(encoding="utf-8")
-    chosen = {"device": compute.device, "dtype": compute.dtype, "gradients": compute.gradients}
-    table = "".join(f'{key} = "{value}"\n' for key, value in chosen.items())
+    table = toml_text(cast(Mapping[str, Json], documents.document(compute)))
     (folder / "policy.toml").write_text(f"{policy}\n[compute]\n{table}", encoding="utf-8")
     draft = dataclasses.replace(draft, training=dataclasses.replace(draft.training, rounds=rounds))
     stage = staging.build(
@@ -217,6 +236,7 @@ def federated(
     peak = torch.cuda.max_memory_allocated() / 2**20 if compute.device == "cuda" else 0.0
     return FederatedRun(
         seconds=seconds,
+        step_ms=_step_ms(on_device, draft, texts),
         tokens=read * rounds * draft.privacy.training.sampling_rate / seconds,
         peak_mib=peak,
         loss=loss,
@@ -250,6 +270,22 @@ def _clipped(learner: Learner, charter: Charter, texts: Sequence[Content]) -> to
             labels=np.zeros(len(texts), dtype=np.int16), units=rows,
         )  # fmt: skip
         return clipped_sum(site, rows, terms=terms).total.cpu()
+
+
+def _step_ms(learner: Learner, charter: Charter, texts: Sequence[Content]) -> float:
+    terms = LocalTerms.of(
+        charter, noise_multiplier=1.0, declared_records=len(texts), round_number=1
+    )
+    terms = dataclasses.replace(terms, steps=1, sampling_rate=1.0, unit="record")
+    activations, took = learner.activations(texts), 0.0
+    for _ in range(2):
+        began = time.perf_counter()
+        train_round(
+            learner, vector=learner.initial_vector(), activations=activations,
+            labels=np.zeros(len(texts), dtype=np.int16), terms=terms, noise=NoiseSource.from_os(),
+        )  # fmt: skip
+        took = 1e3 * (time.perf_counter() - began)
+    return took
 
 
 def _line(name: str, variant: str, chosen: argparse.Namespace) -> str:

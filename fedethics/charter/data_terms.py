@@ -390,6 +390,7 @@ class DataTerms:
         label: which cells mean which answer; absent for a task that learns from the text alone.
         content: where a record's free text stands; absent if the columns' phrases are the text.
         columns: besides the content: what the model reads, and what groups are read from.
+        sensitive: whose groups are compared; none only where `ethics.without-groups` says why.
     """
 
     source: str = term(nonempty=True, prose=True)
@@ -399,8 +400,8 @@ class DataTerms:
     max_rows_per_person: int = term(default=1, at_least=1, at_most=1000)
     label: LabelColumn | None = term(default=None)
     content: ContentTerms | None = term(default=None)
-    columns: tuple[Column, ...] = term(nonempty=True)
-    sensitive: tuple[SensitiveColumn, ...] = term(nonempty=True)
+    columns: tuple[Column, ...] = term(default=())
+    sensitive: tuple[SensitiveColumn, ...] = term(default=())
 
     def problems(self) -> list[str]:
         """Check that label, persons and groups are columns and values that a file can have."""

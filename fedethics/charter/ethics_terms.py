@@ -255,6 +255,8 @@ class EthicsTerms:
             charter names a key of (a stakeholder, if there are any).
         explanation: which of the model's reasons are measured.
         benchmarks: bars on what a language model says, by public benchmarks; absent for none.
+        without_groups: why free text has no sensitive features, so that nothing is measured by
+            group; gate, report and card print it. Absent where there are sensitive features.
     """
 
     purpose: str = term(nonempty=True, prose=True)
@@ -269,6 +271,14 @@ class EthicsTerms:
     approval_by: tuple[StakeholderRole, ...] = term(default=())
     explanation: ExplanationTerms = term(default=ExplanationTerms())
     benchmarks: tuple[BenchmarkObjective, ...] | None = term(default=None, nonempty=True)
+    without_groups: str | None = term(default=None, nonempty=True, prose=True)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What pages list as not measured by the charter's choice: groups too, with the reason."""
+        if self.without_groups is None:
+            return self.not_measured
+        return (f"groups: {self.without_groups}", *self.not_measured)
 
     def problems(self) -> list[str]:
         """Check what spans stakeholders."""
@@ -309,6 +319,28 @@ def _contradictions(objectives: tuple[Objective, ...]) -> Iterator[str]:
                     f"objectives: {floor.metric} must be at least {floor.bar:g} and at most "
                     f"{roof.bar:g}; no model can satisfy both"
                 )
+
+
+def groups_rule(ethics: EthicsTerms, data: DataTerms) -> Iterator[str]:
+    """Yield why the charter may not leave groups out, or not say so: one of the two, by name."""
+    if data.sensitive and ethics.without_groups is not None:
+        yield (
+            "ethics.without-groups: the charter has sensitive features, so groups are measured; "
+            "leave the key out"
+        )
+    if data.sensitive:
+        return
+    if ethics.without_groups is None:
+        yield (
+            "data.sensitive: missing; name the features whose groups are compared. Free text that "
+            "has none says why: ethics.without-groups, which gate, report and card print"
+        )
+    elif read := [one.name for one in data.columns if one.phrase and one.kind != "text"]:
+        yield (
+            f"ethics.without-groups: the model reads {', '.join(read)}, which is no free text; "
+            "only free text may be without groups. Name a column whose groups are compared in "
+            "data.sensitive"
+        )
 
 
 def objective_feature_problems(objective: Objective, data: DataTerms) -> Iterator[str]:

@@ -28,6 +28,7 @@ from fedethics.charter.ethics_terms import (
     EthicsTerms,
     MitigationTerms,
     explanation_problems,
+    groups_rule,
     mitigation_problems,
     objective_feature_problems,
 )
@@ -465,6 +466,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[str]]], ...] = (
     (("privacy", "training", "secagg"), distributed_training_rule),
     (("privacy", "training"), adaptive_clipping_rule),
     (("adapter", "training"), server_optimizer_rule),
+    (("ethics", "data"), groups_rule),
     (("ethics", "data"), _objective_rule),
     (("ethics", "data"), _class_rule),
     (("roster", "ethics", "data"), _many_classes_rule),

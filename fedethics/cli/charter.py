@@ -373,7 +373,7 @@ def _terms(charter: Charter) -> list[tuple[str, str]]:
         ("purpose", charter.ethics.purpose),
         ("who may be harmed", charter.ethics.harmed),
         ("reference population", charter.ethics.reference_population),
-        ("not measured", "; ".join(charter.ethics.not_measured)),
+        ("not measured", "; ".join(charter.ethics.left_out)),
         ("mitigation allowed", ", ".join(charter.ethics.allowed_mitigation)),
         ("release approved by", ", ".join(charter.ethics.approval_by) or "anyone who signs"),
         ("model", f"{charter.model.name} ({charter.model.sha256[:16]})"),

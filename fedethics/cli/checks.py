@@ -86,6 +86,9 @@ def dp_check(
         Path | None, typer.Option(help="The release that the charter starts from, if it does.")
     ] = None,
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Device to test.")] = "cpu",
+    devices: Annotated[
+        str, typer.Option(metavar="LIST", help="Several, such as cuda:0,cuda:1, held together.")
+    ] = "",
     dtype: Annotated[
         Literal["float32", "bfloat16"], typer.Option(help="Precision of matrix products.")
     ] = "float32",
@@ -98,12 +101,13 @@ def dp_check(
     # By name at run time: the officer's commands must start without torch, and this one needs it.
     engine: Any = importlib.import_module("fedethics.training.check")
     found = engine.check_charter(
-        load(charter), model_dir=model_dir, start_dir=start_dir, device=device, dtype=dtype
-    )
+        load(charter), model_dir=model_dir, start_dir=start_dir, device=device, dtype=dtype,
+        devices=tuple(filter(None, devices.split(","))),
+    )  # fmt: skip
     sound = all(check.passed for check in found)
     document = {
         "charter": str(charter),
-        "device": device,
+        "device": devices or device,
         "dtype": dtype,
         "sound": sound,
         "checks": [{"name": c.name, "passed": c.passed, "detail": c.detail} for c in found],

@@ -133,6 +133,9 @@ def fit(
     records: Annotated[
         int, typer.Option(min=0, help="Records whose frozen states are kept in memory.")
     ] = 0,
+    devices: Annotated[
+        int, typer.Option(min=1, max=1000, help="As many as the policy's compute.devices lists.")
+    ] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Check whether a training step of a decoder fits a device, and with how many records at once.
@@ -150,12 +153,16 @@ def fit(
         quantisation=quantisation,
         checkpointing=checkpointing,
         records=records,
+        devices=devices,
     )
     trained, found = engine.needs(folder, question)
     memory = gpu * engine.GIB
     best = next((one.rows for one in found if one.total + engine.RESERVE <= memory), 0)
     advice = engine.advice(question, found[-1], memory)
-    _tell(found, trained, best, advice, gib=engine.GIB, reserve=engine.RESERVE, as_json=as_json)
+    _tell(
+        found, trained, best, advice,
+        gib=engine.GIB, reserve=engine.RESERVE, devices=devices, as_json=as_json,
+    )  # fmt: skip
     if not best:
         raise typer.Exit(EXIT_REFUSED)
 
@@ -168,12 +175,14 @@ def _tell(
     *,
     gib: float,
     reserve: float,
+    devices: int,
     as_json: bool,
 ) -> None:
     parts = ("weights", "vector", "gradients", "activations", "states", "total")
     document = {
         "trained-parameters": trained,
         "rows": best,
+        "devices": devices,
         "reserve-gib": reserve / gib,
         "needs": [
             {"rows": one.rows, **{f"{part}-gib": getattr(one, part) / gib for part in parts}}
@@ -191,6 +200,11 @@ def _tell(
                 f"It fits with {best} records at once (training.physical-batch = {best}), "
                 f"{reserve / gib:g} GiB being reserved for the device itself."
             )
+            if devices > 1:
+                verdict += (
+                    f" That is for the first of {devices} devices, where gradients are added. Each "
+                    f"holds the whole model, so {devices * best} records are computed at once."
+                )
         else:
             verdict = f"It does not fit. Try: {'; '.join(advice)}."
         console.print(Text(verdict), soft_wrap=True)

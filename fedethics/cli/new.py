@@ -62,7 +62,8 @@ _Sensitive = Annotated[
     str,
     typer.Option(
         metavar="COLUMNS",
-        help="Columns whose groups are compared, separated by commas; default: found by name.",
+        help="Columns whose groups are compared, separated by commas; default: found by name. Free "
+        "text may have none: the charter then says why (ethics.without-groups).",
     ),
 ]
 _Person = Annotated[

@@ -524,7 +524,9 @@ class _Reading:
                 for values, content in zip(self.values, self.contents, strict=True)
             ),
             labels=np.array(self.labels, dtype=np.int16),
-            groups=np.array(self.groups, dtype=np.int64).reshape(-1, len(self.terms.sensitive)),
+            groups=np.array(self.groups, dtype=np.int64).reshape(
+                len(self.labels), len(self.terms.sensitive)
+            ),
             values=tuple(self.values),
             row_hashes=tuple(self.hashes),
             persons=tuple(self.persons),

@@ -19,6 +19,10 @@ _HEAD = """\
 # No site or person can sign while a text still begins with "DECIDE: "; see: fedethics charter check
 """
 _UNLABELLED = "DECIDE: a record without a label is left out; without this line it is an error"
+_WITHOUT_GROUPS = (
+    "DECIDE: this file has no column that tells groups of people apart; why is that no harm? Or "
+    "add such a column and name it in [[data.sensitive]]"
+)
 _EVALUATION = """\
 tables = "nested" # counts for each feature; scores in 8 bins by group, and finer over everyone
 counts-ratio = 1.0
@@ -125,7 +129,7 @@ def _privacy(proposal: Proposal) -> Iterator[str]:
          "clipping-norm": task.clipping_norm, "sampling-rate": proposal.sampling_rate},
     )  # fmt: skip
     fixed = _EVALUATION.format(
-        histogram_by=toml_value([proposal.features[0].terms.name]),
+        histogram_by=toml_value([one.terms.name for one in proposal.features[:1]]),
         bins=_MANY_BINS if proposal.records * HOLDOUT >= _MANY_HELD_OUT else _FEW_BINS,
     )
     shown = {"mechanism": "skellam", "trust-mode": "distributed", "epsilon": EPSILON}
@@ -147,6 +151,7 @@ def _ethics(proposal: Proposal) -> Iterator[str]:
             "harmed": "DECIDE: who is harmed by a wrong score, and which groups most?",
             "reference-population": "DECIDE: whom do these records represent, and whom not?",
             "not-measured": ["DECIDE: what is important but not in the data?"],
+            **({} if proposal.features else {"without-groups": _WITHOUT_GROUPS}),
         },
     )
     yield "# DECIDE: each bar, before the first run; these are starting points, not law.\n"

@@ -374,7 +374,7 @@ def _by_name(row: Row, wish: Wish) -> tuple[str, ...]:
     taken = {wish.label, wish.sites, wish.person, *wish.text}
     taken |= set(wish.content.fields) if wish.content else set()
     found = tuple(name for name in row if name.lower() in _SENSITIVE and name not in taken)
-    if not found:
+    if not found and wish.content is None:
         raise DataError(
             "--sensitive: name at least one column whose groups are to be compared; none was found "
             f"by its name ({', '.join(sorted(_SENSITIVE))}). Nothing was written"

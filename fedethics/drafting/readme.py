@@ -121,7 +121,13 @@ def _label(proposal: Proposal) -> Iterator[str]:
 
 def _groups(proposal: Proposal) -> Iterator[str]:
     yield "## Groups\n"
-    if proposal.guessed:
+    if not proposal.features:
+        yield (
+            "None: no column was found by its name, and none was named. Nothing will be measured "
+            "by group; `ethics.without-groups` in `charter.toml` must say why. To compare groups, "
+            "name columns: `--sensitive`.\n"
+        )
+    elif proposal.guessed:
         yield "No sensitive columns were named; these were found by their names.\n"
     for feature in proposal.features:
         merged = ", ".join(feature.terms.merged)

@@ -45,7 +45,7 @@ class Layout:
     the rest.
 
     Attributes:
-        features: the sensitive features, at least one.
+        features: the sensitive features; without any, each block is over everyone.
         bins: fine score bins over [0, 1], at least 64.
         finest_at: score around which they are finest; None for equal widths (`score_edges`).
         threshold: a record is predicted positive when its score >= threshold.
@@ -57,7 +57,7 @@ class Layout:
         measured: what the charter's task counts of a record.
 
     Raises:
-        FairnessError: no features, a repeated or unknown feature, a feature that no block counts,
+        FairnessError: a repeated or unknown feature, a feature that no block counts,
             too few bins, threshold outside [0, 1], two score blocks that do not nest, or bins that
             are finest around a score while no threshold decides.
     """
@@ -74,7 +74,7 @@ class Layout:
 
     def __post_init__(self) -> None:
         names = [feature.name for feature in self.features]
-        if not names or len(set(names)) != len(names):
+        if len(set(names)) != len(names):
             raise FairnessError(f"a layout needs distinct sensitive features, got {names!r}")
         if self.bins < MINIMUM_BINS:
             raise FairnessError(
@@ -154,6 +154,12 @@ class Layout:
         """Size of the cross product of all sensitive features."""
         return math.prod(self.shape)
 
+    def groups_of(self, cells: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the group of each feature in each cell, shape (n, features)."""
+        if not self.features:
+            return np.zeros((len(cells), 0), dtype=np.int64)
+        return np.stack(np.unravel_index(cells, self.shape), axis=1)
+
     @property
     def fine_edges(self) -> tuple[float, ...]:
         """Edges of the `bins` bins."""
@@ -213,6 +219,11 @@ class Layout:
         for feature in self.features:
             if feature.name == name:
                 return feature
+        if not self.features:
+            raise FairnessError(
+                f"sensitive feature {name!r} is not declared; the charter has none "
+                "(ethics.without-groups), so nothing was measured by group"
+            )
         declared = ", ".join(feature.name for feature in self.features)
         raise FairnessError(
             f"sensitive feature {name!r} is not declared; declared: {declared}. Join features "

@@ -128,10 +128,10 @@ def _cells(layout: Layout, groups: NDArray[Any], records: int) -> NDArray[np.int
 
 def _within(layout: Layout, cell: NDArray[np.int64], axes: tuple[int, ...]) -> NDArray[np.int64]:
     """Return each record's cell in a block that is crossed with the features at these positions."""
-    indices = np.unravel_index(cell, layout.shape)
+    indices = layout.groups_of(cell)
     found: NDArray[np.int64] = np.zeros(len(cell), dtype=np.int64)
     for axis in axes:
-        found = found * layout.shape[axis] + indices[axis]
+        found = found * layout.shape[axis] + indices[:, axis]
     return found
 
 

@@ -56,8 +56,7 @@ class Drawing:
     @classmethod
     def of(cls, layout: Layout, *, sites: int) -> Drawing:
         """Tabulate each type once."""
-        features = np.unravel_index(np.arange(layout.num_cells), layout.shape)
-        groups = np.stack(features, axis=1)
+        groups = layout.groups_of(np.arange(layout.num_cells))
         edges = np.array(layout.fine_edges)
         scores = (edges[:-1] + edges[1:]) / 2.0
         touched = [

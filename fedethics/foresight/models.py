@@ -66,10 +66,10 @@ def _smallest_group(feature: str, population: Population) -> FloatArray:
     layout = population.layout
     names = feature.split(INTERSECTION)
     axes = [layout.features.index(layout.feature(name)) for name in names]
-    place = np.unravel_index(np.arange(layout.num_cells), layout.shape)
+    place = layout.groups_of(np.arange(layout.num_cells))
     number = np.zeros(layout.num_cells, dtype=np.int64)
     for axis in axes:
-        number = number * layout.shape[axis] + place[axis]
+        number = number * layout.shape[axis] + place[:, axis]
     sizes = np.bincount(number, weights=population.shares.sum(axis=1))
     smallest: FloatArray = number == sizes.argmin()
     return smallest

@@ -39,6 +39,10 @@ class Compute:
     """Where and how training runs; sites may differ, since none of it changes what is computed.
 
     Attributes:
+        devices: several devices of the kind `device`, such as "cuda:0" and "cuda:1". Each holds the
+            whole model, the batches of a step are divided among them, and the clipped gradients
+            are added as on one device, bit for bit. Devices whose bits differ are refused. Absent:
+            one device.
         dtype: "bfloat16" computes the trained layers' matrix products in bfloat16. Parameters,
             gradients of records, their norms, sums and noise keep their own precision.
         gradients: who computes each record's gradient: "opacus", its hooks; "autograd", this
@@ -64,6 +68,29 @@ class Compute:
     cache_gib: float = term(default=4.0, at_least=1e-6, at_most=1e6)
     batches: Literal["proven", "alone"] = term(default="proven")
     cache_dir: str = term(default="/var/tmp", nonempty=True)  # noqa: S108  a file without a name
+    devices: tuple[str, ...] | None = term(
+        default=None, nonempty=True, pattern=r"cpu|cuda:[0-9]{1,3}"
+    )
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Return the devices that batches are divided among; the first computes alone what must."""
+        return self.devices or (self.device,)
+
+    def problems(self) -> list[str]:
+        """Check what spans fields."""
+        found: list[str] = []
+        named = self.devices or ()
+        if other := [one for one in named if one.partition(":")[0] != self.device]:
+            found.append(f"devices: {', '.join(other)} is not of the kind device = {self.device!r}")
+        if len(set(named)) < len(named) and self.device != "cpu":
+            found.append("devices: a device is listed twice; its memory would hold two models")
+        if len(named) > 1 and self.batches == "alone":
+            found.append(
+                'devices: batches = "alone" computes one record after the other on the first; name '
+                'one device, or use batches = "proven"'
+            )
+        return found
 
 
 ANY = "any"

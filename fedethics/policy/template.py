@@ -56,7 +56,7 @@ honest-sites = {honest_sites}       # of these, less those that the charter supp
 records = {records}           # records in each of the two partitions
 
 [compute]
-device = "cpu"         # or "cuda"
+device = "cpu"         # or "cuda"; several: also devices = ["cuda:0", "cuda:1"], all of one model
 dtype = "float32"      # or "bfloat16": matrix products only; gradients and noise stay as they are
 gradients = "opacus"   # each record's gradient from Opacus's hooks; "autograd": from this package's
                        # own layer; "auto": whichever is faster. Each run holds them together first.

@@ -204,7 +204,7 @@ def report_json(found: Content) -> str:
         "state": found.decision.state,
         "decision": found.decision.sentence,
         "still-to-approve": list(found.decision.missing),
-        "not-measured": list(found.charter.ethics.not_measured),
+        "not-measured": list(found.charter.ethics.left_out),
         "test-mode": found.evidence.test_mode,
     }
     for field in dataclasses.fields(Content):

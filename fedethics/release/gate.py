@@ -88,6 +88,7 @@ def judge(opened: Folder) -> GateReport:
     of_objectives = objectives.examine(opened)
     answers: tuple[Rule | Bar, ...] = (
         *of_objectives,
+        *objectives.groups(opened),
         *benchmarks.examine(opened),
         *privacy.examine(opened),
         *(rule for judge_sum in EXAMINED.values() for rule in judge_sum(opened)),

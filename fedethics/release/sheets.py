@@ -74,7 +74,7 @@ class Summary:
 
 def _ethics(folder: Folder, found: Content) -> Sheet:
     people = found.people
-    left_out = folder.charter.ethics.not_measured
+    left_out = folder.charter.ethics.left_out
     return Sheet(
         question="May this model be used, and whom could it harm?",
         answer=shortened(people.harmed, _LONG),

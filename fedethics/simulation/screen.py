@@ -156,7 +156,10 @@ def show(
     """Print all tables of a finished run; `program` is how a reader calls fedethics."""
     opened = folder.load(stage.run_dir)
     console.print(_groups(opened))
-    console.print(_gaps(opened))
+    if why := stage.charter.ethics.without_groups:
+        console.print(Text(f"Nothing was measured by group, says the charter: {why}"))
+    else:
+        console.print(_gaps(opened))
     console.print(_budgets(stage, opened))
     if found is not None:
         console.print(_comparisons(found))

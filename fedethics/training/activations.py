@@ -33,7 +33,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -280,6 +280,15 @@ class Batch:
             for own, follows in parts
         ]
 
+    def to(self, device: torch.device) -> Batch:
+        """Return the same batch on `device`."""
+        return dataclasses.replace(
+            self,
+            hidden=tuple(one.to(device) for one in self.hidden),
+            wanted=tuple(one.to(device) for one in self.wanted),
+            reference=tuple(one.to(device) for one in self.reference),
+        )
+
     @property
     def length(self) -> int:
         """Tokens that every sequence of it is padded to; 0 for its longest."""
@@ -476,6 +485,43 @@ def _side_by_side(
         for batch in batches:
             begun.append((batch, pool.submit(work, batch)))
             if len(begun) > _AHEAD * len(copies):
+                first, result = begun.popleft()
+                yield first, result.result()
+        while begun:
+            first, result = begun.popleft()
+            yield first, result.result()
+
+
+def across(
+    devices: Sequence[_Copy],
+    batches: Iterable[Batch],
+    compute: Callable[[_Copy, Batch], _Result],
+) -> Iterator[tuple[Batch, _Result]]:
+    """Yield each batch with what `compute` makes of it, in the order of `batches`.
+
+    Guarantee: which device a batch goes to follows from its number among the batches alone, never
+    from which device is free. A record that is computed alone goes to the first: its shape was not
+    held between devices.
+
+    Args:
+        devices: what computes on each, the first one at home; one thread for each.
+        batches: read from this thread.
+        compute: as for `over`.
+    """
+    begun: deque[tuple[Batch, Future[_Result]]] = deque()
+    one = partial(torch.set_num_threads, 1)
+    with ExitStack() as stack, one_thread():
+        pools = [
+            stack.enter_context(ThreadPoolExecutor(1, f"device-{number}", initializer=one))
+            for number in range(len(devices))
+        ]
+        turn = 0
+        for batch in batches:
+            place = 0 if batch.shape == ALONE else turn % len(devices)
+            turn += batch.shape != ALONE
+            begun.append((batch, pools[place].submit(compute, devices[place], batch)))
+            # One for each, since what is not taken yet lies on the first (`model fit` counts it).
+            if len(begun) > len(devices):
                 first, result = begun.popleft()
                 yield first, result.result()
         while begun:

@@ -63,12 +63,15 @@ def check_charter(
     start_dir: Path | None = None,
     device: Literal["cpu", "cuda"] = "cpu",
     dtype: Literal["float32", "bfloat16"] = "float32",
+    devices: tuple[str, ...] = (),
 ) -> tuple[Check, ...]:
-    """Return every check in order, each done with both engines.
+    """Return every check in order, each done with both engines, on all of `devices`.
 
     When the model cannot be loaded, that check alone.
     """
-    compute = Compute(device=device, dtype=dtype)
+    compute = Compute(device=device, dtype=dtype, devices=devices or None)
+    if problems := compute.problems():
+        return (Check(name="devices", passed=False, detail="; ".join(problems)),)
     try:
         learner = Learner(charter, model_dir=model_dir, start_dir=start_dir, compute=compute)
     except FedethicsError as error:

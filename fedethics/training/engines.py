@@ -167,7 +167,7 @@ def engine_for(learner: Learner) -> Engine:
 
 
 class ChosenGradients:
-    """The chosen engine on a learner and on each of its copies, while the `with` block lasts.
+    """The chosen engine on a learner, its copies and replicas, while the `with` block lasts.
 
     Attributes:
         engines: by the identity of the learner that each is on.
@@ -176,7 +176,7 @@ class ChosenGradients:
     def __init__(self, learner: Learner) -> None:
         self._learner = learner
         engine = ENGINES[engine_for(learner)]
-        self.engines = {id(one): engine(one) for one in learner.copies}
+        self.engines = {id(one): engine(one) for one in (*learner.copies, *learner.replicas)}
 
     @property
     def size(self) -> int:
@@ -201,9 +201,14 @@ class ChosenGradients:
     def each(
         self, activations: Activations, rows: NDArray[np.intp], labels: Targets
     ) -> Iterator[tuple[Batch, Sampled]]:
-        """Yield `rows` in batches, each with what its records give, on all copies."""
-        batches = self._learner.batches(activations, rows)
-        return self._learner.over(batches, lambda one, batch: self.engines[id(one)](batch, labels))
+        """Yield `rows` in batches, each with what its records give, on all copies and devices."""
+        batches, home = self._learner.batches(activations, rows), self._learner.flat.device
+
+        def sampled(one: Learner, batch: Batch) -> Sampled:
+            samples, losses = self.engines[id(one)](batch, labels)
+            return samples.to(home), losses.to(home)
+
+        return self._learner.over(batches, sampled)
 
     def __call__(self, batch: Batch, labels: Targets) -> Sampled:
         """Return gradients, float32, shape (m, p), and losses, shape (m,), of one batch."""

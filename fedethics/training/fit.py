@@ -55,6 +55,7 @@ class Question:
         quantisation: of the frozen base, as in the charter.
         checkpointing: as in a site's policy.
         records: whose states of the frozen layers are kept; 0 for none.
+        devices: that a site divides a step's batches among, each with the whole model.
     """
 
     max_tokens: int
@@ -66,6 +67,7 @@ class Question:
     quantisation: Literal["none", "int8", "nf4"] = "none"
     checkpointing: bool = False
     records: int = 0
+    devices: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +78,7 @@ class Need:
         rows: records that are computed at once.
         weights: of the frozen base, and of one layer in float32 where it is kept otherwise.
         vector: the trained parameters, their copies and sums.
-        gradients: one for each record.
+        gradients: one for each record; on the first of several devices, those that others sent too.
         activations: the most that forward and backward pass hold at once.
         states: of the frozen layers, of all records at their greatest length.
     """
@@ -126,8 +128,8 @@ def needs(folder: Path, question: Question) -> tuple[int, tuple[Need, ...]]:
             weights=weights,
             # The vector, the copy that proofs run on, and two sums in 64 bits.
             vector=trained * (2 * _FLOAT + 16),
-            # As the engine leaves them, and joined.
-            gradients=2 * rows * trained * _FLOAT,
+            # As the engine leaves them, and joined; then what waits to be added.
+            gradients=(2 + _waiting(question)) * rows * trained * _FLOAT,
             # Each tensor has as many rows as the batch, or none.
             activations=one + (rows - 1) * (two - one),
             states=states,
@@ -242,6 +244,11 @@ def _storages(output: Any) -> Iterator[Any]:  # noqa: ANN401
     for one in tree_leaves(output):
         if isinstance(one, Tensor):
             yield one.untyped_storage()
+
+
+def _waiting(question: Question) -> int:
+    """Return how many batches' gradients the first of several devices may hold besides its own."""
+    return question.devices + 1 if question.devices > 1 else 0
 
 
 def advice(question: Question, least: Need, memory: float) -> list[str]:

@@ -34,6 +34,7 @@ from fedethics.training.activations import (
     Activations,
     Batch,
     Shape,
+    across,
     over,
     rows_at_once,
     shape_for,
@@ -49,7 +50,7 @@ from fedethics.training.reader import (
     Reader,
     TokenReader,
 )
-from fedethics.training.records_apart import is_apart
+from fedethics.training.records_apart import is_apart, is_same
 from fedethics.training.saved_adapter import (
     basis_hash,
     configuration,
@@ -80,6 +81,8 @@ class Learner:
         classes: number of targets that a record can have.
         rows: rows of a batch, from public numbers; 1 computes each record alone.
         copies: this learner and others that share its parameters, one for each thread.
+        replicas: the same model on the site's further devices, with parameters of their own that
+            `over` sets to these.
         lock: held while `flat` belongs to one caller.
         cached: whether activations are those of a frozen prefix, computed once.
         compute: where and how it runs, by the site's own choice.
@@ -92,6 +95,7 @@ class Learner:
         model_dir: Path | None = None,
         start_dir: Path | None = None,
         compute: Compute = _ON_CPU,
+        place: str = "",
     ) -> None:
         """Load the model that `charter` names.
 
@@ -101,10 +105,12 @@ class Learner:
             start_dir: folder of the release that `charter.adapter.from` names; None where there is
                 none, or where nothing is trained.
             compute: where and how it runs.
+            place: the one device of a replica; by default, `compute` says all.
 
         Raises:
             ModelError: missing, another hash, not a supported kind, the adapter does not fit, the
-                release is not the agreed one, or there is no such device.
+                release is not the agreed one, there is no such device, or devices are of several
+                models.
             TrainingError: the model cannot be trained record by record.
         """
         _prepare_device(compute)
@@ -116,7 +122,9 @@ class Learner:
         tokens, config = tokenizer_digest(base, tokenizer), config_digest(base, loaded.model.config)
         digests = {"tokenizer": tokens, "config": config}
         self._charter = charter
-        self._network = _network(charter, loaded, tokenizer.pad_token_id, compute)
+        self._network = _network(
+            charter, loaded, tokenizer.pad_token_id, compute, place=place or compute.places[0]
+        )
         self.compute = compute
         self._start: NDArray[np.float32] | None = None
         self._reader: Reader = task.reader(self._network, tokenizer, charter.model, label)
@@ -135,6 +143,10 @@ class Learner:
         self._proven: dict[Shape, bool] = {}
         # What shapes are proven on: nothing that is done to this learner's own layers is on it.
         self._pristine = self._copy(shared=False)
+        others = () if place else compute.places[1:]
+        self.replicas = tuple(
+            Learner(charter, model_dir=model_dir, compute=compute, place=one) for one in others
+        )
         self.copies = (self, *(self._copy(shared=True) for _ in range(_more_copies(compute))))
 
     @property
@@ -220,9 +232,25 @@ class Learner:
         shape = shape_for(length, rows=self.rows, positions=positions, places=places)
         if shape not in self._proven:
             with self.lock:
-                self._pristine.compute = self.compute
-                self._proven[shape] = is_apart(self._pristine, shape)
+                self._proven[shape] = self._prove(shape)
         return shape if self._proven[shape] else ALONE
+
+    def _prove(self, shape: Shape) -> bool:
+        """Say whether a shape keeps records apart on each device; refuse devices that differ."""
+        self._pristine.compute = self.compute
+        if not is_apart(self._pristine, shape):
+            return False
+        for replica, place in zip(self.replicas, self.compute.places[1:], strict=False):
+            tried = replica._pristine
+            tried.compute = self.compute
+            if not (is_apart(tried, shape) and is_same(self._pristine, tried, shape)):
+                raise ModelError(
+                    f"devices {self.compute.places[0]} and {place} do not compute the same bits of "
+                    f"{shape.rows} records of {shape.length} tokens, so a record's numbers would "
+                    "follow from which of them computes it; nothing was computed of any record. "
+                    "Name devices of one model in compute.devices in policy.toml, or one device"
+                )
+        return True
 
     def prove(self, activations: Activations) -> set[Shape]:
         """Prove the shapes of these records, so that nothing of it is left for later."""
@@ -252,10 +280,25 @@ class Learner:
     ) -> Iterator[tuple[Batch, _Result]]:
         """Yield each batch with what `compute` makes of it on this learner or on a copy of it.
 
-        Hold `lock`. The number of copies changes no result.
+        Hold `lock`. The number of copies and devices changes no result.
         """
+        if self.replicas:
+            return self._across(batches, compute)
         copies = self.copies[: max(1, torch.get_num_threads())]
         return over(copies, batches, compute)
+
+    def _across(
+        self, batches: Iterable[Batch], compute: Callable[[Learner, Batch], _Result]
+    ) -> Iterator[tuple[Batch, _Result]]:
+        """Yield the same from all devices, with this learner's vector on each."""
+        for replica in self.replicas:
+            with torch.no_grad():
+                replica.flat.copy_(self.flat)
+
+        def there(one: Learner, batch: Batch) -> _Result:
+            return compute(one, batch if one is self else batch.to(one.network.device))
+
+        yield from across((self, *self.replicas), batches, there)
 
     def tokens(self, texts: Sequence[Content], *, derived: bool = False) -> Activations:
         """Return the token ids of each text: what every step reads where nothing is cached.
@@ -333,7 +376,7 @@ class Learner:
             for batch, states in self.over(self.batches(entries, rows), _states):
                 for row, state in zip(batch.rows, states, strict=True):
                     if self.compute.cache == "memory":
-                        places[row] = state
+                        places[row] = state.to(self._network.device)
                     else:
                         places[row].copy_(state)
         return dataclasses.replace(entries, hidden=tuple(places))
@@ -433,13 +476,14 @@ class Learner:
         network = self._network
         chosen = network.bfloat16, network.checkpointing
         network.bfloat16, network.checkpointing = False, checkpointing
+        replicas, self.replicas = self.replicas, ()
         # Copies keep the site's precision, and so do proofs: inside, each record by itself, here.
         copies, self.copies = self.copies, (self,)
         try:
             with self.one_at_a_time():
                 yield
         finally:
-            self.copies = copies
+            self.copies, self.replicas = copies, replicas
             network.bfloat16, network.checkpointing = chosen
 
     def load(self, vector: NDArray[np.float32]) -> None:
@@ -499,9 +543,9 @@ class Learner:
         twin.__dict__ = {
             name: copy.deepcopy(value, memo)
             for name, value in self.__dict__.items()
-            if name not in {"copies", "_pristine", "_proven"}
+            if name not in {"copies", "replicas", "_pristine", "_proven"}
         }
-        twin.copies, twin._proven = (twin,), {}
+        twin.copies, twin.replicas, twin._proven = (twin,), (), {}
         return twin
 
 
@@ -511,7 +555,7 @@ def _prepare_device(compute: Compute) -> None:
     Atomic additions come in any order, so that a record's last bits would follow from chance.
 
     Raises:
-        ModelError: there is no such device.
+        ModelError: there is no such device, or those named are of several models.
     """
     if compute.device == "cpu":
         return
@@ -520,17 +564,38 @@ def _prepare_device(compute: Compute) -> None:
             f"device {compute.device!r} was asked for, but PyTorch sees no CUDA device here; "
             'set compute.device = "cpu" in policy.toml or mend the driver'
         )
+    if absent := [
+        one for one in compute.devices or () if _number(one) >= torch.cuda.device_count()
+    ]:
+        raise ModelError(
+            f"compute.devices names {', '.join(absent)}, but PyTorch sees "
+            f"{torch.cuda.device_count()} CUDA devices here, counted from cuda:0; nothing was "
+            "loaded. Correct policy.toml"
+        )
+    models = {one: torch.cuda.get_device_name(_number(one)) for one in compute.devices or ()}
+    if len(set(models.values())) > 1:
+        listed = ", ".join(f"{one} is {name}" for one, name in models.items())
+        raise ModelError(
+            f"compute.devices: {listed}. A record's last bits would follow from which of them "
+            "computes it; nothing was loaded. Name devices of one model"
+        )
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def _network(charter: Charter, loaded: Loaded, pad_id: int, compute: Compute) -> Network:
-    """Return the network of `loaded` with the charter's adapter, as `compute` says."""
+def _number(device: str) -> int:
+    return int(device.partition(":")[2] or 0)
+
+
+def _network(
+    charter: Charter, loaded: Loaded, pad_id: int, compute: Compute, *, place: str
+) -> Network:
+    """Return the network of `loaded` with the charter's adapter on a device."""
     network = Network(
         loaded,
         charter.adapter,
         pad_id=pad_id,
-        device=compute.device,
+        device=place,
         quantisation=charter.model.quantisation,
     )
     network.bfloat16 = compute.dtype == "bfloat16"
@@ -554,7 +619,9 @@ def _further_digests(network: Network, reader: Reader) -> dict[str, str]:
 
 def _more_copies(compute: Compute) -> int:
     """Return how many further copies of a learner work in parallel."""
-    return 0 if compute.device == "cuda" else min(torch.get_num_threads(), _MOST_COPIES) - 1
+    if compute.device == "cuda" or compute.devices:
+        return 0
+    return min(torch.get_num_threads(), _MOST_COPIES) - 1
 
 
 def _states(learner: Learner, batch: Batch) -> list[Tensor]:

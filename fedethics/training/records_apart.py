@@ -71,6 +71,36 @@ def _tried(learner: Learner, shape: Shape) -> bool:
         )
 
 
+def is_same(learner: Learner, other: Learner, shape: Shape) -> bool:
+    """Say whether two devices compute the same bits of made-up records in a batch of `shape`.
+
+    A batch may go to either, so that a record's numbers would follow from the batches before it.
+
+    Args:
+        learner: as for `is_apart`.
+        other: the same model on another device; its vector is replaced too.
+        shape: with at least two rows.
+    """
+    try:
+        pairs = zip(_numbers(learner, shape), _numbers(other, shape), strict=True)
+        return all(_same(one.cpu(), again.cpu()) for one, again in pairs)
+    except (RuntimeError, IndexError, MemoryError):
+        return False
+
+
+def _numbers(learner: Learner, shape: Shape) -> list[Tensor]:
+    """Return all that is computed of the same made-up records on each device."""
+    made = _Made(learner, shape)
+    with one_thread():
+        learner.load(away_from_zero(learner))
+        batch = made.batch(made.ids, made.other_ids)
+        below = learner.states(batch) if learner.cached else []
+        if below:
+            batch = made.batch(below[: made.count], below[made.count : made.count + made.others])
+        labels = made.labels(learner.classes - 1)
+        return [*below, *_scored(learner, batch), *_trained(learner, batch, labels)]
+
+
 class _Made:
     """Made-up records for a shape, half of them watched and half of them mates."""
 

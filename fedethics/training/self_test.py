@@ -113,6 +113,8 @@ def _check_coverage(learner: Learner) -> None:
         raise TrainingError(f"self-test: trainable but not in the clipped vector: {stray}")
     for copy in learner.copies:
         require_read(copy.model, copy.parameters, learner.flat)
+    for replica in learner.replicas:
+        require_read(replica.model, replica.parameters, replica.flat)
 
 
 def _check_gradients(

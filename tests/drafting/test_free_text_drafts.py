@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fedethics.charter.document import load, unfilled
 from fedethics.data.reading import read_records
 from fedethics.data.records import row_hash
 from fedethics.drafting.source import file_rows
@@ -93,7 +94,6 @@ def test_a_template_of_ones_own_stands_in_the_charter(new, tmp_path):
         ({"gender": "x", "a": "b"}, [], "no field says what is learnt"),
         ({"prompt": "a", "completion": "b", "gender": "x"}, ["--task", "preference"],
          "task 'preference' reads preference. The file has"),
-        ({"prompt": "a", "completion": "b"}, [], "--sensitive: name at least one column"),
         ({"prompt": "a", "completion": "", "gender": "x"}, [], "record 1: field completion: empty"),
         ({"messages": [{"role": "doctor", "content": "secret"}], "gender": "x"}, [],
          "a role that is none of system, user, assistant"),
@@ -108,6 +108,20 @@ def test_what_is_no_text_to_learn_from_is_one_error(line, words, said, new, tmp_
     assert code == DataError.exit_code and out == ""
     assert said in err and "secret" not in err
     assert [path.name for path in tmp_path.iterdir()] == ["own.jsonl"]
+
+
+@pytest.mark.parametrize("form", ["messages", "text"])
+def test_texts_without_a_column_of_groups_need_a_reason_before_anyone_can_sign(form, new, tmp_path):
+    lines = ({**one, "gender": None} for one in records(form, "x", 120))
+    kept = ({key: value for key, value in one.items() if key != "gender"} for one in lines)
+    (tmp_path / "own.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in kept))
+    code, out, err = new("--data", "own.jsonl", "--name", "own", "--split", "3", "--json")
+    assert (code, err) == (0, "") and json.loads(out)["sensitive"] == []
+    charter = load(tmp_path / "own" / "charter.toml")
+    assert charter.data.sensitive == () and charter.ethics.without_groups.startswith("DECIDE: ")
+    assert "ethics.without-groups" in " ".join(unfilled(charter))
+    assert not any(objective.feature for objective in charter.ethics.objectives)
+    assert "Nothing will be measured by group" in (tmp_path / "own" / "README.md").read_text()
 
 
 @pytest.mark.slow

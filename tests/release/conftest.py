@@ -205,7 +205,7 @@ def _table(
     logits -= unfair * female * labels
     return tabulate(
         layout_of(charter),
-        groups=np.stack([cells // 3, cells % 3], axis=1),
+        groups=np.stack([cells // 3, cells % 3], axis=1)[:, : len(charter.data.sensitive)],
         labels=labels,
         scores=1 / (1 + np.exp(-logits)),
     ).astype(np.int64)

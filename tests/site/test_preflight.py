@@ -262,6 +262,24 @@ def test_a_device_that_is_not_there_is_found(joined, monkeypatch):
     assert 'compute.device = "cpu"' in found["device"].fix
 
 
+@pytest.mark.parametrize(
+    ("here", "said"),
+    [
+        (["Tesla", "Tesla"], ""),
+        (["Tesla"], "asks for cuda:1, but PyTorch sees cuda:0"),
+        (["Tesla", "Ada"], "cuda:0 (Tesla), cuda:1 (Ada): devices of several models"),
+    ],
+)
+def test_each_of_several_devices_is_looked_for_and_they_are_of_one_model(
+    here, said, joined, monkeypatch
+):
+    joined.edit_policy("alpha", 'device = "cpu"', 'device = "cuda"\ndevices = ["cuda:0", "cuda:1"]')
+    monkeypatch.setattr(machine, "_ASK_CUDA", f"print({chr(10).join(here)!r})")
+    found = look(joined)
+    assert ("device" in failing(found)) == bool(said)
+    assert (said or "cuda:0 (Tesla), cuda:1 (Tesla)") in found["device"].found
+
+
 @pytest.fixture
 def dialled(joined):
     """Return a function that points alpha's node at a port."""

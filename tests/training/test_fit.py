@@ -53,6 +53,14 @@ def test_weights_and_states_are_what_arithmetic_says(folder):
     assert plain.total == plain.weights + plain.vector + plain.gradients + plain.activations
 
 
+def test_the_first_of_several_devices_holds_what_the_others_send_and_no_more(folder):
+    alone, first = by_rows(folder, ASKED), by_rows(folder, dataclasses.replace(ASKED, devices=4))
+    for rows, need in alone.items():
+        # Two parts of one batch; then five batches that wait.
+        assert first[rows].gradients == need.gradients * 7 // 2
+        assert dataclasses.replace(first[rows], gradients=need.gradients) == need
+
+
 def test_more_rows_need_more_and_checkpointing_less(folder):
     plain = by_rows(folder, ASKED)
     kept = by_rows(folder, dataclasses.replace(ASKED, checkpointing=True))

@@ -16,16 +16,21 @@ from tools import gpu_check
 
 
 @pytest.mark.slow
-def test_three_offices_train_a_tiny_decoder_and_the_gradients_are_the_cpus(tmp_path):
+@pytest.mark.parametrize(
+    "compute",
+    [Compute(gradients="autograd"), Compute(checkpointing=True, devices=("cpu", "cpu"))],
+    ids=["autograd", "checkpointing, two devices"],
+)
+def test_three_offices_train_a_tiny_decoder_and_the_gradients_are_the_cpus(compute, tmp_path):
     scenario, draft = load(gpu_check.ROOT / "examples" / "sft" / "letters.toml")
     model = save_chat_model(tmp_path / "model")
     tiny = chat_charter(model, truncation="prompt-start")
     done = gpu_check.federated(
         dataclasses.replace(scenario, model_dir=str(model)),
         dataclasses.replace(draft, model=tiny.model, adapter=tiny.adapter),
-        tmp_path, records=90, rounds=1, compute=Compute(gradients="autograd"),
+        tmp_path, records=90, rounds=1, compute=compute,
     )  # fmt: skip
-    assert done.sound and done.apart < 1e-4 and done.tokens > 0.0
+    assert done.sound and done.apart < 1e-4 and min(done.tokens, done.step_ms) > 0.0
     assert math.isfinite(done.loss) and "ok, at most" in done.line()
     assert not dataclasses.replace(done, apart=0.5).sound
 

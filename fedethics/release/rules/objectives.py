@@ -8,9 +8,11 @@ from fedethics.charter import ethics_terms
 from fedethics.fairness import Estimate, Objective, Verdict, judge
 from fedethics.fairness.judge import conclude
 from fedethics.fairness.together import at_once
-from fedethics.release.folder import EVIDENCE, Folder
+from fedethics.release.folder import CHARTER, EVIDENCE, Folder
 from fedethics.release.rules.bars import Bar
-from fedethics.release.rules.rule import Measurement, Outcome, Rule
+from fedethics.release.rules.rule import Findings, Measurement, Outcome, Rule
+
+WITHOUT_GROUPS = "groups"
 
 _VERDICTS: dict[str, Outcome] = {
     "holds": "pass",
@@ -44,6 +46,21 @@ def _rule(verdict: Verdict, stated: ethics_terms.Objective) -> Rule:
         sentence=" ".join(filter(None, (verdict.sentence, verdict.remedy))),
         evidence=EVIDENCE,
     )
+
+
+def groups(folder: Folder) -> tuple[Rule, ...]:
+    """Return a rule that says why nothing was measured by group; none where groups were counted.
+
+    It could not have failed, so it is no pass: the gate lists it among what is not informative.
+    """
+    why = folder.charter.ethics.without_groups
+    if why is None:
+        return ()
+    found = Findings(
+        idle="Nothing was measured by group, and no gap between groups is known: the charter names "
+        f"no sensitive feature (ethics.without-groups). Its reason: {why}"
+    )
+    return (found.rule(WITHOUT_GROUPS, topic="people", holds="", evidence=CHARTER),)
 
 
 def as_objective(stated: ethics_terms.Objective) -> Objective:

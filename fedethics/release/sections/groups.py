@@ -30,6 +30,7 @@ from fedethics.release.figures import FAIL, INK, PASS, UNSURE
 from fedethics.release.folder import BENCHMARKS, Folder
 from fedethics.release.gate import GateReport
 from fedethics.release.plots import Line, Mark, Section, curves, intervals, reliability_points
+from fedethics.release.rules.objectives import WITHOUT_GROUPS
 from fedethics.release.rules.rule import Outcome, Rule
 from fedethics.release.sections.block import (
     NO_ESTIMATE,
@@ -71,7 +72,7 @@ def features(tables: Tables) -> tuple[str, ...]:
 
 def rates(folder: Folder) -> tuple[Block, ...]:
     """Return one forest plot for each feature and for their intersection."""
-    return tuple(_forest(folder, feature) for feature in features(folder.tables))
+    return tuple(_forest(folder, feature) for feature in features(folder.tables) or (None,))
 
 
 def _own_rates(folder: Folder) -> dict[str, str]:
@@ -82,7 +83,7 @@ def _own_rates(folder: Folder) -> dict[str, str]:
     return {name: rate.meaning.capitalize() for name, rate in task.rates.items()}
 
 
-def _forest(folder: Folder, feature: str) -> Block:
+def _forest(folder: Folder, feature: str | None) -> Block:
     sections, rows = [], []
     questions = _questions(folder)
     for metric, question in questions.items():
@@ -92,25 +93,26 @@ def _forest(folder: Folder, feature: str) -> Block:
             marks.append(_mark(name, estimate, shape=shape))
             rows.append((question, name, *estimate_cells(estimate)))
         sections.append(Section(title=question, marks=tuple(marks)))
-    title = f"Rates by {feature_label(feature)}"
+    title = f"Rates by {feature_label(feature)}" if feature else "Rates over everyone"
     return Block(
         title=title,
         drawing=intervals(
             sections,
-            name=f"rates-{feature.replace('*', '-')}",
+            name=f"rates-{(feature or 'everyone').replace('*', '-')}",
             title=title,
             description="; ".join(f"{a}, {b}: {c}, {d}" for a, b, c, d in rows),
             top=max([1.0, *(find_metric(metric).high for metric in questions)]),
         ),
         caption=(
-            "Look for a group whose whole line is apart from the others under the same heading. A "
-            "line is a 95 % interval; it includes both chance and the noise added for privacy. "
-            "Long lines mean few records, not equal treatment."
-        ),
+            _COMPARE if feature else "The charter names no sensitive feature, so no group is apart."
+        )
+        + " A line is a 95 % interval; it includes both chance and the noise added for privacy. "
+        "Long lines mean few records, not equal treatment.",
         table=Table(head=("Rate", "Group", "Value", "95 % interval"), rows=tuple(rows)),
     )
 
 
+_COMPARE = "Look for a group whose whole line is apart from the others under the same heading."
 # Figures of more classes than these, group by group, nobody reads; each can be asked for by name.
 _MOST_FOUND, _MOST_GIVEN = 10, 5
 
@@ -155,8 +157,8 @@ def withheld(folder: Folder) -> tuple[str, ...]:
     )
 
 
-def _estimates(tables: Tables, metric: str, feature: str) -> list[tuple[str, Estimate]]:
-    found = by_group(tables, metric, feature=feature, confidence=CONFIDENCE)
+def _estimates(tables: Tables, metric: str, feature: str | None) -> list[tuple[str, Estimate]]:
+    found = by_group(tables, metric, feature=feature, confidence=CONFIDENCE) if feature else {}
     return [
         ("Everyone", overall(tables, metric, confidence=CONFIDENCE)),
         *((group_label(name), group.estimate) for name, group in found.items()),
@@ -236,7 +238,11 @@ def _gap_row(metric: str, feature: str, estimate: Estimate) -> tuple[str, ...]:
 def objectives(gate: GateReport) -> Block:
     """Return the charter's objectives as intervals against their bars."""
     # Bars on benchmarks stand in a section of their own, with before and after.
-    rules = [rule for rule in gate.rules if rule.topic == "people" and rule.evidence != BENCHMARKS]
+    rules = [
+        rule
+        for rule in gate.rules
+        if rule.topic == "people" and rule.evidence != BENCHMARKS and rule.name != WITHOUT_GROUPS
+    ]
     rows = tuple(_objective_row(rule) for rule in rules)
     title = "The charter’s objectives"
     return Block(

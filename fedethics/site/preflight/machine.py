@@ -26,8 +26,8 @@ _GOOD_DISK = 2 * _GIB
 _GOOD_MEMORY = 2 * _GIB
 _DEVICE_TIMEOUT_S = 25.0
 _ASK_CUDA = (
-    "import torch; ok = torch.cuda.is_available(); "
-    "print(torch.cuda.get_device_name(0) if ok else '')"
+    "import torch; count = torch.cuda.device_count() if torch.cuda.is_available() else 0; "
+    "[print(torch.cuda.get_device_name(one)) for one in range(count)]"
 )
 
 
@@ -93,7 +93,9 @@ def available_memory(
 def _device(home: SiteHome) -> CheckResult:
     compute = load_policy(home.policy_path).compute
     if compute.device == "cpu":
-        return ok("device", f"cpu, {compute.dtype}; PyTorch was not started for this")
+        parts = len(compute.places)
+        where = "cpu" if parts == 1 else f"cpu, in {parts} parts with a model each"
+        return ok("device", f"{where}, {compute.dtype}; PyTorch was not started for this")
     try:
         # In a process of its own: this one needs neither the seconds nor the memory.
         done = subprocess.run(
@@ -103,16 +105,30 @@ def _device(home: SiteHome) -> CheckResult:
             timeout=_DEVICE_TIMEOUT_S,
             check=False,
         )
-        name = done.stdout.strip()
+        names = list(filter(None, done.stdout.splitlines()))
     except subprocess.TimeoutExpired:
-        name = ""
-    if not name:
+        names = []
+    there = {f"cuda:{number}": name for number, name in enumerate(names)}
+    if names and not compute.devices:
+        there["cuda"] = names[0]
+    if absent := [one for one in compute.places if one not in there]:
         return fail(
             "device",
-            f"policy.toml asks for {compute.device}, but PyTorch sees no such device",
-            fix='set compute.device = "cpu" in policy.toml, or mend the driver',
+            f"policy.toml asks for {', '.join(absent)}, but PyTorch sees "
+            f"{', '.join(there) or 'no such device'}",
+            fix='set compute.device = "cpu" in policy.toml, correct compute.devices, or mend the '
+            "driver",
         )
-    return ok("device", f"{compute.device} ({name}), {compute.dtype}")
+    found = {one: there[one] for one in compute.places}
+    said = ", ".join(f"{one} ({name})" for one, name in found.items())
+    if len(set(found.values())) > 1:
+        return fail(
+            "device",
+            f"{said}: devices of several models; a record's last bits would follow from which of "
+            "them computes it",
+            fix="name devices of one model in compute.devices in policy.toml",
+        )
+    return ok("device", f"{said}, {compute.dtype}")
 
 
 _PRIVATE = ("identity.key", "ledger.db", "ledger.db.head", "secagg.db", "journal.db", "log.jsonl")
