@@ -10,8 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
+_SPELLED = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
+# Types that have one spelling whatever their value. Rosters are long lists of them.
+_PLAIN = frozenset({str, int, bool, type(None)})
 Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 
 
@@ -22,9 +28,7 @@ def encode(document: Json) -> bytes:
         ValueError: a non-finite number, a key that is not a string, or a type JSON lacks.
     """
     _check(document)
-    return json.dumps(
-        document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode("utf-8")
+    return _SPELLED.encode(document).encode("utf-8")
 
 
 def parse(data: bytes) -> Json:
@@ -36,7 +40,8 @@ def parse(data: bytes) -> Json:
     """
     try:
         document: Json = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
-        spelled = encode(document)
+        # What JSON gives has no other types or keys, and infinite numbers have no spelling.
+        spelled = _SPELLED.encode(document).encode("utf-8")
     except RecursionError as error:  # bytes of strangers come here: one kind of error for all
         raise ValueError("nested too deeply") from error
     if spelled != data:
@@ -57,16 +62,21 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check(node: Json) -> None:
-    if isinstance(node, float):
-        if not math.isfinite(node):
-            raise ValueError(f"{node!r} has no canonical form")
-    elif isinstance(node, list):
-        for item in node:
-            _check(item)
-    elif isinstance(node, dict):
-        for key, value in node.items():
+    if isinstance(node, dict):
+        for key in node:
             if not isinstance(key, str):
                 raise ValueError(f"key {key!r} is not a string")
-            _check(value)
+        _check_all(node.values())
+    elif isinstance(node, list):
+        _check_all(node)
+    elif isinstance(node, float):
+        if not math.isfinite(node):
+            raise ValueError(f"{node!r} has no canonical form")
     elif node is not None and not isinstance(node, bool | int | str):
         raise ValueError(f"{type(node).__name__} has no canonical form")
+
+
+def _check_all(nodes: Iterable[Json]) -> None:
+    for node in nodes:
+        if type(node) not in _PLAIN:
+            _check(node)

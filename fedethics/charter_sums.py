@@ -91,6 +91,7 @@ def _secagg_terms(same: Same[Charter], charter_hash: str) -> SecaggTerms:
         suite=charter.secagg.suite,
         recovery=charter.secagg.recovery,
         epoch_lifetime_s=charter.secagg.epoch_lifetime_s,
+        draws_cohorts=charter.training.sites_per_round is not None,
         charter_name=charter.charter.name,
         charter_version=charter.charter.version,
     )

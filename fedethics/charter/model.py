@@ -142,6 +142,40 @@ def server_optimizer_rule(adapter: AdapterTerms, training: TrainingTerms) -> Ite
         yield f'training.server: form "{adapter.form}" {why[adapter.form]}; use "ffa" or "both"'
 
 
+def smallest_cohort_rule(training: TrainingTerms, secagg: AggregationTerms) -> Iterator[str]:
+    """Yield why cohorts of so many sites could never be summed."""
+    per_round = training.sites_per_round
+    if per_round is not None and per_round < secagg.minimum_cohort:
+        yield (
+            f"training.sites-per-round: {per_round}, fewer than secagg.minimum-cohort "
+            f"{secagg.minimum_cohort}; no sum over so few sites is ever opened"
+        )
+
+
+def cohort_rule(roster: tuple[Member, ...], training: TrainingTerms) -> Iterator[str]:
+    """Yield why this roster cannot be dealt into cohorts (`fedethics.charter.cohorts`)."""
+    per_round, sites = training.sites_per_round, len(roster)
+    if per_round is None or not sites:
+        return
+    where, cohorts = f"training.sites-per-round: {per_round} of {sites} sites", sites // per_round
+    if cohorts < _FEWEST_COHORTS:
+        yield (
+            f"{where}; the roster is dealt into cohorts of at least so many, and there must be two "
+            f"of them. Ask for at most {sites // 2}, or leave the key out: then every site trains "
+            "in each round"
+        )
+    elif sites > COMPLETE_UP_TO and -(-sites // cohorts) > COMPLETE_UP_TO:
+        yield (
+            f"{where}; a cohort of more than {COMPLETE_UP_TO} sites would need a ring of its own, "
+            "which is not built. Ask for smaller cohorts"
+        )
+    elif training.rounds < cohorts:
+        yield (
+            f"{where} makes {cohorts} cohorts, but training.rounds is {training.rounds}, so some "
+            f"would never train. Use at least {cohorts} rounds, or larger cohorts"
+        )
+
+
 def fast_mode_rule(roster: tuple[Member, ...], secagg: AggregationTerms) -> Iterator[str]:
     """Yield why survivors must be signed: unsigned, a sum could be one honest site's vector."""
     if secagg.mode != "fast" or secagg.problems():
@@ -175,6 +209,7 @@ def ring_rule(roster: tuple[Member, ...], privacy: PrivacyTerms) -> Iterator[str
             )
 
 
+_FEWEST_COHORTS = 2
 # Expected held-out records under which hardly any split of a site has one.
 _FEWEST_HELD_OUT = 0.01
 _NOT_DECIDED = "model.task {!r} has no score that a threshold decides on"
@@ -245,9 +280,15 @@ class Charter:
         return tuple(member.site for member in self.roster)
 
     @property
+    def cohorts(self) -> int:
+        """How many cohorts take turns in training; 1 where every site trains in each round."""
+        per_round = self.training.sites_per_round
+        return 1 if per_round is None else max(len(self.roster) // per_round, 1)
+
+    @property
     def visits(self) -> float:
         """How often a training record is expected to be sampled over the whole run."""
-        steps = self.training.rounds * self.training.local_steps
+        steps = self.training.rounds * self.training.local_steps / self.cohorts
         return self.privacy.training.sampling_rate * steps
 
     def member(self, site: str) -> Member | None:
@@ -458,6 +499,8 @@ def _features(data: DataTerms) -> set[str]:
 _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[str]]], ...] = (
     (("roster", "secagg"), _roster_rule),
     (("roster", "secagg"), fast_mode_rule),
+    (("training", "secagg"), smallest_cohort_rule),
+    (("roster", "training"), cohort_rule),
     (("roster", "privacy"), ring_rule),
     (("privacy", "secagg"), _trust_rule),
     (("privacy", "data"), _histogram_rule),

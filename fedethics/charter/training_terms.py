@@ -156,6 +156,9 @@ class TrainingTerms:
         server: how the coordinator moves the adapter; absent for the plain mean.
         proximal: FedProx's mu (arXiv 1812.06127): each local step is pulled back to the adapter
             that the round began with. The pull depends on no record, so it costs no epsilon.
+        sites_per_round: how many sites train in a round at least; absent for every site. The
+            cohorts are drawn in public (`fedethics.charter.cohorts`), so the draw is no sampling
+            that an epsilon could count.
     """
 
     rounds: int = term(at_least=1, at_most=10_000)
@@ -168,6 +171,7 @@ class TrainingTerms:
     physical_batch: int = term(default=64, at_least=1, at_most=1_000_000)
     server: ServerTerms | None = term(default=None)
     proximal: float | None = term(default=None, at_least=1e-9, at_most=1e6)
+    sites_per_round: int | None = term(default=None, at_least=1, at_most=5000)
 
     def problems(self) -> list[str]:
         """Refuse a number that the optimiser would not read."""

@@ -12,6 +12,7 @@ from rich.text import Text
 from fedethics.aggregates.noise import Account, Noise
 from fedethics.aggregates.registry import AGGREGATES
 from fedethics.canonical import Json
+from fedethics.charter.cohorts import NO_SAMPLING, most_rounds, words
 from fedethics.charter.model import Charter
 from fedethics.cli import budget_verdicts
 from fedethics.cli.output import readable, table
@@ -44,6 +45,7 @@ class Plan:
         refusal: why the run as a whole cannot take place; empty when it can.
         signal: how far a step's sum can be heard over its noise; None where it cannot be known.
         verdicts: what the gate will be able to conclude; None if it was not asked for.
+        cohorts: which sites train in a round; empty where all of them do.
     """
 
     title: str
@@ -57,6 +59,7 @@ class Plan:
     foretold: tuple[tuple[str, str], ...] = ()
     signal: StepSignal | None = None
     verdicts: Forecast | None = None
+    cohorts: str = ""
 
     def sentences(self) -> list[tuple[str, str]]:
         """Return (heading, sentence): what it means, for whom, against whom."""
@@ -233,6 +236,7 @@ class Plan:
             ("noise multiplier", "none" if self.sigma is None else f"{self.sigma:g}"),
             ("sampling rate", f"{question.sampling_rate:g}"),
             ("steps", f"{question.rounds} rounds x {question.local_steps} = {question.steps}"),
+            *([("sites that train", f"{self.cohorts}; {NO_SAMPLING}")] if self.cohorts else []),
             *self._signal(),
         ]
         plan = self.privacy
@@ -296,7 +300,7 @@ def plan_of_charter(
     privacy = make_plan(charter)
     roster = {member.site: member.declared_records for member in charter.roster}
     question = TrainingQuestion(
-        rounds=charter.training.rounds,
+        rounds=most_rounds(charter),
         local_steps=charter.training.local_steps,
         sampling_rate=charter.privacy.training.sampling_rate,
         epsilon=charter.privacy.training.epsilon,
@@ -332,6 +336,7 @@ def plan_of_charter(
             charter, privacy, parameters=parameters or 0, records={**roster, **sites}
         ),
         verdicts=None if declared is None else foresee(charter, declared),
+        cohorts=words(charter),
     )
 
 

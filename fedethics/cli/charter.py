@@ -14,6 +14,7 @@ from rich.text import Text
 
 from fedethics import terms
 from fedethics.charter.benchmark_terms import BenchmarkObjective
+from fedethics.charter.cohorts import words
 from fedethics.charter.differences import Change, differences
 from fedethics.charter.document import (
     INDUSTRIES,
@@ -379,6 +380,7 @@ def _terms(charter: Charter) -> list[tuple[str, str]]:
         ("model", f"{charter.model.name} ({charter.model.sha256[:16]})"),
         ("data", charter.data.source),
         ("rounds x local steps", f"{charter.training.rounds} x {charter.training.local_steps}"),
+        *([("sites that train", found)] if (found := words(charter)) else []),
         ("unit, neighbours", f"{charter.privacy.unit}, {charter.privacy.neighbouring}"),
         ("delta", f"{charter.privacy.delta:g}"),
         (

@@ -2,7 +2,8 @@
 
 Sites refuse a cohort that differs from one opened before in the same run, for the same aggregate,
 by fewer than the minimum cohort: the difference of two sums would single those sites out
-(`docs/secagg.md`). And counts are summed over the whole roster or not at all.
+(`docs/secagg.md`). Where the charter draws cohorts, they train in no round that they are not drawn
+for. And counts are summed over the whole roster or not at all.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from fedethics.aggregates.registry import aggregate
+from fedethics.charter.cohorts import drawn
 from fedethics.charter.model import Charter
 from fedethics.errors import RunError, SecaggAbort
 from fedethics.release.evidence import OpenedSum
@@ -54,11 +56,16 @@ def cohort_of(
     if aggregate(name).whole_roster:
         _require(set(charter.site_names), here, f"{asked}: it is over the whole roster")
         return tuple(sorted(here))
-    minimum = charter.secagg.minimum_cohort
+    minimum, due = charter.secagg.minimum_cohort, set(drawn(charter, number))
+    here &= due
     if len(here) < minimum:
         why = f"{asked}: the minimum cohort is {minimum}, and {len(here)} sites are there"
-        raise MissingSitesError(why, set(charter.site_names) - here)
-    before = [frozenset(entry.cohort) for entry in opened if entry.kind == name]
+        if len(due) < len(charter.roster):
+            why = f"{why} of the {len(due)} that are drawn for the round"
+        raise MissingSitesError(why, due - here)
+    # Other cohorts of the draw share no site with this one.
+    cohorts = [frozenset(entry.cohort) for entry in opened if entry.kind == name]
+    before = [cohort for cohort in cohorts if cohort & due]
     try:
         check_cohort_change(here, opened=before, minimum_cohort=minimum)
     except SecaggAbort:

@@ -24,6 +24,7 @@ from fedethics import charter_sums
 from fedethics.aggregates.registry import aggregate
 from fedethics.aggregates.schedule import sum_specs
 from fedethics.canonical import Json
+from fedethics.charter.cohorts import drawn
 from fedethics.coordinator.cohort import cohort_of
 from fedethics.coordinator.enrolment import Enrolment
 from fedethics.coordinator.events import EventLog
@@ -91,7 +92,7 @@ class Sums:
         reason = ""
         for attempt in range(_ATTEMPTS):
             if attempt:
-                self._await_sites(name)
+                self._await_sites(name, number)
             # Sites answer no opening while one that they shared in is not told and proven.
             self.settle_all()
             self.federation.refusals.clear()
@@ -183,10 +184,12 @@ class Sums:
             **{name: data for name, data in sent.items() if data},
         }
         after = kind.adapter_round(number)
-        asked = {}
+        asked, packed = {}, dict[int, bytes]()
         for site in session.cohort:
-            missed = self._missed(site, after=after)
-            asked[site] = work | ({"missed": missed} if missed else {})
+            since = self.checked.last_checked(site, before=after)
+            if since not in packed:
+                packed[since] = self._missed(since, after=after)
+            asked[site] = work | ({"missed": packed[since]} if packed[since] else {})
         leg(kind.action, asked, "share", session.add_share, about)
         forward = _each("forward", session.forward())
         leg(Action.FORWARD, forward, "masked", session.add_masked, about)
@@ -196,12 +199,15 @@ class Sums:
             session.proof()
         return session
 
-    def _await_sites(self, name: str) -> None:
+    def _await_sites(self, name: str, number: int) -> None:
         """Let sites that lost their connection come back, where the job could not go on without."""
         everyone, kind = len(self.federation.sites), aggregate(name)
         if not kind.whole_roster:
             terms = charter_sums.secagg_terms(self.job.charter, charter_hash=self.job.charter_hash)
-            self.federation.await_connected(enough=terms.smallest_sum(everyone))
+            cohort = len(set(drawn(self.job.charter, number)) & set(self.federation.sites))
+            # As many may be away as the cohort can do without, since they may all be of it.
+            spare = cohort - min(terms.smallest_sum(cohort), cohort)
+            self.federation.await_connected(enough=everyone - spare)
         elif not kind.skippable:
             self.federation.await_connected(enough=everyone)
 
@@ -285,14 +291,14 @@ class Sums:
             statements=said,
         )
 
-    def _missed(self, site: str, *, after: int) -> bytes:
+    def _missed(self, since: int, *, after: int) -> bytes:
         """Return the sums of updates that a site needs to derive the adapter after a round.
 
-        Those of rounds that it did not check itself, oldest first, each with the statements of the
-        members that did; as far as they are kept. Empty where it needs none.
+        Those after round `since`, the last that it checked itself, oldest first, each with the
+        statements of the members that did; as far as they are kept. Empty where it needs none.
         """
         found = []
-        for number in range(self.checked.last_checked(site, before=after) + 1, after + 1):
+        for number in range(since + 1, after + 1):
             told = self.checked.load(charter_sums.UPDATE, number)
             if told is None:
                 break

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fedethics.aggregates.aggregate import UNLIMITED
 from fedethics.aggregates.aggregate import Ask as Row
 from fedethics.aggregates.registry import AGGREGATES
+from fedethics.charter.cohorts import words
 from fedethics.charter.model import Charter
 from fedethics.policy.model import ANY, Policy
 from fedethics.privacy.plan import PrivacyPlan
@@ -80,6 +81,8 @@ def _of_work(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator[Ro
     sums = [word for each in asked for word in each.permissions(charter)]
     cohort = f"at least {charter.secagg.minimum_cohort} of {len(charter.roster)}"
     steps = f"{training.rounds}, of {training.local_steps} steps each"
+    if turns := words(charter):
+        steps = f"{steps}; {turns}"
     listed = "any charter" if ANY in policy.allow.charters else "those listed by hash"
     yield "sums that leave", ", ".join(sums), _any_of(policy.allow.releases)
     if template := charter.model.chat_template:

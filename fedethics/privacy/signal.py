@@ -31,7 +31,7 @@ class StepSignal:
 
     Attributes:
         parameters: trained in a step, p.
-        batch: expected units in a step, over all sites.
+        batch: expected units in a step, over all sites that train in it; with cohorts, their mean.
         noise: standard deviation of a coordinate's noise in the sum, in clipping norms.
         shared_noise: the same under distributed trust, if only trust were changed; 0.0 where it is
             distributed already.
@@ -95,12 +95,12 @@ def step_signal(
     if terms.adaptive_quantile:
         # The rest of a step's budget pays for the count that the norm follows.
         multiplier /= math.sqrt(1.0 - terms.adaptive_share)
-    sites = len(records)
+    sites = len(records) / charter.cohorts
     shared = terms.trust_mode == "distributed"
     honest = charter.secagg.fewest_honest(plan.sites, whole_roster=False)
     return StepSignal(
         parameters=parameters,
-        batch=terms.sampling_rate * sum(records.values()),
+        batch=terms.sampling_rate * sum(records.values()) / charter.cohorts,
         noise=multiplier * math.sqrt(sites / plan.update.shares),
         shared_noise=0.0 if shared else multiplier * math.sqrt(sites / honest),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+from fedethics.charter.cohorts import most_rounds
 from fedethics.charter.model import Charter
 from fedethics.privacy.plan import make_plan
 from fedethics.release.evidence import Plan
@@ -27,7 +28,7 @@ def plan_facts(charter: Charter) -> Plan:
         delta=privacy.delta,
         noise_multiplier=plan.update.noise_multiplier,
         sampling_rate=privacy.training.sampling_rate,
-        steps=charter.training.rounds * charter.training.local_steps,
+        steps=most_rounds(charter) * charter.training.local_steps,
         training_epsilon=_finite(plan.training.epsilon),
         evaluation_epsilon=_finite(plan.evaluation.epsilon),
         counts_std=plan.fairness.counts.sum_std,

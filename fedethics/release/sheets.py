@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from fedethics.charter.cohorts import words
 from fedethics.commands import suggested
 from fedethics.fairness import overall
 from fedethics.release.content import Content
@@ -219,7 +220,8 @@ def _researcher(folder: Folder, found: Content) -> Sheet:
             "Model": shortened(
                 f"{model.name}, task {model.task}, LoRA of rank {adapter.rank} and alpha "
                 f"{adapter.alpha:g}; {training.rounds} rounds of {training.local_steps} local "
-                f"steps, {training.optimizer}, {len(charter.roster)} sites",
+                f"steps, {training.optimizer}, {len(charter.roster)} sites"
+                + (f" ({cohorts})" if (cohorts := words(charter)) else ""),
                 _LONG,
             ),
             "Data": shortened(charter.data.source, _LONG),

@@ -19,11 +19,18 @@ NONCE_BYTES = 12
 TAG_BYTES = 16
 
 
-@lru_cache(maxsize=1 << 14)  # names and uses only, nothing secret; 150 a session of 50 sites
 def label(*parts: str) -> bytes:
     """Return an unambiguous encoding of `parts` under the protocol's name."""
-    encoded = (part.encode("utf-8") for part in ("fes/1", *parts))
-    return b"".join(len(part).to_bytes(2, "big") + part for part in encoded)
+    return _PROTOCOL + b"".join(map(_part, parts))
+
+
+@lru_cache(maxsize=1 << 14)  # names and uses only, nothing secret
+def _part(part: str) -> bytes:
+    encoded = part.encode("utf-8")
+    return len(encoded).to_bytes(2, "big") + encoded
+
+
+_PROTOCOL = _part("fes/1")
 
 
 def derive(secret: bytes, *, salt: bytes, info: bytes) -> bytes:

@@ -175,7 +175,7 @@ class Graph:
 
 def shape(cohort_size: int, *, epoch_size: int, terms: SecaggTerms) -> Shape:
     """Return the graph that the charter prescribes for a cohort in an epoch."""
-    degree = _degree(epoch_size, terms)
+    degree = _degree(cohort_size, epoch_size, terms)
     if degree is None:
         return Shape(COMPLETE, terms.threshold(cohort_size))
     return Shape(HARARY, degree.threshold)
@@ -185,12 +185,13 @@ def graph_of(cohort: Sequence[str], *, ring: Sequence[str], terms: SecaggTerms) 
     """Return the graph of a session.
 
     Args:
-        cohort: sorted; on a ring it is the whole epoch.
+        cohort: sorted; on a ring it is the whole epoch. A smaller one, where the charter draws
+            cohorts, shares masks with all of itself.
         ring: the epoch's sites in ring order, or nothing if the epoch drew none.
         terms: the charter's terms.
     """
     everyone = tuple(cohort)
-    degree = _degree(len(ring), terms)
+    degree = _degree(len(cohort), len(ring), terms)
     if degree is None:
         return Graph(cohort=everyone, threshold=terms.threshold(len(everyone)))
     reach = degree.neighbours // 2
@@ -202,8 +203,11 @@ def graph_of(cohort: Sequence[str], *, ring: Sequence[str], terms: SecaggTerms) 
     return Graph(cohort=everyone, threshold=degree.threshold, neighbourhoods=neighbourhoods)
 
 
-def _degree(epoch_size: int, terms: SecaggTerms) -> RingDegree | None:
+def _degree(cohort_size: int, epoch_size: int, terms: SecaggTerms) -> RingDegree | None:
     if not terms.draws_ring or epoch_size <= terms.complete_up_to:
+        return None
+    # Nobody can choose neighbours in a cohort that shares masks with all of itself.
+    if terms.draws_cohorts and cohort_size <= min(epoch_size - 1, terms.complete_up_to):
         return None
     dropouts = int(terms.ring_dropout_rate * epoch_size)
     return ring_degree(epoch_size, colluders=terms.colluders, dropouts=dropouts)

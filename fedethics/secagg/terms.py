@@ -52,6 +52,8 @@ class SecaggTerms:
         recovery: how masks of a dropped site are recovered: from a `blob` under a shared key, or
             from a shared key of the session as in Bonawitz et al. (`classic`, suite 1 only).
         epoch_lifetime_s: seconds after which a site's epoch keys open no new session.
+        draws_cohorts: whether the charter draws cohorts: those up to `complete_up_to` share masks
+            with everyone in them, in epochs of any size.
         charter_name: what the charter is called; its versions replace each other.
         charter_version: a site that took part under one version refuses every earlier one.
 
@@ -70,6 +72,7 @@ class SecaggTerms:
     ring_dropout_rate: float = 0.1
     recovery: Literal["blob", "classic"] = "blob"
     epoch_lifetime_s: int = 7 * 24 * 3600
+    draws_cohorts: bool = False
     charter_name: str = ""
     charter_version: int = 1
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fedethics import canonical, terms
 from fedethics.canonical import Json
+from fedethics.charter.cohorts import drawn, rounds_of
 from fedethics.charter.model import Charter
 from fedethics.errors import RunError, SecaggReject
 from fedethics.privacy.noise import NoiseSource
@@ -176,6 +177,12 @@ def _at(option: str, said: str, charter: Charter) -> At:
         raise RunError(
             f"{option} {said!r}: the charter has rounds 1 to {charter.training.rounds}; nothing "
             "was started"
+        )
+    if site not in drawn(charter, int(number)):
+        due = ", ".join(map(str, rounds_of(charter, site)))
+        raise RunError(
+            f"{option} {said!r}: {site} is not drawn for that round; it trains in rounds {due}. "
+            "Nothing was started"
         )
     return At(site=site, round_number=int(number))
 

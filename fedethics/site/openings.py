@@ -7,6 +7,7 @@ the sites agreed to compute, so that no coordinator gets one round or one table 
 from __future__ import annotations
 
 from fedethics.aggregates.registry import aggregate
+from fedethics.charter.cohorts import drawn
 from fedethics.charter.model import Charter
 from fedethics.errors import SecaggReject
 from fedethics.privacy.plan import PrivacyPlan
@@ -21,8 +22,9 @@ def check_agreed(
 
     Raises:
         SecaggReject: another run than the request says, a sum that the action does not belong to, a
-            round in which the charter does not have this sum, or a count sum over fewer sites than
-            the whole roster. Nothing was computed.
+            round in which the charter does not have this sum, training with a site that is not
+            drawn for the round, or a count sum over fewer sites than the whole roster. Nothing was
+            computed.
     """
     if opening.run != request.run:
         raise SecaggReject(
@@ -38,6 +40,14 @@ def check_agreed(
     if due is None or opening.round_number not in due.rounds:
         raise SecaggReject(
             f"the charter has no {opening.aggregate} in round {opening.round_number}; nothing was "
+            "computed"
+        )
+    undrawn = sorted(set(opening.cohort) - set(drawn(charter, opening.round_number)))
+    if kind.trains and undrawn:
+        # A site is charged for no more rounds than its noise is planned for.
+        raise SecaggReject(
+            f"sum {opening.aggregate!r} of round {opening.round_number} was opened with "
+            f"{', '.join(undrawn)}; the charter's draw has others train in that round. Nothing was "
             "computed"
         )
     missing = sorted(set(charter.site_names) - set(opening.cohort))

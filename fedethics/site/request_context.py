@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,11 @@ from fedethics.training.local_terms import LocalTerms
 def audience_of(cohort: Iterable[str]) -> str:
     """Name the sites whose noise an answer rests on besides its own."""
     return sha256_hex("\x00".join(sorted(cohort)).encode("utf-8"))
+
+
+@lru_cache(maxsize=1)  # a process computes with what it has loaded
+def _versions() -> tuple[tuple[str, str], ...]:
+    return tuple((each.name, each.found) for each in packages())
 
 
 @dataclass(frozen=True)
@@ -164,7 +169,7 @@ class RequestContext:
 
         Where one of them changes in a run, an earlier test says nothing of what follows.
         """
-        versions: dict[str, Json] = {each.name: each.found for each in packages()}
+        versions: dict[str, Json] = dict(_versions())
         compute = terms.document(self.policy.compute)
         return sha256_hex(canonical.encode({"compute": compute, "packages": versions}))
 

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fedethics.charter.cohorts import most_rounds
 from fedethics.charter.data_terms import ContentForm
 from fedethics.charter.model import Charter
 from fedethics.data.content import Completion, Content, Conversation, Turn
@@ -154,7 +155,7 @@ def audit_canaries(
     return CanaryAudit(
         private=exposed(sigma) if sigma else None,
         plain=exposed(0.0),
-        steps=charter.training.rounds * charter.training.local_steps,
+        steps=most_rounds(charter) * charter.training.local_steps,
         delta=charter.privacy.delta,
     )
 
@@ -199,7 +200,7 @@ def _trained(
     count, vector = len(activations), learner.initial_vector()
     moments: Moments | None = None
     labels = np.zeros(count, dtype=np.int8)
-    for number in range(1, charter.training.rounds + 1):
+    for number in range(1, most_rounds(charter) + 1):
         # Any multiplier but 0, which it refuses for a private charter; the one meant comes next.
         agreed = LocalTerms.of(
             charter, noise_multiplier=sigma or 1.0, declared_records=count, round_number=number
@@ -230,7 +231,7 @@ def _exposures(
     rank = 1 + len(others) - np.searchsorted(others, own, side="left")
     most = math.log2(len(others) + 1)
     bits = most - np.log2(rank)
-    steps = charter.training.rounds * charter.training.local_steps
+    steps = most_rounds(charter) * charter.training.local_steps
     rate, error = charter.privacy.training.sampling_rate, 1.0 - CONFIDENCE
     return Exposures(
         noise_multiplier=sigma,

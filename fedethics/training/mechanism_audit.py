@@ -30,6 +30,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import binom, chi2, norm
 
+from fedethics.charter.cohorts import most_rounds
 from fedethics.charter.model import Charter
 from fedethics.data.records import Targets
 from fedethics.errors import TrainingError
@@ -222,7 +223,7 @@ def audit_mechanism(
         declared_records=_DECLARED,
         round_number=1,
     )
-    steps = min(_MOST_STEPS, charter.training.rounds * charter.training.local_steps)
+    steps = min(_MOST_STEPS, most_rounds(charter) * charter.training.local_steps)
     event = SampledGaussian(plan.update.noise_multiplier, training.sampling_rate, steps)
     seen = CanaryRun.of(learner, terms, noise=noise, canaries=canaries, steps=steps)
     promised = epsilon((event,), delta=plan.delta)

@@ -290,3 +290,29 @@ def test_a_run_draws_at_most_256_orders(tmp_path):
 def test_terms_that_no_ring_can_meet_are_no_charter(tmp_path, changes, reason):
     with pytest.raises(CharterError, match=reason):
         ring_federation(tmp_path, **changes)
+
+
+@pytest.mark.parametrize("stage", ["none", "masked"])
+def test_drawn_cohorts_and_whole_sums_take_turns_in_one_epoch_of_the_ring(tmp_path, stage):
+    """Cohorts of a draw share masks with all of themselves; the whole epoch uses its ring."""
+    federation = ring_federation(tmp_path, draws_cohorts=True)
+    federation.join()
+    first, second = federation.names[:8], federation.names[8:]
+    for round_number, cohort in enumerate([first, second, federation.names, first]):
+        vectors = random_vectors(cohort, SPEC, seed=round_number)
+        session = federation.open(SPEC, round_number, cohort)
+        header = framing.decode(session.open_message, kind=Kind.OPEN, max_body_bytes=0).header
+        assert header["graph"] == ("harary" if len(cohort) == 16 else "complete")
+        gone = [cohort[3]]
+        opened, _ = run_round(federation, session, vectors, SPEC, drops={stage: gone})
+        alive = [name for name in cohort if stage == "none" or name not in gone]
+        assert opened.survivors == tuple(alive)
+        assert opened.total.tolist() == np.sum([vectors[n] for n in alive], axis=0).tolist()
+
+
+@pytest.mark.parametrize(("draws", "cohort"), [(False, 8), (True, 9), (True, 15)])
+def test_a_cohort_that_no_draw_gives_stays_closed_on_a_ring(tmp_path, draws, cohort):
+    federation = ring_federation(tmp_path, draws_cohorts=draws)
+    federation.join()
+    with pytest.raises(SecaggAbort, match="it is the whole epoch"):
+        federation.open(SPEC, 0, federation.names[:cohort])

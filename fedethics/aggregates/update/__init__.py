@@ -9,6 +9,7 @@ from typing import assert_never
 
 from fedethics.aggregates.aggregate import Aggregate, Moment, Number, SumPlan
 from fedethics.aggregates.noise import Account, noise_shares
+from fedethics.charter.cohorts import most_rounds
 from fedethics.charter.model import Charter
 from fedethics.privacy import wide_gaussian
 from fedethics.privacy.events import Event, NonPrivate, SampledGaussian
@@ -25,11 +26,14 @@ class UpdatePlan(SumPlan):
         event: what one round costs, including a round that is done again.
         shares: sites whose noise together carries the guarantee: under distributed trust, the
             fewest honest ones in any sum that can be opened.
+        most: the most rounds that any one site trains in: fewer than the run has where the charter
+            draws cohorts. Each site holds the draw to it.
     """
 
     noise_multiplier: float | None
     event: Event
     shares: int
+    most: int
 
     @property
     def gradient_share_std(self) -> float:
@@ -41,11 +45,11 @@ class UpdatePlan(SumPlan):
         return (self.event,) if account is Account.TRAINING else ()
 
     def whole_run(self, account: Account) -> tuple[Event, ...]:
-        """Return all steps as one event."""
+        """Return all steps that a site may take as one event."""
         if account is not Account.TRAINING:
             return ()
         event = self.event
-        for _ in self.rounds[1:]:
+        for _ in range(1, self.most):
             event = event.plus(self.event)
         return (event,)
 
@@ -75,6 +79,7 @@ class Update(Aggregate[UpdatePlan]):
             noise_multiplier=None if terms.mechanism == "none" else scale,
             event=event,
             shares=noise_shares(charter, Account.TRAINING, whole_roster=False),
+            most=most_rounds(charter),
         )
 
     def spec(self, charter: Charter, plan: UpdatePlan, *, vector_length: int) -> SumSpec:

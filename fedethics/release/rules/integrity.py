@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fedethics.aggregates.aggregate import sum_sha256
 from fedethics.aggregates.registry import AGGREGATES, aggregate
 from fedethics.charter import document
+from fedethics.charter.cohorts import drawn
 from fedethics.charter_sums import FAIRNESS, UPDATE
 from fedethics.errors import ReleaseError
 from fedethics.privacy.ledger.receipt import SumSeen
@@ -355,6 +356,8 @@ def _sum_faults(folder: Folder, entry: OpenedSum) -> list[str]:
     for what, listed in (("asked", entry.cohort), ("in it", entry.survivors)):
         if len(set(listed)) != len(listed):
             faults.append(f"{where} lists a site twice as {what}.")
+    if aggregate(entry.kind).trains and not cohort <= set(drawn(folder.charter, entry.round)):
+        faults.append(f"{where} was asked of a site that is not drawn for the round.")
     if aggregate(entry.kind).whole_roster and not survivors == cohort == set(
         folder.charter.site_names
     ):

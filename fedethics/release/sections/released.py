@@ -8,6 +8,7 @@ Who stood behind the charter before the run, and who approved the release after 
 from __future__ import annotations
 
 from fedethics.aggregates.registry import AGGREGATES
+from fedethics.charter.cohorts import words
 from fedethics.charter.signing import required_signers, standing
 from fedethics.identity import fingerprint
 from fedethics.privacy.plan import make_plan
@@ -66,6 +67,7 @@ def facts(folder: Folder) -> Table:
         ("Data, and the partition into sites", charter.data.source),
         ("Sites", ", ".join(charter.site_names)),
         ("Rounds", str(charter.training.rounds)),
+        *([("Sites that train", cohorts)] if (cohorts := words(charter)) else []),
         ("Public seed of the adapter (noise has none)", str(charter.adapter.seed)),
         *(
             [("Released adapter that training started from, SHA-256", charter.adapter.from_)]
