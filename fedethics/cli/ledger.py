@@ -7,11 +7,8 @@ Receipts in files: one receipt by itself, or a run's evidence that holds every s
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
-from collections.abc import Callable
 from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,14 +17,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from fedethics import canonical, plain_file, texts
+from fedethics import canonical, plain_file
 from fedethics.canonical import Json
 from fedethics.cli.output import AsJson, LedgerPath, answer, ledger_file, readable, say, table
 from fedethics.identity import Identity, key_fault
-from fedethics.privacy.accounting import epsilon
-from fedethics.privacy.ledger import Ledger
-from fedethics.privacy.ledger.book import Book
-from fedethics.privacy.ledger.entries import Charge, DataSet, epsilon_document
+from fedethics.privacy.ledger import Ledger, statement
 from fedethics.privacy.ledger.verify import read_book, verify_files
 from fedethics.release.durable import FILE_LIMIT
 from fedethics.terms import KEY
@@ -75,7 +69,6 @@ app = typer.Typer(
 PublicKey = Annotated[
     str, typer.Option("--public-key", help="The site's key from the charter's roster, in hex.")
 ]
-_COLUMNS = ("index", "time", "data-set", "label", "run", "round", "kind", "state", "charter-hash")
 
 
 @app.command()
@@ -90,7 +83,10 @@ def show(
     book = read_book(ledger_file(ledger), public_key or None)
     caps = _caps(policy) if policy else None
     at = delta or (caps.delta if caps else 0.0)
-    accounts = [_account(book, each, delta=at, caps=caps) for each in book.data_sets()]
+    cap = caps.epsilon_per_data_set if caps else None
+    accounts = [
+        statement.account_document(book, each, delta=at, cap=cap) for each in book.data_sets()
+    ]
     document: dict[str, Json] = {
         "ledger": str(ledger),
         "entries": book.length,
@@ -176,7 +172,7 @@ def export(
 ) -> None:
     """Write every charge with its state and mechanism. It names data sets: keep it at the site."""
     book = read_book(ledger_file(ledger), public_key or None)
-    text = _as_json(book) if as_json or form == "json" else _as_csv(book)
+    text = statement.as_json(book) if as_json or form == "json" else statement.as_csv(book)
     if output is None:
         say(text.removesuffix("\n"))
         return
@@ -230,37 +226,6 @@ def _caps(policy: Path) -> Caps:
     return load_policy(policy, at_site=False).caps
 
 
-def _account(book: Book, data_set: DataSet, *, delta: float, caps: Caps | None) -> dict[str, Any]:
-    charges = list(book.counted(data_set))
-    newest = book.newest_charge(data_set)
-    at = delta or newest.cap_delta
-
-    def parts(name: str, of: Callable[[Charge], str]) -> list[Json]:
-        rows: list[Json] = []
-        for value in dict.fromkeys(of(charge) for charge in charges):
-            own = [charge for charge in charges if of(charge) == value]
-            spent = epsilon_document(_composed(own, at))
-            rows.append({name: value, "charges": len(own), "epsilon": spent})
-        return rows
-
-    return {
-        "label": data_set.label,
-        "unit": book.unit_of(data_set),
-        "fingerprint": data_set.fingerprint,
-        "delta": at,
-        "epsilon": epsilon_document(_composed(charges, at)),
-        "cap": epsilon_document(caps.epsilon_per_data_set if caps else newest.cap_epsilon),
-        "cap-from": "policy" if caps else "last charge",
-        "linked-charges": sum(c.data_set.fingerprint != data_set.fingerprint for c in charges),
-        "runs": parts("run", lambda charge: charge.run),
-        "kinds": parts("kind", lambda charge: charge.kind),
-    }
-
-
-def _composed(charges: list[Charge], delta: float) -> float:
-    return epsilon([event for charge in charges for event in charge.events], delta=delta)
-
-
 def _render_account(console: Console, account: dict[str, Any]) -> None:
     spent = f"epsilon {_shown(account['epsilon'])} of {_shown(account['cap'])}"
     console.print(
@@ -287,35 +252,3 @@ def _render_account(console: Console, account: dict[str, Any]) -> None:
 
 def _shown(value: float | str) -> str:
     return value if isinstance(value, str) else readable(value)
-
-
-def _charge_row(charge: Charge) -> dict[str, Json]:
-    return {
-        "index": charge.index,
-        "time": charge.time.isoformat(),
-        "data-set": charge.data_set.fingerprint,
-        "label": charge.data_set.label,
-        "run": charge.run,
-        "round": charge.round_number,
-        "kind": charge.kind,
-        "state": charge.state,
-        "charter-hash": charge.charter_hash,
-        "events": [event.document() for event in charge.events],
-    }
-
-
-def _as_json(book: Book) -> str:
-    rows = [_charge_row(charge) for charge in book.charges.values()]
-    return json.dumps({"charges": rows, "head": book.head.sha256}, indent=2) + "\n"
-
-
-def _as_csv(book: Book) -> str:
-    text = io.StringIO()
-    columns = (*_COLUMNS, "events")
-    # Quoted, since a spreadsheet may split at a semicolon too.
-    writer = csv.DictWriter(text, columns, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writeheader()
-    for charge in book.charges.values():
-        row = {**_charge_row(charge), "events": json.dumps(_charge_row(charge)["events"])}
-        writer.writerow({name: texts.cell(value) for name, value in row.items()})
-    return text.getvalue()

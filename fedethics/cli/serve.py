@@ -55,7 +55,7 @@ def serve(
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     # By name at run time: other commands start without torch, and this one needs it.
     engine: Any = importlib.import_module("fedethics.serving.run")
-    where = engine.Listening(
+    where = importlib.import_module("fedethics.listening").Listening(
         host=host, port=port, token_file=token_file, certificate=certificate, key=key,
         plain=without_tls,
     )  # fmt: skip

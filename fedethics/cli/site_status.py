@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,28 +18,23 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from fedethics.charter import document
 from fedethics.cli.output import AsJson, Home, Terminal, answer, event_line, readable, say, table
 from fedethics.commands import suggested
-from fedethics.deployment.chain import ending
-from fedethics.deployment.locking import holder, stop_signal
+from fedethics.deployment.locking import stop_signal
+from fedethics.deployment.site_look import SiteLook, look
 from fedethics.deployment.site_node import WORK_GRACE_S, SiteNode
 from fedethics.deployment.site_status import (
-    CALL,
     CertificateWatch,
     SiteStatus,
     SiteWatch,
-    seen_end,
     served,
 )
 from fedethics.enrolment import files
 from fedethics.errors import FedethicsError
-from fedethics.policy.model import load_policy
 from fedethics.privacy.ledger import read_book
-from fedethics.privacy.ledger.book import Book
 from fedethics.privacy.ledger.entries import epsilon_document
 from fedethics.site.home import SiteHome
-from fedethics.site.runs import receipt_of, refused_since, runs_under_way
+from fedethics.site.runs import receipt_of
 
 _LOOK_S = 0.5
 _PLAIN_S = 60.0
@@ -153,37 +146,12 @@ def _print(text: str) -> None:
         say(text)
 
 
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """One data set: what was spent of its cap for life."""
-
-    name: str
-    spent: float
-    cap: float
-    delta: float
-
-
 def status(home: Home, as_json: AsJson = False) -> None:
     """Show the charter, the node, the runs so far and the budget left. Only reads."""
     site = SiteHome.open(home)
-    caps = load_policy(site.policy_path).caps
-    book = read_book(site.ledger_path, site.identity().public_key)
-    facts, delta = {**_facts(site), **_standing(site, book)}, caps.delta
-    accounts = [
-        _Account(
-            f"{each.label} ({each.fingerprint[:12]})",
-            book.spent(each, delta=delta),
-            caps.epsilon_per_data_set,
-            delta,
-        )
-        for each in book.data_sets()
-    ]
-    runs = [
-        (run, sum(charge.kind == "update" for charge in book.counted(run=run)))
-        for run in book.runs()
-    ]
+    seen = look(site, read_book(site.ledger_path, site.identity().public_key))
     found: dict[str, object] = {
-        **facts,
+        **seen.facts,
         "data-sets": [
             {
                 "data-set": account.name,
@@ -191,11 +159,13 @@ def status(home: Home, as_json: AsJson = False) -> None:
                 "cap": account.cap,
                 "delta": account.delta,
             }
-            for account in accounts
+            for account in seen.accounts
         ],
-        "runs": [{"run": run, "training-rounds-charged": rounds} for run, rounds in runs],
+        "runs": [
+            {"run": run, "training-rounds-charged": rounds} for run, rounds in seen.runs.items()
+        ],
     }
-    answer(found, lambda console: _show(console, facts, accounts, runs), as_json=as_json)
+    answer(found, lambda console: _show(console, seen), as_json=as_json)
 
 
 def receipt(
@@ -220,58 +190,23 @@ def receipt(
     answer(found, lambda console: console.print(Text(line), soft_wrap=True), as_json=as_json)
 
 
-def _facts(site: SiteHome) -> dict[str, str]:
-    charter = document.load(site.charter_path) if site.charter_path.exists() else None
-    node = site.settings.node
-    contact = site.path / "node" / "contact"
-    end = seen_end(site)
-    near = ending(end) if end else ""
-    age = f"{time.time() - contact.stat().st_mtime:.0f} s ago" if contact.exists() else "never"
-    return {
-        "site": site.settings.site,
-        "charter": f"{charter.name} version {charter.charter.version}" if charter else "none",
-        "charter-hash": document.hash_of(charter) if charter else "",
-        "coordinator": node.superlink if node else "none",
-        "node": "running" if holder(site.path / "node" / "lock") else "not running",
-        "last-contact": age,
-        "certificate": f"{near}: {CALL}" if near else f"until {end.date()}" if end else "not seen",
-    }
-
-
-def _standing(site: SiteHome, book: Book) -> dict[str, str]:
-    """Say which runs are under way, and what keeps this site from taking part."""
-    kept = refused_since(site)
-    runs = [
-        each.run
-        if each.same_records
-        else f"{each.run} (began with other records than the file holds now: it cannot continue)"
-        for each in runs_under_way(site, book)
-    ]
-    told = f"since {kept}: see `fedethics site check`" if kept else ""
-    return {
-        "under-way": ", ".join(runs) or "none",
-        **({"records-refused": told} if told else {}),
-    }
-
-
-def _show(
-    console: Console, facts: dict[str, str], accounts: list[_Account], runs: list[tuple[str, int]]
-) -> None:
-    console.print(table("", ("", ""), [(key.replace("-", " "), facts[key]) for key in facts]))
-    if not accounts:
+def _show(console: Console, seen: SiteLook) -> None:
+    facts = [(name.replace("-", " "), value) for name, value in seen.facts.items()]
+    console.print(table("", ("", ""), facts))
+    if not seen.accounts:
         console.print(Text("Nothing has been charged here."))
         return
     rows = [
         (
-            account.name,
-            readable(account.spent),
-            readable(account.cap),
-            readable(max(0.0, account.cap - account.spent)),
-            f"{account.delta:g}",
+            each.name,
+            readable(each.spent),
+            readable(each.cap),
+            readable(each.left),
+            f"{each.delta:g}",
         )
-        for account in accounts
+        for each in seen.accounts
     ]
     # A plain difference, and so a lower bound: composed epsilons do not add up.
     heads = ("data set", "epsilon spent", "cap for life", "left at least", "at delta")
     console.print(table("Budget, for one unit, add-or-remove-one", heads, rows))
-    console.print(table("Runs", ("run", "training rounds charged"), runs))
+    console.print(table("Runs", ("run", "training rounds charged"), list(seen.runs.items())))

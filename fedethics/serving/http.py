@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import hmac
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -22,6 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from fedethics.listening import Admission
 from fedethics.serving import inputs
 from fedethics.serving.counts import Counts
 from fedethics.serving.inputs import Refused
@@ -30,7 +30,6 @@ from fedethics.serving.service import Service
 MOST_BYTES = 1_000_000
 _BODY_SECONDS = 30.0
 _LOOK_SECONDS = 0.5
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 Answer: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
@@ -66,7 +65,7 @@ class _Face:
 
     def __init__(self, service: Service, token: str, most_tokens: int, most_bytes: int) -> None:
         self._service, self._most_tokens, self._most_bytes = service, most_tokens, most_bytes
-        self._token = hashlib.sha256(token.encode()).digest() if token else b""
+        self._admission = Admission(token)
         self._counts = Counts()
         # A thread of its own: requests that wait for others must not hold up the look.
         self._looking = ThreadPoolExecutor(1, "standing")
@@ -86,7 +85,7 @@ class _Face:
                 await self._require_standing()
             except Refused as refused:
                 # The reason may name the release, and /health needs no token.
-                unnamed = path == "/health" and bool(self._token)
+                unnamed = path == "/health" and self._admission.asks
                 response = _refusal(Refused(refused.status, "stopped") if unnamed else refused)
             except ClientDisconnect:
                 response = Response(status_code=400)
@@ -165,16 +164,12 @@ class _Face:
             )
 
     def _require_own_host(self, request: Request) -> None:
-        # Without a token, a page in a browser could reach this server under a name of its own.
-        if not self._token and request.url.hostname not in _LOOPBACK:
+        if not self._admission.is_own_host(request.url.hostname):
             raise Refused(421, "without a token, only 127.0.0.1, ::1 and localhost are answered")
 
     def _require_token(self, request: Request) -> None:
-        if not self._token:
-            return
-        kind, _, given = request.headers.get("authorization", "").partition(" ")
-        digest = hashlib.sha256(given.strip().encode()).digest()
-        if kind.lower() != "bearer" or not hmac.compare_digest(digest, self._token):
+        given = request.headers.get("authorization", "")
+        if self._admission.asks and not self._admission.bears(given):
             raise Refused(401, "send the header: Authorization: Bearer TOKEN")
 
     async def _asked(self, request: Request) -> dict[str, Any]:

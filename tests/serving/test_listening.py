@@ -8,8 +8,9 @@ import stat
 import pytest
 
 from fedethics.errors import RunError
+from fedethics.listening import Listening, token_of
 from fedethics.serving import run
-from fedethics.serving.run import Listening, serve
+from fedethics.serving.run import serve
 
 
 @pytest.fixture(autouse=True)
@@ -51,9 +52,9 @@ def test_a_port_in_use_is_said_before_the_model_is_loaded(tmp_path):
 
 def test_a_missing_token_is_written_for_its_owner_alone(tmp_path):
     path = tmp_path / "token"
-    first = run._token(path)
+    first = token_of(path)
     assert len(first) >= 40 and stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert run._token(path) == first
+    assert token_of(path) == first
 
 
 def test_a_token_that_others_can_read_is_refused(tmp_path):
@@ -61,7 +62,7 @@ def test_a_token_that_others_can_read_is_refused(tmp_path):
     path.write_text("x" * 40)
     path.chmod(0o644)
     with pytest.raises(RunError, match="is not safe"):
-        run._token(path)
+        token_of(path)
 
 
 @pytest.mark.parametrize("text", ["short", "two words of a token that is long", "", "é" * 40])
@@ -70,4 +71,4 @@ def test_a_token_that_is_none_is_refused(tmp_path, text):
     path.touch(mode=0o600)
     path.write_text(text, encoding="utf-8")
     with pytest.raises(RunError, match="--token-file"):
-        run._token(path)
+        token_of(path)
