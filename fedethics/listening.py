@@ -41,6 +41,7 @@ class Listening:
             token, on this machine only.
         certificate, key: for TLS, PEM files; needed beyond this machine, unless `plain`.
         plain: whether clients beyond this machine may speak without TLS, as behind a proxy.
+        new_token: ask for a token made for this start, where there is no file of one.
     """
 
     host: str = "127.0.0.1"
@@ -49,6 +50,7 @@ class Listening:
     certificate: Path | None = None
     key: Path | None = None
     plain: bool = False
+    new_token: bool = False
 
     @contextmanager
     def opened(self) -> Iterator[Listener]:
@@ -59,7 +61,8 @@ class Listening:
                 missing or not safe.
         """
         self._require_protection()
-        token = token_of(self.token_file)
+        fresh = self.new_token and self.token_file is None
+        token = secrets.token_urlsafe(32) if fresh else token_of(self.token_file)
         with _bound(self.host, self.port) as listening:
             yield Listener(where=self, token=token, listening=listening)
 
@@ -75,7 +78,7 @@ class Listening:
             ) from None
         if local:
             return
-        if self.token_file is None:
+        if self.token_file is None and not self.new_token:
             raise RunError(f"--host {self.host} is reached by others; give --token-file")
         if self.certificate is None and not self.plain:
             raise RunError(

@@ -35,6 +35,28 @@ class Action(StrEnum):
     RECEIPT = "query.receipt"
     WITNESS = "query.witness"
 
+    @property
+    def answered(self) -> str:
+        """What a site did that answered this, in words for its operator."""
+        return _ANSWERED[self]
+
+
+_ANSWERED: dict[Action, str] = {
+    Action.ANNOUNCE: "said which site it is",
+    Action.JOIN: "gave its keys for the sums",
+    Action.COMPLETE: "agreed with the other sites on keys",
+    Action.READY: "said that records, model and budget are ready",
+    Action.TRAIN: "trained, and sent its masked update",
+    Action.EVALUATE: "evaluated, and sent its masked counts",
+    Action.FORWARD: "took the other sites' sealed shares",
+    Action.SURVIVORS: "confirmed which sites are in the sum",
+    Action.PROOF: "let the sum be opened",
+    Action.RESULT: "took the opened sum",
+    Action.SLICE: "computed its part of the sum again",
+    Action.RECEIPT: "gave its receipt",
+    Action.WITNESS: "signed the list of all receipts",
+}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:

@@ -23,9 +23,10 @@ Arabic and Hebrew need no bidirectional controls: terminals and browsers order t
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 _MOST_MARKS = 8
@@ -225,3 +226,38 @@ def _named(char: str) -> str:
 
 def _spelled(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
+
+
+def readable(value: float, digits: int = 4) -> str:
+    """Return a number as people read it; an infinite epsilon is spelled out."""
+    return "infinite" if math.isinf(value) else f"{value:.{digits}g}"
+
+
+def event_line(entry: Mapping[str, object]) -> str:
+    """Return one entry of a log in words: the event, then what it says; the time is left out."""
+    said = [
+        f"{in_words(key.replace('-', ' '))} {in_words(value)}"
+        for key, value in entry.items()
+        if key not in ("time", "event")
+    ]
+    event = in_words(entry.get("event", "event"))
+    return f"{event}: {', '.join(said)}" if said else event
+
+
+def in_words(value: object) -> str:
+    """Return a value of a JSON document as people read it, on one line."""
+    if isinstance(value, Mapping):
+        if set(value) == {"value", "low", "high"}:
+            ends = f"{in_words(value['low'])} to {in_words(value['high'])}"
+            return f"{in_words(value['value'])} ({ends})"
+        return (
+            ", ".join(f"{in_words(key)} ({in_words(item)})" for key, item in value.items())
+            or "none"
+        )
+    if isinstance(value, list | tuple):
+        return ", ".join(in_words(item) for item in value) or "none"
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return readable(value) if isinstance(value, float) else in_line(str(value))

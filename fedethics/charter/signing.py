@@ -30,6 +30,11 @@ _PURPOSE = "charter-signature"
 _SIMULATED = "simulated-charter-signature"
 
 
+def named(role: str, name: str) -> str:
+    """Return who somebody is, in a sentence: `site st-anna`, `the coordinator`."""
+    return f"the {role}" if name == role else f"{role} {name}"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Signer:
     """Somebody who must sign: as the charter names them."""

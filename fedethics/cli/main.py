@@ -47,6 +47,11 @@ COMMANDS: Final[dict[str, Command]] = {
     "serve": Command(
         "serve", "serve", "Verify a release, then answer requests with its model until Ctrl-C."
     ),
+    "console": Command(
+        "console",
+        "console",
+        "Show how federations, sites and budgets stand, as web pages, until Ctrl-C. Only reads.",
+    ),
     "audit": Command(
         "checks", "audit_app", "Test the promised privacy by attack; uses no data and no budget."
     ),

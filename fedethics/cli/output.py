@@ -18,7 +18,6 @@ from __future__ import annotations
 import codecs
 import contextlib
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,6 +33,9 @@ from rich.text import Text
 from fedethics import texts
 from fedethics.errors import EXIT_REFUSED, FedethicsError, LedgerError
 from fedethics.storage import files
+from fedethics.texts import event_line as event_line
+from fedethics.texts import in_words as in_words
+from fedethics.texts import readable as readable
 
 _AS_JSON = "fedethics-as-json"
 
@@ -130,36 +132,6 @@ def say_json(document: object, *, indent: int | None = None) -> None:
     typer.echo(showable_json(text, sys.stdout), file=sys.stdout)
 
 
-def event_line(entry: Mapping[str, object]) -> str:
-    """Return one entry of a log in words: the event, then what it says; the time is left out."""
-    said = [
-        f"{in_words(key.replace('-', ' '))} {in_words(value)}"
-        for key, value in entry.items()
-        if key not in ("time", "event")
-    ]
-    event = in_words(entry.get("event", "event"))
-    return f"{event}: {', '.join(said)}" if said else event
-
-
-def in_words(value: object) -> str:
-    """Return a value of a JSON document as people read it, on one line."""
-    if isinstance(value, Mapping):
-        if set(value) == {"value", "low", "high"}:
-            ends = f"{in_words(value['low'])} to {in_words(value['high'])}"
-            return f"{in_words(value['value'])} ({ends})"
-        return (
-            ", ".join(f"{in_words(key)} ({in_words(item)})" for key, item in value.items())
-            or "none"
-        )
-    if isinstance(value, list | tuple):
-        return ", ".join(in_words(item) for item in value) or "none"
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return readable(value) if isinstance(value, float) else texts.in_line(str(value))
-
-
 def answer(
     document: Mapping[str, object], render: Callable[[Console], None], *, as_json: bool
 ) -> None:
@@ -197,11 +169,6 @@ def write_new(
         raise error(f"{path} exists; it was not changed") from problem
     except OSError as problem:
         raise error(f"{path} cannot be written: {problem.strerror}") from problem
-
-
-def readable(value: float, digits: int = 4) -> str:
-    """Return a number as people read it; an infinite epsilon is spelled out."""
-    return "infinite" if math.isinf(value) else f"{value:.{digits}g}"
 
 
 def ledger_file(path: Path) -> Path:

@@ -20,7 +20,7 @@ from typing import Literal
 
 from fedethics import canonical, terms, texts
 from fedethics.charter.model import Charter
-from fedethics.charter.signing import Signer, SignerRole, required_signers
+from fedethics.charter.signing import Signer, SignerRole, named, required_signers
 from fedethics.errors import (
     EXIT_AWAITING_PEOPLE,
     EXIT_CANNOT_CONCLUDE,
@@ -110,7 +110,7 @@ def write(approvals: Iterable[Approval], run_dir: Path) -> None:
 
 def fault(approval: Approval, charter: Charter, *, verdict: Outcome, manifest_sha256: str) -> str:
     """Return why an approval does not count, as one sentence, or "" if it does."""
-    who = f"The approval of {approval.role} {approval.name}"
+    who = f"The approval of {named(approval.role, approval.name)}"
     signer = Signer(role=approval.role, name=approval.name, public_key=approval.public_key)
     if signer not in approvers(charter):
         return f"{who} is by a key that the charter does not let approve."
@@ -285,13 +285,17 @@ def _unseen(approval: Approval) -> str:
     return f", with {', '.join(approval.not_checked)} not checked" if approval.not_checked else ""
 
 
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _sentence(
     state: State, verdict: Outcome, approvals: Sequence[Approval], missing: Sequence[str]
 ) -> str:
     if verdict == "fail":
         return "Withheld: a failed gate cannot be approved."
     given = " ".join(
-        f"{one.role} {one.name} approved it on {one.approved[:10]}"
+        f"{_capital(named(one.role, one.name))} approved it on {one.approved[:10]}"
         f"{', despite the uncertainty' if one.despite_uncertainty else ''}{_unseen(one)}: "
         f"“{texts.in_line(one.reason)}”"
         for one in approvals

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -25,16 +26,17 @@ from fedethics import canonical, texts
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render(template: str, context: dict[str, object]) -> str:
-    """Render a template: `.html.j2` as HTML, `.md.j2` as Markdown."""
-    return _environment(html=template.endswith(".html.j2")).get_template(template).render(context)
+def render(template: str, context: Mapping[str, object], *, templates: Path = _TEMPLATES) -> str:
+    """Render a template of a folder: `.html.j2` as HTML, `.md.j2` as Markdown."""
+    environment = _environment(templates, html=template.endswith(".html.j2"))
+    return environment.get_template(template).render(context)
 
 
 @cache
-def _environment(*, html: bool) -> Environment:
-    """Return what renders all templates of one form; it keeps them compiled."""
+def _environment(templates: Path, *, html: bool) -> Environment:
+    """Return what renders all templates of one folder and form; it keeps them compiled."""
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader(templates),
         # Markdown is escaped by its own rule below.
         autoescape=html,  # noqa: S701
         finalize=_html if html else _markdown,

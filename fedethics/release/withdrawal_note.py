@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedethics import canonical, terms, texts
-from fedethics.charter.signing import Signer, SignerRole
+from fedethics.charter.signing import Signer, SignerRole, named
 from fedethics.errors import ReleaseError
 from fedethics.identity import Identity, public_key_term, verify
 from fedethics.release import durable
@@ -50,7 +50,7 @@ class Withdrawal:
     def sentence(self) -> str:
         """Who, when and why, for a reader of nothing else."""
         return (
-            f"Withdrawn by {self.role} {self.name} on {self.withdrawn[:10]}: "
+            f"Withdrawn by {named(self.role, self.name)} on {self.withdrawn[:10]}: "
             f"“{texts.in_line(self.reason)}” Do not use this adapter."
         )
 
@@ -86,7 +86,7 @@ def fault(withdrawal: Withdrawal, allowed: Collection[Signer], *, manifest_sha25
         allowed: who may approve the release, and so may withdraw it.
         manifest_sha256: of the release it lies in.
     """
-    who = f"The withdrawal by {withdrawal.role} {withdrawal.name}"
+    who = f"The withdrawal by {named(withdrawal.role, withdrawal.name)}"
     signer = Signer(role=withdrawal.role, name=withdrawal.name, public_key=withdrawal.public_key)
     if signer not in allowed:
         return f"{who} does not count: the charter does not let that key approve."

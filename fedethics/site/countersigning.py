@@ -15,8 +15,7 @@ from fedethics.privacy.ledger import Receipt
 from fedethics.release import durable
 from fedethics.release.receipts import Heads, countersign, parse_heads, read_receipts
 from fedethics.site.request_context import RequestContext
-
-KEPT_HEADS = "witnessed"
+from fedethics.site.runs import KEPT_HEADS
 
 
 def countersign_heads(context: RequestContext, run: str, data: bytes) -> bytes:

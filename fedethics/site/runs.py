@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from fedethics import canonical, terms
 from fedethics.aggregates.registry import AGGREGATES
 from fedethics.charter import document
 from fedethics.errors import LedgerError, RecordsRefusal
@@ -18,11 +19,15 @@ from fedethics.privacy.events import Event, NonPrivate
 from fedethics.privacy.ledger import Ledger, read_book
 from fedethics.privacy.ledger.book import Book
 from fedethics.privacy.ledger.receipt import SumSeen
+from fedethics.release.receipts import genuine, parse_heads
 from fedethics.secagg import OpenedRound, SiteStore
 from fedethics.secagg.rules import sites_hash
 from fedethics.site.home import SiteHome, charter_of
 from fedethics.site.journal import Journal, ToldSum
 from fedethics.site.watched import facts_now
+
+# Where the receipts of all members of a run are kept once it is closed.
+KEPT_HEADS = "witnessed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,6 +124,28 @@ def receipt_of(home: SiteHome, run: str) -> bytes:
             journal.sums(charter_hash=charter_hash, run=run),
         ),
     )
+
+
+def receipts_kept(home: SiteHome, public_key: str) -> dict[str, bytes]:
+    """Return this site's own receipts among those that the members of its runs countersigned.
+
+    Only reads: each was signed when its run was closed. A run that was never closed has none here.
+
+    Args:
+        home: the site's.
+        public_key: the key of its ledger.
+
+    Returns:
+        Run -> the newest receipt, as canonical bytes.
+    """
+    found: dict[str, tuple[int, bytes]] = {}
+    for path in sorted((home.path / KEPT_HEADS).glob("*.json")):
+        for signed in parse_heads(path.read_bytes()).receipts:
+            receipt = genuine(signed, roster_key=public_key)
+            if receipt and receipt.ledger_entries > found.get(receipt.run_id, (0, b""))[0]:
+                data = canonical.encode(terms.document(signed))
+                found[receipt.run_id] = receipt.ledger_entries, data
+    return {run: data for run, (_, data) in found.items()}
 
 
 def sums_seen(

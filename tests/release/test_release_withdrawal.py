@@ -55,7 +55,7 @@ def test_a_withdrawn_adapter_leaves_the_release_and_every_page_says_why(stage, r
         if name != folder.DATA_CARD:
             assert WHY in folder.located(release, name).read_text(), name
     assert _problems(release) == {}
-    with pytest.raises(ReleaseError, match=r"was not loaded. Withdrawn by coordinator .*drift"):
+    with pytest.raises(ReleaseError, match=r"was not loaded. Withdrawn by the coordinator .*drift"):
         require_released(release)
 
 
@@ -138,7 +138,7 @@ def test_a_forged_note_is_told_and_the_release_is_used_by_nobody(stage, release,
         ),
     }[change]
     withdrawal_note.write(forged, release)
-    assert "withdrawal by coordinator" in " ".join(_problems(release)["approvals hold"])
+    assert "withdrawal by the coordinator" in " ".join(_problems(release)["approvals hold"])
     with pytest.raises(ReleaseError):
         require_released(release)
 

@@ -1,0 +1,1 @@
+"""The console: one web page for each role; it only reads what homes and runs hold."""
