@@ -23,7 +23,7 @@ COMMITTED: Final[Mapping[str, Callable[[Done], None]]] = {
     "agreement": keep_counts("agreement"),
     "measures": keep_counts("measures"),
     "paired": keep_counts("paired"),
-    "census": keep_counts("census"),
+    "census": census.commit,
     "monitoring": keep_counts("monitoring"),
 }
 # Why nothing may be trained after such a sum was opened; a kind that is not here never objects.

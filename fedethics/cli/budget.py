@@ -20,7 +20,7 @@ from fedethics.charter.document import load
 from fedethics.charter.model import Charter
 from fedethics.cli import budget_verdicts
 from fedethics.cli.budget_plan import Plan, plan_of_charter, plan_of_terms
-from fedethics.cli.budget_verdicts import Accuracy, BaseRate, Groups, HeldOut
+from fedethics.cli.budget_verdicts import Accuracy, BaseRate, Census, Groups, HeldOut
 from fedethics.cli.model import ModelDir, WithModel, trained_parameters
 from fedethics.cli.output import AsJson, answer, ledger_file, readable, say, table
 from fedethics.errors import EXIT_REFUSED, AccountingError
@@ -183,6 +183,7 @@ def plan(
     groups: Groups = None,
     base_rate: BaseRate = None,
     accuracy: Accuracy = None,
+    census: Census = None,
     with_model: WithModel = False,
     model_dir: ModelDir = None,
     report: Annotated[
@@ -196,11 +197,18 @@ def plan(
     take place.
     """
     sites = _sites(site or [])
-    declared = budget_verdicts.declared(held_out, groups or [], base_rate or [], accuracy)
+    declared = None
+    if census is None:
+        declared = budget_verdicts.declared(held_out, groups or [], base_rate or [], accuracy)
     if charter is None:
-        _refuse_without_charter(model=bool(with_model or model_dir), verdicts=bool(declared))
+        asked = bool(declared or census)
+        _refuse_without_charter(model=bool(with_model or model_dir), verdicts=asked)
     if charter is not None:
         agreed = load(charter)
+        if census is not None:
+            declared = budget_verdicts.by_census(
+                agreed, census, held_out, shares=bool(groups or base_rate), accuracy=accuracy
+            )
         if with_model or model_dir:
             parameters = trained_parameters(agreed, model_dir)
         _say_if_long(agreed.training.rounds * agreed.training.local_steps)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from fedethics.charter.model import Charter
 from fedethics.cli.output import table
 from fedethics.errors import FairnessError
 from fedethics.foresight import words
@@ -29,6 +31,34 @@ BaseRate = Annotated[
 Accuracy = Annotated[
     float | None, typer.Option(help="Share that the model is expected to get right.")
 ]
+
+Census = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="RUN", help="Take groups and labels from the census of this run's directory."
+    ),
+]
+
+
+def by_census(
+    charter: Charter, run: Path, held_out: int | None, *, shares: bool, accuracy: float | None
+) -> Declared:
+    """Return the held-out records as the census of a run shows them.
+
+    Raises:
+        FairnessError: shares are declared too, or the census is of other groups.
+        ReleaseError: not a run's directory.
+        AccountingError: no census was opened there.
+    """
+    from fedethics.aggregates.census.page import read_census  # here: it needs numpy and scipy
+    from fedethics.foresight.of_census import declared_of
+
+    if shares:
+        raise FairnessError(
+            "--census says what --groups and --base-rate would; give the one or the other"
+        )
+    found = read_census(run).census
+    return declared_of(charter, found, held_out=held_out, accuracy=accuracy)
 
 
 def declared(

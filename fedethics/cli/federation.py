@@ -21,6 +21,7 @@ from fedethics.charter import document
 from fedethics.charter.document import hash_of
 from fedethics.charter.model import Charter
 from fedethics.cli import federation_status
+from fedethics.cli.census import UntilCensus, census, show_census
 from fedethics.cli.output import (
     AsJson,
     CoordinatorHome,
@@ -190,6 +191,7 @@ def start(
         bool,
         typer.Option("--or-resume", help="Resume the job if it was started before; for systemd."),
     ] = False,
+    until_census: UntilCensus = False,
 ) -> None:
     """Start the SuperLink, wait for the sites, and run the job to its end."""
     opened = FederationHome.open(home)
@@ -197,10 +199,14 @@ def start(
         told = suggested("federation", "monitor", "start", "--home", home)
         raise RunError(f"the charter watches a release and trains nothing. Read a window: {told}")
     begun = (opened.job_dir / "state.json").exists()
-    coordinator = Coordinator(opened, resume=or_resume and begun)
+    coordinator = Coordinator(opened, resume=or_resume and begun, until_census=until_census)
     if not begun:
         _foresee(coordinator.check(), log_json=log_json)
     _coordinate(coordinator, log_json=log_json)
+    if until_census:
+        show_census(opened.job_dir, as_json=log_json)
+        again = suggested("federation", "resume", "--home", home)
+        say(f"Nothing was trained. The page: {opened.job_dir / 'census.html'}. To train: {again}")
 
 
 def _foresee(charter: Charter, *, log_json: bool) -> None:
@@ -441,6 +447,7 @@ app.command("start")(start)
 app.command("resume")(resume)
 app.command("stop")(stop)
 app.command("status")(federation_status.status)
+app.command("census")(census)
 watching = typer.Typer(help="Watch the release of this federation.", no_args_is_help=True)
 watching.command("start")(read_window)
 app.add_typer(watching, name="monitor")

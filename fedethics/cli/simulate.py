@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from fedethics.cli.census import UntilCensus
 from fedethics.systems import require_home_system
 
 # Options of every command that runs a scenario, `python -m simulations` included.
@@ -58,6 +59,7 @@ def simulate(
             "may look at",
         ),
     ] = False,
+    until_census: UntilCensus = False,
 ) -> None:
     """Run the real coordinator and sites in one process and show the results.
 
@@ -67,7 +69,7 @@ def simulate(
     options = ["--out", str(out), "--run-id", run_id, "--data", str(data)]
     options += ["--resume", str(resume)] if resume is not None else []
     options += [f"--set={pair}" for pair in settings or ()]
-    options += ["--diagnose"] * diagnose
+    options += ["--diagnose"] * diagnose + ["--until-census"] * until_census
     faults = {"lose": lose, "late": late, "poison": poison}
     options += [f"--{name}={one}" for name, told in faults.items() for one in told or ()]
     command = [sys.executable, "-P", "-m", "fedethics.simulation.command", *options, "--"]

@@ -51,6 +51,7 @@ class RunSettings:
         leg_timeout_s: how long to wait for the slowest site to train or measure.
         relay_timeout_s: how long to wait in every other exchange; 0 for as long as `leg_timeout_s`.
         resume: continue the job in `job_dir` after its last committed round.
+        until_census: end this run before anything is trained, once the census is opened.
         node_names: site's name of each node that the SuperLink admits, as "NODE=NAME,...", for the
             event log only; whose an answer is, its signature says.
     """
@@ -63,6 +64,7 @@ class RunSettings:
     leg_timeout_s: float = term(default=600.0, above=0)
     relay_timeout_s: float = term(default=0.0, at_least=0)
     resume: bool = term(default=False)
+    until_census: bool = term(default=False)
     node_names: str = term(default="", pattern=r"([0-9]+=[a-z0-9-]+(,[0-9]+=[a-z0-9-]+)*)?")
 
     @classmethod

@@ -35,7 +35,11 @@ from fedethics.training.learner import Learner
 
 @dataclass
 class Rounds:
-    """Runs the rounds of one job that are not committed yet."""
+    """Runs the rounds of one job that are not committed yet.
+
+    Attributes:
+        until_census: end before anything is trained.
+    """
 
     job: Job
     federation: Federation
@@ -44,6 +48,7 @@ class Rounds:
     learner: Learner
     plan: PrivacyPlan
     events: EventLog
+    until_census: bool = False
     _begun: int = 0
 
     def finish_interrupted(self) -> None:
@@ -56,8 +61,8 @@ class Rounds:
         if session is not None:
             self._commit(session)
 
-    def run(self) -> NDArray[np.float32]:
-        """Run what is left of the job and return the final adapter, shape (p,).
+    def run(self) -> NDArray[np.float32] | None:
+        """Run what is left of the job and return the final adapter, shape (p,); None on a pause.
 
         Raises:
             RunError: a sum could not be opened; what was committed stays and can be resumed.
@@ -70,6 +75,9 @@ class Rounds:
         for name, number in sums_of(job.charter, self.plan):
             if not job.is_committed(name, number):
                 if aggregate(name).trains:
+                    if self.until_census:
+                        self.events.write("paused", after="census")
+                        return None
                     self._require_no_objection()
                 self.open(name, number)
         return self._adapter(after=rounds if UPDATE in self.plan.sums else 0)

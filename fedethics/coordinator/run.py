@@ -16,6 +16,7 @@ from fedethics.coordinator.rounds import Rounds
 from fedethics.coordinator.sums import Sums
 from fedethics.coordinator.transport import Transport
 from fedethics.coordinator.window import WatchedRelease, close_window, watched_release
+from fedethics.errors import RunError
 from fedethics.privacy.plan import make_plan
 from fedethics.training.learner import Learner
 
@@ -58,6 +59,11 @@ class Coordinator:
             FedethicsError: the job cannot be started or continued.
         """
         job = Job.open(settings)
+        if settings.until_census and job.charter.census is None:
+            raise RunError(
+                "the charter asks for no census, so the run cannot pause after it; nothing was "
+                "asked of any site"
+            )
         watched = watched_release(job, settings)
         files, events = ProtocolFiles(job.path), EventLog(job.path)
         work_timeout_s, relay_timeout_s = settings.leg_timeout_s, settings.relay_timeout_s
@@ -77,11 +83,13 @@ class Coordinator:
         plan = make_plan(job.charter)
         sums = Sums(job, federation, enrolment, model, files, events)
         readiness = Readiness(job, federation, enrolment, plan)
-        rounds = Rounds(job, federation, readiness, sums, model, plan, events)
+        rounds = Rounds(
+            job, federation, readiness, sums, model, plan, events, settings.until_census
+        )
         return cls(job, enrolment, rounds, watched)
 
     def run(self) -> None:
-        """Run what is left of the job and write all that it leaves behind.
+        """Run what is left of the job and write all that it leaves behind, unless it pauses.
 
         Raises:
             FedethicsError: it cannot finish; what was committed stays.
@@ -93,5 +101,7 @@ class Coordinator:
         rounds.sums.settle_all()
         if self.watched is not None:
             close_window(self.job, rounds.federation, rounds.plan, self.watched, rounds.events)
+            return
+        if adapter is None:
             return
         close(self.job, rounds.federation, rounds.learner, rounds.plan, adapter, rounds.events)

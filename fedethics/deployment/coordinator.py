@@ -53,10 +53,12 @@ class Coordinator:
     Attributes:
         home: the coordinator's home.
         resume: continue the job after its last committed round.
+        until_census: pause it before anything is trained.
     """
 
     home: FederationHome
     resume: bool = False
+    until_census: bool = False
     _superlink: Child | None = None
     _superexec: Child | None = None
     _submission: Child | None = None
@@ -205,6 +207,8 @@ class Coordinator:
         ]
         if missing:
             raise RunError(f"missing: {', '.join(missing)}; nothing was started")
+        if self.until_census and charter.census is None:
+            raise RunError("the charter asks for no census; nothing was started")
         found = judge(home.server_files, names=home.settings.superlink.names_dialled)
         if found.problems:
             listed = "\n".join(f"  - {one}" for one in found.problems)
@@ -238,6 +242,7 @@ class Coordinator:
             "model-dir": model,
             "resume": self.resume,
             "start-dir": start,
+            "until-census": self.until_census,
         }
 
 

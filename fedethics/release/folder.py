@@ -38,6 +38,8 @@ MANIFEST = "manifest.json"
 COMPARISONS = "comparisons.json"
 BENCHMARKS = "benchmarks.jsonl"
 METRICS = "metrics.jsonl"
+# Written when the census was opened, before anything was trained.
+CENSUS = "census.html"
 SIGNATURE = "manifest.signature.json"
 APPROVALS = "approvals.json"
 WITHDRAWAL = "withdrawal.json"

@@ -39,6 +39,7 @@ from fedethics.release.folder import (
     APPROVALS,
     BENCHMARKS,
     CARD,
+    CENSUS,
     CHARTER,
     COMPARISONS,
     EVIDENCE,
@@ -97,6 +98,7 @@ RELEASED = frozenset(
     {
         APPROVALS,
         BENCHMARKS,
+        CENSUS,
         CHARTER,
         COMPARISONS,
         EVIDENCE,
@@ -208,7 +210,7 @@ _PURPOSE = "release-manifest"
 REQUIRED = (CHARTER, EVIDENCE, GATE, ADAPTER, ADAPTER_CONFIG)
 # Not listed: the sites' ledgers, which grow with later runs (receipts hold their heads), and
 # events.jsonl, which is still written to.
-OPTIONAL = (*PAGES, BENCHMARKS, COMPARISONS, METRICS)
+OPTIONAL = (*PAGES, BENCHMARKS, CENSUS, COMPARISONS, METRICS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

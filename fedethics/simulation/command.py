@@ -96,6 +96,8 @@ def main() -> int:
                     "--lose, --late, --poison, --diagnose: of one run, not of several; nothing was "
                     "started"
                 )
+            if options.until_census:
+                raise RunError("--until-census: of one run, not of several; nothing was started")
             return _several(options)
         _, stage = staged(
             options.scenario,
@@ -112,6 +114,9 @@ def main() -> int:
         again = command("fedethics", "simulate", options.scenario)
 
         def work() -> None:
+            if options.until_census:
+                _take_census(stage, resume=options.resume is not None, again=again)
+                return
             simulate(Terminal(), stage, resume=options.resume is not None)
             if options.diagnose:
                 from fedethics.simulation.diagnosis import NOTE, diagnose
@@ -123,6 +128,17 @@ def main() -> int:
     except FedethicsError as error:
         told(f"[{error.code}] {error}")
         return error.exit_code
+
+
+def _take_census(stage: Stage, *, resume: bool, again: str) -> None:
+    """Run the federation as far as its census, and show it."""
+    from fedethics.cli.census import show_census
+    from fedethics.simulation.federation import run_federation
+
+    run_federation(stage, resume=resume, until_census=True)
+    show_census(stage.run_dir)
+    page = stage.run_dir / "census.html"
+    say(f"Nothing was trained. The page: {page}. To train: {again} --resume {stage.run_dir}")
 
 
 def _with_faults(options: argparse.Namespace, stage: Stage) -> None:
@@ -172,6 +188,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path(".data"))
     parser.add_argument("--set", action="append", default=[], dest="settings")
     parser.add_argument("--diagnose", action="store_true")
+    parser.add_argument("--until-census", action="store_true")
     for fault in ("--lose", "--late", "--poison"):
         parser.add_argument(fault, action="append", default=[])
     return parser.parse_args()

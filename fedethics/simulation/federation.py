@@ -45,13 +45,16 @@ class Baselines:
     run: Callable[[Tick], Comparisons]
 
 
-def run_federation(stage: Stage, *, resume: bool = False, lost: Fault = no_fault) -> Path:
+def run_federation(
+    stage: Stage, *, resume: bool = False, lost: Fault = no_fault, until_census: bool = False
+) -> Path:
     """Run one job, or what is left of it, and return the run's directory.
 
     Args:
         stage: the federation, with the faults that are kept beside its charter.
         resume: continue it after its last committed round.
         lost: says which other requests are lost on the way.
+        until_census: pause before anything is trained.
 
     Raises:
         FedethicsError: the job cannot start or finish; what was committed stays.
@@ -70,6 +73,7 @@ def run_federation(stage: Stage, *, resume: bool = False, lost: Fault = no_fault
         model_dir=str(home.model_dir or ""),
         start_dir=str(home.start_dir or ""),
         resume=resume,
+        until_census=until_census,
     )
 
     def is_lost(site: str, request: Request) -> bool:

@@ -7,16 +7,22 @@ import dataclasses
 import json
 
 import pytest
+from typer.testing import CliRunner
 
+from fedethics.aggregates.census.gate import ENOUGH
 from fedethics.aggregates.census.layout import layout_of_census
 from fedethics.aggregates.census.opened import required
 from fedethics.charter.census_terms import CensusTerms
+from fedethics.cli.federation import app
 from fedethics.coordinator.job import STATE
 from fedethics.data.records import row_hash
 from fedethics.errors import PolicyRefusal, RunError
 from fedethics.privacy.ledger import read_book
 from fedethics.protocol import Action
+from fedethics.release import folder, gate
 from fedethics.release.evidence import Counted
+from fedethics.release.verification import verify
+from fedethics.simulation.federation import run_federation
 from fedethics.site.home import SiteHome
 from fedethics.site.workbench import open_workbench
 from tests.attacks.conftest import Liar
@@ -82,6 +88,44 @@ def test_without_noise_the_opened_census_is_a_count_of_the_files(lab):
         row = census.blocks["groups", "sex"][place]
         assert row.tolist() == [wanted.get((sex, label), 0) for label in (0, 1)]
     assert census.records() == sum(wanted.values())
+
+
+@pytest.mark.slow
+def test_a_run_pauses_after_the_census_with_a_page_and_goes_on_to_its_end(lab, tmp_path):
+    stage = lab.stage(dp=False, change=asking(minimum=1))
+    allow(stage)
+    for resume in (False, True):  # a second pause opens nothing again
+        run = run_federation(stage, resume=resume, until_census=True)
+    state = json.loads((run / STATE).read_text())
+    assert [entry["kind"] for entry in state["sums"]] == ["census"]
+    assert not (run / "evidence.json").exists()
+    page = (run / folder.CENSUS).read_text()
+    assert "Who is in the data" in page and "age band" in page
+    copy = tmp_path / "census.html"
+    said = CliRunner().invoke(app, ["census", "--job", str(run), "--json", "--page", str(copy)])
+    assert said.exit_code == 0 and copy.read_text() == page
+    shown, wanted = json.loads(said.stdout), by_hand(stage)
+    men = next(one for one in shown["groups"]["sex"] if one["group"] == "Male")
+    assert men["records"]["value"] == wanted["Male", 0] + wanted["Male", 1]
+    assert shown["records"] == sum(wanted.values()) and shown["missed"] == []
+    lab.run(stage, resume=True)
+    assert CliRunner().invoke(app, ["census", "--job", str(run)]).exit_code == 0
+    rules = {rule.name: rule for rule in gate.examine(run).rules}
+    assert rules[ENOUGH].verdict == "pass"
+    assert [problem for check in verify(run) for problem in check.problems] == []
+
+
+def test_a_run_without_a_census_cannot_pause_after_it_and_has_none_to_show(lab, tmp_path):
+    stage = lab.stage()
+    with pytest.raises(RunError, match="asks for no census"):
+        run_federation(stage, until_census=True)
+    for args, said in (
+        (["--job", str(stage.run_dir)], "its charter asks for no census"),
+        (["--job", str(tmp_path)], "is no run's directory"),
+        ([], "give --job with a run's directory"),
+    ):
+        error = CliRunner().invoke(app, ["census", *args]).exception
+        assert said in str(error)
 
 
 def test_a_site_whose_policy_does_not_list_it_refuses_it_by_name(lab):
