@@ -61,7 +61,7 @@ class TakenCensus:
         )
         return f"{counted} {bars}"
 
-    def document(self) -> Json:
+    def document(self) -> dict[str, Json]:
         """Return every figure with its interval, as data."""
         census = self.census
         features = [name for name in census.layout.features if name != EVERYONE]
