@@ -197,18 +197,14 @@ def plan(
     take place.
     """
     sites = _sites(site or [])
-    declared = None
-    if census is None:
-        declared = budget_verdicts.declared(held_out, groups or [], base_rate or [], accuracy)
+    declared = budget_verdicts.declared(held_out, groups or [], base_rate or [], accuracy, census)
     if charter is None:
         asked = bool(declared or census)
         _refuse_without_charter(model=bool(with_model or model_dir), verdicts=asked)
     if charter is not None:
         agreed = load(charter)
         if census is not None:
-            declared = budget_verdicts.by_census(
-                agreed, census, held_out, shares=bool(groups or base_rate), accuracy=accuracy
-            )
+            declared = budget_verdicts.by_census(agreed, census, held_out, accuracy)
         if with_model or model_dir:
             parameters = trained_parameters(agreed, model_dir)
         _say_if_long(agreed.training.rounds * agreed.training.local_steps)

@@ -41,34 +41,41 @@ Census = Annotated[
 
 
 def by_census(
-    charter: Charter, run: Path, held_out: int | None, *, shares: bool, accuracy: float | None
+    charter: Charter, run: Path, held_out: int | None, accuracy: float | None
 ) -> Declared:
     """Return the held-out records as the census of a run shows them.
 
     Raises:
-        FairnessError: shares are declared too, or the census is of other groups.
+        FairnessError: the census is of other groups, or shows nobody.
         ReleaseError: not a run's directory.
         AccountingError: no census was opened there.
     """
     from fedethics.aggregates.census.page import read_census  # here: it needs numpy and scipy
     from fedethics.foresight.of_census import declared_of
 
-    if shares:
-        raise FairnessError(
-            "--census says what --groups and --base-rate would; give the one or the other"
-        )
     found = read_census(run).census
     return declared_of(charter, found, held_out=held_out, accuracy=accuracy)
 
 
 def declared(
-    held_out: int | None, groups: list[str], base_rates: list[str], accuracy: float | None
+    held_out: int | None,
+    groups: list[str],
+    base_rates: list[str],
+    accuracy: float | None,
+    census: Path | None = None,
 ) -> Declared | None:
-    """Read the options; None where verdicts are not asked for.
+    """Read the options; None where verdicts are not asked for, or where a census says it all.
 
     Raises:
-        FairnessError: an option without --held-out, or one that is not spelled as it must be.
+        FairnessError: an option without --held-out or beside a census, or one that is not spelled
+            as it must be.
     """
+    if census is not None:
+        if groups or base_rates:
+            raise FairnessError(
+                "--census says what --groups and --base-rate would; give the one or the other"
+            )
+        return None
     if held_out is None:
         if groups or base_rates or accuracy is not None:
             raise FairnessError(
