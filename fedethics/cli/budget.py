@@ -198,18 +198,15 @@ def plan(
     """
     sites = _sites(site or [])
     declared = budget_verdicts.declared(held_out, groups or [], base_rate or [], accuracy, census)
-    if charter is None:
-        asked = bool(declared or census)
-        _refuse_without_charter(model=bool(with_model or model_dir), verdicts=asked)
     if charter is not None:
         agreed = load(charter)
-        if census is not None:
-            declared = budget_verdicts.by_census(agreed, census, held_out, accuracy)
+        declared = declared or budget_verdicts.by_census(agreed, census, held_out, accuracy)
         if with_model or model_dir:
             parameters = trained_parameters(agreed, model_dir)
         _say_if_long(agreed.training.rounds * agreed.training.local_steps)
         answered = plan_of_charter(agreed, sites=sites, parameters=parameters, declared=declared)
     else:
+        _refuse_without_charter(model=with_model or model_dir, verdicts=declared or census)
         if records:
             sites = {**sites, "this site": records}
         question = TrainingQuestion(
@@ -228,7 +225,7 @@ def plan(
         raise typer.Exit(EXIT_REFUSED)
 
 
-def _refuse_without_charter(*, model: bool, verdicts: bool) -> None:
+def _refuse_without_charter(*, model: object, verdicts: object) -> None:
     if model:
         raise AccountingError("--with-model and --model-dir need a charter, which names the model")
     if verdicts:

@@ -41,15 +41,17 @@ Census = Annotated[
 
 
 def by_census(
-    charter: Charter, run: Path, held_out: int | None, accuracy: float | None
-) -> Declared:
-    """Return the held-out records as the census of a run shows them.
+    charter: Charter, run: Path | None, held_out: int | None, accuracy: float | None
+) -> Declared | None:
+    """Return the held-out records as the census of a run shows them; None without a run.
 
     Raises:
         FairnessError: the census is of other groups, or shows nobody.
         ReleaseError: not a run's directory.
         AccountingError: no census was opened there.
     """
+    if run is None:
+        return None
     from fedethics.aggregates.census.page import read_census  # here: it needs numpy and scipy
     from fedethics.foresight.of_census import declared_of
 
