@@ -46,18 +46,22 @@ class Scored:
 
     Attributes:
         counts: shape (rows, bins): negatives, positives and, in a window, records without label.
-        variance: of the noise on each entry.
+        variance: of the noise on each entry, or on each of a bin, shape (bins,).
     """
 
     counts: FloatArray
-    variance: float
+    variance: float | FloatArray
+
+    @property
+    def noise(self) -> FloatArray:
+        """Variance of the noise on each entry, shape (rows, bins)."""
+        return np.broadcast_to(np.asarray(self.variance, dtype=np.float64), self.counts.shape)
 
     def grouped(self, edges: Sequence[int]) -> tuple[FloatArray, FloatArray]:
         """Return the rows' counts between these bins, and the noise variance of each, (rows, G)."""
         starts = list(edges[:-1])
-        sizes = np.diff(np.asarray(edges, dtype=np.float64))
         summed = np.add.reduceat(self.counts, starts, axis=1)
-        return summed, np.broadcast_to(self.variance * sizes, summed.shape)
+        return summed, np.add.reduceat(self.noise, starts, axis=1)
 
 
 def spent_at(number: int, false_alarm: float) -> float:
@@ -72,7 +76,7 @@ def common_bins(release: Scored) -> tuple[int, ...]:
     """
     bins = release.counts.shape[1]
     marks = sorted({round(part * bins / BINS) for part in range(BINS + 1)})
-    noise = math.sqrt(release.variance * release.counts.shape[0] * bins / BINS)
+    noise = math.sqrt(float(release.noise.sum()) / min(bins, BINS))
     needed = max(FEWEST, 3.0 * noise)
     edges = [0]
     for mark in marks[1:]:
@@ -209,8 +213,10 @@ def label_rate(release: Scored, window: Scored, *, confidence: float) -> Estimat
     z = two_sided(confidence)
     bands = []
     for each in (release, window):
-        counts, noise = each.counts[:2].sum(axis=1), each.variance * each.counts.shape[1]
-        bands.append(rate_bands(counts[1:], counts[:1], hits_noise=noise, misses_noise=noise, z=z))
+        counts, noise = each.counts[:2].sum(axis=1), each.noise[:2].sum(axis=1)
+        bands.append(
+            rate_bands(counts[1:], counts[:1], hits_noise=noise[1:], misses_noise=noise[:1], z=z)
+        )
     value, low, high = (float(side[0, 0]) for side in differences(bands[1], bands[0]))
     if not math.isfinite(value):
         return _nothing(confidence, "no records with a label")

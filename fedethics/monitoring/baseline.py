@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from fedethics import terms
-from fedethics.aggregates.monitoring import terms_of
+from fedethics.aggregates.monitoring import WindowLayout, terms_of
 from fedethics.charter.model import Charter
 from fedethics.errors import ReleaseError
 from fedethics.fairness.drift import Scored
@@ -20,9 +21,15 @@ from fedethics.release.standing import require_released
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Baseline:
-    """What the release published of its held-out records."""
+    """What the release published of its held-out records.
+
+    Attributes:
+        scores: by label and bin.
+        labels: negatives and positives, shape (2, 1), from the tables with the least noise.
+    """
 
     scores: Scored
+    labels: Scored
 
 
 def released(path: Path, charter: Charter) -> Baseline:
@@ -67,7 +74,8 @@ def of_folder(opened: Folder, charter: Charter) -> Baseline:
             "(data, model, or threshold, bins and finest-at of privacy.evaluation), so its windows "
             "cannot be compared with it; nothing was started"
         )
-    return Baseline(scores=scores_of(opened.tables))
+    edges = WindowLayout.of(charter).edges
+    return Baseline(scores=scores_of(opened.tables, edges), labels=labels_of(opened.tables))
 
 
 def _comparable(charter: Charter) -> tuple[object, ...]:
@@ -81,14 +89,33 @@ def _comparable(charter: Charter) -> tuple[object, ...]:
     )
 
 
-def scores_of(tables: Tables) -> Scored:
-    """Return scores by label over everyone, in the fine bins."""
-    if tables.fine is not None:
-        return Scored(
-            counts=np.asarray(tables.fine, dtype=np.float64), variance=tables.histogram_variance
-        )
+def labels_of(tables: Tables) -> Scored:
+    """Return negatives and positives over everyone, from the count block with the fewest cells."""
+    _, block = min(tables.count_blocks, key=lambda each: each[1].shape[0])
+    cells, _, decisions = block.shape
+    totals = block.sum(axis=(0, 2)).astype(np.float64)
+    return Scored(counts=totals[:, None], variance=cells * decisions * tables.counts_variance)
+
+
+def scores_of(tables: Tables, edges: Sequence[float]) -> Scored:
+    """Return scores by label over everyone between these edges, from the block with less noise.
+
+    Args:
+        tables: of the release.
+        edges: among the release's own.
+    """
     cells = tables.histogram.shape[0]
-    return Scored(
+    crossed = Scored(
         counts=tables.histogram.sum(axis=0).astype(np.float64),
         variance=cells * tables.histogram_variance,
     )
+    found = [_between(crossed, tables.layout.coarse_edges, edges)]
+    if tables.fine is not None:
+        fine = Scored(counts=tables.fine.astype(np.float64), variance=tables.histogram_variance)
+        found.append(_between(fine, tables.layout.fine_edges, edges))
+    return min(found, key=lambda one: float(one.noise.sum()))
+
+
+def _between(scored: Scored, own: Sequence[float], edges: Sequence[float]) -> Scored:
+    counts, noise = scored.grouped([list(own).index(edge) for edge in edges])
+    return Scored(counts=counts, variance=noise[0])

@@ -11,10 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedethics.aggregates.monitoring import MONITORING, appearances, terms_of, window_event
+from fedethics.aggregates.monitoring import (
+    MONITORING,
+    WindowLayout,
+    appearances,
+    terms_of,
+    window_event,
+)
 from fedethics.canonical import Json
 from fedethics.charter.model import Charter
-from fedethics.charter_sums import layout_of
 from fedethics.fairness import drift
 from fedethics.fairness.drift import Scored
 from fedethics.privacy.accounting import epsilon
@@ -113,7 +118,7 @@ def _bought(charter: Charter, cap: float) -> int:
 
 
 def _reach(charter: Charter, window: int, records: float, held_out: float) -> tuple[Reach, ...]:
-    agreed, bins = terms_of(charter), layout_of(charter).bins
+    agreed, bins = terms_of(charter), len(WindowLayout.of(charter).edges) - 1
     bars = agreed.bars
     named = {
         "score-psi": (bars.score_psi, drift.score_psi),
@@ -128,11 +133,17 @@ def _reach(charter: Charter, window: int, records: float, held_out: float) -> tu
     variance = MONITORING.of(make_plan(charter).sums).noise.sum_variance
     then = Scored(counts=np.full((2, bins), held_out / (2 * bins)), variance=variance)
     now = Scored(counts=np.full((2, bins), records / (2 * bins)), variance=variance)
+    # Labels come from tables of counts, with few entries each.
+    totals = [
+        Scored(counts=each.counts.sum(axis=1, keepdims=True), variance=4 * variance)
+        for each in (then, now)
+    ]
     found = []
     for name, (bar, measure) in named.items():
         if bar is None:
             continue
-        high = measure(then, now, confidence=confidence).high
+        first, second = totals if name == "label-rate" else (then, now)
+        high = measure(first, second, confidence=confidence).high
         root = name == "score-psi"  # its interval is one of its root
         shows = (math.sqrt(bar) + math.sqrt(high)) ** 2 if root else bar + high
         found.append(Reach(name=name, bar=bar, shows=shows, can_hold=high <= bar))

@@ -18,6 +18,7 @@ import numpy as np
 
 from fedethics import canonical, terms
 from fedethics.aggregates.monitoring import WindowLayout, terms_of
+from fedethics.aggregates.noise import sites_of
 from fedethics.charter.model import Charter
 from fedethics.errors import ReleaseError
 from fedethics.fairness import drift
@@ -26,7 +27,7 @@ from fedethics.fairness.estimate import Estimate
 from fedethics.fairness.judge import judge
 from fedethics.fairness.layout import Tables
 from fedethics.fairness.partition import FloatArray
-from fedethics.monitoring.baseline import Baseline
+from fedethics.monitoring.baseline import Baseline, labels_of
 from fedethics.monitoring.evidence import WindowEvidence
 from fedethics.release import durable
 from fedethics.release.rules.objectives import as_objective, title
@@ -122,12 +123,18 @@ def judge_window(charter: Charter, baseline: Baseline, found: WindowEvidence) ->
     layout = WindowLayout.of(charter)
     counts = np.asarray(found.counts, dtype=np.float64)
     parts = {name: counts[place] for name, place in layout.places.items()}
+    tables = _tables(charter, layout, found)
     figures = [
-        *_of_scores(charter, baseline.scores, _scored(layout, parts, found.variance), confidence),
+        *_of_scores(charter, baseline, _scored(layout, parts, found.variance), confidence),
+        _figure(
+            "label-rate",
+            drift.label_rate(baseline.labels, labels_of(tables), confidence=confidence),
+            agreed.bars.label_rate,
+        ),
         *_of_rows(charter, layout, parts, found.variance, confidence),
     ]
     if agreed.bars.objectives:
-        figures += _of_objectives(charter, layout, found, confidence)
+        figures += _of_objectives(charter, tables, confidence)
     begins, ends = agreed.window(found.window)
     return WindowVerdict(
         run_id=found.run_id,
@@ -160,19 +167,21 @@ def _with_bar(charter: Charter) -> int:
 
 def _scored(layout: WindowLayout, parts: dict[str, FloatArray], variance: float) -> Scored:
     tables = layout.tables
-    rows = parts["tables"][tables.counts_length :].reshape(2, tables.bins)
+    begins = tables.counts_length
+    rows = parts["tables"][begins : begins + tables.crossed_length].reshape(2, -1)
     return Scored(counts=np.vstack([rows, parts["unlabelled-scores"]]), variance=variance)
 
 
-def _of_scores(charter: Charter, then: Scored, now: Scored, confidence: float) -> Iterator[Figure]:
+def _of_scores(
+    charter: Charter, baseline: Baseline, now: Scored, confidence: float
+) -> Iterator[Figure]:
     bars = terms_of(charter).bars
     for name, measure, bar in (
         ("score-psi", drift.score_psi, bars.score_psi),
         ("score-ks", drift.score_ks, bars.score_ks),
         ("calibration", drift.calibration, bars.calibration),
-        ("label-rate", drift.label_rate, bars.label_rate),
     ):
-        yield _figure(name, measure(then, now, confidence=confidence), bar)
+        yield _figure(name, measure(baseline.scores, now, confidence=confidence), bar)
 
 
 def _of_rows(
@@ -193,19 +202,21 @@ def _of_rows(
     yield _figure("left out", share(float(parts["left-out"][0])), None)
 
 
-def _of_objectives(
-    charter: Charter, layout: WindowLayout, found: WindowEvidence, confidence: float
-) -> list[Figure]:
-    tables = Tables.from_vector(
+def _tables(charter: Charter, layout: WindowLayout, found: WindowEvidence) -> Tables:
+    """Return the window's tables, as those of a release."""
+    return Tables.from_vector(
         np.asarray(found.counts[layout.places["tables"]], dtype=np.int64),
         layout=layout.tables,
         counts_variance=found.variance,
         histogram_variance=found.variance,
-        sites=len(charter.roster),
+        sites=sites_of(charter),
         absent=tuple(
             frozenset(_pair(group) for group in member.absent_groups) for member in charter.roster
         ),
     )
+
+
+def _of_objectives(charter: Charter, tables: Tables, confidence: float) -> list[Figure]:
     figures = []
     for stated in charter.ethics.objectives:
         if _beyond(stated):

@@ -21,7 +21,7 @@ TERMS = {
     "windows": 6,
     "minimum-records": 20,
     "epsilon": 2.0,
-    "bars": {"score-psi": 0.5, "label-rate": 0.25, "objectives": False},
+    "bars": {"score-psi": 0.5, "label-rate": 0.15, "objectives": False},
 }
 
 

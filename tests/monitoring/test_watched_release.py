@@ -36,7 +36,7 @@ def watched(shared_lab: Lab):  # noqa: F811
     run = lab.run(stage)
     story.released(stage, run)
     files = {site: lab.data / f"{site}.csv" for site in stage.homes}
-    new = story.new_records(files, lab.path / "new", windows=2, copies=4)
+    new = story.new_records(files, lab.path / "new", windows=2, copies=2)
     charter = monitoring.begin(run, story.TERMS, new)
     windows = [monitoring.read_window(run, number) for number in (1, 2)]
     return run, charter, windows, stage
@@ -99,7 +99,7 @@ def test_after_the_alarm_the_release_is_withdrawn_served_no_more_and_watched_no_
     home = SiteHome.open(next(iter(stage.homes.values())))
     service = Service(run, model_dir=home.model_dir)
     try:
-        with TestClient(application(service, token="")) as client:
+        with TestClient(application(service, token=""), base_url="http://127.0.0.1") as client:
             assert client.get("/health").status_code == 200
             key = Identity.load(stage.coordinator / "identity.key")
             withdraw(run, key, role="coordinator", reason=second.sentence)

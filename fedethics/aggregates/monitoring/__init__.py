@@ -25,7 +25,7 @@ from fedethics.aggregates.noise import Account, Noise, count_noise
 from fedethics.charter.model import Charter
 from fedethics.charter.monitoring_terms import MonitoringTerms
 from fedethics.charter_sums import layout_of
-from fedethics.errors import AccountingError
+from fedethics.errors import AccountingError, FairnessError
 from fedethics.fairness.explained import NOTHING_EXPLAINED
 from fedethics.fairness.layout import Layout
 from fedethics.privacy.calibration import smallest_scale
@@ -41,9 +41,10 @@ _RUN = re.compile(r"(?P<name>[a-z0-9][a-z0-9-]*)-w(?P<number>[0-9]{4})")
 class WindowLayout:
     """Where each entry of the sum lies.
 
-    First the tables of records with a label, as at release but with scores over everyone; then the
-    scores of records without one; then rows of the window, rows without a label, rows that the
-    charter leaves out for an empty cell, and empty cells of each column that is watched.
+    First the tables of records with a label, as at release but with scores over everyone, in a few
+    coarse bins and, where they nest, in fine ones; then the coarse scores of records without a
+    label; then rows of the window, rows without a label, rows that the charter leaves out for an
+    empty cell, and empty cells of each column that is watched.
 
     Guarantee: a record moves one entry of each of `releases` parts by 1.
 
@@ -62,17 +63,27 @@ class WindowLayout:
         Raises:
             AccountingError: the charter watches nothing.
         """
-        tables = dataclasses.replace(
+        whole = dataclasses.replace(
             layout_of(charter), histogram_by=(), nested=False, explained=NOTHING_EXPLAINED
         )
+        try:
+            # Few bins have little noise: drift is read from them, and the order from the fine ones.
+            tables = dataclasses.replace(whole, nested=True)
+        except FairnessError:  # the threshold is no edge of the fine bins
+            tables = whole
         return cls(tables, terms_of(charter).missing)
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """Edges of the bins in which scores are compared with those at release."""
+        return self.tables.coarse_edges
 
     @cached_property
     def places(self) -> dict[str, slice]:
         """Each part's entries by its name: tables, unlabelled-scores, rows and so on."""
         lengths = {
             "tables": self.tables.tables_length,
-            "unlabelled-scores": self.tables.bins,
+            "unlabelled-scores": len(self.edges) - 1,
             "rows": 1,
             "unlabelled": 1,
             "left-out": 1,
@@ -92,7 +103,7 @@ class WindowLayout:
     @property
     def releases(self) -> int:
         """Parts of which a record moves one entry each: blocks of counts, scores, and the rest."""
-        return len(self.tables.count_blocks) + 1 + 3 + len(self.missing)
+        return len(self.tables.count_blocks) + self.tables.score_blocks + 3 + len(self.missing)
 
 
 def window_number(run: str) -> int | None:

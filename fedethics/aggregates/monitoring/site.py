@@ -65,9 +65,10 @@ def window_counts(
     found[layout.places["tables"]] = tabulate(
         tables, groups=part.groups, labels=part.labels, scores=labelled
     )
-    places = np.searchsorted(np.array(tables.fine_edges), unlabelled, side="right") - 1
-    places = np.minimum(places, tables.bins - 1)
-    found[layout.places["unlabelled-scores"]] = np.bincount(places, minlength=tables.bins)
+    bins = len(layout.edges) - 1
+    places = np.searchsorted(np.array(layout.edges), unlabelled, side="right") - 1
+    places = np.minimum(places, bins - 1)
+    found[layout.places["unlabelled-scores"]] = np.bincount(places, minlength=bins)
     found[layout.places["rows"]] = window.rows
     found[layout.places["unlabelled"]] = window.rows_without_label
     found[layout.places["left-out"]] = window.left_out
