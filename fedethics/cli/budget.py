@@ -20,7 +20,7 @@ from fedethics.charter.document import load
 from fedethics.charter.model import Charter
 from fedethics.cli import budget_verdicts
 from fedethics.cli.budget_plan import Plan, plan_of_charter, plan_of_terms
-from fedethics.cli.budget_verdicts import Accuracy, BaseRate, Census, Groups, HeldOut
+from fedethics.cli.budget_verdicts import Accuracy, BaseRate, Census, Classes, Groups, HeldOut
 from fedethics.cli.model import ModelDir, WithModel, trained_parameters
 from fedethics.cli.output import AsJson, answer, ledger_file, readable, say, table
 from fedethics.errors import EXIT_REFUSED, AccountingError
@@ -184,6 +184,7 @@ def plan(
     base_rate: BaseRate = None,
     accuracy: Accuracy = None,
     census: Census = None,
+    classes: Classes = None,
     with_model: WithModel = False,
     model_dir: ModelDir = None,
     report: Annotated[
@@ -197,7 +198,9 @@ def plan(
     take place.
     """
     sites = _sites(site or [])
-    declared = budget_verdicts.declared(held_out, groups or [], base_rate or [], accuracy, census)
+    declared = budget_verdicts.declared(
+        held_out, groups or [], base_rate or [], accuracy, census=census, classes=classes
+    )
     if charter is not None:
         agreed = load(charter)
         declared = declared or budget_verdicts.by_census(agreed, census, held_out, accuracy)

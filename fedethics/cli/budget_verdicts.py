@@ -14,7 +14,8 @@ from fedethics.charter.model import Charter
 from fedethics.cli.output import table
 from fedethics.errors import FairnessError
 from fedethics.foresight import words
-from fedethics.foresight.forecast import TRUTHS, Forecast
+from fedethics.foresight.chances import TRUTHS
+from fedethics.foresight.forecast import Forecast
 from fedethics.foresight.of_charter import Declared
 
 N = TypeVar("N", int, float)
@@ -27,6 +28,9 @@ Groups = Annotated[
 BaseRate = Annotated[
     list[str] | None,
     typer.Option(help="R, or FEATURE=R,R: share of positive labels, by group; repeatable."),
+]
+Classes = Annotated[
+    str | None, typer.Option(help="N,N,N of them by class, where there are several.")
 ]
 Accuracy = Annotated[
     float | None, typer.Option(help="Share that the model is expected to get right.")
@@ -64,7 +68,9 @@ def declared(
     groups: list[str],
     base_rates: list[str],
     accuracy: float | None,
+    *,
     census: Path | None = None,
+    classes: str | None = None,
 ) -> Declared | None:
     """Read the options; None where verdicts are not asked for, or where a census says it all.
 
@@ -73,16 +79,17 @@ def declared(
             as it must be.
     """
     if census is not None:
-        if groups or base_rates:
+        if groups or base_rates or classes:
             raise FairnessError(
-                "--census says what --groups and --base-rate would; give the one or the other"
+                "--census says what --groups, --base-rate and --classes would; give the one or "
+                "the other"
             )
         return None
     if held_out is None:
-        if groups or base_rates or accuracy is not None:
+        if groups or base_rates or accuracy is not None or classes:
             raise FairnessError(
-                "--groups, --base-rate and --accuracy describe held-out records: give their number "
-                "with --held-out N"
+                "--groups, --base-rate, --classes and --accuracy describe held-out records: give "
+                "their number with --held-out N"
             )
         return None
     overall = [given for given in base_rates if "=" not in given]
@@ -96,6 +103,9 @@ def declared(
             "--base-rate", [one for one in base_rates if "=" in one], float, "sex=0.26,0.63"
         ),
         accuracy=accuracy,
+        classes=tuple(
+            _number("--classes", one, int, "120,80,40") for one in (classes or "").split(",") if one
+        ),
     )
 
 
@@ -122,16 +132,16 @@ def _number(option: str, given: str, kind: Callable[[str], N], example: str) -> 
 
 def render(found: Forecast, console: Console) -> None:
     """Show the table and the words."""
-    heads = ("objective", *(words.NAMES[truth] for truth in TRUTHS), "records; epsilon for 80 %")
+    heads = ("bar", *(words.NAMES[truth] for truth in TRUTHS), "records; epsilon for 80 %")
     rows = [words.cells(one) for one in found.objectives]
     gate = ("the gate as a whole", *(words.shares(at.noised, at.exact) for at in found.gate), "")
     title = f"Verdicts that can be reached with {found.records:,} held-out records"
     console.print(table(title, heads, [*rows, gate]))
     for sentence in (
-        "Each cell: the true value, then the chances in per cent that the objective holds, fails, "
+        "Each cell: the true value, then the chances in per cent that the bar holds, fails, "
         "cannot be concluded; in brackets the same without any noise.",
-        "The gate: best is a model without gaps, drawn whole; the other columns take the "
-        "objectives as independent.",
+        "The gate: best is a model without gaps, its group tables drawn whole; the other columns, "
+        "and bars on other sums, are taken as independent.",
         f"Supposed: {'; '.join(found.supposed) or 'nothing'}.",
         *words.sentences(found),
     ):

@@ -213,7 +213,7 @@ def _foresee(charter: Charter, *, log_json: bool) -> None:
     """Say what the gate will be able to conclude; the coordinator knows declared sizes only."""
     # Here: it takes numpy and scipy, which no other command of this module needs.
     from fedethics.foresight import words
-    from fedethics.foresight.forecast import SHORT
+    from fedethics.foresight.chances import SHORT
     from fedethics.foresight.of_charter import Declared, expected_held_out, foresee
 
     try:

@@ -27,7 +27,7 @@ from fedethics.drafting.proposal import Proposal
 from fedethics.drafting.readme import SiteSize, readme_text
 from fedethics.errors import DataError, FedethicsError
 from fedethics.foresight import words
-from fedethics.foresight.forecast import SHORT
+from fedethics.foresight.chances import SHORT
 from fedethics.foresight.of_charter import counted, foresee
 from fedethics.policy.template import policy_text
 from fedethics.simulation.partition import Row, write_csv

@@ -1,7 +1,8 @@
 """Opened tables as a run might open them: records drawn, tabulated by the charter's layout, noised.
 
-A record is of one of finitely many types: cell, label, score bin. Each type goes once through
-`tabulate`, the sites' own code, so that what is drawn follows whatever layout the charter has.
+A record is of one of finitely many types: cell, label, what is decided, score bin. Each type goes
+once through `tabulate`, the sites' own code, so that what is drawn follows whatever layout the
+charter has.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from fedethics.fairness.explained import FloatArray
 from fedethics.fairness.layout import Layout, Tables
 from fedethics.fairness.partition import MINIMUM_SITES
 from fedethics.fairness.tabulate import tabulate
-from fedethics.foresight.models import score_shares
+from fedethics.foresight.kinds import kind_of
 from fedethics.foresight.population import Population
 
 _EXPECTED = 10_000_000
@@ -57,21 +58,22 @@ class Drawing:
     def of(cls, layout: Layout, *, sites: int) -> Drawing:
         """Tabulate each type once."""
         groups = layout.groups_of(np.arange(layout.num_cells))
-        edges = np.array(layout.fine_edges)
-        scores = (edges[:-1] + edges[1:]) / 2.0
+        kind = kind_of(layout)
         touched = [
             np.flatnonzero(
-                tabulate(layout, groups=groups[cell, None], labels=[label], scores=[score])
+                tabulate(
+                    layout, groups=groups[cell, None], labels=[label], scores=np.stack([score])
+                )
             )
             for cell in range(layout.num_cells)
-            for label in (0, 1)
-            for score in scores
+            for label in range(kind.targets)
+            for score in kind.outcomes(layout, label)
         ]
         return cls(layout=layout, entries=np.array(touched), sites=max(sites, MINIMUM_SITES))
 
     def types(self, population: Population, selected: FloatArray) -> FloatArray:
         """Return the share of each type under a model, shape (types,)."""
-        shares = population.shares[..., None] * score_shares(self.layout, selected)
+        shares = population.shares[..., None] * kind_of(self.layout).shares(self.layout, selected)
         kept = np.where(shares > _RARE, shares, 0.0).reshape(-1)
         whole: FloatArray = kept / kept.sum()
         return whole

@@ -1,17 +1,15 @@
-"""The chances of each verdict at declared truths, and what would make an objective decidable.
+"""The chances of each verdict at declared truths, and what would make a bar decidable.
 
-Truths of an objective with bar B and best value b: b, half-way to the bar, the bar, and twice as
-far from b as the bar. Of a gap, the smallest group differs from all others; of a floor, every group
-is alike. Draws use a fixed public seed, so that the same terms give the same answer.
+Truths: see `chances`. Of a gap, the smallest group differs from all others; of a floor, every group
+is alike.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -19,112 +17,36 @@ from fedethics.errors import FairnessError
 from fedethics.fairness.explained import NOTHING_EXPLAINED, FloatArray
 from fedethics.fairness.judge import Objective, Outcome, conclude
 from fedethics.fairness.layout import Layout, Tables
-from fedethics.fairness.measured import TwoClasses
-from fedethics.fairness.metrics import Metric, find_metric
-from fedethics.fairness.needed import POWER
+from fedethics.fairness.metrics import find_metric
 from fedethics.fairness.together import at_once
+from fedethics.foresight.asked import Asked, outlook_of
+from fedethics.foresight.chances import (
+    SEED,
+    TRUTHS,
+    WHOLE,
+    AtTruth,
+    Chance,
+    Effort,
+    Outlook,
+    Truth,
+    chances,
+    counted,
+    least_epsilon,
+    least_records,
+    wanted,
+)
 from fedethics.foresight.draws import Drawing, TableNoise
+from fedethics.foresight.kinds import KINDS, NOT_DRAWN
 from fedethics.foresight.models import Line, fair, families
 from fedethics.foresight.population import Population
 
-Truth: TypeAlias = Literal["best", "half-way", "bar", "twice"]
-TRUTHS: Mapping[Truth, float] = {"best": 0.0, "half-way": 0.5, "bar": 1.0, "twice": 2.0}
 USUAL_ACCURACY = 0.75
-_SEED = 16
-_MOST_TIMES = 1024
-_FINE_STEPS = 3
 _WITHIN = 0.01  # of a metric's range
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Effort:
-    """How much is drawn.
-
-    Attributes:
-        draws: of each truth.
-        first: where so many are all alike, the rest is not drawn.
-        searched: draws of each step of a search.
-        short: only the truth that is aimed at, without a search for an epsilon.
-    """
-
-    draws: int = 200
-    first: int = 50
-    searched: int = 100
-    short: bool = False
-
-
-WHOLE = Effort()
-SHORT = Effort(draws=60, first=30, searched=60, short=True)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chance:
-    """Shares of the draws that held, failed and could not conclude."""
-
-    holds: float
-    fails: float
-    draws: int
-
-    @property
-    def cannot(self) -> float:
-        """Of those that could not conclude."""
-        return 1.0 - self.holds - self.fails
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AtTruth:
-    """What happens if the metric truly is `value`."""
-
-    truth: Truth
-    value: float
-    noised: Chance
-    exact: Chance
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outlook:
-    """One objective before the run.
-
-    Attributes:
-        title: as the gate calls it.
-        levels: in the order of `TRUTHS`, or the one aimed at; empty where the planner has no model
-            for the metric.
-        records: that let it hold with 80 % at `best` (a floor: half-way); None for none.
-        epsilon: of evaluation that lets it, with the declared records; infinite where not even
-            tables without noise would; None where only next to no noise would, or in short.
-        refused: why nothing is foreseen; else empty.
-    """
-
-    title: str
-    objective: Objective
-    levels: tuple[AtTruth, ...] = ()
-    records: int | None = None
-    epsilon: float | None = None
-    refused: str = ""
-
-    @property
-    def aim(self) -> Truth:
-        """The truth at which `records` and `epsilon` are asked for."""
-        return "best" if is_gap(self.objective) else "half-way"
-
-    def at(self, truth: Truth) -> AtTruth:
-        """Return one of the levels."""
-        return next(level for level in self.levels if level.truth == truth)
-
-    @property
-    def can_hold(self) -> bool:
-        """Whether it holds with 80 % where the model is as good as `aim`."""
-        return bool(self.levels) and self.at(self.aim).noised.holds >= POWER
-
-    @property
-    def hopeless(self) -> bool:
-        """Whether it does not even without noise."""
-        return bool(self.levels) and self.at(self.aim).exact.holds < POWER
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Gate:
-    """All objectives together at one truth.
+    """All bars that are foreseen, together at one truth.
 
     Attributes:
         noised, exact: that all hold, or that any fails; with noise, and without.
@@ -139,19 +61,21 @@ class Gate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Forecast:
-    """What the gate will be able to conclude of its objectives.
+    """What the gate will be able to conclude of its bars.
 
     Attributes:
         records: held out at all sites together.
-        accuracy: of the model that is supposed where a bar asks for gaps.
-        gate: all objectives that are foreseen; `best` is a model without gaps that is right with
-            probability `accuracy` for every group and label.
-        objectives: in the charter's order.
+        accuracy: of the model that is supposed where a bar asks for gaps; None where no objective
+            on group tables is foreseen.
+        gate: all bars that are foreseen; `best` is a model without gaps that is right with
+            probability `accuracy` for every group and label, and whose other bars are at `best`
+            (a floor: half-way), independent of each other.
+        objectives: in the charter's order, then bars on other sums.
         supposed: every default that was taken, one sentence each.
     """
 
     records: int
-    accuracy: float
+    accuracy: float | None
     gate: tuple[Gate, ...]
     objectives: tuple[Outlook, ...]
     supposed: tuple[str, ...]
@@ -177,8 +101,9 @@ def forecast(
     sites: int,
     accuracy: float | None = None,
     effort: Effort = WHOLE,
+    others: Sequence[Asked] = (),
 ) -> Forecast:
-    """Foresee the verdicts of a charter's objectives.
+    """Foresee the verdicts of a charter's bars.
 
     Args:
         objectives: title and objective, in order.
@@ -189,31 +114,60 @@ def forecast(
         sites: in the sum.
         accuracy: of the model that is supposed; see `Forecast`.
         effort: how much is drawn.
+        others: bars on other sums, in order.
 
     Raises:
-        FairnessError: an accuracy that is none, or a task whose tables the planner cannot draw.
+        FairnessError: an accuracy that is none.
     """
-    drawing = Drawing.of(plain(population.layout), sites=sites)
-    seen = _Seen(drawing=drawing, population=population, noise=noise, effort=effort)
-    known = [objective for _, objective in objectives if not _unplanned(objective)]
-    taken = _accuracy(seen, known) if accuracy is None else _checked(accuracy)
-    found = tuple(
-        _outlook(seen, title, objective, taken, number, noise_at=noise_at, epsilon=epsilon)
-        for number, (title, objective) in enumerate(objectives)
-    )
-    noised, exact = seen.chances(known, fair(drawing.layout, taken), seed=(len(found),))
-    supposed = [*population.defaults]
-    if accuracy is None:
+    found: tuple[Outlook, ...]
+    if type(population.layout.measured) in KINDS:
+        drawing = Drawing.of(plain(population.layout), sites=sites)
+        seen = _Seen(drawing=drawing, population=population, noise=noise, effort=effort)
+        known = [objective for _, objective in objectives if not _unplanned(objective)]
+        taken = _accuracy(seen, known) if accuracy is None else _checked(accuracy)
+        found = tuple(
+            _outlook(seen, title, objective, taken, number, noise_at=noise_at, epsilon=epsilon)
+            for number, (title, objective) in enumerate(objectives)
+        )
+        best = [seen.chances(known, fair(drawing.layout, taken), seed=(len(found),))]
+    else:
+        found, best, known, taken = tuple(_undrawn(objectives)), [], [], None
+    beside = tuple(outlook_of(asked, effort, number=number) for number, asked in enumerate(others))
+    at_aim = [one.at(one.aim) for one in beside]
+    best += [(level.noised, level.exact) for level in at_aim]
+    supposed = [*population.defaults] if taken is not None else []
+    if taken is not None and accuracy is None:
         supposed.append(f"a model that is right for {taken:.0%} of each group (--accuracy)")
+    levels = [one for one in (*found, *beside) if one.levels]
     return Forecast(
         records=population.records,
         accuracy=taken,
         gate=(
-            Gate(truth="best", noised=noised, exact=exact, together=True),
-            *(() if effort.short else _independent([one for one in found if one.levels])),
+            Gate(
+                truth="best",
+                noised=_product([noised for noised, _ in best]),
+                exact=_product([exact for _, exact in best]),
+                together=not beside,
+            ),
+            *(() if effort.short else _independent(levels)),
         ),
-        objectives=found,
+        objectives=(*found, *beside),
         supposed=tuple(supposed),
+    )
+
+
+def _undrawn(objectives: Sequence[tuple[str, Objective]]) -> Iterator[Outlook]:
+    for title, objective in objectives:
+        yield replace(_blank(title, objective), refused=NOT_DRAWN)
+
+
+def _blank(title: str, objective: Objective) -> Outlook:
+    return Outlook(
+        title=title,
+        bar=objective.bar,
+        direction=objective.direction,
+        aim=_aim(objective),
+        alike=is_gap(objective),
     )
 
 
@@ -237,16 +191,7 @@ def _product(chances: Sequence[Chance]) -> Chance:
 
 
 def plain(layout: Layout) -> Layout:
-    """Return the layout that is drawn.
-
-    Raises:
-        FairnessError: the task has tables that the planner cannot draw.
-    """
-    if not isinstance(layout.measured, TwoClasses):
-        raise FairnessError(
-            "verdicts are foreseen for labels of two classes only; this charter's task counts "
-            "something else of a record"
-        )
+    """Return the layout that is drawn: without what is explained."""
     return replace(layout, explained=NOTHING_EXPLAINED)
 
 
@@ -272,25 +217,23 @@ class _Seen:
         seed: tuple[int, ...],
     ) -> tuple[Chance, Chance]:
         """Return the chances, with noise and without, that all hold, or that any fails."""
-        told: tuple[list[Outcome], list[Outcome]] = ([], [])
-        for number, pair in zip(
-            range(self.effort.draws), self._drawn(selected, seed), strict=False
-        ):
-            if number == self.effort.first and all(len(set(side)) == 1 for side in told):
-                break
-            for side, tables in zip(told, pair, strict=True):
-                side.append(_together(tables, objectives))
-        return _shares(told[0]), _shares(told[1])
+        return chances(
+            (
+                (_together(noised, objectives), _together(exact, objectives))
+                for noised, exact in self._drawn(selected, seed)
+            ),
+            self.effort,
+        )
 
     def holds(self, objective: Objective, selected: FloatArray, *, seed: tuple[int, ...]) -> float:
         """Return the chance that it holds under noise, from fewer draws: for a search."""
         pairs = zip(range(self.effort.searched), self._drawn(selected, seed), strict=False)
-        return _shares([_together(noised, [objective]) for _, (noised, _) in pairs]).holds
+        return counted([_together(noised, [objective]) for _, (noised, _) in pairs]).holds
 
     def _drawn(
         self, selected: FloatArray, seed: tuple[int, ...]
     ) -> Iterator[tuple[Tables, Tables]]:
-        rng = np.random.default_rng((_SEED, *seed))
+        rng = np.random.default_rng((SEED, *seed))
         return self.drawing.draw(self.population, selected, self.noise, rng)
 
 
@@ -301,11 +244,6 @@ def _together(tables: Tables, objectives: Sequence[Objective]) -> Outcome:
     if any(conclude(tables, at_once(one, len(objectives))).outcome == "fails" for one in missed):
         return "fails"
     return "holds" if set(outcomes) == {"holds"} else "cannot conclude"
-
-
-def _shares(told: Sequence[Outcome]) -> Chance:
-    count = len(told)
-    return Chance(holds=told.count("holds") / count, fails=told.count("fails") / count, draws=count)
 
 
 def _checked(accuracy: float) -> float:
@@ -338,7 +276,7 @@ def _accuracy(seen: _Seen, objectives: Sequence[Objective]) -> float:
         line = Line.along(skill, partial(seen.value, objective))
         at_bar = line.at(objective.bar, within=_WITHIN)
         if at_bar is not None:
-            taken = max(taken, (1.0 + float(at_bar.selected[0, 1])) / 2.0)
+            taken = max(taken, (1.0 + float(at_bar.selected[0, -1])) / 2.0)
     return min(taken, 0.999)
 
 
@@ -352,16 +290,17 @@ def _outlook(
     noise_at: Callable[[float], TableNoise],
     epsilon: float,
 ) -> Outlook:
+    blank = _blank(title, objective)
     refused = _unplanned(objective)
     models = None if refused else _models(seen, objective, accuracy)
     if models is None:
         why = refused or "takes values that no model of the planner has"
-        return Outlook(title=title, objective=objective, refused=why)
+        return replace(blank, refused=why)
     levels = []
     for place, (truth, (selected, value)) in enumerate(models.items()):
         noised, exact = seen.chances([objective], selected, seed=(number, place))
         levels.append(AtTruth(truth=truth, value=value, noised=noised, exact=exact))
-    found = Outlook(title=title, objective=objective, levels=tuple(levels))
+    found = replace(blank, levels=tuple(levels))
     selected, _ = models[found.aim]
     if found.can_hold:
         return replace(found, records=seen.population.records, epsilon=epsilon)
@@ -378,18 +317,18 @@ def _models(
 ) -> dict[Truth, tuple[FloatArray, float]] | None:
     """Return a model for each truth, all of the first family that has them all."""
     metric = find_metric(objective.metric)
-    wanted = dict(_wanted(objective, metric))
+    truths = dict(wanted(_best(objective), objective.bar, metric.low, metric.high))
     within = _WITHIN * (metric.high - metric.low)
     if seen.effort.short:
-        aim: Truth = "best" if is_gap(objective) else "half-way"
-        wanted = {aim: wanted[aim]}
+        aim = _aim(objective)
+        truths = {aim: truths[aim]}
         selected = fair(seen.drawing.layout, accuracy)
         value = seen.value(objective, selected)
-        if abs(value - wanted[aim]) <= within:
+        if abs(value - truths[aim]) <= within:
             return {aim: (selected, value)}
     for family in families(objective, seen.population, accuracy):
         line = Line.along(family, partial(seen.value, objective))
-        found = {truth: line.at(target, within=within) for truth, target in wanted.items()}
+        found = {truth: line.at(target, within=within) for truth, target in truths.items()}
         if all(model is not None for model in found.values()):
             return {
                 truth: (model.selected, model.value)
@@ -399,33 +338,25 @@ def _models(
     return None
 
 
-def _wanted(objective: Objective, metric: Metric) -> Iterator[tuple[Truth, float]]:
-    best = metric.low if objective.direction == "at-most" else metric.high
-    for truth, factor in TRUTHS.items():
-        far = best + factor * (objective.bar - best)
-        yield truth, min(max(far, metric.low), metric.high)
+def _best(objective: Objective) -> float:
+    metric = find_metric(objective.metric)
+    return metric.low if objective.direction == "at-most" else metric.high
+
+
+def _aim(objective: Objective) -> Truth:
+    return "best" if is_gap(objective) else "half-way"
 
 
 def _records(seen: _Seen, objective: Objective, selected: FloatArray, number: int) -> int | None:
     """Return about the least records with which it holds with 80 %; None for none."""
 
-    def enough(factor: float) -> bool:
+    def chance(factor: float) -> float:
         people = seen.population.times(factor)
         more = replace(seen, population=people)
-        return more.holds(objective, selected, seed=(number, people.records)) >= POWER
+        return more.holds(objective, selected, seed=(number, people.records))
 
-    low, high = 1.0, 2.0
-    while not enough(high):
-        low, high = high, 2.0 * high
-        if high > _MOST_TIMES:
-            return None
-    for _ in range(_FINE_STEPS):
-        middle = math.sqrt(low * high)
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return seen.population.times(high).records
-
-
-_EPSILONS = (1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
+    times = least_records(chance)
+    return None if times is None else seen.population.times(times).records
 
 
 def _epsilon(
@@ -438,13 +369,10 @@ def _epsilon(
     epsilon: float,
 ) -> float | None:
     """Return about the least epsilon with which it holds with 80 %, of some multiples."""
-    low, high = 0, len(_EPSILONS)
-    while low < high:
-        middle = (low + high) // 2
-        noise = noise_at(epsilon * _EPSILONS[middle])
-        less = replace(seen, noise=noise)
-        if less.holds(objective, selected, seed=(number, middle)) >= POWER:
-            high = middle
-        else:
-            low = middle + 1
-    return epsilon * _EPSILONS[low] if low < len(_EPSILONS) else None
+
+    def chance(factor: float) -> float:
+        less = replace(seen, noise=noise_at(epsilon * factor))
+        return less.holds(objective, selected, seed=(number, round(1000 * factor)))
+
+    times = least_epsilon(chance)
+    return None if times is None else epsilon * times

@@ -1,8 +1,9 @@
 """Models that may come out of the run, as far as the tables tell them apart.
 
-A model is the share of records selected, by cell and label. Scores within are binormal: on the
-logit scale, those of a cell and label are normal with one spread, and as many of them as are
-selected lie above the charter's threshold. A family is a line of such models; an objective's truth
+A model is the share of records selected, by cell and label; of several classes, the share that is
+right (`kinds`). Scores of two classes are binormal: on the logit scale, those of a cell and label
+are normal with one spread, and as many of them as are selected lie above the charter's threshold.
+A family is a line of such models; an objective's truth
 is looked for on it, with the gate's own estimator on the expected table.
 """
 
@@ -18,36 +19,38 @@ from numpy.typing import NDArray
 from fedethics.fairness.explained import FloatArray
 from fedethics.fairness.judge import Objective
 from fedethics.fairness.layout import INTERSECTION, Layout
+from fedethics.foresight.kinds import kind_of
 from fedethics.foresight.population import Population
 
-# Selected of each cell and label, shape (cells, 2), of a strength in [-1, 1].
+# Shares of each cell and label, shape (cells, labels), of a strength in [-1, 1].
 Family: TypeAlias = Callable[[float], FloatArray]
 
-# Of the scores' logits, within a cell and label.
-SPREAD = 1.0
-_NEVER = 1e-4
 _GRID = np.linspace(-1.0, 1.0, 41)
 _STEPS = 10
 
 
 def fair(layout: Layout, accuracy: float) -> FloatArray:
     """Return the model that is right as often for every cell and label."""
-    return np.tile([1.0 - accuracy, accuracy], (layout.num_cells, 1))
+    return _everywhere(layout, kind_of(layout).fair(accuracy))
+
+
+def _everywhere(layout: Layout, shares: FloatArray) -> FloatArray:
+    return np.tile(shares, (layout.num_cells, 1))
 
 
 def families(objective: Objective, population: Population, accuracy: float) -> Iterator[Family]:
     """Yield the lines on which the objective's truth is looked for, the plainest first."""
-    layout = population.layout
+    layout, kind = population.layout, kind_of(population.layout)
     compares = objective.metric.endswith(("_group_min", "_group_max"))
     if objective.feature is None or compares:
         # The same in every group, from always wrong to always right; then from few to many.
         yield lambda s: fair(layout, (1.0 + s) / 2.0)
-        yield lambda s: np.full((layout.num_cells, 2), (1.0 + s) / 2.0)
+        yield lambda s: _everywhere(layout, kind.alike(s))
         return
     apart = _smallest_group(objective.feature, population)
     base = fair(layout, accuracy)
-    for negatives, positives in ((0, -1), (1, 0), (1, -1), (-1, -1), (-1, 0), (0, 1)):
-        yield _shifted(base, apart, np.array([negatives, positives]))
+    for direction in kind.directions(objective.metric):
+        yield _shifted(base, apart, direction)
 
 
 def _shifted(base: FloatArray, apart: FloatArray, direction: FloatArray) -> Family:
@@ -73,19 +76,6 @@ def _smallest_group(feature: str, population: Population) -> FloatArray:
     sizes = np.bincount(number, weights=population.shares.sum(axis=1))
     smallest: FloatArray = number == sizes.argmin()
     return smallest
-
-
-def score_shares(layout: Layout, selected: FloatArray) -> FloatArray:
-    """Return the share of each score bin, by cell and label, shape (cells, 2, bins)."""
-    from scipy.special import ndtr, ndtri  # here: it takes half a second to import
-
-    inner = np.array(layout.fine_edges[1:-1])
-    threshold = np.log(layout.threshold / (1.0 - layout.threshold))
-    edges = (np.log(inner / (1.0 - inner)) - threshold) / SPREAD
-    centre = ndtri(np.clip(selected, _NEVER, 1.0 - _NEVER))
-    below = ndtr(edges - centre[..., None])
-    ends = np.ones((*selected.shape, 1))
-    return np.diff(np.concatenate([0.0 * ends, below, ends], axis=-1), axis=-1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

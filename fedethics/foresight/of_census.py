@@ -56,12 +56,24 @@ def declared_of(
         )
     named = {} if EVERYONE in features else features
     sizes = {name: _whole(census.sizes(name), records) for name in named}
+    if len(labels) > 2:  # several classes: their mix, and no share of positive labels
+        return Declared(
+            records=records,
+            groups=sizes,
+            accuracy=accuracy,
+            classes=_whole(_of_labels(census, next(iter(features))), records),
+        )
     return Declared(
         records=records,
         groups=sizes,
         base_rates=_rates(census, sizes) if len(labels) > 1 else {},
         accuracy=accuracy,
     )
+
+
+def _of_labels(census: OpenedCensus, feature: str) -> FloatArray:
+    counts: FloatArray = census.blocks["groups", feature].sum(axis=0)
+    return counts
 
 
 def _whole(sizes: FloatArray, records: int) -> tuple[int, ...]:

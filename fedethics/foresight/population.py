@@ -28,7 +28,7 @@ class Population:
     Attributes:
         layout: of the charter's tables.
         records: how many.
-        shares: of the records, by cell and label, shape (cells, 2); they add up to 1.
+        shares: of the records, by cell and label, shape (cells, labels); they add up to 1.
         defaults: what nobody declared and was supposed instead, one sentence each.
     """
 
@@ -91,6 +91,52 @@ def population(
         records=records,
         shares=(shares / shares.sum()).reshape(-1, 2),
         defaults=tuple(_defaults(layout, groups, base_rate, rates)),
+    )
+
+
+def population_of_classes(
+    layout: Layout,
+    *,
+    records: int,
+    groups: Mapping[str, tuple[int, ...]],
+    names: tuple[str, ...],
+    classes: tuple[int, ...] = (),
+) -> Population:
+    """Return the population of several classes, the same mix of them in every group.
+
+    Args:
+        layout: of the charter's tables.
+        records: held-out records of all sites together.
+        groups: by feature, the records of each group in declared order; equal where not given.
+        names: of the classes.
+        classes: records of each class in that order; empty for as many of each.
+
+    Raises:
+        FairnessError: as `population`.
+    """
+    if records < 1:
+        raise FairnessError(f"--held-out {records}: at least one record is held out")
+    if classes and (len(classes) != len(names) or sum(classes) != records or min(classes) < 0):
+        raise FairnessError(
+            f"--classes: {len(classes)} numbers that add up to {sum(classes)}; give one for each "
+            f"of {', '.join(names)}, which add up to the {records} of --held-out"
+        )
+    mix = np.array(classes, dtype=float) if classes else np.ones(len(names))
+    shares = np.maximum(mix / mix.sum(), 1e-9)
+    cells = np.ones(())
+    for feature in _named(layout, tuple(groups)):
+        cells = np.multiply.outer(cells, _sizes(feature, groups, records))
+    whole = np.multiply.outer(cells.reshape(-1), shares)
+    equal = [feature.name for feature in layout.features if feature.name not in groups]
+    said = [f"groups of {name} of equal size (--groups {name}=N,N)" for name in equal]
+    said.append(
+        "the same mix of classes in every group"
+        if classes
+        else "as many records of each class in every group (--classes N,N)"
+    )
+    said.append("wrong answers that fall on every other class as often")
+    return Population(
+        layout=layout, records=records, shares=whole / whole.sum(), defaults=tuple(said)
     )
 
 

@@ -6,7 +6,8 @@ import math
 
 from fedethics.canonical import Json
 from fedethics.fairness.needed import POWER, two_digits
-from fedethics.foresight.forecast import TRUTHS, Chance, Forecast, Outlook, Truth
+from fedethics.foresight.chances import TRUTHS, Chance, Outlook, Truth
+from fedethics.foresight.forecast import Forecast
 
 NAMES: dict[Truth, str] = {
     "best": "best",
@@ -19,10 +20,17 @@ NAMES: dict[Truth, str] = {
 def sentences(found: Forecast) -> list[str]:
     """Return the short form: the gate as a whole, then what each open objective lacks."""
     passes, exact = found.best.noised.holds, found.best.exact.holds
-    model = f"a model without gaps that is right for {found.accuracy:.0%} of each group"
+    model = "the model that is supposed"
+    if found.accuracy is not None:
+        model = f"a model without gaps that is right for {found.accuracy:.0%} of each group"
+    levels = [one for one in found.objectives if one.levels]
+    if not levels:
+        return [f"No bar is foreseen: {found.objectives[0].refused}."] if found.objectives else []
+    beside = any(one.spends != "evaluation epsilon" for one in levels)
     said = [
-        f"With {found.records:,} held-out records, {model} passes all objectives with a "
-        f"probability of about {passes:.0%}"
+        f"With {found.records:,} held-out records, {model} passes all "
+        f"{'bars that are foreseen' if beside else 'objectives'} with a probability of about "
+        f"{passes:.0%}"
         + ("." if passes >= POWER else f"; without any noise, of about {exact:.0%}.")
     ]
     able = [one.title for one in found.objectives if one.can_hold]
@@ -43,18 +51,19 @@ def remedy(objective: Outlook) -> str:
     """Say what lets an objective hold with 80 % of a model as good as its aim; "" if it does."""
     if objective.can_hold or not objective.levels:
         return ""
-    if objective.aim == "best":
+    if objective.alike:
         truth = "if the groups truly do not differ"
     else:
         truth = f"if the metric truly is {_value(objective.at(objective.aim).value)}"
     if objective.hopeless:
         cure = "No epsilon would do with these records"
     elif objective.epsilon is None and len(objective.levels) == 1:
-        cure = "A larger epsilon of evaluation would do"
+        cure = f"A larger {objective.spends} would do"
     elif objective.epsilon is None:
         cure = "With these records only next to no noise would do"
     else:
-        cure = f"An evaluation epsilon of about {objective.epsilon:.3g} would do"
+        cure = f"{objective.spends} of about {objective.epsilon:.3g} would do"
+        cure = f"An {cure}" if cure.startswith("e") else cure
     if objective.records is None:
         need = "no number of records would"
     else:
@@ -96,8 +105,8 @@ def document(found: Forecast) -> dict[str, Json]:
 def _objective(one: Outlook) -> Json:
     return {
         "name": one.title,
-        "bar": one.objective.bar,
-        "direction": one.objective.direction,
+        "bar": one.bar,
+        "direction": one.direction,
         "levels": [
             {
                 "truth": level.truth,
@@ -127,8 +136,8 @@ def _chance(chance: Chance) -> Json:
 
 def cells(one: Outlook) -> tuple[str, ...]:
     """Return a table's row: the objective, one cell for each truth, what lets it hold."""
-    sign = "<=" if one.objective.direction == "at-most" else ">="
-    named = f"{one.title} {sign} {one.objective.bar:g}"
+    sign = "<=" if one.direction == "at-most" else ">="
+    named = f"{one.title} {sign} {one.bar:g}"
     if one.refused:
         return (named, *("" for _ in TRUTHS), "not foreseen")
     told = (

@@ -6,7 +6,7 @@ from fedethics.data.reading import read_records
 from fedethics.data.records import split
 from fedethics.errors import FedethicsError
 from fedethics.foresight import words
-from fedethics.foresight.forecast import SHORT
+from fedethics.foresight.chances import SHORT
 from fedethics.foresight.of_charter import counted, foresee
 from fedethics.simulation.staging import Stage
 from fedethics.site.home import SiteHome

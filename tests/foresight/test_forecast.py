@@ -7,12 +7,13 @@ import pytest
 from scipy import stats
 
 from fedethics.errors import FairnessError
-from fedethics.fairness import Layout, Objective, tabulate
+from fedethics.fairness import Objective, tabulate
 from fedethics.fairness.needed import POWER
 from fedethics.foresight import words
 from fedethics.foresight.draws import NO_NOISE, Drawing, TableNoise
 from fedethics.foresight.forecast import forecast
-from fedethics.foresight.models import fair, score_shares
+from fedethics.foresight.kinds import score_shares
+from fedethics.foresight.models import fair
 from fedethics.foresight.population import population
 
 ACCURACY = Objective(metric="accuracy_score", feature=None, bar=0.65, direction="at-least")
@@ -156,12 +157,3 @@ def test_what_the_planner_cannot_draw_is_refused_by_name(layout):
                 [], people, noise=NO_NOISE, noise_at=lambda _: NO_NOISE, epsilon=1.0, sites=3,
                 accuracy=accuracy,
             )  # fmt: skip
-
-
-def test_several_classes_are_refused_by_name(layout):
-    from fedethics.fairness.classes import Classes
-
-    classes = Layout(features=layout.features, measured=Classes(("a", "b", "c")))
-    people = population(classes, records=60, groups={})
-    with pytest.raises(FairnessError, match="two classes only"):
-        forecast([], people, noise=NO_NOISE, noise_at=lambda _: NO_NOISE, epsilon=1.0, sites=3)

@@ -20,8 +20,8 @@ from fedethics.secagg import SumSpec
 
 # More noise than this, over the sensitivity, is not looked for: nothing could be seen through it.
 _LARGEST = 300.0
-# Supposed by the forecast: of ten records, one is answered otherwise than before.
-_CHANGED = 0.1
+# Supposed by forecasts: of ten records, one is answered otherwise than before.
+CHANGED = 0.1
 
 
 def terms_of(charter: Charter) -> PairedTerms:
@@ -99,7 +99,7 @@ class Paired(Aggregate[TablePlan]):
             size = records / groups if one.of_groups else records
             noise = plan.noise.sum_variance * (1 if one.of_groups else groups)
             change = change_that_holds(
-                one.bar, records=size, changed=_CHANGED, noise=noise, confidence=one.confidence
+                one.bar, records=size, changed=CHANGED, noise=noise, confidence=one.confidence
             )
             of_whom = f"{size:.0f} held-out records" + (" of a group" if one.of_groups else "")
             yield (
