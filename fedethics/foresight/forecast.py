@@ -135,9 +135,6 @@ def forecast(
     beside = tuple(outlook_of(asked, effort, number=number) for number, asked in enumerate(others))
     at_aim = [one.at(one.aim) for one in beside]
     best += [(level.noised, level.exact) for level in at_aim]
-    supposed = [*population.defaults] if taken is not None else []
-    if taken is not None and accuracy is None:
-        supposed.append(f"a model that is right for {taken:.0%} of each group (--accuracy)")
     levels = [one for one in (*found, *beside) if one.levels]
     return Forecast(
         records=population.records,
@@ -152,8 +149,17 @@ def forecast(
             *(() if effort.short else _independent(levels)),
         ),
         objectives=(*found, *beside),
-        supposed=tuple(supposed),
+        supposed=_supposed(population, taken, given=accuracy),
     )
+
+
+def _supposed(
+    population: Population, taken: float | None, *, given: float | None
+) -> tuple[str, ...]:
+    if taken is None:
+        return ()
+    said = (f"a model that is right for {taken:.0%} of each group (--accuracy)",)
+    return (*population.defaults, *(said if given is None else ()))
 
 
 def _undrawn(objectives: Sequence[tuple[str, Objective]]) -> Iterator[Outlook]:

@@ -124,13 +124,14 @@ def build(opened: Folder, verdict: GateReport, decision: Decision) -> Content:
     """
     found = comparisons.load(opened.path / COMPARISONS)
     bound, gaps = spending.bound(opened), groups.gaps(opened)
+    affected = people.build(opened, verdict)
     frameworks = all_mapped(Facts(folder=opened, gate=verdict, decision=decision))
     return Content(
         charter=opened.charter,
         evidence=opened.evidence,
         gate=verdict,
         decision=decision,
-        people=people.build(opened, verdict),
+        people=affected,
         unsettled=openings.unsettled(verdict),
         why=_reasons(opened, verdict),
         objectives=groups.objectives(verdict),
@@ -162,6 +163,8 @@ def build(opened: Folder, verdict: GateReport, decision: Decision) -> Content:
         openings={
             "privacy": openings.privacy(opened, verdict, bound=bound),
             "regulator": openings.regulator(opened, verdict, mapped=tuple(frameworks.values())),
+            "site": openings.site(opened, verdict),
+            "researcher": openings.researcher(opened, verdict, tested=affected.summary),
         },
         signing=released.summary(opened),
         approvals=released.approvals(decision),

@@ -52,6 +52,8 @@ CARD = "adapter/README.md"
 DATA_CARD = "data-card.md"
 REPORT_PRIVACY = "report-privacy.html"
 REPORT_REGULATOR = "report-regulator.html"
+REPORT_SITE = "report-site.html"
+REPORT_RESEARCHER = "report-researcher.html"
 REPORT_JSON = "report.json"
 # One page of A4 for each role.
 SUMMARY = "summary-ethics.html"
@@ -61,8 +63,8 @@ SUMMARY_SITE = "summary-site.html"
 SUMMARY_RESEARCHER = "summary-researcher.html"
 # Written for readers, from the rest; written again when somebody approves.
 PAGES = (
-    CARD, DATA_CARD, REPORT, REPORT_PRIVACY, REPORT_REGULATOR, SUMMARY, SUMMARY_PRIVACY,
-    SUMMARY_REGULATOR, SUMMARY_SITE, SUMMARY_RESEARCHER, REPORT_JSON,
+    CARD, DATA_CARD, REPORT, REPORT_PRIVACY, REPORT_REGULATOR, REPORT_SITE, REPORT_RESEARCHER,
+    SUMMARY, SUMMARY_PRIVACY, SUMMARY_REGULATOR, SUMMARY_SITE, SUMMARY_RESEARCHER, REPORT_JSON,
 )  # fmt: skip
 
 

@@ -21,6 +21,8 @@ from fedethics.release.folder import (
     REPORT_JSON,
     REPORT_PRIVACY,
     REPORT_REGULATOR,
+    REPORT_RESEARCHER,
+    REPORT_SITE,
     Folder,
 )
 from fedethics.release.gate import GateReport
@@ -101,6 +103,26 @@ READERS = (
             FRAMEWORKS, "gate", "groups", "explained", "benchmarks", SUMS, "privacy",
             "audit", "signed", "not-measured", "verify",
         ),
+    ),
+    Page(
+        file=REPORT_SITE,
+        title="Report for a site’s operator",
+        reader="This page is for people who run a site: its node, its ledger, its release.",
+        sections=(
+            "releases", "saw", "rounds", "privacy", SUMS, "gate", "signed", "verify",
+        ),
+        opening="site",
+        topics=("privacy", "integrity"),
+    ),
+    Page(
+        file=REPORT_RESEARCHER,
+        title="Report for the researcher",
+        reader="This page is for people who want to know how well it works and to make it again.",
+        sections=(
+            "groups", "rounds", "compared", SUMS, "explained", "benchmarks", "privacy", "audit",
+            "gate", "signed", "not-measured", "verify",
+        ),
+        opening="researcher",
     ),
 )  # fmt: skip
 

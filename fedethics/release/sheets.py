@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 
 from fedethics.charter.cohorts import words
 from fedethics.commands import suggested
-from fedethics.fairness import overall
 from fedethics.release.content import Content
 from fedethics.release.folder import (
     REPORT,
     REPORT_PRIVACY,
     REPORT_REGULATOR,
+    REPORT_RESEARCHER,
+    REPORT_SITE,
     SUMMARY,
     SUMMARY_PRIVACY,
     SUMMARY_REGULATOR,
@@ -26,10 +27,10 @@ from fedethics.release.folder import (
 )
 from fedethics.release.sections.block import (
     Table,
-    estimate_cells,
     first_rows,
     shortened,
 )
+from fedethics.release.sections.openings import performance
 from fedethics.release.sections.people import Count, Group, Part
 
 _LONG, _SHORT, _CELL = 320, 170, 60
@@ -162,21 +163,15 @@ def _regulator(folder: Folder, found: Content) -> Sheet:
 
 
 def _site(folder: Folder, found: Content) -> Sheet:
-    charter, minimum = folder.charter, folder.charter.secagg.minimum_cohort
+    charter, opening = folder.charter, found.openings["site"]
     terms = charter.privacy
-    opened = folder.evidence.rounds
-    fewest = min((len(entry.survivors) for entry in opened), default=0)
-    dropped = sum(len(entry.dropped) for entry in opened)
     run = f"runs/{folder.evidence.run_id}"
     return Sheet(
-        question="What did my site give, what was it charged, and what may I do with the model?",
-        answer=shortened(found.decision.sentence, _LONG),
+        question=opening.question,
+        answer=opening.answer,
         decision=shortened(found.decision.sentence, _LONG),
         points={
-            "What left the sites": (
-                f"{len(opened)} sums, each over at least {fewest} sites (agreed: {minimum}); sites "
-                f"fell out of a sum {dropped} times. Nothing else left in the clear"
-            ),
+            "Who fell out": opening.meaning,
             "Check that your receipt is in your ledger": suggested(
                 "ledger", "verify", "LEDGER", "--public-key", "KEY", "--receipt",
                 f"{run}/evidence.json",
@@ -190,7 +185,7 @@ def _site(folder: Folder, found: Content) -> Sheet:
         tables={
             f"What this run spent at each site: ε for one {terms.unit}, {terms.neighbouring}, at "
             f"delta {terms.delta:g}, by the site’s own signed receipt": first_rows(
-                _columns(found.receipts, 0, 1, 2, 6), 12, more=REPORT_PRIVACY
+                _columns(found.receipts, 0, 1, 2, 6), 12, more=REPORT_SITE
             )
         },
         named=2,
@@ -203,18 +198,11 @@ def _columns(table: Table, *places: int) -> Table:
 
 
 def _researcher(folder: Folder, found: Content) -> Sheet:
-    charter, tables = folder.charter, folder.tables
-    metrics = ("roc_auc_score", "accuracy_score", "balanced_accuracy_score", "true_positive_rate",
-               "false_positive_rate", "f1_macro")  # fmt: skip
-    known = [name for name in metrics if name in tables.layout.measured.metrics]
+    charter, opening = folder.charter, found.openings["researcher"]
     model, adapter, training = charter.model, charter.adapter, charter.training
-    rows = tuple(
-        (name.replace("_", " "), *estimate_cells(overall(tables, name, confidence=0.95)))
-        for name in known
-    )
     return Sheet(
-        question="How well does it work, at which cost, and how is it made again?",
-        answer=shortened(found.people.summary, _LONG) or shortened(found.people.purpose, _LONG),
+        question=opening.question,
+        answer=shortened(opening.answer, _LONG),
         decision=shortened(found.decision.sentence, _LONG),
         points={
             "Model": shortened(
@@ -229,11 +217,11 @@ def _researcher(folder: Folder, found: Content) -> Sheet:
             "Run it again": suggested("simulate", "SCENARIO"),
         },
         tables={
-            "Over everyone, noise and chance in the intervals": Table(
-                head=("Metric", "Value", "95 % interval"), rows=rows
-            ),
+            "Over everyone, noise and chance in the intervals": performance(folder),
             "The mechanisms": first_rows(
-                replace(found.mechanisms, rows=_cells(found.mechanisms.rows, 45)), 9, more=REPORT
+                replace(found.mechanisms, rows=_cells(found.mechanisms.rows, 45)),
+                9,
+                more=REPORT_RESEARCHER,
             ),
             **_compared(found),
         },
@@ -248,7 +236,7 @@ def _compared(found: Content) -> dict[str, Table]:
     # What was done in each is told at length in the report.
     rows = tuple(row[:-1] for row in table.rows)
     narrow = Table(head=table.head[:-1], rows=_cells(rows, _CELL))
-    return {"The same task learnt in other ways": first_rows(narrow, 6, more=REPORT)}
+    return {"The same task learnt in other ways": first_rows(narrow, 6, more=REPORT_RESEARCHER)}
 
 
 def _cells(rows: tuple[tuple[str, ...], ...], most: int) -> tuple[tuple[str, ...], ...]:
@@ -274,13 +262,13 @@ SUMMARIES = (
     Summary(
         file=SUMMARY_SITE,
         title="Summary for a site’s operator",
-        whole=REPORT_PRIVACY,
+        whole=REPORT_SITE,
         build=_site,
     ),
     Summary(
         file=SUMMARY_RESEARCHER,
         title="Summary for the researcher",
-        whole=REPORT,
+        whole=REPORT_RESEARCHER,
         build=_researcher,
     ),
 )  # fmt: skip

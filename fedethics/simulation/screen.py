@@ -287,8 +287,8 @@ def _verdict(stage: Stage, report: GateReport, program: str) -> RenderableType:
             (report.verdict.upper(), _STYLE[report.verdict]),
             f": {meaning}\n"
             f"report   {run / folder.REPORT}\n"
-            f"         {folder.REPORT_PRIVACY}, {folder.REPORT_REGULATOR} and {folder.REPORT_JSON} "
-            "next to it\n"
+            f"         {folder.REPORT_PRIVACY}, {folder.REPORT_REGULATOR}, {folder.REPORT_SITE}, "
+            f"{folder.REPORT_RESEARCHER} and {folder.REPORT_JSON} next to it\n"
             f"adapter  {folder.located(run, folder.ADAPTER).parent}\n"
             f"ledgers  {run / 'sites'}/<site>/ledger.db\n"
             f"check    {command(program, 'release', 'gate', run)}\n"

@@ -14,10 +14,11 @@ from fedethics.fairness import Estimate, GroupEstimate
 from fedethics.release import folder, gate
 from fedethics.release.figures import look
 from fedethics.release.plots import Line, _thinned, over_rounds
+from fedethics.release.readers import READERS
 from fedethics.release.rules.rule import Findings, Rule, overall
 from fedethics.release.sections import people
 
-HTML = (folder.REPORT, folder.REPORT_PRIVACY, folder.REPORT_REGULATOR)
+HTML = tuple(page.file for page in READERS)
 
 
 def first_screen(published, name: str) -> str:
@@ -29,14 +30,22 @@ def test_no_two_pages_open_with_the_same_question_or_answer(published):
     screens = [first_screen(published, name) for name in HTML]
     for tag, kind in (("h1", "[^>]*"), ("p", ' class="harm"')):
         said = [re.search(rf"<{tag}{kind}>(.*?)</{tag}>", one).group(1) for one in screens]
-        assert len(set(said)) == 3
+        assert len(set(said)) == len(READERS) == 5
 
 
 def test_the_privacy_officer_reads_what_was_paid_and_the_regulator_what_is_missing(published):
-    privacy, regulator = (first_screen(published, name) for name in HTML[1:])
+    privacy, regulator = (first_screen(published, name) for name in HTML[1:3])
     assert "What can this release reveal about one record" in privacy
     assert "At all 4 sites this run spent no more than was agreed" in privacy
     assert re.search(r"Of 2\d items of Annex IV, \d+ are answered here", regulator)
+
+
+def test_a_sites_operator_reads_what_left_and_the_researcher_how_well_it_works(published):
+    site, researcher = (first_screen(published, name) for name in HTML[3:])
+    assert re.search(r"\d+ sums were opened, each over at least [34] sites \(agreed: 3\)", site)
+    assert "ledger verify" in site and "release score" in site and "cleveland" in site
+    assert "roc auc score" in researcher and "LoRA of rank" in researcher
+    assert "learning rate" in researcher
 
 
 def rule(verdict: str) -> Rule:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fedethics.commands import suggested
+from fedethics.fairness import overall as over_everyone
 from fedethics.privacy.ledger.receipt import Receipt
 from fedethics.release.folder import Folder
 from fedethics.release.frameworks.framework import Mapped, counted, overview
@@ -14,7 +15,15 @@ from fedethics.release.gate import GateReport
 from fedethics.release.rules.privacy import genuine_receipts
 from fedethics.release.rules.rule import Measurement, Outcome, Rule, overall
 from fedethics.release.sections import guarantee, released, spending
-from fedethics.release.sections.block import NO_ESTIMATE, Table, limits, listed, number, shortened
+from fedethics.release.sections.block import (
+    NO_ESTIMATE,
+    Table,
+    estimate_cells,
+    limits,
+    listed,
+    number,
+    shortened,
+)
 
 # Of rules that do not hold, as many as a first screen shows.
 MOST_NAMED = 6
@@ -139,6 +148,109 @@ def regulator(folder: Folder, verdict: GateReport, *, mapped: tuple[Mapped, ...]
         ),
         tables={
             "How many items are answered here, and which are not": overview(mapped),
+        },
+    )
+
+
+def site(folder: Folder, verdict: GateReport) -> Opening:
+    """Return what a site's operator asks first: what left, what it cost, what may be done now."""
+    opened, fewest = folder.evidence.rounds, folder.charter.secagg.minimum_cohort
+    least = min((len(entry.survivors) for entry in opened), default=0)
+    dropped = sum(len(entry.dropped) for entry in opened)
+    rules = [rule for rule in verdict.rules if rule.topic in {"privacy", "integrity"}]
+    run, terms = f"runs/{folder.evidence.run_id}", folder.charter.privacy
+    ledger = suggested(
+        "ledger", "verify", "LEDGER", "--public-key", "KEY", "--receipt", f"{run}/evidence.json"
+    )
+    score = suggested("release", "score", run, "--data", "new.csv", "-o", "scores.csv")
+    return Opening(
+        question="What did my site give, what was it charged, and what may I do with the model?",
+        answer=(
+            f"{len(opened)} sums were opened, each over at least {least} sites (agreed: {fewest}). "
+            "Nothing else left a site in the clear."
+        ),
+        meaning=(
+            f"Sites fell out of a sum {dropped} times. What each site was charged stands below, by "
+            "its own signed receipt."
+        ),
+        verdict=overall(rules),
+        points=(
+            f"Check that your receipt is in your ledger: {ledger}",
+            f"Check the release: {suggested('release', 'verify', run)}",
+            f"Use it, once it is released, for its purpose and nothing else: {score}",
+            *_idle(rules),
+        ),
+        tables={
+            f"Spent in this run, by each site’s signed receipt: ε for one {terms.unit}, at delta "
+            f"{terms.delta:g}": spending.by_site(folder),
+        },
+    )
+
+
+# Those that a task measures are shown.
+_SHOWN = (
+    "roc_auc_score", "accuracy_score", "balanced_accuracy_score", "true_positive_rate",
+    "false_positive_rate", "f1_macro", "exact_match", "mean_token_loss",
+)  # fmt: skip
+
+
+def performance(folder: Folder) -> Table:
+    """Return how well the model does over everyone, with intervals."""
+    tables = folder.tables
+    known = [name for name in _SHOWN if name in tables.layout.measured.metrics]
+    rows = tuple(
+        (name.replace("_", " "), *estimate_cells(over_everyone(tables, name, confidence=0.95)))
+        for name in known
+    )
+    return Table(head=("Metric", "Value", "95 % interval"), rows=rows)
+
+
+def settings(folder: Folder) -> Table:
+    """Return what a run like this is made from, beside its data."""
+    charter = folder.charter
+    model, adapter, training = charter.model, charter.adapter, charter.training
+    own = charter.privacy.training
+    return Table(
+        head=("What", "Setting"),
+        rows=(
+            ("model, task", f"{model.name} ({model.sha256[:12]}), {model.task}"),
+            (
+                "adapter",
+                f"LoRA of rank {adapter.rank}, alpha {adapter.alpha:g}, seed {adapter.seed}, on "
+                f"{', '.join(adapter.targets)}",
+            ),
+            (
+                "steps",
+                f"{training.rounds} rounds of {training.local_steps}, {training.optimizer}, "
+                f"learning rate {training.learning_rate:g}",
+            ),
+            (
+                "privacy of training",
+                f"{own.mechanism}, ε {own.epsilon:g}, clipping norm {own.clipping_norm:g}, "
+                f"sampling rate {own.sampling_rate:g}, {own.trust_mode} trust",
+            ),
+            ("sites", f"{len(charter.roster)}, holding out {charter.data.holdout_fraction:.0%}"),
+        ),
+    )
+
+
+def researcher(folder: Folder, verdict: GateReport, *, tested: str) -> Opening:
+    """Return what a researcher asks first: how well it works, and how it is made again."""
+    return Opening(
+        question="How well does it work, at which cost, and how is it made again?",
+        answer=tested or shortened(folder.charter.ethics.purpose, _LONGEST_FINDING),
+        verdict=verdict.verdict,
+        points=(
+            f"Data: {folder.charter.data.source}",
+            "Noise has no seed that is kept, so that a second run has other figures: "
+            + suggested("simulate", "SCENARIO"),
+            "The charter in this directory is the whole configuration; report.json has every "
+            "figure of this page as data.",
+            *_idle(verdict.rules),
+        ),
+        tables={
+            "Over everyone; noise and chance are in the intervals": performance(folder),
+            "Made from": settings(folder),
         },
     )
 
