@@ -157,6 +157,10 @@ def _runs_that_fit(past: list[Event], run: tuple[Event, ...], *, cap: float, del
 # From here on the accountant takes a second or more each time it is asked.
 _MANY_STEPS = 500_000
 
+SamplingRate = Annotated[float, typer.Option(help="Probability that a record is in a step.")]
+SiteRecords = Annotated[
+    list[str] | None, typer.Option(help="NAME=RECORDS of one site; repeat for more.")
+]
 app = typer.Typer(
     help="Plan a privacy budget, and see what a charter would cost.", no_args_is_help=True
 )
@@ -169,13 +173,9 @@ def plan(
     rounds: Annotated[int, typer.Option(help="Rounds of the run.")] = 20,
     epsilon: Annotated[float, typer.Option(help="Budget of the whole run.")] = 3.0,
     delta: Annotated[float, typer.Option(help="Below 1/records.")] = 1e-5,
-    sampling_rate: Annotated[
-        float, typer.Option(help="Probability that a record is in a step.")
-    ] = 0.1,
+    sampling_rate: SamplingRate = 0.1,
     local_steps: Annotated[int, typer.Option(help="DP-SGD steps in a round.")] = 1,
-    site: Annotated[
-        list[str] | None, typer.Option(help="NAME=RECORDS of one site; repeat for more.")
-    ] = None,
+    site: SiteRecords = None,
     parameters: Annotated[
         int | None, typer.Option(min=1, help="Number of trained parameters, if known.")
     ] = None,
