@@ -203,6 +203,9 @@ def plan(
     )
     if charter is not None:
         agreed = load(charter)
+        if agreed.monitoring is not None:
+            _answer_windows(agreed, as_json=as_json)
+            return
         declared = declared or budget_verdicts.by_census(agreed, census, held_out, accuracy)
         if with_model or model_dir:
             parameters = trained_parameters(agreed, model_dir)
@@ -226,6 +229,20 @@ def plan(
     answer(answered.document(), answered.render, as_json=as_json)
     if answered.refusal:
         raise typer.Exit(EXIT_REFUSED)
+
+
+def _answer_windows(charter: Charter, *, as_json: bool) -> None:
+    """Say what windows cost and show; `fedethics monitor plan` takes their size and a cap."""
+    # Here: it takes scipy, which a plan of a training run may do without.
+    from fedethics.monitoring import planning
+
+    found = planning.plan(charter)
+
+    def render(console: Console) -> None:
+        for sentence in planning.sentences(found):
+            console.print(Text(sentence), soft_wrap=True)
+
+    answer(planning.document(found), render, as_json=as_json)
 
 
 def _refuse_without_charter(*, model: object, verdicts: object) -> None:

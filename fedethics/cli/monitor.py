@@ -75,6 +75,9 @@ def show_plan(
     records: Annotated[
         int, typer.Option(min=1, help="Records of one window, all sites together.")
     ] = 0,
+    held_out: Annotated[
+        int, typer.Option("--held-out", min=1, help="Records that the release was judged on.")
+    ] = 0,
     cap: Annotated[
         float, typer.Option(min=0.0, help="A site's cap on one account, to count windows.")
     ] = 0.0,
@@ -84,7 +87,7 @@ def show_plan(
     read = document.load(charter)
     if read.monitoring is None:
         raise CharterError(f"{charter} has no [monitoring]; nothing was planned")
-    found = planning.plan(read, records=records or None, cap=cap or None)
+    found = planning.plan(read, records=records or None, held_out=held_out or None, cap=cap or None)
     answer(
         planning.document(found),
         lambda console: _say(console, planning.sentences(found)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fedethics.coordinator import withdrawals
 from fedethics.coordinator.closing import close
 from fedethics.coordinator.enrolment import Enrolment
 from fedethics.coordinator.events import EventLog
@@ -64,7 +65,6 @@ class Coordinator:
                 "the charter asks for no census, so the run cannot pause after it; nothing was "
                 "asked of any site"
             )
-        watched = watched_release(job, settings)
         files, events = ProtocolFiles(job.path), EventLog(job.path)
         work_timeout_s, relay_timeout_s = settings.leg_timeout_s, settings.relay_timeout_s
         federation = Federation(
@@ -75,6 +75,8 @@ class Coordinator:
             names=settings.names_of_nodes,
             roster=frozenset(job.charter.site_names),
         )
+        withdrawals.send(federation, withdrawals.known(settings))
+        watched = watched_release(job, settings)
         enrolment = Enrolment(job, federation, files, events)
         events.write("enrolling", expected=len(job.charter.roster))
         model = learner or Learner(

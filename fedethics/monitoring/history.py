@@ -63,18 +63,18 @@ def check(folder: Path, baseline: Baseline | None = None) -> tuple[Checked, ...]
 
 
 def _checked(folder: Path, baseline: Baseline | None) -> Checked:
-    number = 0
+    number, problems = 0, list[str]()
     try:
         charter, found = evidence.load(folder)
         number, said = found.window, verdict.load(folder)
-        problems = list(evidence.faults(charter, found))
+        problems += evidence.faults(charter, found)
         if baseline is not None and judge_window(charter, baseline, found) != said:
             problems.append(f"{verdict.VERDICT} does not follow from charter, release and counts.")
         if said.verdict == "drifted":
             fault = alarm.fault(alarm.load(folder), charter)
             problems += [fault] if fault else []
     except FedethicsError as error:
-        problems = [str(error)]
+        problems.append(str(error))
     return Checked(folder=folder, window=number, problems=tuple(problems))
 
 

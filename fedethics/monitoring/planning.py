@@ -69,12 +69,19 @@ class WindowPlan:
     last: tuple[Reach, ...]
 
 
-def plan(charter: Charter, *, records: int | None = None, cap: float | None = None) -> WindowPlan:
+def plan(
+    charter: Charter,
+    *,
+    records: int | None = None,
+    held_out: int | None = None,
+    cap: float | None = None,
+) -> WindowPlan:
     """Return the plan of a charter that watches.
 
     Args:
         charter: with `[monitoring]`.
         records: of one window, all sites together; None for half of what the sites declared.
+        held_out: records that the release was judged on; None for what follows from the same.
         cap: epsilon that one account may spend; None for no count of windows.
 
     Raises:
@@ -83,8 +90,9 @@ def plan(charter: Charter, *, records: int | None = None, cap: float | None = No
     agreed, event = terms_of(charter), window_event(charter)
     noise = MONITORING.of(make_plan(charter).sums).noise
     declared = sum(member.declared_records for member in charter.roster)
-    size = records or max(declared // 2, 1)
-    held_out = charter.data.holdout_fraction / (1 - charter.data.holdout_fraction)
+    size = records or declared // 2
+    share = charter.data.holdout_fraction / (1 - charter.data.holdout_fraction)
+    known = held_out or round(declared * share)
     delta, times = charter.privacy.delta, appearances(charter)
     return WindowPlan(
         unit=charter.privacy.unit,
@@ -96,8 +104,8 @@ def plan(charter: Charter, *, records: int | None = None, cap: float | None = No
         records=size,
         cap=cap,
         linked=None if cap is None else _bought(charter, cap),
-        first=_reach(charter, 1, size, max(declared * held_out, 1.0)),
-        last=_reach(charter, agreed.windows, size, max(declared * held_out, 1.0)),
+        first=_reach(charter, 1, size, known),
+        last=_reach(charter, agreed.windows, size, known),
     )
 
 
@@ -140,7 +148,7 @@ def _reach(charter: Charter, window: int, records: float, held_out: float) -> tu
     ]
     found = []
     for name, (bar, measure) in named.items():
-        if bar is None:
+        if bar is None or not records or not held_out:
             continue
         first, second = totals if name == "label-rate" else (then, now)
         high = measure(first, second, confidence=confidence).high
@@ -165,6 +173,11 @@ def sentences(found: WindowPlan) -> list[str]:
             f"A cap of {found.cap:g} on an account pays for {found.linked}{more} windows, if every "
             "window is charged to it: where a policy links files, or a person is in each, and "
             "nothing else was spent."
+        )
+    if not found.first:
+        said.append(
+            "What drift a window can show needs records of a window and of the release: give "
+            "--records and --held-out, or a charter with its roster."
         )
     for which, reach in (("first", found.first), ("last", found.last)):
         for one in reach:

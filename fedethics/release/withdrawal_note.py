@@ -22,6 +22,8 @@ from fedethics.release.folder import WITHDRAWAL, FileHash
 from fedethics.terms import KEY, SIGNATURE, TIME, term
 
 _PURPOSE = "release-withdrawal"
+# Notes that sites are sent at once.
+MOST_TOLD = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -31,6 +31,7 @@ from fedethics.site.log import SiteLog
 from fedethics.site.openings import check_agreed
 from fedethics.site.records import reading_records
 from fedethics.site.request_context import RequestContext
+from fedethics.site.withdrawn import take_withdrawals
 from fedethics.training.accountants import cross_check
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
@@ -105,7 +106,13 @@ class SiteHandler:
         return {"announcement": context.secagg.announce(epoch=epoch)}
 
     def _ready(self, context: RequestContext, request: Request) -> dict[str, bytes]:
-        """Say whether this site would answer what is left of a run; nothing is charged."""
+        """Say whether this site would answer what is left of a run; nothing is charged.
+
+        Or take notes of releases that were withdrawn, where some are sent.
+        """
+        if notes := request.payloads.get("withdrawn"):
+            take_withdrawals(context.home, notes, self.log)
+            return {}
         context.require_no_refuted_sum(request.run)  # an untold one is told before the opening
         context.permit(request.run)
         return {}

@@ -46,8 +46,8 @@ _MEMORY = (
     "ledger.db.head",
     "log.jsonl",
 )
-# Charters that were in force, and receipts that other sites gave.
-_FOLDERS = ("charters", "witnessed")
+# Charters that were in force, receipts that other sites gave, and notes of withdrawal.
+_FOLDERS = ("charters", "witnessed", "withdrawn")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,6 +22,7 @@ from fedethics.serving.http import application
 from fedethics.serving.service import Service
 from fedethics.simulation import monitoring
 from fedethics.site.home import SiteHome
+from fedethics.site.withdrawn import withdrawn_here
 from tests.e2e.conftest import Lab, encoder, heart_data, shared_lab  # noqa: F401  fixtures
 from tests.monitoring import story
 
@@ -109,5 +110,9 @@ def test_after_the_alarm_the_release_is_withdrawn_served_no_more_and_watched_no_
         service.close()
     with pytest.raises(ReleaseError, match="Withdrawn"):
         monitoring.read_window(run, 4)
+    # That refused contact told the sites.
+    for home in stage.homes.values():
+        (note,) = withdrawn_here(SiteHome.open(home))
+        assert note.reason == " ".join(second.sentence.split())
     with pytest.raises(FedethicsError, match="Withdrawn"):
         monitoring.begin(run, story.TERMS, {})

@@ -27,6 +27,7 @@ from fedethics.site.preflight.check_result import CheckResult, fail, ok, warn
 from fedethics.site.records import site_records
 from fedethics.site.runs import refused_since, runs_under_way
 from fedethics.site.watched import facts_now, window_now
+from fedethics.site.withdrawn import withdrawn_here
 from fedethics.training.locate import locate_model, locate_start
 from fedethics.training.preview import try_charter_template
 
@@ -248,6 +249,9 @@ def model(home: SiteHome) -> Iterator[CheckResult]:
         yield ok("model", f"{terms.name} is here, with the agreed hash {terms.sha256[:16]}")
     if charter.adapter.from_:
         yield from _start(home, charter)
+    for note in withdrawn_here(home):
+        told = f"release {note.manifest_sha256[:16]} is withdrawn: {note.sentence}"
+        yield warn("withdrawn", told, fix="stop using every copy of it; serve answers 410 there")
     for pinned in (charter.measures and charter.measures.generation.classifiers) or ():
         yield _scorer(home, pinned)
 
