@@ -38,6 +38,10 @@ class AnnotationTerms:
         adjudicator: of that method: the person, as the labelling tool names them.
         unresolved: a record that is not decided: "leave-out" of the file, or "keep" it without a
             label.
+        by: sensitive feature by whose groups the labels are counted apart, so that agreement is
+            known by the group of the record's subject; absent for everyone together. Everyone's
+            figure then has as many times the noise.
+        group_bar: the lowest alpha of each group at which a release can pass; absent for none.
         epsilon: what the sum costs each record, out of `privacy.training.epsilon` or
             `privacy.evaluation.epsilon`, whichever it pays from.
     """
@@ -53,6 +57,8 @@ class AnnotationTerms:
     adjudication: Adjudication | None = term(default=None)
     adjudicator: str | None = term(default=None, nonempty=True)
     unresolved: Literal["leave-out", "keep"] | None = term(default=None)
+    by: str | None = term(default=None, nonempty=True)
+    group_bar: float | None = term(default=None, above=0, below=1)
     epsilon: float = term(default=0.25, at_least=0.02, at_most=LARGEST_EPSILON)
 
     @property
@@ -97,6 +103,8 @@ class AnnotationTerms:
                 "guideline: give its text, or guideline-sha256, the SHA-256 of a longer one; the "
                 "guideline is part of what is signed"
             )
+        if self.group_bar is not None and self.by is None:
+            found.append("group-bar: `by` names no feature whose groups are counted apart")
         found.extend(self._adjudication_problems())
         return found
 
@@ -125,6 +133,8 @@ def annotation_rule(
             f"annotation.annotators: {', '.join(told)} is a column that the model reads or that "
             "identifies persons; a column of annotators' labels must be neither"
         )
+    if annotation.by is not None and annotation.by not in {one.name for one in data.sensitive}:
+        yield f"annotation.by: {annotation.by!r} is not a sensitive feature"
     if annotation.adjudication is not None:
         known = set() if data.label is None else set(data.label.by_cell)
         if unknown := [one for one in annotation.labels if one not in known]:

@@ -145,6 +145,13 @@ _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
         r"annotation\.bar",
         _grows("More annotators must agree on labels.", "Fewer annotators may agree on labels."),
     ),
+    (
+        r"annotation\.group-bar",
+        _grows(
+            "More annotators must agree in each group.", "Fewer annotators may agree in a group."
+        ),
+    ),
+    (r"annotation\.by", _fixed("Agreement is counted by the groups of another feature.")),
     (r"annotation\.epsilon", _fixed(_OTHER_SHARE)),
     (r"census", _item("A census is taken before training.", "No census is taken any more.")),
     (

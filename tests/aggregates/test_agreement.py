@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 
 from fedethics import terms as term_reader
-from fedethics.aggregates.agreement import AGREEMENT, columns_of
+from fedethics.aggregates.agreement import AGREEMENT, columns_of, groups_of
 from fedethics.aggregates.agreement.alpha import alpha_of, entries, matrix_of, reach_of
-from fedethics.aggregates.agreement.site import coincidence_steps
+from fedethics.aggregates.agreement.gate import everyone_of
+from fedethics.aggregates.agreement.site import coincidence_steps, steps_by_group
 from fedethics.aggregates.schedule import sum_specs, sums_of
 from fedethics.charter import document
 from fedethics.charter.annotation_terms import AnnotationTerms
 from fedethics.charter.document import load
 from fedethics.charter.model import Member
 from fedethics.data.agreement import coincidences
+from fedethics.data.records import Records
 from fedethics.errors import AccountingError
 from fedethics.policy.template import policy_text
 from fedethics.privacy.accounting import epsilon
@@ -289,3 +291,46 @@ def test_annotation_that_does_not_go_with_the_rest_is_refused(terms, privacy, sa
     problems: list[str] = []
     term_reader.read(type(charter), term_reader.document(charter), path="", problems=problems)
     assert any(said in problem for problem in problems)
+
+
+def test_by_group_the_matrices_are_those_of_each_group_and_add_up_to_everyones():
+    terms = annotation(3, 2, by="sex")
+    charter, rng = asking(terms), np.random.default_rng(9)
+    assert groups_of(charter) == ("Female", "Male") and groups_of(asking()) == ("everyone",)
+    columns, sex = places(rng, terms, 80), rng.integers(0, 2, 80)
+    records = _records(columns, np.stack([sex, sex * 0], axis=1))
+    found = steps_by_group(records, charter)
+    for place in range(2):
+        own = {name: column[sex == place] for name, column in columns.items()}
+        assert found.reshape(2, -1)[place].tolist() == coincidence_steps(own, terms).tolist()
+    whole = coincidence_steps(columns, terms)
+    assert found.reshape(2, -1).sum(axis=0).tolist() == whole.tolist()
+    assert everyone_of(tuple(found.tolist()), 2) == tuple(whole.tolist())
+    # One record is in one group, so it moves no more than without groups.
+    plan, without = AGREEMENT.plan(charter, 0.0), AGREEMENT.plan(asking(annotation(3, 2)), 0.0)
+    assert plan.noise == without.noise
+    assert AGREEMENT.spec(charter, plan, vector_length=9).length == 2 * entries(2)
+
+
+def _records(beside, groups):
+    size = len(groups)
+    return Records(
+        texts=("",) * size,
+        labels=np.zeros(size, np.int16),
+        groups=groups,
+        values=({},) * size,
+        row_hashes=(b"",) * size,
+        persons=(b"",) * size,
+        fingerprint="",
+        source_fingerprint="",
+        dropped={},
+        beside=beside,
+    )
+
+
+def test_a_group_bar_needs_a_feature_that_there_is():
+    assert any("names no feature" in one for one in annotation(group_bar=0.7).problems())
+    problems: list[str] = []
+    charter = asking(annotation(by="height"))
+    term_reader.read(type(charter), term_reader.document(charter), path="", problems=problems)
+    assert any("annotation.by: 'height' is not a sensitive feature" in one for one in problems)

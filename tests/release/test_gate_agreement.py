@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from fedethics.aggregates.aggregate import sum_sha256
-from fedethics.aggregates.agreement import AGREEMENT
-from fedethics.aggregates.agreement.gate import NAME
+from fedethics.aggregates.agreement import AGREEMENT, report
+from fedethics.aggregates.agreement.gate import NAME, NAME_BY_GROUP
 from fedethics.charter.annotation_terms import AnnotationTerms
 from fedethics.privacy.ledger.receipt import SumSeen
 from fedethics.privacy.plan import make_plan
@@ -60,7 +60,7 @@ def opened(stage, counts, *, honest=True):
         adapter=adapter_sha256(stage.charter),
     )
     receipts = tuple(stage.receipt(site, sums=(told, *_sums(found, site, stage))) for site in SITES)
-    shown = noised if honest else (noised[0] + noised[1], 0, noised[2])
+    shown = noised if honest else (noised[0] + noised[1], 0, *noised[2:])
     return dataclasses.replace(
         found,
         rounds=(entry, *found.rounds),
@@ -174,3 +174,26 @@ def test_every_page_and_the_data_card_show_it_with_the_guideline(asking, lay):
     assert shown["tables"]["Agreement over all sites"]["rows"][0][0] == "Krippendorff's alpha"
     again = evidence.load(run / folder.EVIDENCE)
     assert again.run_id == RUN and again.counted[0].kind == "agreement"
+
+
+def test_labels_that_people_share_of_one_group_only_fail_the_bar_of_groups(stage, lay):
+    asking = annotated(stage, bar=0.5, by="sex", group_bar=0.7)
+    found = rules(lay(asking, opened(asking, (300, 250, 300, 3000, 50, 3000))))
+    rule = found[NAME_BY_GROUP]
+    assert found[NAME].verdict == "pass" and rule.verdict == "fail" and rule.topic == "people"
+    assert "sex=Female: " in rule.sentence and "sex=Male: " not in rule.sentence
+    assert rule.figure.high < 0.7 == rule.figure.bar
+    both = rules(lay(asking, opened(asking, (*SHARED, *SHARED))))
+    assert both[NAME_BY_GROUP].verdict == "pass"
+    close = rules(lay(asking, opened(asking, (190, 32, 190, *SHARED))))
+    assert close[NAME_BY_GROUP].verdict == "cannot conclude"
+
+
+def test_every_groups_alpha_is_in_the_report(stage, lay):
+    asking = annotated(stage, by="sex")
+    run = lay(asking, opened(asking, (*SHARED, *CONFUSED)))
+    assert NAME_BY_GROUP not in rules(run)
+    section = report.build(folder.load(run), gate.examine(run))
+    rows = section.tables["Agreement by sex"].rows
+    assert [row[0] for row in rows] == ["Female", "Male"]
+    assert float(rows[0][1]) > 0.8 > 0.4 > float(rows[1][1])

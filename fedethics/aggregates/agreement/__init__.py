@@ -3,6 +3,9 @@
 The matrix of coincidences is a sum over records (`fedethics.data.agreement`), so Krippendorff's
 alpha over all sites follows from one sum. It is opened before the first step: of all records that a
 run uses, trained and held out, each charged to its own account.
+
+Where the charter names a feature, there is one matrix for each of its groups. A record is in one of
+them, so that it moves the sum no more.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ from fedethics.charter.model import Charter
 from fedethics.data.beside import BesideColumn
 from fedethics.errors import AccountingError
 from fedethics.secagg import SumSpec
+
+EVERYONE = "everyone"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,8 +74,9 @@ class Agreement(Aggregate[AgreementPlan]):
         )
 
     def spec(self, charter: Charter, plan: AgreementPlan, *, vector_length: int) -> SumSpec:
-        """Return the specification: the upper triangle of the matrix, with its diagonal."""
-        return count_spec(self.name, entries(len(_terms(charter).labels)))
+        """Return the specification: of each matrix the upper triangle, with its diagonal."""
+        size = entries(len(_terms(charter).labels))
+        return count_spec(self.name, len(groups_of(charter)) * size)
 
     def permissions(self, charter: Charter) -> tuple[str, ...]:
         """Return the name, where annotators' labels are to be counted."""
@@ -87,7 +93,10 @@ class Agreement(Aggregate[AgreementPlan]):
         if terms is None:
             return
         bar = "no bar" if terms.bar is None else f"at least {terms.bar:g}"
-        counted = f"{terms.level} alpha of {len(terms.annotators)} annotators a record, {bar}"
+        by = f" by {terms.by}" if terms.by else ""
+        counted = f"{terms.level} alpha of {len(terms.annotators)} annotators a record{by}, {bar}"
+        if terms.group_bar is not None:
+            counted += f", in each group at least {terms.group_bar:g}"
         yield "agreement of annotators", counted, 'only with "agreement" among allow.releases'
         if terms.adjudication is not None:
             by = f" by {terms.adjudicator}" if terms.adjudicator else ""
@@ -108,7 +117,9 @@ class Agreement(Aggregate[AgreementPlan]):
         if terms is None or terms.bar is None or not declared:
             return
         records = round(declared / (1 - charter.data.holdout_fraction))
-        passes, fails = reach_of(terms, records=records, variance=plan.noise.sum_variance)
+        groups = len(groups_of(charter))
+        variance = groups * plan.noise.sum_variance
+        passes, fails = reach_of(terms, records=records, variance=variance)
         yield (
             "agreement, by the gate",
             f"passes if alpha is about {passes:.2f} or more, fails if it is about {fails:.2f} or "
@@ -121,12 +132,24 @@ class Agreement(Aggregate[AgreementPlan]):
     def left(self, charter: Charter, plan: AgreementPlan, number: Number) -> tuple[str, str, str]:
         """Return the row of the matrix."""
         ((_, noise),) = plan.noises()
+        by = charter.annotation.by if charter.annotation else None
         return (
-            "coincidences of annotators' labels, no groups",
+            f"coincidences of annotators' labels, {f'by {by}' if by else 'no groups'}",
             "trained; held out",
             f"{charter.privacy.evaluation.mechanism}: std {number(noise.sum_std, 2)} on each "
             "coincidence of the sum",
         )
+
+
+def groups_of(charter: Charter) -> tuple[str, ...]:
+    """Return the groups that are counted apart; one, where everyone is together.
+
+    Raises:
+        AccountingError: the charter says nothing of annotation.
+    """
+    wanted = _terms(charter).by
+    features = {feature.name: feature.groups for feature in charter.data.sensitive}
+    return tuple(features[wanted]) if wanted else (EVERYONE,)
 
 
 def columns_of(terms: AnnotationTerms) -> tuple[BesideColumn, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from fedethics.aggregates.agreement import AGREEMENT
+from fedethics.aggregates.agreement import AGREEMENT, groups_of
 from fedethics.aggregates.agreement.alpha import alpha_of, entries
 from fedethics.charter.annotation_terms import AnnotationTerms
 from fedethics.errors import AccountingError
@@ -17,16 +17,25 @@ from fedethics.release.rules.bars import Bar
 from fedethics.release.rules.rule import Findings, Measurement, Rule
 
 NAME = "agreement of annotators"
+NAME_BY_GROUP = "agreement of annotators by group"
 
 
 def opened_counts(folder: Folder) -> tuple[int, ...] | None:
     """Return the opened sum; None where the evidence holds none of the right round and size."""
     terms = folder.charter.annotation
+    if terms is None:
+        return None
+    size = len(groups_of(folder.charter)) * entries(len(terms.labels))
     for entry in folder.evidence.counted or ():
-        here = (entry.kind, entry.round, len(entry.counts))
-        if terms is not None and here == (AGREEMENT.name, 1, entries(len(terms.labels))):
+        if (entry.kind, entry.round, len(entry.counts)) == (AGREEMENT.name, 1, size):
             return entry.counts
     return None
+
+
+def everyone_of(counts: tuple[int, ...], groups: int) -> tuple[int, ...]:
+    """Return the sum of the groups' matrices."""
+    size = len(counts) // groups
+    return tuple(sum(counts[place::size]) for place in range(size))
 
 
 def agreement_of(folder: Folder, *, looks: int = 1) -> Estimate | None:
@@ -42,9 +51,33 @@ def agreement_of(folder: Folder, *, looks: int = 1) -> Estimate | None:
     terms, counts = folder.charter.annotation, opened_counts(folder)
     if terms is None or counts is None:
         return None
-    plan = AGREEMENT.of(make_plan(folder.charter).sums)
+    plan, groups = AGREEMENT.of(make_plan(folder.charter).sums), len(groups_of(folder.charter))
     asked = replace(terms, confidence=at_looks(terms.confidence, looks))
-    return alpha_of(counts, asked, variance=plan.noise.sum_variance)
+    variance = groups * plan.noise.sum_variance
+    return alpha_of(everyone_of(counts, groups), asked, variance=variance)
+
+
+def by_group_of(folder: Folder, *, looks: int = 1) -> dict[str, Estimate]:
+    """Return alpha of each group; empty where groups are not counted apart, or no sum is there.
+
+    Args:
+        folder: the run directory.
+        looks: by how many the error of each interval is divided.
+
+    Raises:
+        AccountingError: no plan follows from the charter.
+    """
+    terms, counts = folder.charter.annotation, opened_counts(folder)
+    if terms is None or terms.by is None or counts is None:
+        return {}
+    plan, size = AGREEMENT.of(make_plan(folder.charter).sums), entries(len(terms.labels))
+    asked = replace(terms, confidence=at_looks(terms.confidence, looks))
+    return {
+        group: alpha_of(
+            counts[place * size : (place + 1) * size], asked, variance=plan.noise.sum_variance
+        )
+        for place, group in enumerate(groups_of(folder.charter))
+    }
 
 
 def examine(folder: Folder) -> tuple[Rule | Bar, ...]:
@@ -72,15 +105,54 @@ def examine(folder: Folder) -> tuple[Rule | Bar, ...]:
         direction="" if terms.bar is None else "at-least",
     )
     rule = _rule(_judged(found, terms), holds=_shared(found, terms), figure=figure)
+    of_groups = () if terms.group_bar is None else (_of_groups(folder, terms),)
     bar = terms.bar
     if bar is None:
-        return (rule,)
+        return (rule, *of_groups)
 
     def below(looks: int) -> bool:
         limits = agreement_of(folder, looks=looks)
         return limits is not None and limits.high < bar
 
-    return (Bar(rule=rule, said=_shared(found, terms), fails=below),)
+    return (Bar(rule=rule, said=_shared(found, terms), fails=below), *of_groups)
+
+
+def _of_groups(folder: Folder, terms: AnnotationTerms) -> Bar:
+    """Judge the groups: all must meet the bar; one that misses it allows for how many there are."""
+    bar, found = terms.group_bar or 0.0, by_group_of(folder)
+    said = {name: f"{terms.by}={name}: {_alpha(one, terms)}" for name, one in found.items()}
+
+    def below(looks: int) -> tuple[str, ...]:
+        limits = by_group_of(folder, looks=looks * len(found))
+        return tuple(name for name, one in limits.items() if one.high < bar)
+
+    missed = below(1)
+    findings = Findings(
+        faults=tuple(
+            f"{said[name]} That is below {bar:g}: annotators do not agree on the labels of these "
+            "people."
+            for name in missed
+        ),
+        gaps=tuple(
+            f"{said[name]} The charter asks for {bar:g} in each group, which is not shown."
+            for name, one in found.items()
+            if one.low < bar and name not in missed
+        ),
+    )
+    worst = min(found.values(), key=lambda one: one.low)
+    figure = Measurement(
+        value=worst.figure if math.isfinite(worst.figure) else None,
+        low=worst.low,
+        high=worst.high,
+        confidence=worst.confidence,
+        bar=bar,
+        direction="at-least",
+    )
+    holds = f"In each of {len(found)} groups of {terms.by}, alpha is at least {bar:g}."
+    rule = findings.rule(
+        NAME_BY_GROUP, topic="people", holds=holds, evidence=EVIDENCE, figure=figure
+    )
+    return Bar(rule=rule, said=" ".join(said.values()), fails=lambda looks: bool(below(looks)))
 
 
 def _rule(findings: Findings, *, holds: str = "-", figure: Measurement | None = None) -> Rule:

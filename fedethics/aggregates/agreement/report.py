@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
-from fedethics.aggregates.agreement import AGREEMENT
+from fedethics.aggregates.agreement import AGREEMENT, groups_of
 from fedethics.aggregates.agreement.alpha import matrix_of
-from fedethics.aggregates.agreement.gate import NAME, agreement_of, opened_counts
+from fedethics.aggregates.agreement.gate import (
+    NAME,
+    NAME_BY_GROUP,
+    agreement_of,
+    by_group_of,
+    everyone_of,
+    opened_counts,
+)
 from fedethics.charter.annotation_terms import AnnotationTerms
 from fedethics.data.agreement import RELIABLE, TENTATIVE
 from fedethics.errors import AccountingError
@@ -14,7 +22,7 @@ from fedethics.fairness import Estimate
 from fedethics.privacy.plan import make_plan
 from fedethics.release.folder import Folder
 from fedethics.release.gate import GateReport
-from fedethics.release.sections.block import Section, Table, estimate_cells, number
+from fedethics.release.sections.block import Section, Table, estimate_cells, feature_label, number
 
 
 def build(folder: Folder, verdict: GateReport) -> Section | None:
@@ -22,7 +30,8 @@ def build(folder: Folder, verdict: GateReport) -> Section | None:
     terms = folder.charter.annotation
     if terms is None:
         return None
-    words = next(rule.sentence for rule in verdict.rules if rule.name == NAME)
+    said_of = (rule.sentence for rule in verdict.rules if rule.name in (NAME, NAME_BY_GROUP))
+    words = " ".join(said_of)
     tables = {"Guideline of the annotators": _asked(terms)}
     try:
         found, counts = agreement_of(folder), opened_counts(folder)
@@ -32,8 +41,12 @@ def build(folder: Folder, verdict: GateReport) -> Section | None:
     if found is not None and counts is not None:
         ((_, noise),) = plan.noises()
         tables["Agreement over all sites"] = _figures(terms, found)
-        said = f"Coincidences, with noise of std {number(noise.sum_std, 2)} on each"
-        tables[said] = _matrix(terms, counts)
+        if terms.by is not None:
+            tables[f"Agreement by {feature_label(terms.by)}"] = _by_group(folder, terms)
+        groups = len(groups_of(folder.charter))
+        std = number(noise.sum_std * math.sqrt(groups), 2)
+        said = f"Coincidences, with noise of std {std} on each"
+        tables[said] = _matrix(terms, everyone_of(counts, groups))
     return Section(
         title="Agreement of annotators",
         words=words,
@@ -76,6 +89,15 @@ def _figures(terms: AnnotationTerms, found: Estimate) -> Table:
     bar = "no bar" if terms.bar is None else f"at least {terms.bar:g}"
     row = ("Krippendorff's alpha", *estimate_cells(found), f"{found.confidence:.0%}", bar)
     return Table(head=("Figure", "Value", "Interval", "Confidence", "Bar"), rows=(row,))
+
+
+def _by_group(folder: Folder, terms: AnnotationTerms) -> Table:
+    bar = "no bar" if terms.group_bar is None else f"at least {terms.group_bar:g}"
+    rows = tuple(
+        (group, *estimate_cells(one), f"{one.confidence:.0%}", bar)
+        for group, one in by_group_of(folder).items()
+    )
+    return Table(head=("Group", "Alpha", "Interval", "Confidence", "Bar"), rows=rows)
 
 
 def _matrix(terms: AnnotationTerms, counts: tuple[int, ...]) -> Table:

@@ -13,10 +13,12 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics.aggregates.agreement import AGREEMENT
+from fedethics.aggregates.agreement import AGREEMENT, groups_of
 from fedethics.aggregates.measuring import Vector, share_of
 from fedethics.charter.annotation_terms import AnnotationTerms
+from fedethics.charter.model import Charter
 from fedethics.data.beside import NOTHING
+from fedethics.data.records import Records
 from fedethics.errors import AccountingError
 from fedethics.privacy.noise import NoiseSource
 from fedethics.secagg import Opening
@@ -35,9 +37,31 @@ def count(
     if terms is None:
         raise AccountingError("the charter asks for no agreement; nothing was computed")
     records = context.workbench.records
-    table = coincidence_steps(records.train.beside, terms)
-    table += coincidence_steps(records.held_out.beside, terms)
+    charter = context.charter
+    table = steps_by_group(records.train, charter) + steps_by_group(records.held_out, charter)
     return np.asarray(table + share_of(context, plan.noise, table.size, noise), dtype=np.int64)
+
+
+def steps_by_group(records: Records, charter: Charter) -> NDArray[np.int64]:
+    """Return the upper triangle of each group's matrix in steps, one after the other, flat.
+
+    Args:
+        records: of one site.
+        charter: with annotation.
+
+    Raises:
+        AccountingError: it says nothing of annotation.
+    """
+    terms, groups = charter.annotation, groups_of(charter)
+    if terms is None or terms.by is None:
+        return coincidence_steps(records.beside, terms) if terms else np.zeros(0, dtype=np.int64)
+    names = [feature.name for feature in charter.data.sensitive]
+    own = records.groups[:, names.index(terms.by)]
+    tables = []
+    for place in range(len(groups)):
+        inside = {name: column[own == place] for name, column in records.beside.items()}
+        tables.append(coincidence_steps(inside, terms))
+    return np.concatenate(tables)
 
 
 def coincidence_steps(

@@ -2,13 +2,14 @@
 
 A bar holds where every group's interval lies on its good side. It is missed where some group's
 interval lies on the other side, at a confidence that allows for the number of groups (Bonferroni;
-Holm's steps would fail the same bars).
+Holm's steps over the groups would miss the same bars), and by Holm's steps over all bars of the
+charter (`fedethics.release.rules.bars`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fedethics.aggregates.census import CENSUS
@@ -18,8 +19,10 @@ from fedethics.charter.model import Charter
 from fedethics.errors import AccountingError
 from fedethics.fairness import Estimate
 from fedethics.fairness.estimate import two_sided
+from fedethics.fairness.together import at_looks
 from fedethics.release.evidence import Counted
 from fedethics.release.folder import EVIDENCE, Folder
+from fedethics.release.rules.bars import Bar
 from fedethics.release.rules.rule import Findings, Measurement, Rule
 
 ENOUGH = "records of each group"
@@ -59,8 +62,13 @@ class Held:
         return min(self.found.low - self.low, self.high - self.found.high)
 
 
-def sizes_held(census: OpenedCensus) -> tuple[Held, ...]:
-    """Return each group against the least number of records; empty where there is no bar."""
+def sizes_held(census: OpenedCensus, *, looks: int = 1) -> tuple[Held, ...]:
+    """Return each group against the least number of records; empty where there is no bar.
+
+    Args:
+        census: the opened sum.
+        looks: by how many more the error of the sure interval is divided.
+    """
     bar, layout = census.terms.minimum, census.layout
     if bar is None:
         return ()
@@ -70,7 +78,7 @@ def sizes_held(census: OpenedCensus) -> tuple[Held, ...]:
         for group in groups
         if group != NOT_RECORDED
     ]
-    z = _surely(census, len(names))
+    z = _surely(census, looks * len(names))
     found = {name: census.people(name) for name in layout.features}
     surely = {name: census.people(name, z=z) for name in layout.features}
     return tuple(
@@ -85,12 +93,17 @@ def sizes_held(census: OpenedCensus) -> tuple[Held, ...]:
     )
 
 
-def shares_held(census: OpenedCensus) -> tuple[Held, ...]:
-    """Return each group against the reference; empty where there is no bar."""
+def shares_held(census: OpenedCensus, *, looks: int = 1) -> tuple[Held, ...]:
+    """Return each group against the reference; empty where there is no bar.
+
+    Args:
+        census: the opened sum.
+        looks: by how many more the error of the sure interval is divided.
+    """
     bar, terms = census.terms.largest_difference, census.terms
     if bar is None:
         return ()
-    z = _surely(census, sum(len(one.by_group) for one in terms.reference))
+    z = _surely(census, looks * sum(len(one.by_group) for one in terms.reference))
     return tuple(
         Held(
             group=f"{one.feature}={group}",
@@ -105,7 +118,7 @@ def shares_held(census: OpenedCensus) -> tuple[Held, ...]:
 
 
 def _surely(census: OpenedCensus, questions: int) -> float:
-    return two_sided(1 - (1 - census.terms.confidence) / max(1, questions))
+    return two_sided(at_looks(census.terms.confidence, max(1, questions)))
 
 
 def missed_bars(charter: Charter, counted: tuple[Counted, ...] | None) -> tuple[str, ...]:
@@ -120,7 +133,7 @@ def missed_bars(charter: Charter, counted: tuple[Counted, ...] | None) -> tuple[
     return (*_sizes(census).faults, *_shares(census).faults)
 
 
-def examine(folder: Folder) -> tuple[Rule, ...]:
+def examine(folder: Folder) -> tuple[Rule | Bar, ...]:
     """Judge the census; no rule where the charter asks for none."""
     charter, evidence = folder.charter, folder.evidence
     if charter.census is None:
@@ -138,16 +151,25 @@ def examine(folder: Folder) -> tuple[Rule, ...]:
     return tuple(_judged(census))
 
 
-def _judged(census: OpenedCensus) -> Iterator[Rule]:
+def _judged(census: OpenedCensus) -> Iterator[Rule | Bar]:
     terms = census.terms
     sizes, shares = sizes_held(census), shares_held(census)
     holds = f"Each of {len(sizes)} groups has at least {terms.minimum} records."
-    yield _rule(ENOUGH, _sizes(census), holds=holds, figure=_size_figure(census))
+    rule = _rule(ENOUGH, _sizes(census), holds=holds, figure=_size_figure(census))
+    yield rule if not sizes else _bar(rule, lambda looks: sizes_held(census, looks=looks))
     if shares:
         most = terms.largest_difference or 0.0
         within = f"Each of {len(shares)} groups is within {most:g} of its share of the reference."
         figure = _share_figure(shares)
-        yield _rule(ALIKE, _shares(census), holds=within, figure=figure)
+        rule = _rule(ALIKE, _shares(census), holds=within, figure=figure)
+        yield _bar(rule, lambda looks: shares_held(census, looks=looks))
+
+
+def _bar(rule: Rule, held: Callable[[int], tuple[Held, ...]]) -> Bar:
+    def missed(looks: int) -> bool:
+        return any(one.missed for one in held(looks))
+
+    return Bar(rule=rule, said=rule.sentence, fails=missed)
 
 
 def _sizes(census: OpenedCensus) -> Findings:

@@ -1,6 +1,6 @@
 """All bars of a charter as one family: what the gate's pass and fail may claim of them.
 
-Objectives, benchmarks, measures, the comparison with the base model and the agreement of annotators
+Objectives, benchmarks, measures, the comparison with the base model, agreement and the census
 all set bars. "Pass" says that every one of them is met and needs no correction; "fail" says that
 some bar is missed, and each bar is one more chance to say so wrongly. So which bars fail follows
 from Holm's steps over all of them, of whatever kind (`fedethics.fairness.together`). One that fails
