@@ -204,6 +204,7 @@ def simulate(
     run_id: str = "",
     resume: str | Path | None = None,
     set: Mapping[str, Any] | None = None,
+    workers: int = 0,
 ) -> Run:
     """Run a federation on this machine: the real coordinator and sites, each site with its ledger.
 
@@ -229,6 +230,8 @@ def simulate(
         run_id: name of this run; by default the scenario's name and the time.
         resume: directory of a run to continue after its last committed round.
         set: keys of the charter for this run, as the option `--set`: {"training.rounds": 3}.
+        workers: processes that the sites are spread over, each on one thread with a model of its
+            own; 0 for this process.
 
     Raises:
         FedethicsError: the scenario, charter, data, a frame or the run is not as it must be.
@@ -249,7 +252,9 @@ def simulate(
             scenario, label=label, sensitive=sensitive, text=text, model=model, name=name,
             drop_unlabelled=drop_unlabelled, out=out, run_id=run_id, resumed=bool(resume),
         )  # fmt: skip
-    return _run(path, out=out, run_id=run_id, resume=resume, data=data, settings=set)
+    return _run(
+        path, out=out, run_id=run_id, resume=resume, data=data, settings=set, workers=workers
+    )
 
 
 def sweep(
@@ -302,6 +307,7 @@ def _run(
     resume: str | Path | None,
     data: str | Path,
     settings: Mapping[str, Any] | None,
+    workers: int = 0,
 ) -> Run:
     from fedethics.identity import Identity
     from fedethics.release.publish import publish
@@ -316,7 +322,7 @@ def _run(
         data=Path(data),
         settings=settings,
     )
-    run_federation(stage, resume=resume is not None)
+    run_federation(stage, resume=resume is not None, workers=workers)
     publish(stage.run_dir, Identity.load(stage.coordinator / "identity.key"))
     return Run(stage.run_dir)
 

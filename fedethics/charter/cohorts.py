@@ -1,7 +1,7 @@
 """Which sites train in which round, where the charter asks for fewer than all of them.
 
 The roster is dealt once into cohorts that share no site, each of at least `sites-per-round` sites.
-They take turns: each trains once in every pass, in an order that is drawn anew for each pass. So a
+They take turns: each trains once in every pass, in an order that is drawn for that pass. So a
 site trains in at most `most_rounds` rounds, whatever the coordinator does, and two rounds' sums
 never differ by some of a cohort because of the draw (`docs/secagg.md`).
 

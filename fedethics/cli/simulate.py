@@ -51,6 +51,14 @@ def simulate(
             metavar="SITE=KIND", help="attack: the site sends its update as scale, flip or noise"
         ),
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="processes that the sites are spread over, each on one thread with a model of its "
+            "own; 0: all in one process",
+        ),
+    ] = 0,
     diagnose: Annotated[
         bool,
         typer.Option(
@@ -61,7 +69,7 @@ def simulate(
     ] = False,
     until_census: UntilCensus = False,
 ) -> None:
-    """Run the real coordinator and sites in one process and show the results.
+    """Run the real coordinator and sites on this machine and show the results.
 
     Every site has its own keys, policy and ledger, in the run's directory. No network, no Flower.
     """
@@ -69,6 +77,7 @@ def simulate(
     options = ["--out", str(out), "--run-id", run_id, "--data", str(data)]
     options += ["--resume", str(resume)] if resume is not None else []
     options += [f"--set={pair}" for pair in settings or ()]
+    options += ["--workers", str(workers)] if workers else []
     options += ["--diagnose"] * diagnose + ["--until-census"] * until_census
     faults = {"lose": lose, "late": late, "poison": poison}
     options += [f"--{name}={one}" for name, told in faults.items() for one in told or ()]

@@ -15,8 +15,8 @@ from fedethics.protocol import Refusal, Reply, Request
 
 Answer = Callable[[Request], Reply]
 Fault = Callable[[str, Request], bool]
-_FIRST_NODE = 1001
-_UNAVAILABLE = Refusal(code="unavailable", sentence="the node did not answer")
+FIRST_NODE = 1001
+UNAVAILABLE = Refusal(code="unavailable", sentence="the node did not answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class InProcess:
 
     def nodes(self) -> tuple[int, ...]:
         """Return every node."""
-        return tuple(range(_FIRST_NODE, _FIRST_NODE + len(self.sites)))
+        return tuple(range(FIRST_NODE, FIRST_NODE + len(self.sites)))
 
     def send(self, requests: Mapping[int, Request], *, ttl_s: float) -> dict[str, int]:
         """Have each node answer its request now, and keep the answer; `ttl_s` never passes."""
@@ -88,7 +88,7 @@ class InProcess:
             self._count += 1
             message_id = f"message-{self._count}"
             self._waiting[message_id] = self._answered(
-                names[node - _FIRST_NODE], request, message_id
+                names[node - FIRST_NODE], request, message_id
             )
             sent[message_id] = node
         return sent
@@ -101,8 +101,8 @@ class InProcess:
 
     def _answered(self, site: str, request: Request, message_id: str) -> Arrival:
         if self.lost(site, request):
-            return Arrival(message_id, Reply(refusal=_UNAVAILABLE), from_node=False)
+            return Arrival(message_id, Reply(refusal=UNAVAILABLE), from_node=False)
         reply = self.sites[site](request)
         if self.late(site, request):
-            return Arrival(message_id, Reply(refusal=_UNAVAILABLE), from_node=False)
+            return Arrival(message_id, Reply(refusal=UNAVAILABLE), from_node=False)
         return Arrival(message_id, reply)

@@ -91,10 +91,11 @@ def main() -> int:
     options = _options()
     try:
         if is_several(options.scenario, options.resume):
-            if options.lose or options.late or options.poison or options.diagnose:
+            of_one = options.lose, options.late, options.poison, options.diagnose, options.workers
+            if any(of_one):
                 raise RunError(
-                    "--lose, --late, --poison, --diagnose: of one run, not of several; nothing was "
-                    "started"
+                    "--lose, --late, --poison, --diagnose, --workers: of one run, not of several; "
+                    "nothing was started"
                 )
             if options.until_census:
                 raise RunError("--until-census: of one run, not of several; nothing was started")
@@ -114,10 +115,11 @@ def main() -> int:
         again = command("fedethics", "simulate", options.scenario)
 
         def work() -> None:
+            resumed = options.resume is not None
             if options.until_census:
-                _take_census(stage, resume=options.resume is not None, again=again)
+                _take_census(stage, resume=resumed, again=again)
                 return
-            simulate(Terminal(), stage, resume=options.resume is not None)
+            simulate(Terminal(), stage, resume=resumed, workers=options.workers)
             if options.diagnose:
                 from fedethics.simulation.diagnosis import NOTE, diagnose
 
@@ -187,6 +189,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--data", type=Path, default=Path(".data"))
     parser.add_argument("--set", action="append", default=[], dest="settings")
+    parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--diagnose", action="store_true")
     parser.add_argument("--until-census", action="store_true")
     for fault in ("--lose", "--late", "--poison"):

@@ -25,6 +25,7 @@ from fedethics.simulation import foreseen
 from fedethics.simulation.faults import document_of, kept
 from fedethics.simulation.screen import Screen, show
 from fedethics.simulation.staging import Stage
+from fedethics.simulation.workers import InWorkers, workers_of
 from fedethics.site import answering
 from fedethics.site.handler import SiteHandler
 from fedethics.site.home import SiteHome
@@ -46,7 +47,12 @@ class Baselines:
 
 
 def run_federation(
-    stage: Stage, *, resume: bool = False, lost: Fault = no_fault, until_census: bool = False
+    stage: Stage,
+    *,
+    resume: bool = False,
+    lost: Fault = no_fault,
+    until_census: bool = False,
+    workers: int = 0,
 ) -> Path:
     """Run one job, or what is left of it, and return the run's directory.
 
@@ -55,15 +61,12 @@ def run_federation(
         resume: continue it after its last committed round.
         lost: says which other requests are lost on the way.
         until_census: pause before anything is trained.
+        workers: processes that answer for the sites; 0 for this one.
 
     Raises:
         FedethicsError: the job cannot start or finish; what was committed stays.
     """
     faults = kept(stage.coordinator)
-    sites = {
-        site: partial(_answer, home, faults.handler(site, home))
-        for site, home in stage.homes.items()
-    }
     # The coordinator's model is the sites' own: they were made with the same folders.
     home = SiteHome.open(next(iter(stage.homes.values())))
     settings = RunSettings(
@@ -82,6 +85,15 @@ def run_federation(
     if faults.any:
         # A reader of the log learns that the run was disturbed on purpose.
         EventLog(stage.run_dir).write("simulated-faults", **document_of(faults))
+    if workers:
+        with workers_of(stage.run_dir, min(workers, len(stage.homes))) as found:
+            names = tuple(stage.homes)
+            run_job(InWorkers(names, found, lost=is_lost, late=faults.too_late), settings)
+        return stage.run_dir
+    sites = {
+        site: partial(_answer, home, faults.handler(site, home))
+        for site, home in stage.homes.items()
+    }
     run_job(InProcess(sites, lost=is_lost, late=faults.too_late), settings)
     return stage.run_dir
 
@@ -97,6 +109,7 @@ def simulate(
     resume: bool = False,
     baselines: Baselines | None = None,
     program: str = "fedethics",
+    workers: int = 0,
 ) -> None:
     """Run the federation of `stage`, then its baselines, and print the outcome.
 
@@ -106,6 +119,7 @@ def simulate(
         resume: continue it after its last committed round.
         baselines: what the report compares it with; nothing where absent.
         program: how a reader calls fedethics, for the commands that are suggested.
+        workers: processes that answer for the sites; 0 for this one.
 
     Raises:
         FedethicsError: the run could not start or finish.
@@ -127,7 +141,7 @@ def simulate(
     screen = Screen(console)
     found = None
     with screen.follow(stage.run_dir, steps=steps + (baselines.steps if baselines else 0)):
-        run_federation(stage, resume=resume)
+        run_federation(stage, resume=resume, workers=workers)
         if baselines is not None:
             found = baselines.run(screen.tick)
             comparisons.write(found, stage.run_dir / folder.COMPARISONS)

@@ -5,7 +5,8 @@
 The charter is the demo's, with one round: DP, secure sums, fairness, membership audit, receipts.
 Explanations only with --explained: they score each held-out record once more for each column. Each
 site holds 24 records: patients of the demo, with other numbers, so that hardly two are alike. CPU
-time counts the whole process, imports included. Prints Markdown.
+time counts the whole process, imports included, and its workers; peak memory adds theirs up. Prints
+Markdown.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sites", type=int, nargs="+")
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=0, help="processes that sites answer in")
+    parser.add_argument("--sites-per-round", type=int, help="cohorts drawn for each round")
     parser.add_argument("--explained", action="store_true", help="with explanations")
     parser.add_argument("--profile", type=Path, help="of the last size, for `python -m pstats`")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
@@ -48,6 +51,9 @@ def main() -> None:
     for count in chosen.sites:
         command = [sys.executable, "-m", "tools.bench.many_sites", str(count), "--child"]
         command += ["--rounds", str(chosen.rounds), *(["--explained"] * chosen.explained)]
+        command += ["--workers", str(chosen.workers)]
+        if chosen.sites_per_round:
+            command += ["--sites-per-round", str(chosen.sites_per_round)]
         if chosen.profile:
             command += ["--profile", str(chosen.profile)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
@@ -66,7 +72,14 @@ def _run(count: int, chosen: argparse.Namespace) -> dict[str, Any]:
         profiler = cProfile.Profile(time.process_time)
         if chosen.profile:
             profiler.enable()
-        run = fedethics.simulate(scenario, out=Path(folder) / "runs", run_id="many")
+        per_round = chosen.sites_per_round
+        run = fedethics.simulate(
+            scenario,
+            out=Path(folder) / "runs",
+            run_id="many",
+            set={"training.sites-per-round": per_round} if per_round else None,
+            workers=chosen.workers,
+        )
         if chosen.profile:
             profiler.disable()
             profiler.dump_stats(chosen.profile)
@@ -77,7 +90,8 @@ def _run(count: int, chosen: argparse.Namespace) -> dict[str, Any]:
         "sites": count,
         "cpu": own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime,
         "wall": time.monotonic() - began,
-        "mib": own.ru_maxrss / 1024,
+        # Of a worker the largest is known; all are counted as large.
+        "mib": (own.ru_maxrss + min(chosen.workers, count) * others.ru_maxrss) / 1024,
         "verdict": str(verdict),
     }
 
