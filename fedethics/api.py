@@ -208,30 +208,26 @@ def simulate(
 ) -> Run:
     """Run a federation on this machine: the real coordinator and sites, each site with its ledger.
 
-    Noise and keys come from the operating system, as in a real federation. Data sets are not
-    fetched: `python -m simulations.datasets fetch NAME` does that once.
+    Noise and keys come from the operating system. No data set is fetched.
 
     From frames, the charter is the draft that `fedethics new` would write of them: ranges, values
     and groups are read off the records. It lies in `<out>/drafts/<run>`, with copies of the
     records, a README of what was decided, and a scenario that can be edited and run again.
 
     Args:
-        scenario: the scenario's TOML file, which names the charter, the sites and their data; or a
-            frame for each site, by the site's name. A frame is one of pandas, polars or pyarrow, a
-            table of columns, or a list of records.
+        scenario: a TOML file that names charter, sites and data; or a frame for each site, by its
+            name: of pandas, polars or pyarrow, a table of columns, or a list of records.
         label: of frames: the column to predict.
         sensitive: of frames: columns whose groups are compared; else found by their names.
         text: of frames: columns of free text.
         model: of frames: the base model's folder; by default the embedded one.
         drop_unlabelled: of frames: leave out records without a label, in place of an error.
         name: of frames: of the charter, and the start of the run's name.
-        out: directory of all runs.
-        data: directory of all data sets.
+        out, data: directory of all runs; of all data sets.
         run_id: name of this run; by default the scenario's name and the time.
         resume: directory of a run to continue after its last committed round.
-        set: keys of the charter for this run, as the option `--set`: {"training.rounds": 3}.
-        workers: processes that the sites are spread over, each on one thread with a model of its
-            own; 0 for this process.
+        set: keys of the charter for this run: {"training.rounds": 3}.
+        workers: processes that the sites are spread over; 0 for this one.
 
     Raises:
         FedethicsError: the scenario, charter, data, a frame or the run is not as it must be.
@@ -240,8 +236,7 @@ def simulate(
         >>> hospitals = {"north": north, "south": south, "west": west}  # pandas data frames
         >>> fedethics.simulate(hospitals, label="died", sensitive=["sex"]).verdict
     """
-    # Before anything of Hugging Face is imported: never download.
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before it is imported: never download
     if isinstance(scenario, str | Path):
         given = {"label": label, "sensitive": sensitive, "text": text, "model": model}
         path = _scenario_alone(Path(scenario), given)

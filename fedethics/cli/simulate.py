@@ -20,6 +20,15 @@ Resume = Annotated[
 ]
 Data = Annotated[Path, typer.Option(help="directory of the data sets")]
 
+Workers = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="processes that the sites are spread over, each on one thread with a model of its "
+        "own; 0: all in one process",
+    ),
+]
+
 
 def simulate(
     scenario: Annotated[
@@ -51,14 +60,7 @@ def simulate(
             metavar="SITE=KIND", help="attack: the site sends its update as scale, flip or noise"
         ),
     ] = None,
-    workers: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="processes that the sites are spread over, each on one thread with a model of its "
-            "own; 0: all in one process",
-        ),
-    ] = 0,
+    workers: Workers = 0,
     diagnose: Annotated[
         bool,
         typer.Option(
