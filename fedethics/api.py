@@ -210,9 +210,8 @@ def simulate(
 
     Noise and keys come from the operating system. No data set is fetched.
 
-    From frames, the charter is the draft that `fedethics new` would write of them: ranges, values
-    and groups are read off the records. It lies in `<out>/drafts/<run>`, with copies of the
-    records, a README of what was decided, and a scenario that can be edited and run again.
+    From frames, the charter is the draft that `fedethics new` would write of them. It lies in
+    `<out>/drafts/<run>`, with copies of the records and a scenario that can be run again.
 
     Args:
         scenario: a TOML file that names charter, sites and data; or a frame for each site, by its
@@ -223,7 +222,8 @@ def simulate(
         model: of frames: the base model's folder; by default the embedded one.
         drop_unlabelled: of frames: leave out records without a label, in place of an error.
         name: of frames: of the charter, and the start of the run's name.
-        out, data: directory of all runs; of all data sets.
+        out: directory of all runs.
+        data: directory of all data sets.
         run_id: name of this run; by default the scenario's name and the time.
         resume: directory of a run to continue after its last committed round.
         set: keys of the charter for this run: {"training.rounds": 3}.
