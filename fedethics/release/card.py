@@ -187,11 +187,13 @@ NOT_ANSWERED = (
     "errors, redundancies and noise in the records: only each site can see them",
 )
 
+# Answered by the census, where the charter says whom the model is for.
+_REPRESENTED = "whether the records represent the people whom the model is for"
 _LABELLED = "who labelled the records, and how well labellers agree"
 
 
 def _unanswered(charter: Charter) -> tuple[str, ...]:
-    """Return what nobody wrote down; the charter may say who labelled, and how they agree."""
+    """Return what nobody wrote down or counted; a charter may say who labelled, and count."""
     said = charter.documentation
     left = {
         (False, False): _LABELLED,
@@ -199,7 +201,9 @@ def _unanswered(charter: Charter) -> tuple[str, ...]:
         (True, False): "how well labellers agree",
         (True, True): "",
     }[said is not None and said.label_provenance is not None, charter.annotation is not None]
-    kept = (left if item == _LABELLED else item for item in NOT_ANSWERED)
+    census = charter.census
+    represented = "" if census is not None and census.reference else _REPRESENTED
+    kept = (*(left if item == _LABELLED else item for item in NOT_ANSWERED), represented)
     return tuple(item for item in kept if item)
 
 
@@ -216,17 +220,26 @@ def data_card_of(opened: Folder, found: Content) -> str:
             "front": _data_front_matter(found),
             "columns": markdown(Table(head=head, rows=columns)),
             "withheld": found.withheld,
-            "labelled": tuple(
-                (
-                    part.title,
-                    part.words,
-                    part.explanation,
-                    tuple((caption, markdown(table)) for caption, table in part.tables.items()),
-                )
-                for part in found.sums.values()
-            ),
+            "counted": _sections(found, "census"),
+            "labelled": _sections(found, "agreement"),
             "unanswered": _unanswered(opened.charter),
         },
+    )
+
+
+def _sections(
+    found: Content, *kinds: str
+) -> tuple[tuple[str, str, str, tuple[tuple[str, Markup], ...]], ...]:
+    """Return title, finding, explanation and tables of these kinds of sums, where there are any."""
+    return tuple(
+        (
+            part.title,
+            part.words,
+            part.explanation,
+            tuple((caption, markdown(table)) for caption, table in part.tables.items()),
+        )
+        for part in map(found.sums.get, kinds)
+        if part is not None
     )
 
 

@@ -163,3 +163,17 @@ def test_every_page_and_the_data_card_show_who_is_there_and_the_labels_beside_th
     (word,) = shown["Words that go with sex"]["rows"]
     assert word[:2] == ["nurse", "Female"] and word[-1] == "yes" and float(word[2]) > 2
     assert "census: records by sex, age_band and label" in (run / folder.REPORT_PRIVACY).read_text()
+
+
+def test_the_data_card_answers_whom_the_records_represent_only_where_a_census_says_it(stage, lay):
+    unanswered = "whether the records represent the people"
+    asking = counting(stage, reference=(HALF,))
+    run = lay(asking, opened(asking, 8000, 8000))
+    publish(run, asking.coordinator)
+    card = (run / folder.DATA_CARD).read_text()
+    assert unanswered not in card and "Office of people" in card
+    assert card.index("## Who is in the data") < card.index("## Collection and labels")
+    bare = lay(stage, stage.evidence())
+    publish(bare, stage.coordinator)
+    card = (bare / folder.DATA_CARD).read_text()
+    assert unanswered in card and "## Who is in the data" not in card

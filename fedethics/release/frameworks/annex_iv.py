@@ -35,14 +35,15 @@ def _hardware(facts: Facts) -> Answer:
 
 
 def _data(facts: Facts) -> Answer:
+    counted = ", a census beside the reference population" if facts.charter.census else ""
+    described = f"source, schema, groups, split{counted}"
     return stated(
         facts.said.label_provenance,
-        said="Data card: source, schema, groups, split. Cleaning: not recorded. Labelling, in the "
-        "charter's words",
+        said=f"Data card: {described}. Cleaning: not recorded. Labelling, in the charter's words",
         answered=PARTLY,
         otherwise=partly(
-            "Data card: source, schema, groups, split. Cleaning: not recorded. How labels were "
-            "made: only as far as the charter's source or annotation says."
+            f"Data card: {described}. Cleaning: not recorded. How labels were made: only as far as "
+            "the charter's source or annotation says."
         ),
     )
 

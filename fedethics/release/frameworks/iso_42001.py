@@ -37,6 +37,8 @@ def _watched(facts: Facts) -> Answer:
 
 def _quality(facts: Facts) -> Answer:
     checked = "Each site checks its records against the charter's schema, on its own machine."
+    if facts.charter.census is not None:
+        checked += " Who is in the data: the census, a rule of the gate."
     if facts.charter.annotation is None:
         return partly(checked)
     return partly(f"{checked} How well annotators agree: a rule of the gate.")
