@@ -158,6 +158,9 @@ def _runs_that_fit(past: list[Event], run: tuple[Event, ...], *, cap: float, del
 _MANY_STEPS = 500_000
 
 SamplingRate = Annotated[float, typer.Option(help="Probability that a record is in a step.")]
+Parameters = Annotated[
+    int | None, typer.Option(min=1, help="Number of trained parameters, if known.")
+]
 SiteRecords = Annotated[
     list[str] | None, typer.Option(help="NAME=RECORDS of one site; repeat for more.")
 ]
@@ -176,9 +179,7 @@ def plan(
     sampling_rate: SamplingRate = 0.1,
     local_steps: Annotated[int, typer.Option(help="DP-SGD steps in a round.")] = 1,
     site: SiteRecords = None,
-    parameters: Annotated[
-        int | None, typer.Option(min=1, help="Number of trained parameters, if known.")
-    ] = None,
+    parameters: Parameters = None,
     held_out: HeldOut = None,
     groups: Groups = None,
     base_rate: BaseRate = None,
