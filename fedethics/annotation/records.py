@@ -22,7 +22,7 @@ from fedethics.data.file_terms import DataFile
 from fedethics.data.forms import read_content
 from fedethics.data.reading import raw_rows
 from fedethics.data.records import CellProblem, parse_cell, row_hash
-from fedethics.data.rendering import row_text, text_columns
+from fedethics.data.rendering import row_content
 from fedethics.errors import DataError
 from fedethics.simulation.partition import Row
 
@@ -117,9 +117,12 @@ def _text(row: Row, terms: DataTerms) -> str:
     if any(not row[name] for name in dropping):
         return ""
     values = {}
-    for column in text_columns(terms):
+    options = terms.labels.options or () if terms.labels.answer_with else ()
+    for column in terms.columns:
+        if not (column.phrase or column.name in options):
+            continue
         try:
             values[column.name] = parse_cell(row[column.name], column)
         except CellProblem as problem:
             raise CellProblem(f"column {column.name}: {problem}") from problem
-    return row_text(values, text_columns(terms))
+    return "\n\n".join(filter(None, parts(row_content(values, terms))))

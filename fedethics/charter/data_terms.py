@@ -191,6 +191,9 @@ class LabelColumn:
         options: of multiple choice: the column with each class's option, in the order of the
             classes, told in the text as any column. A record's options differ, none is empty
             where its label names it, and it has at least two.
+        answer_with: "options": the model's answers are the words of the record's own options, and
+            the prompt tells only those whose columns have a phrase. Absent, the answers are the
+            classes' names, and the options are told in the text.
         on_empty: "drop-row" leaves a record without a label out, counted in the site's own log;
             absent, it is an error.
         impossible: classes that a group cannot have, as "sex=Male: pregnancy". Comparisons of that
@@ -205,6 +208,7 @@ class LabelColumn:
     # Without it, a charter is the same bytes as before there were classes.
     classes: tuple[str, ...] | None = term(default=None)
     options: tuple[str, ...] | None = term(default=None, nonempty=True)
+    answer_with: Literal["options"] | None = term(default=None)
     on_empty: Literal["drop-row"] | None = term(default=None)
     impossible: tuple[str, ...] | None = term(default=None, nonempty=True)
 
@@ -225,6 +229,8 @@ class LabelColumn:
 
     def _option_problems(self) -> Iterator[str]:
         if self.options is None:
+            if self.answer_with is not None:
+                yield "answer-with: it needs `options`, the columns that hold the answers"
             return
         if self.classes is None:
             yield "options: they need `classes` as their names, such as A to E"
@@ -420,7 +426,11 @@ class DataTerms:
         if set(self.labels.positive) & set(self.labels.negative):
             found.append("label: a value is both positive and negative")
         told = [column.name for column in self.columns if column.phrase]
-        if untold := [one for one in self.labels.options or () if one not in told]:
+        options = self.labels.options or ()
+        answers = self.labels.answer_with is not None
+        if answers and (absent := [one for one in options if one not in names]):
+            found.append(f"label.options: {', '.join(absent)}: no column of that name")
+        if untold := [one for one in options if not (answers or one in told)]:
             found.append(
                 f"label.options: {', '.join(untold)}: no column of that name has a phrase, so the "
                 "model would not read the option"

@@ -1,4 +1,4 @@
-"""What a record says to a model: a text, a conversation, a completion, or a preference.
+"""What a record says to a model: a text, conversation, completion, preference, or question.
 
 A content is text that somebody wrote and the form that it came in, before any template or token.
 How it is rendered for one model is the task's to say.
@@ -56,7 +56,20 @@ class Preference:
     rejected: str
 
 
-Content: TypeAlias = str | Conversation | Completion | Preference
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A prompt with a record's own options, of which one is right.
+
+    Attributes:
+        prompt: what is asked.
+        options: one for each class, in their order; empty where the record has none for it.
+    """
+
+    prompt: str
+    options: tuple[str, ...]
+
+
+Content: TypeAlias = str | Conversation | Completion | Preference | Question
 
 
 def document(content: Content) -> canonical.Json:
@@ -70,6 +83,8 @@ def document(content: Content) -> canonical.Json:
             return {"prompt": prompt, "completion": completion}
         case Preference(prompt, chosen, rejected):
             return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+        case Question(prompt, options):
+            return {"prompt": prompt, "options": list(options)}
 
 
 def parts(content: Content) -> tuple[str, ...]:
@@ -83,6 +98,8 @@ def parts(content: Content) -> tuple[str, ...]:
             return prompt, completion
         case Preference(prompt, chosen, rejected):
             return prompt, chosen, rejected
+        case Question(prompt, options):
+            return prompt, *options
 
 
 def replaced(content: Content, pieces: Sequence[str]) -> Content:
@@ -99,6 +116,9 @@ def replaced(content: Content, pieces: Sequence[str]) -> Content:
             return Completion(*pieces)
         case Preference():
             return Preference(*pieces)
+        case Question():
+            prompt, *options = pieces
+            return Question(prompt, tuple(options))
 
 
 def rewritten(content: Content, change: Callable[[str], str]) -> Content:

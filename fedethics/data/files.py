@@ -93,7 +93,7 @@ def kind_of(path: Path, read: FileTerms = PLAIN) -> FileKind:
 def needed_fields(terms: DataTerms) -> list[str]:
     """Return the fields that every record must have, empty or not, by the charter."""
     needed = [column.name for column in terms.columns]
-    needed += [terms.label.column] if terms.label else []
+    needed += [terms.labels.column] if terms.labels.column else []
     needed += [terms.person] if terms.person else []
     content = terms.content
     if content is not None:

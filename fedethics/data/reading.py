@@ -40,7 +40,7 @@ from fedethics.data.records import (
     row_hash,
     unlike,
 )
-from fedethics.data.rendering import row_text, text_columns
+from fedethics.data.rendering import row_content, text_columns
 from fedethics.data.typed_files import PARQUET, sheet_rows
 from fedethics.errors import DataError
 from fedethics.learning_tasks import LearningTask, find_task
@@ -520,7 +520,7 @@ class _Reading:
         told = text_columns(self.terms)
         return Records(
             texts=tuple(
-                row_text(values, told) if content is None else content
+                row_content(values, self.terms, told) if content is None else content
                 for values, content in zip(self.values, self.contents, strict=True)
             ),
             labels=np.array(self.labels, dtype=np.int16),
@@ -553,12 +553,17 @@ class _Reading:
         target = self.task.target(raw, label)
         if target is not None:
             if label.options:
-                self._options(line, [row[option] for option in label.options], target)
+                self._options(line, [self._given(row, name) for name in label.options], target)
             return target
         allowed = self.task.cells(label)
         said = f"unknown label; allowed: {', '.join(allowed)}"
         self._problem(line, label.column, unlike(said, raw, allowed))
         return 0
+
+    def _given(self, row: Mapping[str, str], name: str) -> str:
+        """Return the cell of an option; empty where it says that there is none."""
+        declared = next((one for one in self.terms.columns if one.name == name), None)
+        return "" if declared and row[name] in declared.not_recorded else row[name]
 
     def _options(self, line: int, options: Sequence[str], target: int) -> None:
         """Refuse a question that has no right answer, or two."""

@@ -54,13 +54,16 @@ def parse_cell(raw: str, column: Column) -> Value:
 
 def wording(value: Value, column: Column) -> str:
     """Return the column's phrase with `value` in it."""
+    return column.phrase.replace("{value}", shown(value, column) or NOT_RECORDED)
+
+
+def shown(value: Value, column: Column) -> str:
+    """Return a value as a text tells it; empty where nothing was recorded."""
     if value is None:
-        shown = NOT_RECORDED
-    elif isinstance(value, str):
-        shown = value if column.kind == "text" else column.choices[value]
-    else:
-        shown = f"{value:g}"
-    return column.phrase.replace("{value}", shown)
+        return ""
+    if isinstance(value, str):
+        return value if column.kind == "text" else column.choices[value]
+    return f"{value:g}"
 
 
 def unlike(said: str, raw: str, allowed: Collection[str]) -> CellProblem:

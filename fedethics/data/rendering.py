@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from fedethics.charter.data_terms import Column, DataTerms
 from fedethics.charter.ethics_terms import stand_ins
-from fedethics.data.content import Content
-from fedethics.data.records import Records, Value, wording
+from fedethics.data.content import Content, Question
+from fedethics.data.records import Records, Value, shown, wording
 
 Row = Mapping[str, Value]
 
@@ -29,12 +29,29 @@ def row_text(row: Row, columns: Sequence[Column]) -> str:
     return ", ".join(wording(row[column.name], column) for column in columns)
 
 
-def without(row: Row, terms: DataTerms, *names: str) -> str:
+def row_content(row: Row, terms: DataTerms, columns: Sequence[Column] | None = None) -> Content:
+    """Return what a row says to the model: its text, and its own options where they are answers.
+
+    Args:
+        row: parsed values by column.
+        terms: the schema.
+        columns: those whose phrases are told; absent for all that have one.
+    """
+    text = row_text(row, text_columns(terms) if columns is None else columns)
+    options = terms.labels.options or ()
+    if terms.labels.answer_with is None:
+        return text
+    by_name = {column.name: column for column in terms.columns}
+    return Question(text, tuple(shown(row.get(name), by_name[name]) for name in options))
+
+
+def without(row: Row, terms: DataTerms, *names: str) -> Content:
     """Return the text of a row with the phrases of the columns `names` left out."""
-    return row_text(row, [column for column in text_columns(terms) if column.name not in names])
+    kept = [column for column in text_columns(terms) if column.name not in names]
+    return row_content(row, terms, kept)
 
 
-def swapped(row: Row, terms: DataTerms, feature: str, *, group: int) -> dict[str, str]:
+def swapped(row: Row, terms: DataTerms, feature: str, *, group: int) -> dict[str, Content]:
     """Return the row's text for each other group: its word in place of the record's own.
 
     One word is changed and nothing that is correlated with it in life; this is no answer to what a
@@ -49,15 +66,14 @@ def swapped(row: Row, terms: DataTerms, feature: str, *, group: int) -> dict[str
     declared = next(one for one in terms.sensitive if one.name == feature)
     column = next(one for one in terms.columns if one.name == declared.column)
     words = stand_ins(declared, column)
-    columns = text_columns(terms)
     return {
-        other: row_text({**row, column.name: words[other]}, columns)
+        other: row_content({**row, column.name: words[other]}, terms)
         for index, other in enumerate(declared.groups)
         if index != group
     }
 
 
-Scorer: TypeAlias = Callable[[Sequence[str]], NDArray[np.float64]]
+Scorer: TypeAlias = Callable[[Sequence[Content]], NDArray[np.float64]]
 
 
 def occluded_scores(
@@ -87,7 +103,7 @@ def _changed(
     score: Scorer,
     texts: Sequence[Content],
     scores: NDArray[np.float64],
-    changed: Sequence[str],
+    changed: Sequence[Content],
 ) -> NDArray[np.float64]:
     """Return the scores of the changed texts; a text that did not change keeps its score.
 

@@ -23,7 +23,15 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fedethics.data.content import Completion, Content, Conversation, Preference, parts, replaced
+from fedethics.data.content import (
+    Completion,
+    Content,
+    Conversation,
+    Preference,
+    Question,
+    parts,
+    replaced,
+)
 from fedethics.errors import DataError
 from fedethics.explanation.single import Faithfulness, faithfulness
 from fedethics.fairness.measured import Measured
@@ -136,7 +144,7 @@ def asked_pieces(content: Content) -> tuple[int, ...]:
     match content:
         case str():
             return (0,)
-        case Completion() | Preference():
+        case Completion() | Preference() | Question():
             return (0,)
         case Conversation(turns):
             last = max((at for at, turn in enumerate(turns) if turn.role == "assistant"), default=0)

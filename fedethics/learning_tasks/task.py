@@ -88,6 +88,10 @@ class Labels(Protocol):
         """Number of the class that each cell means."""
 
     @property
+    def answer_with(self) -> str | None:
+        """What the answers are: "options" for a record's own; None for the classes' names."""
+
+    @property
     def incomparable(self) -> tuple[tuple[str, str], ...]:
         """Feature and class, where some group of the feature cannot have the class."""
 

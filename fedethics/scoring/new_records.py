@@ -16,7 +16,7 @@ from fedethics.data.file_terms import DataFile
 from fedethics.data.forms import read_content
 from fedethics.data.reading import MAX_PROBLEMS, raw_rows
 from fedethics.data.records import CellProblem, Value, parse_cell
-from fedethics.data.rendering import row_text, text_columns
+from fedethics.data.rendering import row_content
 from fedethics.errors import DataError
 
 
@@ -41,8 +41,13 @@ class NewRecord:
 
 
 def unlabelled(terms: DataTerms) -> DataTerms:
-    """Return the schema without what only training and evaluation read: label, person, groups."""
-    return dataclasses.replace(terms, label=None, person="", sensitive=())
+    """Return the schema without what only training and evaluation read: label, person, groups.
+
+    Options that are a record's answers stay: the model is asked with them.
+    """
+    asked = terms.labels.answer_with is not None
+    options = dataclasses.replace(terms.labels, column="") if asked else None
+    return dataclasses.replace(terms, label=options, person="", sensitive=())
 
 
 def read_new(
@@ -96,7 +101,7 @@ def worded(line: int, row: Mapping[str, str], schema: DataTerms, problems: list[
     values, left_out = _values(line, row, schema, problems)
     content = _content(line, row, schema, problems)
     if content is None and not left_out and len(problems) == before:
-        content = row_text(values, text_columns(schema))
+        content = row_content(values, schema)
     return NewRecord(
         line=line, content=None if left_out else content, left_out=left_out, values=values
     )

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from fedethics.canonical import Json
 from fedethics.data.content import Content
-from fedethics.data.rendering import row_text, text_columns
+from fedethics.data.rendering import row_content, text_columns
 from fedethics.errors import DataError, FedethicsError, ModelError
 from fedethics.fairness.measured import Deciding
 from fedethics.policy.model import Compute
@@ -186,7 +186,10 @@ class Service:
         if record.content is None:
             raise Refused(422, f"the charter leaves this record out: {record.left_out}")
         others = ([one for one in columns if one.name != out.name] for out in columns)
-        return [record.content, *(row_text(record.values, kept) for kept in others)]
+        return [
+            record.content,
+            *(row_content(record.values, self._schema, kept) for kept in others),
+        ]
 
     def effects(self, scores: NDArray[np.float64]) -> dict[str, Json]:
         """Return the decision, and what each column's phrase does to the score.

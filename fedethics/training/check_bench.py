@@ -17,7 +17,8 @@ from torch import Tensor
 from fedethics.charter.data_terms import Column, ContentForm, DataTerms
 from fedethics.charter.model import Charter
 from fedethics.data.content import Completion, Content, Conversation, Preference, Turn
-from fedethics.data.records import Targets, Value, wording
+from fedethics.data.records import Targets, Value
+from fedethics.data.rendering import row_content
 from fedethics.privacy.noise import NoiseSource
 from fedethics.privacy.plan import PrivacyPlan, make_plan
 from fedethics.training.activations import Activations
@@ -48,7 +49,13 @@ def sample_records(
             texts.append(_MADE_UP[terms.content.form](random, row))
             continue
         kept = shown[: max(1, len(shown) - row % 2)]
-        texts.append(", ".join(wording(_value(column, random), column) for column in kept))
+        values = {column.name: _value(column, random) for column in kept}
+        if terms.labels.answer_with is not None:
+            values |= {
+                name: f"{number} {_words(random)}"
+                for number, name in enumerate(terms.labels.options or ())
+            }
+        texts.append(row_content(values, terms, kept))
     return tuple(texts), np.arange(count, dtype=np.int16) % classes
 
 

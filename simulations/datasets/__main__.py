@@ -12,6 +12,7 @@ from simulations.datasets.adult import ADULT
 from simulations.datasets.compas import COMPAS
 from simulations.datasets.credit import CREDIT
 from simulations.datasets.dataset import Dataset
+from simulations.datasets.diversity_medqa import DIVERSITY_MEDQA
 from simulations.datasets.gap import GAP
 from simulations.datasets.heart import HEART
 from simulations.datasets.mpls_stops import MPLS_STOPS
@@ -27,6 +28,7 @@ DATASETS: dict[str, Dataset] = {
         ADULT,
         COMPAS,
         CREDIT,
+        DIVERSITY_MEDQA,
         GAP,
         HEART,
         MPLS_STOPS,

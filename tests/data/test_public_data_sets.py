@@ -19,7 +19,16 @@ import pytest
 from fedethics import carrier
 from fedethics.errors import SetupError
 from fedethics.simulation.partition import read_csv, write_csv
-from simulations.datasets import adult, compas, credit, dataset, gap, panda, redditbias
+from simulations.datasets import (
+    adult,
+    compas,
+    credit,
+    dataset,
+    diversity_medqa,
+    gap,
+    panda,
+    redditbias,
+)
 from simulations.datasets.__main__ import DATASETS, ROOT, main
 from simulations.datasets.adult import ADULT
 from simulations.datasets.compas import COMPAS
@@ -370,3 +379,27 @@ def test_gap_has_both_genders_alike_and_one_snippet_a_page(rows):
     assert tally(found, "gender") == {"male": 2061, "female": 1926}
     assert tally(found, "answer") == {"first": 1778, "second": 1785, "neither": 424}
     assert all(row["snippet"].count(" ]") >= 3 for row in found)
+
+
+def question_file(*rows):
+    text = io.StringIO()
+    names = ["male_sentence", "female_sentence", "options", "correct_option"]
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(dict(zip(names, row, strict=True)) for row in rows)
+    return text.getvalue().encode()
+
+
+def test_diversity_medqa_keeps_both_texts_of_a_question_at_one_site_and_leaves_out_long_ones():
+    options = repr(["iron ", "zinc", "salt", "lead", "tin"])
+    short = ("A man?", "A woman?", options, "3")
+    found = diversity_medqa.questions([question_file(short, ("x" * 451, "y", options, "0"))])
+    rows = read_csv(found["all.csv"])
+    assert [(one["patient"], one["text"]) for one in rows] == [
+        ("female", "A woman?"), ("male", "A man?")
+    ]  # fmt: skip
+    assert {one["question"] for one in rows} == {"1"} and len({one["part"] for one in rows}) == 1
+    assert rows[0]["option_a"] == "iron" and rows[0]["right"] == "D"
+    assert len(read_csv(found["every-length.csv"])) == 4
+    with pytest.raises(SetupError, match="question 1 has 2 options, not 5"):
+        diversity_medqa.questions([question_file(("a", "b", "['x', 'y']", "0"))])

@@ -22,6 +22,12 @@ class Classification(Labelled):
             if text
         ]
 
+    def label_problems(self, labels: Labels) -> list[str]:
+        """Refuse answers in words: a head over classes gives none."""
+        if labels.answer_with is None:
+            return []
+        return ['answer-with: task classification has a head over classes; use task "choice"']
+
     def reader(
         self,
         network: Any,  # noqa: ANN401
