@@ -339,11 +339,22 @@ def with_adapter(base: Loaded, terms: AdapterTerms) -> Any:  # noqa: ANN401  pef
             f"adapter.targets {list(terms.targets)} do not fit: {error}. `fedethics model hash "
             "DIR` lists what the layers of this model are called; each is named by itself"
         ) from error
-    if terms.form == "ffa":
-        for name, parameter in model.named_parameters():
-            if _FROZEN_FACTOR in name:
-                parameter.requires_grad_(False)
+    norms = set(_norms_of_heads(model))
+    for name, parameter in model.named_parameters():
+        if name in norms or (terms.form == "ffa" and _FROZEN_FACTOR in name):
+            parameter.requires_grad_(False)
     return model
+
+
+def _norms_of_heads(model: nn.Module) -> Iterator[str]:
+    """Yield the parameters of norms in heads: they stay as they are, since none is a linear layer.
+
+    A norm has no gradient for each record in either engine; the linear layer after it can learn
+    the same scale.
+    """
+    for place, module in model.named_modules():
+        if _HEAD in f"{place}." and type(module).__name__.endswith("Norm"):
+            yield from (f"{place}.{name}" for name, _ in module.named_parameters(recurse=False))
 
 
 def _stack(model: Any, terms: AdapterTerms) -> str:  # noqa: ANN401
@@ -377,12 +388,15 @@ def layer_list(model: Any) -> nn.ModuleList:  # noqa: ANN401
 
 def _initialise(model: Any, base: Loaded, terms: AdapterTerms) -> None:  # noqa: ANN401
     """Set A and fresh heads as peft and transformers would, but from the charter's seed by name."""
+    norms = set(_norms_of_heads(model))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             plain = name.removeprefix("base_model.model.").replace(f"{_HEAD}default.", ".")
             fresh = _HEAD in name and plain in base.fresh
             if ".lora_B." in name or (fresh and "bias" in name):
                 parameter.zero_()
+            elif fresh and name in norms:
+                parameter.fill_(1.0)
             elif _FROZEN_FACTOR in name:
                 _fill_uniform(parameter, parameter.shape[1] ** -0.5, terms.seed, name)
             elif fresh:

@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from fedethics.errors import ModelError, TrainingError
+from fedethics.training import network
 from fedethics.training.engines import ENGINES
 from fedethics.training.factors import trained_coordinates
 from fedethics.training.learner import Learner
@@ -223,8 +224,24 @@ def test_weights_in_16_bits_give_the_bits_of_the_same_weights_in_32(task, tmp_pa
     assert learners[0].size == learners[1].size
 
 
-def test_a_head_with_a_norm_is_refused_and_named(tmp_path):
+def test_a_norm_in_a_head_stays_as_it_was_and_is_released_with_the_head(tmp_path):
+    """None is a linear layer, so no engine has its gradient; the layers around it are trained."""
     save_tiny(tmp_path, "modernbert")
+    learner = Learner(charter_for(tmp_path, "modernbert"), model_dir=tmp_path)
+    trained = {name for name in learner.parameters if ".modules_to_save." in name}
+    assert {name.split(".modules_to_save.default.")[1] for name in trained} == {
+        "dense.weight", "weight", "bias",
+    }  # fmt: skip
+    learner.save_adapter(learner.initial_vector() + np.float32(0.5), tmp_path / "adapter")
+    held = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    (norm,) = (value for name, value in held.items() if name.endswith("head.norm.weight"))
+    assert torch.equal(norm, torch.ones(32))
+
+
+def test_a_head_of_another_kind_of_layer_is_refused_and_named(tmp_path, monkeypatch):
+    """Only norms are left as they were; else a head would be trained in part, in silence."""
+    save_tiny(tmp_path, "modernbert")
+    monkeypatch.setattr(network, "_norms_of_heads", lambda _model: ())
     with pytest.raises(TrainingError, match=r"norm\.weight is trained, but by a LayerNorm"):
         Learner(charter_for(tmp_path, "modernbert"), model_dir=tmp_path)
 

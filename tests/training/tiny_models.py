@@ -76,15 +76,14 @@ CONFIGS: dict[str, PretrainedConfig] = {
     "phi3": Phi3Config(**_DECODER, original_max_position_embeddings=40),
     "smollm3": SmolLM3Config(**_DECODER, no_rope_layers=[1, 0, 1]),
     "olmo2": Olmo2Config(**_DECODER),
+    "modernbert": ModernBertConfig(**_ENCODER, global_attn_every_n_layers=2, local_attention=4),
     "deberta-v2": DebertaV2Config(
         **_ENCODER, relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=8,
         norm_rel_ebd="layer_norm", share_att_key=True, position_biased_input=False,
         type_vocab_size=0, pooler_hidden_size=32,
     ),
 }  # fmt: skip
-REFUSED: dict[str, PretrainedConfig] = {
-    "modernbert": ModernBertConfig(**_ENCODER, global_attn_every_n_layers=2, local_attention=4),
-}
+REFUSED: dict[str, PretrainedConfig] = {}
 TARGETS = {
     "distilbert": ("q_lin", "v_lin"),
     "gpt2": ("c_attn",),
