@@ -9,6 +9,7 @@ from fedethics.aggregates.audit import coordinator as audit
 from fedethics.aggregates.census import coordinator as census
 from fedethics.aggregates.committing import Done, keep_counts
 from fedethics.aggregates.fairness import coordinator as fairness
+from fedethics.aggregates.norms import coordinator as norms
 from fedethics.aggregates.progress import coordinator as progress
 from fedethics.aggregates.steering import coordinator as steering
 from fedethics.aggregates.update import coordinator as update
@@ -25,6 +26,7 @@ COMMITTED: Final[Mapping[str, Callable[[Done], None]]] = {
     "paired": keep_counts("paired"),
     "census": census.commit,
     "monitoring": keep_counts("monitoring"),
+    "norms": norms.commit,
 }
 # Why nothing may be trained after such a sum was opened; a kind that is not here never objects.
 OBJECTS: Final[Mapping[str, Callable[[Job], tuple[str, ...]]]] = {"census": census.objections}

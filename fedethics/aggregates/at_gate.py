@@ -11,6 +11,7 @@ from typing import Final
 from fedethics.aggregates.agreement import gate as agreement
 from fedethics.aggregates.census import gate as census
 from fedethics.aggregates.measures import gate as measures
+from fedethics.aggregates.norms import gate as norms
 from fedethics.aggregates.paired import gate as paired
 from fedethics.release.folder import Folder
 from fedethics.release.rules import audit
@@ -23,4 +24,5 @@ EXAMINED: Final[Mapping[str, Callable[[Folder], tuple[Rule | Bar, ...]]]] = {
     "measures": measures.examine,
     "paired": paired.examine,
     "census": census.examine,
+    "norms": norms.examine,
 }

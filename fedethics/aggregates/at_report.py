@@ -8,6 +8,7 @@ from typing import Final
 from fedethics.aggregates.agreement import report as agreement
 from fedethics.aggregates.census import report as census
 from fedethics.aggregates.measures import report as measures
+from fedethics.aggregates.norms import report as norms
 from fedethics.aggregates.paired import report as paired
 from fedethics.release.folder import Folder
 from fedethics.release.gate import GateReport
@@ -19,6 +20,7 @@ SECTIONS: Final[Mapping[str, Callable[[Folder, GateReport], Section | None]]] = 
     "measures": measures.build,
     "paired": paired.build,
     "census": census.build,
+    "norms": norms.build,
 }
 
 

@@ -15,6 +15,7 @@ from fedethics.aggregates.fairness import site as fairness
 from fedethics.aggregates.measures import site as measures
 from fedethics.aggregates.measuring import Mechanism
 from fedethics.aggregates.monitoring import site as monitoring
+from fedethics.aggregates.norms import site as norms
 from fedethics.aggregates.paired import site as paired
 from fedethics.aggregates.progress import site as progress
 from fedethics.aggregates.steering import site as steering
@@ -42,4 +43,5 @@ COMPUTED: Final[Mapping[str, Prepare]] = {
     "paired": _at_once(paired.count),
     "census": _at_once(census.count),
     "monitoring": monitoring.prepare,
+    "norms": _at_once(norms.count),
 }

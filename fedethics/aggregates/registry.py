@@ -13,6 +13,7 @@ from fedethics.aggregates.fairness import FAIRNESS
 from fedethics.aggregates.measures import MEASURES
 from fedethics.aggregates.monitoring import MONITORING
 from fedethics.aggregates.noise import Account
+from fedethics.aggregates.norms import NORMS
 from fedethics.aggregates.paired import PAIRED
 from fedethics.aggregates.progress import PROGRESS
 from fedethics.aggregates.steering import STEERING
@@ -34,6 +35,7 @@ AGGREGATES: Final[Mapping[str, Aggregate[Any]]] = {
         PAIRED,
         CENSUS,
         MONITORING,
+        NORMS,
     )
 }
 

@@ -119,6 +119,9 @@ _SAME_EPSILON = (
 _OTHER_ATTACK = "How precise the attack is; its cost is part of the same epsilons."
 _OTHER_SHARE = "How precisely agreement is measured; its cost is part of the same epsilons."
 _OTHER_CENSUS = "What the census counts and how precisely; its cost is part of the same epsilons."
+_OTHER_NORMS = (
+    "How precisely gradient norms are counted, and when; its cost is a part of training's."
+)
 _EVALUATED_ANEW = (
     "The guarantee is still that of its epsilon; the noise on all held-out figures is computed "
     "again."
@@ -169,6 +172,8 @@ _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
     (r"census\.(by|labels|missing|lengths|sites-from|vocabulary.*)", _fixed(_OTHER_CENSUS)),
     (r"census\.reference(\[.*\])?(\..*)?", _fixed("The data are compared with other people.")),
     (r"census\.stop", _fixed("Whether a missed bar of the census ends the run before training.")),
+    (r"norms", _item("Gradient norms are counted once.", "They are not counted any more.")),
+    (r"norms\.(epsilon|round)", _fixed(_OTHER_NORMS)),
     (r"measures", _item("Texts are measured further.", "They are not measured further any more.")),
     (r"measures\.objectives\[.*\]\.bar", _bar),
     (

@@ -34,6 +34,7 @@ from fedethics.charter.ethics_terms import (
 )
 from fedethics.charter.measure_terms import MeasureTerms, measures_rule
 from fedethics.charter.monitoring_terms import MonitoringTerms, monitoring_rule
+from fedethics.charter.norm_terms import NormTerms, norms_rule
 from fedethics.charter.paired_terms import PairedTerms, paired_rule
 from fedethics.charter.privacy_terms import AggregationTerms, PrivacyTerms
 from fedethics.charter.training_terms import AdapterTerms, ModelTerms, TrainingTerms
@@ -233,6 +234,7 @@ class Charter:
     documentation: DocumentationTerms | None = term(default=None)
     paired: PairedTerms | None = term(default=None)
     census: CensusTerms | None = term(default=None)
+    norms: NormTerms | None = term(default=None)
     monitoring: MonitoringTerms | None = term(default=None)
     tuning: TuningTerms | None = term(default=None)
     coordinator_key: str = public_key_term(default="")
@@ -527,5 +529,6 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[str]]], ...] = (
     (("measures", "model", "data", "privacy"), measures_rule),
     (("paired", "model", "adapter", "data", "privacy"), paired_rule),
     (("census", "data", "privacy"), census_rule),
+    (("norms", "privacy", "training"), norms_rule),
     (("monitoring", "model", "adapter", "data"), monitoring_rule),
 )

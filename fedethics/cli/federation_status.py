@@ -60,6 +60,8 @@ def _view(where: JobLook, run: RunSeen) -> RenderableType:
     parts: list[RenderableType] = [Text(headline(where.job, run), style="bold")]
     if shown:
         parts.append(table("", heads, [_row(each) for each in shown]))
+    if run.advice:
+        parts.append(Text(run.advice))
     for site, why in run.refusals.items():
         parts.append(Text(f"{site}: {why}", style="yellow"))
     parts.extend(Text(f"abandoned: {words}", style="yellow") for words in run.abandoned[-3:])
@@ -90,6 +92,7 @@ def _document(run: RunSeen) -> dict[str, object]:
         "seconds-left": run.left_s,
         "last-event": run.last.isoformat() if run.last else "",
         "verdict": run.verdict,
+        "clipping-advice": run.advice,
         "refusals": run.refusals,
         "abandoned-sums": run.abandoned,
         "committed": [

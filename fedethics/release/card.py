@@ -48,6 +48,7 @@ def card_of(opened: Folder, found: Content) -> str:
             "evidence": found.evidence,
             "gate": found.gate,
             "decision": found.decision,
+            "clipping": found.sums["norms"].words if "norms" in found.sums else "",
             "people": found.people,
             "signing": found.signing,
             "front": _front_matter(opened, found),

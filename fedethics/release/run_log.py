@@ -66,6 +66,7 @@ class RunSeen:
         refusals: site -> why, as the coordinator may know it.
         abandoned: sums that could not be opened, in words.
         verdict: the gate's, once closed.
+        advice: what the count of gradient norms says of the clipping norm, once opened.
     """
 
     state: str = "absent"
@@ -77,6 +78,7 @@ class RunSeen:
     refusals: dict[str, str] = field(default_factory=dict)
     abandoned: list[str] = field(default_factory=list)
     verdict: str = ""
+    advice: str = ""
     first: datetime | None = None
     last: datetime | None = None
 
@@ -152,6 +154,10 @@ def _tables(run: RunSeen, _event: Event, _at: datetime) -> None:
     run.state = "group tables"
 
 
+def _norms(run: RunSeen, event: Event, _at: datetime) -> None:
+    run.advice = str(event["said"])
+
+
 def _closed(run: RunSeen, event: Event, _at: datetime) -> None:
     run.state, run.verdict = "closed", str(event["verdict"])
 
@@ -166,5 +172,6 @@ _TAKE: dict[str, Callable[[RunSeen, Event, datetime], None]] = {
     "rejected": _refused,
     "sum-abandoned": _abandoned,
     "fairness-started": _tables,
+    "norms-committed": _norms,
     "closed": _closed,
 }

@@ -122,6 +122,22 @@ def integer_sum(site: Site, sampled: NDArray[np.intp], *, terms: LocalTerms) -> 
     return _sum(site, sampled, terms, torch.int64, lambda clipped: grid_steps(clipped * scale))
 
 
+def unit_norms(site: Site, *, terms: LocalTerms) -> NDArray[np.float64]:
+    """Return the L2 norm of each unit's gradient before it is clipped, shape (units,), in no order.
+
+    Guarantee: each follows from its own unit, as in a sum; one that is not finite stays so.
+    """
+    mask = torch.from_numpy(trained_coordinates(site.learner, terms.frozen))
+    seen = ClippedSum(total=torch.empty(0))
+    found: list[float] = []
+    with one_thread():
+        units = np.arange(site.unit_count)
+        for gradient in _of_units(site, units, terms.physical_batch, seen):
+            mask = mask.to(gradient.device)
+            found.append(float(torch.linalg.vector_norm(torch.where(mask, gradient, 0.0))))
+    return np.array(found, dtype=np.float64)
+
+
 def grid_steps(steps: Tensor) -> Tensor:
     """Round a vector in grid steps to integers of norm at most NORM_STEPS.
 

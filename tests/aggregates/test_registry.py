@@ -15,6 +15,7 @@ from fedethics.aggregates.census import CENSUS
 from fedethics.aggregates.measures import MEASURES
 from fedethics.aggregates.monitoring import MONITORING
 from fedethics.aggregates.noise import Account
+from fedethics.aggregates.norms import NORMS
 from fedethics.aggregates.paired import PAIRED
 from fedethics.aggregates.registry import AGGREGATES, aggregate, charged_to
 from fedethics.aggregates.schedule import sum_specs, sums_of
@@ -61,7 +62,8 @@ def test_one_kind_trains_and_it_alone_may_lack_sites_of_the_roster():
 
 
 def test_every_kind_is_charged_to_an_account_and_the_audit_to_both():
-    assert charged_to(Account.TRAINING) == {charter_sums.UPDATE, charter_sums.STEERING}
+    trained = {charter_sums.UPDATE, charter_sums.STEERING, NORMS.name}
+    assert charged_to(Account.TRAINING) == trained
     held_out = {charter_sums.PROGRESS, charter_sums.FAIRNESS, MEASURES.name, PAIRED.name}
     held_out |= {MONITORING.name}  # records of a window, which nothing is trained on
     assert charged_to(Account.EVALUATION) == held_out

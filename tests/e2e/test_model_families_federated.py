@@ -20,17 +20,21 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from fedethics.aggregates.norms.gate import NAME
 from fedethics.charter import document
 from fedethics.charter.data_terms import LabelColumn
+from fedethics.charter.norm_terms import NormTerms
 from fedethics.fairness import overall
 from fedethics.release import folder
+from fedethics.release.gate import judge
+from fedethics.release.run_log import follow, read_events
 from fedethics.simulation import staging
 from fedethics.simulation.federation import run_federation
 from fedethics.simulation.scenario import ComparisonSetup, Scenario, SiteSetup
 from fedethics.training.locate import own_model, weights_sha256
 from tests.e2e.conftest import ROOT
 from tests.e2e.test_classes_federated import SITES, draft_of, objective, write
-from tests.training.tiny_models import CONFIGS, DECODERS, charter_for, save_tiny
+from tests.training.tiny_models import CONFIGS, DECODERS, WORDS, charter_for, save_tiny
 
 pytestmark = pytest.mark.slow
 HEART = ROOT / "configs" / "heart.charter.toml"
@@ -41,6 +45,9 @@ SICK = LabelColumn(
 HALF = (*list(CONFIGS)[::2], "llama")
 # In parts, as large models are kept; beyond what a family has anyway (qwen2 ties its embeddings).
 IN_PARTS, WITHOUT_PAD, ADDED = ("mistral", "roberta"), ("llama", "gpt2"), ("qwen3", "bert")
+
+# With a count of gradient norms.
+COUNTED = ("bert", "llama")
 
 
 def save(where, family, task):
@@ -69,7 +76,8 @@ def save(where, family, task):
     if family in ADDED:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(where)
         # It takes the place of a word, so that the model's table stays as long as it is.
-        assert tokenizer.add_special_tokens({"additional_special_tokens": ["t"]}) == 0
+        tokenizer.add_special_tokens({"additional_special_tokens": ["t"]})
+        assert len(tokenizer) == len(WORDS)
         tokenizer.save_pretrained(where)
     return where
 
@@ -91,7 +99,10 @@ def staged(tmp_path, family):
         tiny, heart, SICK, dp=True,
         objectives=(objective("accuracy_score", "", 0.99, "at-least"),),
     )  # fmt: skip
-    (tmp_path / "policy.toml").write_text((ROOT / "configs" / "policy.hospital.toml").read_text())
+    if family in COUNTED:
+        draft = dataclasses.replace(draft, norms=NormTerms(epsilon=0.5))
+    policy = (ROOT / "configs" / "policy.hospital.toml").read_text()
+    (tmp_path / "policy.toml").write_text(policy.replace('"fairness"', '"fairness", "norms"'))
     scenario = Scenario(
         name="tiny", charter="unused", dataset="unused", model_dir=str(model),
         comparisons=ComparisonSetup(seeds=(7,)),
@@ -112,6 +123,12 @@ def test_a_family_is_tuned_by_three_sites_and_plain_peft_reads_what_is_released(
     opened = folder.load(stage.run_dir)
     kinds = {entry.kind for entry in opened.evidence.rounds}
     assert {"update", "fairness"} <= kinds
+    assert ("norms" in kinds) == (family in COUNTED)
+    if family in COUNTED:
+        assert "clipping norm" in follow(read_events(stage.run_dir)).advice
+        assert next(one for one in judge(opened).rules if one.name == NAME).verdict == (
+            "not informative"
+        )
     assert 0.0 <= overall(opened.tables, "accuracy_score").value <= 1.0
     assert opened.tables.counts_variance > 0
     decoder = family in DECODERS
