@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -253,8 +252,7 @@ def read_window(
     opened = FederationHome.open(home)
     charter = document.load(home / "charter.json")
     number = window or newest_window(charter)
-    job = replace(opened.settings.job, id=window_run(opened.settings.job.id, number))
-    watching = replace(opened, settings=replace(opened.settings, job=job))
+    watching = opened.of_job(window_run(opened.settings.job.id, number))
     if not (watching.job_dir / "verdict.json").exists():
         begun = (watching.job_dir / "state.json").exists()
         _coordinate(Coordinator(watching, resume=begun), log_json=log_json)

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from fedethics.charter import document
 from fedethics.cli.output import AsJson, Terminal, table
 from fedethics.cli.output import answer as give
 from fedethics.deployment.job_look import JobLook, estimate, headline, span
@@ -37,6 +38,9 @@ def status(
         raise RunError("give --job with a run's directory, or --home with the coordinator's")
     if home is not None:
         opened = FederationHome.open(home)
+        charter = home / "charter.json"
+        if charter.exists() and document.load(charter).monitoring is not None:
+            opened = opened.newest_window()
         shown = JobLook(opened.job_dir, opened)
     else:
         shown = JobLook.at(job or Path())

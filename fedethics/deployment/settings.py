@@ -13,7 +13,7 @@ superlink/        the SuperLink's database, secret and logs; mode 0700
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -148,6 +148,19 @@ class FederationHome:
     def job_dir(self) -> Path:
         """What the current job leaves behind."""
         return self.path / "jobs" / self.settings.job.id
+
+    def of_job(self, job_id: str) -> FederationHome:
+        """Return the same home with another job, such as a window of monitoring."""
+        job = replace(self.settings.job, id=job_id)
+        return replace(self, settings=replace(self.settings, job=job))
+
+    def newest_window(self) -> FederationHome:
+        """Return this home with the window that was asked for last; itself before the first."""
+        pattern = f"{self.settings.job.id}-w[0-9][0-9][0-9][0-9]"
+        windows = sorted(
+            self.job_dir.parent.glob(pattern), key=lambda path: (path.stat().st_mtime, path.name)
+        )
+        return self.of_job(windows[-1].name) if windows else self
 
     @property
     def state_dir(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from fedethics.charter import document
 from fedethics.charter.model import Member
 from fedethics.charter.monitoring_terms import MonitoringBars
 from fedethics.cli.main import load
+from fedethics.deployment.settings import FederationHome
 from fedethics.fairness.drift import Scored
 from fedethics.identity import Identity
 from fedethics.monitoring import alarm, evidence, history, planning, verdict
@@ -191,3 +193,13 @@ def test_a_plan_says_what_windows_cost_and_from_which_drift_they_tell():
         assert more.bar < more.shows < less.shows
     assert all(one.can_hold for one in large.first)
     assert not any(one.can_hold for one in planning.plan(charter, records=50, held_out=50).first)
+
+
+def test_status_of_a_federation_that_watches_is_that_of_its_newest_window(tmp_path):
+    (tmp_path / "federation.toml").write_text('[job]\nid = "demo"\n')
+    opened = FederationHome.open(tmp_path)
+    assert opened.newest_window() == opened
+    for number, written in ((1, 50), (2, 40)):
+        (tmp_path / "jobs" / f"demo-w{number:04d}").mkdir(parents=True)
+        os.utime(tmp_path / "jobs" / f"demo-w{number:04d}", (written, written))
+    assert opened.newest_window().job_dir.name == "demo-w0001"

@@ -9,8 +9,11 @@ import dataclasses
 import json
 
 import pytest
+import tomli_w
+from click.testing import CliRunner
 from starlette.testclient import TestClient
 
+from fedethics.cli.main import load
 from fedethics.errors import FedethicsError, ReleaseError, RunError
 from fedethics.identity import Identity
 from fedethics.monitoring import alarm, baseline, evidence, history
@@ -54,6 +57,17 @@ def test_the_shifted_window_is_an_alarm_and_the_other_is_none(watched):
     assert not (folder / first.run_id / alarm.ALARM).exists()
     told = [json.loads(line) for line in (folder / second.run_id / "events.jsonl").open()]
     assert [one["window"] for one in told if one["event"] == "alarm"] == [2]
+
+
+def test_the_command_shows_a_window_that_was_read_and_reads_it_no_second_time(watched, tmp_path):
+    run, _, (_, second), _ = watched
+    (tmp_path / "watch.toml").write_text(tomli_w.dumps({"monitoring": story.TERMS}))
+    words = ["simulate", str(run), "--terms", str(tmp_path / "watch.toml")]
+    words += ["--data", str(run.parents[1] / "new"), "--window", "2", "--json"]
+    said = CliRunner().invoke(load("monitor"), words)
+    assert said.exit_code == 12, said.output
+    (shown,) = json.loads(said.stdout)["windows"]
+    assert shown["finished"] == second.finished
 
 
 def test_the_history_verifies_and_a_changed_count_does_not(watched):
