@@ -10,6 +10,7 @@ import pytest
 from fedethics.aggregates.census.layout import layout_of_census
 from fedethics.aggregates.census.opened import OpenedCensus
 from fedethics.charter.census_terms import CensusTerms
+from fedethics.charter.data_terms import LabelColumn
 from fedethics.charter.document import load
 from fedethics.charter_sums import layout_of
 from fedethics.errors import FairnessError
@@ -68,3 +69,13 @@ def test_a_census_without_labels_says_sizes_alone():
     plain = dataclasses.replace(CHARTER, census=CensusTerms(labels=False))
     found = declared_of(plain, census(SEX.sum(axis=1), BANDS.sum(axis=1), plain))
     assert found.base_rates == {} and sum(found.groups["sex"]) == found.records
+
+
+def test_of_several_classes_the_census_says_how_many_records_each_has():
+    label = LabelColumn(column="num", classes=("a", "b", "c"))
+    data = dataclasses.replace(CHARTER.data, label=label)
+    charter = dataclasses.replace(CHARTER, data=data)
+    sex, bands = np.array([[10.0, 20, 70], [90, 80, 30]]), np.ones((3, 3)) * 100 / 3
+    found = declared_of(charter, census(sex, bands, charter), held_out=300)
+    assert found.classes == (100, 100, 100) and found.base_rates == {}
+    assert found.groups["sex"] == (100, 200)
