@@ -66,16 +66,9 @@ def declared_of(
     return Declared(
         records=records,
         groups=sizes,
-        base_rates=_rates(census, sizes) if len(labels) == 2 else {},
-        classes=_whole(_of_labels(census), records) if len(labels) > 2 else (),
+        base_rates=_rates(census, sizes) if len(labels) > 1 else {},
         accuracy=accuracy,
     )
-
-
-def _of_labels(census: OpenedCensus) -> FloatArray:
-    """Return the records of each label: the mean over features, each counting all."""
-    found = [census.blocks["groups", name].sum(axis=0) for name in census.layout.features]
-    return np.asarray(np.mean(found, axis=0))
 
 
 def _of_labels(census: OpenedCensus, feature: str) -> FloatArray:
