@@ -38,7 +38,7 @@ from fedethics.charter.norm_terms import NormTerms, norms_rule
 from fedethics.charter.paired_terms import PairedTerms, paired_rule
 from fedethics.charter.privacy_terms import AggregationTerms, PrivacyTerms
 from fedethics.charter.training_terms import AdapterTerms, ModelTerms, TrainingTerms
-from fedethics.charter.tuning_terms import TuningTerms
+from fedethics.charter.tuning_terms import TuningTerms, tuning_rule
 from fedethics.identity import key_fault, public_key_term
 from fedethics.learning_tasks import find_task
 from fedethics.learning_tasks.task import COLUMNS
@@ -526,6 +526,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[str]]], ...] = (
     (("charter", "ethics"), _mitigation_rule),
     (("mitigation", "ethics", "data", "privacy"), _steering_rule),
     (("annotation", "data", "privacy"), annotation_rule),
+    (("tuning", "ethics"), tuning_rule),
     (("measures", "model", "data", "privacy"), measures_rule),
     (("paired", "model", "adapter", "data", "privacy"), paired_rule),
     (("census", "data", "privacy"), census_rule),

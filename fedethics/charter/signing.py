@@ -19,6 +19,7 @@ from fedethics import canonical, plain_file, terms
 from fedethics.charter.document import encode, hash_of, unfilled
 from fedethics.charter.ethics_terms import StakeholderRole
 from fedethics.charter.model import Charter
+from fedethics.charter.phases import agreed_of
 from fedethics.errors import CharterError
 from fedethics.identity import Identity, public_key_term, verify
 from fedethics.storage import files
@@ -157,7 +158,11 @@ def sign(
 
 
 def standing(charter: Charter, signatures: Iterable[CharterSignature]) -> Standing:
-    """Say who has signed exactly this charter, who has not, and what is void."""
+    """Say who has signed exactly this charter, who has not, and what is void.
+
+    What is signed for the runs of a search is the charter that they follow from.
+    """
+    charter = agreed_of(charter)
     required = required_signers(charter)
     valid: dict[Signer, CharterSignature] = {}
     void: list[str] = []

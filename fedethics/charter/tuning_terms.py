@@ -8,10 +8,11 @@ alone, needs a selector that shows nothing of the others and does not apply.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fedethics.charter.ethics_terms import EthicsTerms
 from fedethics.terms import term
 
 Source = Literal["fixed", "public", "tuning"]
@@ -130,7 +131,6 @@ class TuningTerms:
             found.append(f'{", ".join(given)}: only with settings-from = "tuning"')
         if self.paid:
             found += self._search_problems()
-            found.append('settings-from "tuning": trials on own records are not built yet')
         if (self.phase is None) != (self.replaced is None):
             found.append("phase, replaced: written by fedethics for one run; leave both out")
         return found
@@ -148,6 +148,16 @@ class TuningTerms:
         if self.number > len(tried):
             found.append(f"phase: {self.phase!r}, but there are {len(tried)} candidates")
         return found
+
+
+def tuning_rule(tuning: TuningTerms, ethics: EthicsTerms) -> Iterator[str]:
+    """Yield why trials could not be compared: their metric is no objective of everyone."""
+    known = [one.metric for one in ethics.objectives if not one.feature]
+    if tuning.select is not None and tuning.select not in known:
+        yield (
+            f"tuning.select: {tuning.select!r} is the metric of no objective without groups; there "
+            f"are {', '.join(known) or 'none'}"
+        )
 
 
 def setting(pair: str) -> tuple[str, Any]:
@@ -168,14 +178,23 @@ def with_settings(table: dict[str, Any], settings: Mapping[str, Any]) -> dict[st
     before: dict[str, Any] = {}
     for key, value in settings.items():
         *parents, last = key.split(".")
-        place: Any = table
-        for parent in parents:
-            place = place.setdefault(parent, {}) if isinstance(place, dict) else None
-        if not isinstance(place, dict):
-            raise KeyError(key)
-        before[key] = place.get(last)
+        place, made = table, ""
+        for depth, parent in enumerate(parents, start=1):
+            if parent not in place:
+                # The whole table was absent, with what it gets beside this key.
+                made = made or ".".join(parents[:depth])
+                place[parent] = {}
+            place = place[parent]
+            if not isinstance(place, dict):
+                raise KeyError(key)
+        if not any(made_before in before for made_before in _above(parents)):
+            before[made or key] = None if made else place.get(last)
         if value is None:
             place.pop(last, None)
         else:
             place[last] = value
     return before
+
+
+def _above(parents: list[str]) -> list[str]:
+    return [".".join(parents[:depth]) for depth in range(1, len(parents) + 1)]

@@ -183,6 +183,12 @@ LogJson = Annotated[
 ]
 
 
+Phase = Annotated[
+    str,
+    typer.Option(help="Of a charter with a search: trial-1, trial-2, ..., then final-N."),
+]
+
+
 def start(
     home: Home,
     log_json: LogJson = False,
@@ -191,14 +197,17 @@ def start(
         typer.Option("--or-resume", help="Resume the job if it was started before; for systemd."),
     ] = False,
     until_census: UntilCensus = False,
+    phase: Phase = "",
 ) -> None:
     """Start the SuperLink, wait for the sites, and run the job to its end."""
-    opened = FederationHome.open(home)
+    opened = _of_phase(FederationHome.open(home), phase)
     if document.load(home / "charter.json").monitoring is not None:
         told = suggested("federation", "monitor", "start", "--home", home)
         raise RunError(f"the charter watches a release and trains nothing. Read a window: {told}")
     begun = (opened.job_dir / "state.json").exists()
-    coordinator = Coordinator(opened, resume=or_resume and begun, until_census=until_census)
+    coordinator = Coordinator(
+        opened, resume=or_resume and begun, until_census=until_census, phase=phase
+    )
     if not begun:
         _foresee(coordinator.check(), log_json=log_json)
     _coordinate(coordinator, log_json=log_json)
@@ -229,9 +238,18 @@ def _foresee(charter: Charter, *, log_json: bool) -> None:
         _say_event({"event": "verdicts foreseen", "sentence": sentence}, log_json)
 
 
-def resume(home: Home, log_json: LogJson = False) -> None:
+def _of_phase(opened: FederationHome, phase: str) -> FederationHome:
+    """Return the home with the job of one run of a search: JOB-trial-1, beside the others."""
+    if not phase:
+        return opened
+    job = replace(opened.settings.job, id=f"{opened.settings.job.id}-{phase}")
+    return replace(opened, settings=replace(opened.settings, job=job))
+
+
+def resume(home: Home, log_json: LogJson = False, phase: Phase = "") -> None:
     """Continue the job after its last committed round: a new run of the same job id."""
-    _coordinate(Coordinator(FederationHome.open(home), resume=True), log_json=log_json)
+    opened = _of_phase(FederationHome.open(home), phase)
+    _coordinate(Coordinator(opened, resume=True, phase=phase), log_json=log_json)
 
 
 def read_window(

@@ -152,6 +152,7 @@ def _evidence(
         receipts=tuple(signed for signed, _ in taken),
         countersignatures=witnesses,
         charter_signatures=job.signatures,
+        trials=job.trials,
     )
 
 

@@ -27,8 +27,10 @@ from fedethics.charter.model import Charter
 from fedethics.charter.signing import CharterSignature, load_signatures, signatures_path
 from fedethics.errors import ReleaseError, RunError
 from fedethics.identity import Identity
-from fedethics.release import durable
+from fedethics.privacy import search
+from fedethics.release import durable, searched
 from fedethics.release.evidence import Counted, OpenedSum, Progress, Steering
+from fedethics.release.folder import EVIDENCE
 from fedethics.server_optimizers import find_server_optimizer
 from fedethics.storage import locks
 from fedethics.terms import term
@@ -50,6 +52,8 @@ class RunSettings:
         start_dir: directory of the release whose adapter the charter starts from; empty for none.
         leg_timeout_s: how long to wait for the slowest site to train or measure.
         relay_timeout_s: how long to wait in every other exchange; 0 for as long as `leg_timeout_s`.
+        phase: of a charter with a search: which of its runs this is, such as "trial-2"; the name
+            of the run ends with it. A final run finds its trials beside `job_dir`.
         resume: continue the job in `job_dir` after its last committed round.
         until_census: end this run before anything is trained, once the census is opened.
         node_names: site's name of each node that the SuperLink admits, as "NODE=NAME,...", for the
@@ -63,6 +67,7 @@ class RunSettings:
     start_dir: str = term(default="")
     leg_timeout_s: float = term(default=600.0, above=0)
     relay_timeout_s: float = term(default=0.0, at_least=0)
+    phase: str = term(default="", pattern=r"((trial|final)-[1-9][0-9]?)?")
     resume: bool = term(default=False)
     until_census: bool = term(default=False)
     node_names: str = term(default="", pattern=r"([0-9]+=[a-z0-9-]+(,[0-9]+=[a-z0-9-]+)*)?")
@@ -132,7 +137,11 @@ class JobState:
 
 @dataclass(slots=True)
 class Job:
-    """One job: charter with its signatures, coordinator identity and committed state."""
+    """One job: charter with its signatures, coordinator identity and committed state.
+
+    Attributes:
+        trials: of a search's final run: the evidence of each trial.
+    """
 
     path: Path
     charter: Charter
@@ -140,6 +149,7 @@ class Job:
     identity: Identity
     state: JobState
     signatures: tuple[CharterSignature, ...] = ()
+    trials: tuple[str, ...] | None = None
 
     @classmethod
     def open(cls, settings: RunSettings) -> Job:
@@ -150,7 +160,7 @@ class Job:
                 there is none, or it was run under another charter.
         """
         home, path = Path(settings.coordinator_home), settings.job_path
-        charter = document.load(home / "charter.json")
+        charter = _of_phase(document.load(home / "charter.json"), settings)
         identity = Identity.load(home / "identity.key")
         if identity.public_key != charter.coordinator_key:
             raise RunError(
@@ -158,10 +168,11 @@ class Job:
                 "site would answer"
             )
         charter_hash = document.hash_of(charter)
+        trials = _trials(charter, settings)
         state = _continued(path, charter_hash) if settings.resume else _fresh(path)
         durable.write(path / "charter.json", document.encode(charter))
         signatures = load_signatures(signatures_path(home / "charter.json"))
-        job = cls(path, charter, charter_hash, identity, state, signatures)
+        job = cls(path, charter, charter_hash, identity, state, signatures, trials)
         job.commit()
         return job
 
@@ -248,6 +259,46 @@ class Job:
 
     def _adapter_path(self, number: int) -> Path:
         return self.path / "rounds" / f"adapter-{number:04d}.f32"
+
+
+def _of_phase(agreed: Charter, settings: RunSettings) -> Charter:
+    """Return the charter of this run: what was agreed, or one of the runs of its search."""
+    if settings.phase:
+        if not settings.job_id.endswith(f"-{settings.phase}"):
+            raise RunError(
+                f"the run of {settings.phase} is named {settings.job_id!r}; its name must end with "
+                f"-{settings.phase}, so that every ledger says what it was. Nothing was started"
+            )
+        return search.phase(agreed, settings.phase)
+    if search.is_search(agreed):
+        raise RunError(
+            "the charter asks for a search; its runs are the trials, then the final run with the "
+            "winner's settings. Say which with --phase trial-1. Nothing was started"
+        )
+    return agreed
+
+
+def _trials(charter: Charter, settings: RunSettings) -> tuple[str, ...] | None:
+    """Return the evidence of a final run's trials, after the winner is checked.
+
+    Raises:
+        RunError: a trial is not there, or another one won.
+    """
+    tuning = charter.tuning
+    if tuning is None or not tuning.is_final:
+        return None
+    search_name = settings.job_id.removesuffix(f"-{settings.phase}")
+    found = tuple(
+        durable.read(settings.job_path.parent / name / EVIDENCE).decode("utf-8")
+        for name in searched.trial_names(charter, search_name)
+    )
+    best = searched.winner(charter, found)
+    if best != tuning.number:
+        raise RunError(
+            f"candidate {best} did best by {tuning.select}, not {tuning.number}; the agreed rule "
+            f"decides. Start final-{best}. Nothing was started"
+        )
+    return found
 
 
 def _write(path: Path, data: bytes) -> None:

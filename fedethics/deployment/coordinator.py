@@ -54,11 +54,13 @@ class Coordinator:
         home: the coordinator's home.
         resume: continue the job after its last committed round.
         until_census: pause it before anything is trained.
+        phase: of a charter with a search: which of its runs this is; the job's id ends with it.
     """
 
     home: FederationHome
     resume: bool = False
     until_census: bool = False
+    phase: str = ""
     _superlink: Child | None = None
     _superexec: Child | None = None
     _submission: Child | None = None
@@ -240,6 +242,7 @@ class Coordinator:
             "job-id": job.id,
             "leg-timeout-s": job.leg_timeout_s,
             "model-dir": model,
+            "phase": self.phase,
             "resume": self.resume,
             "start-dir": start,
             "until-census": self.until_census,

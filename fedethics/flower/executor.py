@@ -31,6 +31,7 @@ from fedethics.flower.patches import pulls
 from fedethics.flower.pin import end_with_parent, require_flower
 from fedethics.flower.polling import Polling
 from fedethics.flower.runtime_api import FAILURES, Job, SuperNodeQueue, SuperNodeTask
+from fedethics.privacy.search import runs_of
 from fedethics.secagg import SiteStore
 from fedethics.site.home import SiteHome
 from fedethics.site.log import SiteLog, write_if_possible
@@ -158,7 +159,8 @@ def preload(home: Path) -> None:
     """
     site = SiteHome.open(home)
     charter = document.load(home / site.settings.charter)
-    context = RequestContext.open(site, document.hash_of(charter), SiteStore(site.opened_sums))
+    first = next(runs_of(charter))  # records and model are those of every run
+    context = RequestContext.open(site, document.hash_of(first), SiteStore(site.opened_sums))
     for part in (context.workbench.records.train, context.workbench.records.held_out):
         context.workbench.activations(part)
 

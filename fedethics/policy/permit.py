@@ -15,6 +15,7 @@ from fedethics.aggregates.noise import Account
 from fedethics.aggregates.registry import AGGREGATES
 from fedethics.charter.document import hash_of
 from fedethics.charter.model import Charter
+from fedethics.charter.phases import agreed_of
 from fedethics.charter.signing import CharterSignature
 from fedethics.errors import PolicyRefusal, RecordsRefusal
 from fedethics.policy.granted import DataFacts, Permit
@@ -22,6 +23,7 @@ from fedethics.policy.model import ANY, Policy
 from fedethics.policy.signatures import signature_reasons
 from fedethics.privacy.ledger import Ledger
 from fedethics.privacy.plan import PrivacyPlan
+from fedethics.privacy.search import follows, is_search
 
 __all__ = [
     "PUBLIC_RULES",
@@ -123,14 +125,28 @@ def refusals_before_joining(
 
 
 def _agreed(request: _Request) -> Iterator[str]:
-    agreed, actual = request.policy.allow.charters, hash_of(request.charter)
-    if request.plan.charter_hash != actual:
-        yield f"the plan is of charter {request.plan.charter_hash[:12]}, not of {actual[:12]}"
+    agreed, own = request.policy.allow.charters, hash_of(request.charter)
+    actual = hash_of(agreed_of(request.charter))
+    if request.plan.charter_hash != own:
+        yield f"the plan is of charter {request.plan.charter_hash[:12]}, not of {own[:12]}"
     if ANY not in agreed and actual not in agreed:
         yield (
             f"allow.charters does not list {actual}; read the charter with "
             "`fedethics charter show` and add its hash to agree to it"
         )
+
+
+def _phase(request: _Request) -> Iterator[str]:
+    """Hold a run of a search to its charter and name, by which the ledger shows what it was."""
+    phase = request.charter.tuning.phase if request.charter.tuning else None
+    if phase is None:
+        if is_search(request.charter) and request.run:
+            yield "tuning: the charter is of a search; only its trials and its final run can be run"
+        return
+    if not follows(request.charter):
+        yield f"the charter of {phase} does not follow from the one that was agreed"
+    if request.run and not request.run.endswith(f"-{phase}"):
+        yield f"run {request.run!r}: a run of {phase} has a name that ends with -{phase}"
 
 
 def _enrolled(request: _Request) -> Iterator[str]:
@@ -306,6 +322,7 @@ def _budget(request: _Request) -> Iterator[str]:
 Rule = Callable[[_Request], Iterator[str]]
 PUBLIC_RULES: tuple[Rule, ...] = (
     _agreed,
+    _phase,
     _enrolled,
     _signed,
     _terms,

@@ -160,13 +160,31 @@ def _scale(charter: Charter, account: Account, fixed: tuple[Event, ...]) -> floa
     terms = privacy.training if account is Account.TRAINING else privacy.evaluation
     if terms.mechanism == "none":
         return 0.0
-    kinds = [each for each in AGGREGATES.values() if each.scaled is account]
     return smallest_scale(
-        lambda scale: (*fixed, *_whole_run(_plans(charter, account, scale), account)),
+        lambda scale: (*fixed, *events_at(charter, account, scale)),
         epsilon=terms.epsilon,
         delta=privacy.delta,
-        largest=min(each.largest_scale(charter) for each in kinds),
+        largest=largest_scale(charter, account),
     )
+
+
+def events_at(charter: Charter, account: Account, scale: float) -> tuple[Event, ...]:
+    """Return what a run costs an account whose common scale of noise is this one.
+
+    Sums with an epsilon of their own are not among it (`fixed_events`).
+    """
+    return _whole_run(_plans(charter, account, scale), account)
+
+
+def fixed_events(charter: Charter, account: Account) -> tuple[Event, ...]:
+    """Return what a run costs an account by sums that have an epsilon of their own."""
+    return _whole_run(_plans(charter, None, 0.0), account)
+
+
+def largest_scale(charter: Charter, account: Account) -> float:
+    """Return the scale of an account beyond which no noise is looked for."""
+    kinds = [each for each in AGGREGATES.values() if each.scaled is account]
+    return min(each.largest_scale(charter) for each in kinds)
 
 
 def _whole_run(plans: Mapping[str, SumPlan], account: Account) -> tuple[Event, ...]:

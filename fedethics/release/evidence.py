@@ -173,6 +173,8 @@ class Evidence:
         counted: opened sums of all other kinds, in the order in which they were; absent without.
         countersignatures: of members who hold all these receipts (`fedethics.release.receipts`).
         charter_signatures: as they lay beside the charter when the run began.
+        trials: of the final run of a search: the evidence of each trial, as its canonical text;
+            absent without a search.
     """
 
     run_id: str = term(pattern=NAME)
@@ -201,6 +203,7 @@ class Evidence:
     receipts: tuple[SignedReceipt, ...] = term(default=())
     countersignatures: tuple[Countersignature, ...] = term(default=())
     charter_signatures: tuple[CharterSignature, ...] = term(default=())
+    trials: tuple[str, ...] | None = term(default=None, prose=True)
 
 
 def encode(evidence: Evidence) -> bytes:

@@ -115,7 +115,7 @@ def load(path: Path) -> Folder:
         charter_sha256=canonical.sha256_hex(charter_bytes),
         evidence=found,
         evidence_sha256=canonical.sha256_hex(evidence_bytes),
-        tables=_tables(charter, found),
+        tables=tables_of(charter, found),
     )
 
 
@@ -129,7 +129,7 @@ def with_evidence(opened: Folder, found: Evidence) -> Folder:
         opened,
         evidence=found,
         evidence_sha256=canonical.sha256_hex(evidence.encode(found)),
-        tables=_tables(opened.charter, found),
+        tables=tables_of(opened.charter, found),
     )
 
 
@@ -143,7 +143,12 @@ def _require_own_folders(path: Path) -> None:
             )
 
 
-def _tables(charter: Charter, found: Evidence) -> Tables:
+def tables_of(charter: Charter, found: Evidence) -> Tables:
+    """Return the opened group tables of a run.
+
+    Raises:
+        ReleaseError: they do not have the size that the charter's layout says.
+    """
     opened = [entry for entry in found.rounds if entry.kind == FAIRNESS]
     members = [m for m in charter.roster if not opened or m.site in opened[-1].survivors]
     layout = layout_of(charter)

@@ -18,7 +18,15 @@ from fedethics.errors import EXIT_CANNOT_CONCLUDE, EXIT_GATE_FAILED, EXIT_OK, Re
 from fedethics.release import durable, folder
 from fedethics.release.folder import GATE, Folder
 from fedethics.release.pages import renderer_sha256
-from fedethics.release.rules import audit, benchmarks, integrity, objectives, privacy, signatures
+from fedethics.release.rules import (
+    audit,
+    benchmarks,
+    integrity,
+    objectives,
+    privacy,
+    settings,
+    signatures,
+)
 from fedethics.release.rules.bars import Bar, together
 from fedethics.release.rules.rule import Outcome, Rule, overall
 from fedethics.terms import KEY, term
@@ -91,6 +99,7 @@ def judge(opened: Folder) -> GateReport:
         *objectives.groups(opened),
         *benchmarks.examine(opened),
         *privacy.examine(opened),
+        *settings.examine(opened),
         *(rule for judge_sum in EXAMINED.values() for rule in judge_sum(opened)),
         *signatures.examine(opened),
         *integrity.examine(opened),

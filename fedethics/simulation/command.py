@@ -20,6 +20,7 @@ from fedethics import memory, texts
 from fedethics.cli.output import Terminal, say
 from fedethics.commands import command
 from fedethics.errors import FedethicsError, RunError
+from fedethics.privacy import search
 from fedethics.simulation import staging, trials_page
 from fedethics.simulation.scenario import Scenario, load, run_name, settings_of
 from fedethics.simulation.staging import Stage
@@ -56,6 +57,10 @@ def staged(
             f"them with {command('fedethics', 'simulate', scenario)}, or from Python with "
             "fedethics.sweep"
         )
+    if search.is_search(draft):
+        search.trials(
+            draft
+        )  # what cannot be paid for or is no charter ends here, before keys are made
     run_dir = out / run_name(run_id, setup.name)
     return setup, staging.of_scenario(
         setup, draft, base=scenario.parent, data=data, run_dir=run_dir, settings=settings
@@ -119,12 +124,18 @@ def main() -> int:
             if options.until_census:
                 _take_census(stage, resume=resumed, again=again)
                 return
-            simulate(Terminal(), stage, resume=resumed, workers=options.workers)
+            ended = stage
+            if search.is_search(stage.charter):
+                from fedethics.simulation.searching import simulate_search
+
+                ended = simulate_search(Terminal(), stage, workers=options.workers)
+            else:
+                simulate(Terminal(), stage, resume=resumed, workers=options.workers)
             if options.diagnose:
                 from fedethics.simulation.diagnosis import NOTE, diagnose
 
-                diagnose(stage)
-                say(f"diagnosis {stage.run_dir / SIMULATED} ({NOTE})")
+                diagnose(ended)
+                say(f"diagnosis {ended.run_dir / SIMULATED} ({NOTE})")
 
         return finish(work, stage, again=again)
     except FedethicsError as error:

@@ -75,6 +75,7 @@ def run_federation(
         job_id=stage.run_dir.name,
         model_dir=str(home.model_dir or ""),
         start_dir=str(home.start_dir or ""),
+        phase=(stage.charter.tuning and stage.charter.tuning.phase) or "",
         resume=resume,
         until_census=until_census,
     )

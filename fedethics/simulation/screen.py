@@ -290,7 +290,7 @@ def _verdict(stage: Stage, report: GateReport, program: str) -> RenderableType:
             f"         {folder.REPORT_PRIVACY}, {folder.REPORT_REGULATOR}, {folder.REPORT_SITE}, "
             f"{folder.REPORT_RESEARCHER} and {folder.REPORT_JSON} next to it\n"
             f"adapter  {folder.located(run, folder.ADAPTER).parent}\n"
-            f"ledgers  {run / 'sites'}/<site>/ledger.db\n"
+            f"ledgers  {next(iter(stage.homes.values())).parent}/<site>/ledger.db\n"
             f"check    {command(program, 'release', 'gate', run)}\n"
             f"         {command(program, 'release', 'verify', run)}",
         ),

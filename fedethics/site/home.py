@@ -31,6 +31,7 @@ from fedethics.data.file_terms import DataFile, DataTable, data_file
 from fedethics.errors import CharterError, LedgerError, PolicyError
 from fedethics.identity import Identity
 from fedethics.policy.signatures import signature_path as policy_signatures
+from fedethics.privacy import search
 from fedethics.scorers.folder import scorer_folders
 from fedethics.storage import files
 from fedethics.terms import KEY, term
@@ -224,17 +225,18 @@ class SiteHome:
         return load_signatures(signatures_path(self.charter_path))
 
     def charter(self, expected_hash: str) -> Charter:
-        """Load the charter that this site agreed to, if it is the one asked for.
+        """Load the charter that this site agreed to, or that of a run of its search.
 
         Raises:
             CharterError: no charter here, or another one than `expected_hash`.
         """
-        charter = document.load(self.charter_path)
-        own = document.hash_of(charter)
-        if own != expected_hash:
+        agreed = document.load(self.charter_path)
+        charter = search.of_hash(agreed, expected_hash)
+        if charter is None:
             raise CharterError(
                 f"the request names charter {expected_hash[:16]}..., this site agreed to "
-                f"{own[:16]}...; nothing was done. Compare the two with the coordinator"
+                f"{document.hash_of(agreed)[:16]}...; nothing was done. Compare the two with the "
+                "coordinator"
             )
         return charter
 
@@ -262,15 +264,19 @@ def archive_charter(charter_path: Path) -> None:
 
 
 def charter_of(home: SiteHome, charter_hash: str) -> Charter:
-    """Return the charter of this hash: the present one or one kept.
+    """Return the charter of this hash: the present one, one kept, or a run of their searches.
 
     Raises:
         CharterError: this site never had it, or the kept copy was changed.
     """
-    for path in (home.charter_path, _path(home.charter_path, charter_hash)):
+    kept = archived(home.charter_path)
+    first = (home.charter_path, _path(home.charter_path, charter_hash))
+    for path in dict.fromkeys((*first, *kept)):
         if path.exists():
-            charter = document.load(path)
-            if document.hash_of(charter) == charter_hash:
+            agreed = document.load(path)
+            charter = agreed if document.hash_of(agreed) == charter_hash else None
+            charter = charter or search.of_hash(agreed, charter_hash)
+            if charter is not None:
                 return charter
     raise CharterError(
         f"charter {charter_hash[:16]}... is neither {home.charter_path} nor in "

@@ -19,6 +19,7 @@ from fedethics.privacy.events import Event, NonPrivate
 from fedethics.privacy.ledger import Ledger, read_book
 from fedethics.privacy.ledger.book import Book
 from fedethics.privacy.ledger.receipt import SumSeen
+from fedethics.privacy.search import runs_of
 from fedethics.release.receipts import genuine, parse_heads
 from fedethics.secagg import OpenedRound, SiteStore
 from fedethics.secagg.rules import sites_hash
@@ -55,9 +56,11 @@ def runs_under_way(home: SiteHome, book: Book) -> tuple[UnderWay, ...]:
     if not home.charter_path.exists():
         return ()
     charter = document.load(home.charter_path)
-    charter_hash = document.hash_of(charter)
-    charged = {each.run: None for each in book.counted() if each.charter_hash == charter_hash}
-    open_runs = [run for run in charged if not _ended(home, charter_hash, run)]
+    hashes = set(map(document.hash_of, runs_of(charter)))
+    charged = {
+        each.run: each.charter_hash for each in book.counted() if each.charter_hash in hashes
+    }
+    open_runs = [run for run, name in charged.items() if not _ended(home, name, run)]
     if not open_runs:
         return ()
     return tuple(
@@ -71,8 +74,9 @@ def refused_since(home: SiteHome) -> str:
     journal = home.path / "journal.db"
     if not journal.exists() or not home.charter_path.exists():
         return ""
-    charter_hash = document.hash_of(document.load(home.charter_path))
-    return Journal(journal).refused_since(charter_hash=charter_hash)
+    hashes = map(document.hash_of, runs_of(document.load(home.charter_path)))
+    found = (Journal(journal).refused_since(charter_hash=name) for name in hashes)
+    return next(filter(None, found), "")
 
 
 def _ended(home: SiteHome, charter_hash: str, run: str) -> bool:
