@@ -19,7 +19,7 @@ from fedethics.cli.output import readable, table
 from fedethics.foresight.forecast import Forecast
 from fedethics.foresight.of_charter import Declared, foresee
 from fedethics.foresight.words import document as verdicts_document
-from fedethics.privacy import outlook
+from fedethics.privacy import outlook, search
 from fedethics.privacy.ledger.entries import epsilon_document
 from fedethics.privacy.meaning import (
     NOT_COVERED,
@@ -31,6 +31,7 @@ from fedethics.privacy.outlook import VISITS_THAT_PAY, SiteOutlook, TrainingQues
 from fedethics.privacy.plan import PrivacyPlan, make_plan
 from fedethics.privacy.signal import HEARD, StepSignal, step_signal
 
+Searching = tuple[tuple[search.PhaseCost, ...], tuple[float, float]]
 _SITE_HEADS = ("site", "records", "expected batch", "signal/noise of a step", "can take part")
 
 
@@ -46,6 +47,7 @@ class Plan:
         signal: how far a step's sum can be heard over its noise; None where it cannot be known.
         verdicts: what the gate will be able to conclude; None if it was not asked for.
         cohorts: which sites train in a round; empty where all of them do.
+        searching: of a search: what each of its runs costs, and the most that all of them do.
     """
 
     title: str
@@ -60,15 +62,17 @@ class Plan:
     signal: StepSignal | None = None
     verdicts: Forecast | None = None
     cohorts: str = ""
+    searching: Searching | None = None
 
     def sentences(self) -> list[tuple[str, str]]:
         """Return (heading, sentence): what it means, for whom, against whom."""
         delta, plan = self.question.delta, self.privacy
-        said = [
-            ("a training record", attack_sentence(self.training_epsilon, delta, unit=self.unit))
-        ]
+        # Of a search: all of its runs together.
+        whole = self.searching[1] if self.searching else (self.training_epsilon, None)
+        said = [("a training record", attack_sentence(whole[0], delta, unit=self.unit))]
         if plan is not None:
-            sentence = attack_sentence(plan.evaluation.epsilon, delta, unit=self.unit)
+            held_out = plan.evaluation.epsilon if whole[1] is None else whole[1]
+            sentence = attack_sentence(held_out, delta, unit=self.unit)
             said.append(("a held-out record", sentence))
         said.append(("for whom", unit_sentence(self.unit)))
         if plan is None:
@@ -186,6 +190,7 @@ class Plan:
             "foretold": [[term, words] for term, words in self.foretold],
             "verdicts": None if self.verdicts is None else verdicts_document(self.verdicts),
             "refusal": self.refusal,
+            "search": _search_document(self.searching),
             "meaning": [[heading, sentence] for heading, sentence in self.sentences()],
             "not-covered": list(NOT_COVERED),
             "epsilon-against": {
@@ -202,6 +207,7 @@ class Plan:
             console.print(table("Sites", _SITE_HEADS, [_site_row(site) for site in self.sites]))
         for sentence in self.warnings():
             console.print(Text(sentence, style="yellow"))
+        self._render_search(console)
         if self.refusal:
             console.print(Text(self.refusal, style="bold red"))
         curves = self.curves()
@@ -223,6 +229,23 @@ class Plan:
         console.print(Text("What it does not cover", style="bold"))
         for sentence in NOT_COVERED:
             console.print(Text(f"- {sentence}"))
+
+    def _render_search(self, console: Console) -> None:
+        if self.searching is None:
+            return
+        phases, whole = self.searching
+        rows = [
+            (one.phase, one.said, *map(readable, (one.training, one.evaluation))) for one in phases
+        ]
+        heads = ("run", "settings", "epsilon, trained", "epsilon, held out")
+        console.print(table("The search: each run alone; the rest is about final-1", heads, rows))
+        console.print(
+            Text(
+                f"All trials and one final run together, composed: epsilon {readable(whole[0])} "
+                f"for a trained {self.unit}, {readable(whole[1])} for a held-out one. The "
+                "coordinator sees every trial's sums, so every trial is paid for, whichever wins."
+            )
+        )
 
     def facts(self) -> list[tuple[str, str]]:
         """Return (term, value) rows."""
@@ -297,6 +320,9 @@ def plan_of_charter(
         parameters: trained in a step; None where they are not known.
         declared: the held-out records; None where nobody asks for verdicts.
     """
+    searching = search.costs(charter) if search.is_search(charter) else None
+    if searching is not None:
+        charter = search.phase(charter, "final-1")
     privacy = make_plan(charter)
     roster = {member.site: member.declared_records for member in charter.roster}
     question = TrainingQuestion(
@@ -336,6 +362,7 @@ def plan_of_charter(
             charter, privacy, parameters=parameters or 0, records={**roster, **sites}
         ),
         verdicts=None if declared is None else foresee(charter, declared),
+        searching=searching,
         cohorts=words(charter),
     )
 
@@ -387,6 +414,25 @@ def _noises(plan: PrivacyPlan) -> list[tuple[str, Noise]]:
     explained = [("score changes (in steps)", fairness.effects), ("flips", fairness.flips)]
     named += [(name, noise) for name, noise in explained if noise.std]
     return [("progress", plan.progress.noise), *named] if plan.progress.rounds else named
+
+
+def _search_document(found: Searching | None) -> Json:
+    if found is None:
+        return None
+    phases, whole = found
+    return {
+        "runs": [
+            {
+                "run": one.phase,
+                "settings": one.said,
+                "training": epsilon_document(one.training),
+                "evaluation": epsilon_document(one.evaluation),
+            }
+            for one in phases
+        ],
+        "training": epsilon_document(whole[0]),
+        "evaluation": epsilon_document(whole[1]),
+    }
 
 
 def _sums_document(plan: PrivacyPlan | None) -> Json:

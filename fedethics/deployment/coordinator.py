@@ -33,6 +33,7 @@ from fedethics.deployment.processes import Child, python, shortage
 from fedethics.deployment.settings import FederationHome
 from fedethics.errors import RunError, SetupError
 from fedethics.installation import app_folder
+from fedethics.privacy.search import is_search
 from fedethics.storage.lines import Tail
 
 _STARTED_BY = "FEDETHICS_STARTED_BY"  # fedethics.flower.pin, which this room does not import
@@ -209,6 +210,12 @@ class Coordinator:
         ]
         if missing:
             raise RunError(f"missing: {', '.join(missing)}; nothing was started")
+        if is_search(charter) != bool(self.phase):
+            raise RunError(
+                "the charter asks for a search: say which run with --phase trial-1, and so on"
+                if not self.phase
+                else f"--phase {self.phase}: the charter asks for no search; nothing was started"
+            )
         if self.until_census and charter.census is None:
             raise RunError("the charter asks for no census; nothing was started")
         found = judge(home.server_files, names=home.settings.superlink.names_dialled)

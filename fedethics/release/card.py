@@ -62,6 +62,7 @@ def card_of(opened: Folder, found: Content) -> str:
             # Safe: what a charter says stands in it as Python strings of one line each.
             "usage": Markup(usage.of_adapter(found.charter)),  # noqa: S704
             "audited": found.audited,
+            "settings": found.settings,
         },
     )
 

@@ -44,6 +44,7 @@ from fedethics.release.sections import (
     people,
     released,
     rounds,
+    settings,
     spending,
     steered,
 )
@@ -97,6 +98,7 @@ class Content:
     receipts: Table
     releases: Table
     mechanisms: Table
+    settings: settings.Settings | None
     bound: str
     audited: audited.Audited
     sums: dict[str, Section]
@@ -150,6 +152,7 @@ def build(opened: Folder, verdict: GateReport, decision: Decision) -> Content:
         receipts=spending.receipts(opened),
         releases=released.build(opened),
         mechanisms=spending.facts(opened),
+        settings=settings.build(opened),
         bound=bound,
         audited=audited.build(opened, verdict),
         sums=sections_of(opened, verdict),

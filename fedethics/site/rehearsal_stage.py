@@ -66,7 +66,9 @@ class Stage:
 
 def build_stage(real: SiteHome, folder: Path) -> Stage:
     """Make the homes in `folder`, which the caller removes."""
-    charter, site = document.load(real.charter_path), real.settings.site
+    # Of a search, one run with the charter's own settings stands for all: they differ in settings.
+    charter = dataclasses.replace(document.load(real.charter_path), tuning=None)
+    site = real.settings.site
     own, coordinator = Identity.generate(), Identity.generate()
     members = _members(charter, site)
     peers = {member.site: Identity.generate() for member in members if member.site != site}
