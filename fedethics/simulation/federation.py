@@ -87,7 +87,8 @@ def run_federation(
         # A reader of the log learns that the run was disturbed on purpose.
         EventLog(stage.run_dir).write("simulated-faults", **document_of(faults))
     if workers:
-        with workers_of(stage.run_dir, min(workers, len(stage.homes))) as found:
+        # The sites' own folder: runs of a search share it.
+        with workers_of(stage.coordinator.parent, min(workers, len(stage.homes))) as found:
             names = tuple(stage.homes)
             run_job(InWorkers(names, found, lost=is_lost, late=faults.too_late), settings)
         return stage.run_dir

@@ -20,12 +20,15 @@ from fedethics.simulation.federation import run_federation, simulate
 from fedethics.simulation.staging import Stage
 
 
-def simulate_search(console: Console, base: Stage, *, program: str = "fedethics") -> Stage:
+def simulate_search(
+    console: Console, base: Stage, *, workers: int = 0, program: str = "fedethics"
+) -> Stage:
     """Run every trial that is not finished yet, then the final run; return its stage.
 
     Args:
         console: where it is shown.
         base: the sites, under the charter that they signed.
+        workers: processes that answer for the sites; 0 for this one.
         program: how a reader calls fedethics, for the commands that are suggested.
 
     Raises:
@@ -39,14 +42,15 @@ def simulate_search(console: Console, base: Stage, *, program: str = "fedethics"
             f"held-out one {whole[1]:.3f}; the ledgers add them up."
         )
     )
-    found = [_trial(console, base, one.phase, one.said) for one in costs if "trial" in one.phase]
+    found = [_trial(console, base, one, workers) for one in costs if "trial" in one.phase]
     texts = [durable.read(stage.run_dir / folder.EVIDENCE).decode("utf-8") for stage in found]
     first = search.phase(base.charter, "final-1")
     trials = searched.tried(first, texts)
     best = searched.best(first, trials)
     console.print(table(*table_of(trials, base.charter, best)))
     final = of_phase(base, f"final-{best}")
-    simulate(console, final, resume=(final.run_dir / STATE).exists(), program=program)
+    resume = (final.run_dir / STATE).exists()
+    simulate(console, final, resume=resume, workers=workers, program=program)
     return final
 
 
@@ -73,9 +77,10 @@ def table_of(
     return "Trials, from noised sums", ("candidate", "settings", metric, "epsilon, alone"), rows
 
 
-def _trial(console: Console, base: Stage, phase: str, said: str) -> Stage:
-    stage = of_phase(base, phase)
+def _trial(console: Console, base: Stage, run: search.PhaseCost, workers: int) -> Stage:
+    stage = of_phase(base, run.phase)
     if not (stage.run_dir / folder.EVIDENCE).exists():
-        console.print(Text(f"{phase}: {said}"))
-        run_federation(stage, resume=(stage.run_dir / STATE).exists())
+        console.print(Text(f"{run.phase}: {run.said}"))
+        resume = (stage.run_dir / STATE).exists()
+        run_federation(stage, resume=resume, workers=workers)
     return stage
