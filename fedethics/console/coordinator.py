@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from fedethics.console.role import Role
 from fedethics.coordinator.refusals import what_to_do
 from fedethics.deployment.job_look import JobLook, estimate, headline, span
 from fedethics.errors import FedethicsError
+from fedethics.monitoring import history, verdict
+from fedethics.monitoring.verdict import WindowVerdict, worded
 from fedethics.release import folder, gate
 from fedethics.release.decision import decided
 from fedethics.release.run_log import RoundSeen, RunSeen, follow, read_events
@@ -57,6 +59,17 @@ class Job:
     fault: str = ""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watch:
+    """The windows of one place, the newest first, each with its figures in words."""
+
+    name: str
+    number: int
+    windows: tuple[tuple[WindowVerdict, tuple[str, ...]], ...] = ()
+    page: bool = False
+    fault: str = ""
+
+
 def page_of(places: Places, job: str, page: str) -> Path | None:
     """Return the file of one of a job's pages; None where there is none."""
     found = places.jobs().get(job)
@@ -65,9 +78,38 @@ def page_of(places: Places, job: str, page: str) -> Path | None:
     return found / page
 
 
+def history_page(places: Places, number: int) -> Path | None:
+    """Return the page with every figure's history of one place's windows; None without one."""
+    folders = list(places.watched().values())
+    found = folders[number] / history.PAGE if number < len(folders) else None
+    return found if found and found.is_file() else None
+
+
 def _look(places: Places) -> Mapping[str, object]:
-    jobs = [_job(name, path) for name, path in places.jobs().items()]
-    return {"jobs": jobs, "running": sum(each.running for each in jobs)}
+    # A window that was read is told among the windows.
+    jobs = [
+        _job(name, path)
+        for name, path in places.jobs().items()
+        if not (path / verdict.VERDICT).exists()
+    ]
+    return {
+        "jobs": jobs,
+        "running": sum(each.running for each in jobs),
+        "watches": list(_watches(places)),
+    }
+
+
+def _watches(places: Places) -> Iterator[Watch]:
+    for number, (name, path) in enumerate(places.watched().items()):
+        try:
+            windows = tuple(reversed(history.read(path)))[:_SHOWN_ROUNDS]
+        except FedethicsError as error:
+            yield Watch(name=name, number=number, fault=fault_of(error))
+            continue
+        if windows:
+            rows = tuple((one, tuple(map(worded, one.figures))) for one in windows)
+            page = (path / history.PAGE).is_file()
+            yield Watch(name=name, number=number, windows=rows, page=page)
 
 
 def _job(name: str, path: Path) -> Job:

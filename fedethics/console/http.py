@@ -63,6 +63,7 @@ def application(places: Places, *, token: str, port: int = 0, secure: bool = Fal
         ("/", face.guarded(face.home), "GET"),
         *((f"/{role.name}", face.guarded(face.of(role)), "GET") for role in ROLES.all()),
         ("/coordinator/{job}/{page}", face.guarded(face.report), "GET"),
+        ("/coordinator/windows/{number:int}/history", face.guarded(face.history), "GET"),
         ("/officer/{site}/ledger.csv", face.guarded(face.ledger), "GET"),
         ("/officer/{site}/receipt/{run}", face.guarded(face.receipt), "GET"),
         ("/enter", face.enter, "POST"),
@@ -115,7 +116,14 @@ class _Face:
     async def report(self, request: Request) -> Response:
         """Show a page that a run wrote."""
         job, page = request.path_params["job"], request.path_params["page"]
-        found = coordinator.page_of(self._places, job, page)
+        return self._written(coordinator.page_of(self._places, job, page))
+
+    async def history(self, request: Request) -> Response:
+        """Show the page with every figure's history over the windows of a monitoring."""
+        number = request.path_params["number"]
+        return self._written(coordinator.history_page(self._places, number))
+
+    def _written(self, found: Path | None) -> Response:
         if found is None:
             return self._stopped(404, "There is no such page.")
         headers = {**_HEADERS, "Content-Security-Policy": _REPORT}

@@ -35,6 +35,12 @@ class Places:
         found = [job for home in self.coordinators for job in _directories(home / "jobs")]
         return _named([*found, *self.runs])
 
+    def watched(self) -> dict[str, Path]:
+        """Return each folder that windows of a monitoring may lie in, by what it belongs to."""
+        homes = {f"{home.name} (jobs)": home / "jobs" for home in self.coordinators}
+        runs = {run.name: run.with_name(f"{run.name}-monitoring") / "windows" for run in self.runs}
+        return homes | runs
+
     def site_homes(self) -> dict[str, Path]:
         """Return every site's home by the name under which its files are asked for."""
         found = [each for run in self.runs for each in _directories(run / _SITES)]

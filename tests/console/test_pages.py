@@ -13,6 +13,8 @@ from fedethics.charter.document import hash_of
 from fedethics.console.http import application
 from fedethics.console.places import places
 from fedethics.errors import RunError
+from fedethics.monitoring import verdict
+from fedethics.monitoring.verdict import Figure, WindowVerdict
 from fedethics.policy.model import load_policy
 from fedethics.privacy.ledger import read_book
 from fedethics.release.receipts import Heads, encode_heads, from_envelope
@@ -169,6 +171,31 @@ def test_a_page_of_a_run_is_shown_and_no_other_file_of_it(shown):
     assert "script-src" not in answer.headers["content-security-policy"]
     for page in ("charter.json", "events.jsonl", "..%2F..%2Fidentity.key", "identity.key"):
         assert seen.get(f"/coordinator/heart-1/{page}").status_code == 404, page
+
+
+def test_windows_of_a_monitoring_are_listed_with_verdicts_and_a_way_to_the_history(shown):
+    window = WindowVerdict(
+        run_id="heart-w0001", charter_hash="a" * 64, release_manifest_sha256="b" * 64, window=1,
+        first_day="2026-01-01", last_day="2026-01-30", finished="2026-02-15T00:00:00+00:00",
+        verdict="drifted", confidence=0.97, records=1234,
+        figures=(
+            Figure(name="score-psi", value=0.4, low=0.3, high=0.6, bar=0.25, verdict="drifted"),
+        ),
+    )  # fmt: skip
+    folder = shown.job.with_name("heart-w0001")
+    folder.mkdir()
+    verdict.write(window, folder)
+    (shown.job.parent / "monitoring.html").write_text("<p>the history")
+    seen = client(shown.places)
+    text = seen.get("/coordinator").text
+    for words in ("2026-01-01 to 2026-01-30", "<strong>drifted</strong>", "1,234",
+                  "score-psi 0.400 (0.300 to 0.600, bar at most 0.25)"):  # fmt: skip
+        assert words in text, words
+    assert "heart-w0001: " not in text  # once, and not among the jobs
+    assert "the history" in seen.get("/coordinator/windows/0/history").text
+    assert seen.get("/coordinator/windows/7/history").status_code == 404
+    (folder / "verdict.json").write_text("{}")
+    assert "[FE801]" in seen.get("/coordinator").text
 
 
 def test_a_home_that_cannot_be_read_is_said_in_its_place_and_others_are_shown(shown):
