@@ -17,7 +17,7 @@ class Role:
         title: whose page it is.
         question: what it answers, in a sentence.
         shown: whether there is anything for it among the places.
-        look: reads the places anew; returns what the template shows.
+        look: reads the places each time; returns what the template shows.
     """
 
     name: str

@@ -19,7 +19,7 @@ class Unchanged(Generic[T]):
         self._lock = threading.Lock()
 
     def get(self, name: Hashable, files: Iterable[Path], read: Callable[[], T]) -> T:
-        """Return what was read before, or read it anew where a file has changed since.
+        """Return what was read before, or read it again where a file has changed since.
 
         Args:
             name: of the result.

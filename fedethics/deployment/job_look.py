@@ -1,4 +1,4 @@
-"""How a job stands, for whoever looks: from its event log, its coordinator's home and its gate."""
+"""How a job stands: from its event log, its coordinator's home and its gate."""
 
 from __future__ import annotations
 
