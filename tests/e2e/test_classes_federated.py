@@ -160,7 +160,10 @@ def test_three_levels_with_dp_from_records_to_the_release_pages(tmp_path):
     assert line.explained.answer in LEVELS.names
 
 
-def test_four_answers_are_counted_as_a_loop_over_every_sites_records_counts_them(tmp_path):
+@pytest.mark.parametrize("answer_with", [None, "options"], ids=["letters", "own words"])
+def test_four_answers_are_counted_as_a_loop_over_every_sites_records_counts_them(
+    tmp_path, answer_with
+):
     model = save_tiny(tmp_path / "model", "llama", task="causal-lm")
     for seed, site in enumerate(SITES):
         write(tmp_path, site, seed, options=True)
@@ -169,7 +172,8 @@ def test_four_answers_are_counted_as_a_loop_over_every_sites_records_counts_them
     tiny = dataclasses.replace(tiny, model=terms)
     objectives = (objective("accuracy_score", "", 0.1, "at-least"),)
     heart = document.load(ROOT / "configs" / "heart.charter.toml")
-    draft = draft_of(tiny, heart, ANSWERS, dp=False, objectives=objectives)
+    label = dataclasses.replace(ANSWERS, answer_with=answer_with)
+    draft = draft_of(tiny, heart, label, dp=False, objectives=objectives)
     not_worse = PairedObjective(metric="accuracy_change", bar=-0.9, why="So it was agreed.")
     paired = PairedTerms(feature=heart.data.sensitive[0].name, objectives=(not_worse,))
     draft = dataclasses.replace(draft, paired=paired)
