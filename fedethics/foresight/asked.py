@@ -42,6 +42,7 @@ class Asked(ABC):
         epsilon: of the sum, by the charter.
         spends: its name.
         alike: whether `best` is that groups do not differ.
+        share: counted records for each one that is held out.
     """
 
     title: str
@@ -55,6 +56,7 @@ class Asked(ABC):
     epsilon: float
     spends: str
     alike: bool = False
+    share: float = 1.0
 
     @abstractmethod
     def judged(
@@ -114,9 +116,9 @@ def outlook_of(asked: Asked, effort: Effort, *, number: int) -> Outlook:
         spends=asked.spends,
         alike=asked.alike,
     )
-    people = int(asked.records.sum())
+    people = float(asked.records.sum()) / asked.share
     if found.can_hold:
-        return replace(found, records=people, epsilon=asked.epsilon)
+        return replace(found, records=round(people), epsilon=asked.epsilon)
     least: float | None = math.inf if found.hopeless else None
     if not (found.hopeless or effort.short):
         times = least_epsilon(partial(_holds_at, asked, truths[asked.aim], effort, number))

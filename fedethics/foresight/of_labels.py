@@ -93,6 +93,7 @@ def asked_of_labels(charter: Charter, people: People) -> Iterator[AskedOfLabels]
         records=np.array([float(people.in_all)]),
         epsilon=terms.epsilon,
         spends="annotation.epsilon",
+        share=1.0 / charter.data.holdout_fraction,
         charter=charter,
         terms=terms,
         noise=plan_of(charter).noise.sum_variance,

@@ -193,6 +193,7 @@ def asked_of_measures(charter: Charter, people: People) -> Iterator[AskedOfMeasu
             epsilon=terms.epsilon,
             spends="measures.epsilon",
             alike=alike,
+            share=times,
             charter=charter,
             measure=measure,
             combine=combine,

@@ -191,6 +191,9 @@ def test_agreement_is_foreseen_from_all_records_and_says_which_epsilon_is_meant(
     (one,) = (each for each in found.objectives if each.title == "agreement of annotators")
     assert one.spends == "annotation.epsilon" and not one.can_hold
     assert "annotation.epsilon" in words.remedy(one) or one.hopeless
+    # In held-out records, as all advice is, though trained ones are labelled too.
+    enough = foresee(charter, Declared(records=one.records), effort=SHORT)
+    assert next(each for each in enough.objectives if each.title == one.title).can_hold
     many = foresee(charter, Declared(records=4000), effort=SHORT)
     assert next(each for each in many.objectives if each.title == one.title).can_hold
     assert AGREEMENT.of(make_plan(charter).sums).noise.sum_std > 0
