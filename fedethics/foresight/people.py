@@ -40,8 +40,3 @@ class People:
         if given is None:
             return np.full(len(names), counted / len(names))
         return np.array(given, dtype=np.float64) * counted / self.records
-
-    @property
-    def in_all(self) -> int:
-        """Records of all sites, trained ones too, by the charter's share that is held out."""
-        return round(self.records / self.charter.data.holdout_fraction)

@@ -196,6 +196,14 @@ def test_agreement_is_foreseen_from_all_records_and_says_which_epsilon_is_meant(
     assert next(each for each in enough.objectives if each.title == one.title).can_hold
     many = foresee(charter, Declared(records=4000), effort=SHORT)
     assert next(each for each in many.objectives if each.title == one.title).can_hold
+    # Groups counted apart carry noise each, and a bar of their own.
+    terms = dataclasses.replace(charter.annotation, by="sex", group_bar=0.6)
+    apart = foresee(
+        dataclasses.replace(charter, annotation=terms), Declared(records=4000), effort=SHORT
+    )
+    titles = [each.title for each in apart.objectives if each.spends == "annotation.epsilon"]
+    assert titles == ["agreement of annotators", "agreement of annotators by group"]
+    assert all(each.can_hold for each in apart.objectives if each.title in titles)
     assert AGREEMENT.of(make_plan(charter).sums).noise.sum_std > 0
 
 
