@@ -103,6 +103,7 @@ class Aggregate(ABC, Generic[P]):
             where its noise follows from an epsilon of its own.
         whole_roster: whether it is over the whole roster or not at all. Data stand still between
             sums of counts, so two that differ by one site would show that site's table.
+        once: whether a run opens it once. Only such counts may be opened over a quorum.
         skippable: whether a run goes on without it, where not every site is there.
         ends_run: whether it is the last sum of a run.
         opt_in: what a policy that lists it lets charters do; empty where a new policy lists it.
@@ -115,6 +116,7 @@ class Aggregate(ABC, Generic[P]):
     accounts: ClassVar[tuple[Account, ...]] = (Account.EVALUATION,)
     scaled: ClassVar[Account | None] = None
     whole_roster: ClassVar[bool] = True
+    once: ClassVar[bool] = False
     skippable: ClassVar[bool] = False
     ends_run: ClassVar[bool] = False
     opt_in: ClassVar[str] = ""
@@ -136,6 +138,16 @@ class Aggregate(ABC, Generic[P]):
     def action(self) -> Action:
         """What a site is asked for its part."""
         return Action.TRAIN if self.trains else Action.EVALUATE
+
+    def fewest(self, charter: Charter) -> int:
+        """Return how many sites its sum needs, where it is over the whole roster: all or a quorum.
+
+        0 for a sum that is not.
+        """
+        if not self.whole_roster:
+            return 0
+        quorum = charter.secagg.quorum if self.once else None
+        return len(charter.roster) if quorum is None else quorum
 
     def adapter_round(self, number: int) -> int:
         """Return after which round the adapter is that a sum of round `number` is about."""

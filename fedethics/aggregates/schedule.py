@@ -8,7 +8,10 @@ is refused.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
+from fedethics.aggregates.aggregate import Aggregate, SumPlan
 from fedethics.aggregates.registry import AGGREGATES, in_a_round
 from fedethics.charter.model import Charter
 from fedethics.privacy.plan import PrivacyPlan, make_plan
@@ -26,10 +29,20 @@ def sum_specs(charter: Charter, *, vector_length: int) -> dict[str, SumSpec]:
     """
     sums = make_plan(charter).sums
     found = {
-        name: AGGREGATES[name].spec(charter, plan, vector_length=vector_length)
-        for name, plan in sums.items()
+        name: _spec(AGGREGATES[name], charter, plan, vector_length) for name, plan in sums.items()
     }
     return {name: spec for name, spec in found.items() if spec is not None}
+
+
+def _spec(
+    kind: Aggregate[Any], charter: Charter, plan: SumPlan, vector_length: int
+) -> SumSpec | None:
+    """Return a kind's specification, with the charter's quorum where it goes by one."""
+    spec = kind.spec(charter, plan, vector_length=vector_length)
+    quorum = charter.secagg.quorum
+    if spec is None or quorum is None or not (kind.whole_roster and kind.once):
+        return spec
+    return replace(spec, whole_cohort=False, at_least=quorum)
 
 
 def sums_of(charter: Charter, plan: PrivacyPlan) -> Iterator[Sum]:

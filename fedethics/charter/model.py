@@ -310,6 +310,12 @@ def _roster_rule(roster: tuple[Member, ...], secagg: AggregationTerms) -> Iterat
         )
 
 
+def quorum_rule(roster: tuple[Member, ...], secagg: AggregationTerms) -> Iterator[str]:
+    """Yield why the roster could never reach the quorum."""
+    if roster and secagg.quorum is not None and secagg.quorum > len(roster):
+        yield f"secagg.quorum: {secagg.quorum}, but the roster has {len(roster)} sites"
+
+
 def _trust_rule(privacy: PrivacyTerms, secagg: AggregationTerms) -> Iterator[str]:
     if privacy.evaluation.trust_mode == "distributed" and secagg.colluders == 0:
         yield (
@@ -503,6 +509,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[str]]], ...] = (
     (("roster", "secagg"), fast_mode_rule),
     (("training", "secagg"), smallest_cohort_rule),
     (("roster", "training"), cohort_rule),
+    (("roster", "secagg"), quorum_rule),
     (("roster", "privacy"), ring_rule),
     (("privacy", "secagg"), _trust_rule),
     (("privacy", "data"), _histogram_rule),

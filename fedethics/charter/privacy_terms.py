@@ -202,6 +202,8 @@ class AggregationTerms:
         epoch_lifetime_s: seconds after which a site's session keys must be replaced.
         recovery: how a lost site's masks are removed: our "blob", or "classic" (suite 1 only).
         verify_slices: sites recompute slices of every sum that they receive.
+        quorum: how many sites must be in the tables that a run opens once; absent for every site.
+            Noise shares are sized for so few.
     """
 
     suite: Literal[1, 2, 3] = term()
@@ -214,9 +216,15 @@ class AggregationTerms:
     recovery: Literal["blob", "classic"] = term(default="blob")
     epoch_lifetime_s: int = term(default=604_800, at_least=60, at_most=31_536_000)
     verify_slices: bool = term(default=True)
+    quorum: int | None = term(default=None, at_least=3, at_most=5000)
 
     def problems(self) -> list[str]:
         """Every opened sum must include at least two honest sites."""
+        if self.quorum is not None and self.quorum < self.minimum_cohort:
+            return [
+                f"quorum {self.quorum}: below minimum-cohort {self.minimum_cohort}, and no sum "
+                "over fewer sites is ever opened"
+            ]
         if self.recovery == "classic" and self.suite != 1:
             return [f'recovery "classic" goes with suite 1 only, not with suite {self.suite}']
         if self.minimum_cohort - self.colluders < SMALLEST_HONEST:
@@ -231,9 +239,17 @@ class AggregationTerms:
 
         Args:
             sites: on the roster; for a draft without one, the minimum cohort.
-            whole_roster: of sums that span the roster or stay closed, as all sums of counts;
-                otherwise of sums of updates.
+            whole_roster: of sums that span the roster, or a quorum of it, or stay closed, as all
+                sums of counts; otherwise of sums of updates.
         """
+        if whole_roster and self.quorum is not None:
+            return fewest_in_any_sum(
+                max(sites, self.quorum),
+                colluders=self.colluders,
+                minimum=self.quorum,
+                mode=self.mode,
+                whole_roster=False,
+            )
         return fewest_in_any_sum(
             sites,
             colluders=self.colluders,

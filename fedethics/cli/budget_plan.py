@@ -339,10 +339,10 @@ def plan_of_charter(
     refusal = ""
     if outlooks and able < needed:
         refusal = f"only {able} sites can take part, below secagg.minimum-cohort {needed}"
-    elif unable:
+    elif unable and able < (charter.secagg.quorum or len(charter.roster)):
         refusal = (
-            f"{', '.join(unable)} cannot take part, and counts are summed over the whole roster or "
-            "not at all. So the run would end without its fairness tables"
+            f"{', '.join(unable)} cannot take part, and counts are summed over the whole roster "
+            "(or secagg.quorum) or not at all. So the run would end without its fairness tables"
         )
     return Plan(
         title=f"{charter.name} version {charter.charter.version} ({privacy.charter_hash[:16]})",

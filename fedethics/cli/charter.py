@@ -397,6 +397,7 @@ def _terms(charter: Charter) -> list[tuple[str, str]]:
         (
             "sums",
             f"of at least {aggregation.minimum_cohort} sites, up to {aggregation.colluders} "
-            f"colluding, {aggregation.mode} mode",
+            f"colluding, {aggregation.mode} mode"
+            + ("" if aggregation.quorum is None else f"; tables of at least {aggregation.quorum}"),
         ),
     ]

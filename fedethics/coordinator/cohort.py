@@ -3,7 +3,7 @@
 Sites refuse a cohort that differs from one opened before in the same run, for the same aggregate,
 by fewer than the minimum cohort: the difference of two sums would single those sites out
 (`docs/secagg.md`). Where the charter draws cohorts, they train in no round that they are not drawn
-for. And counts are summed over the whole roster or not at all.
+for. And counts are summed over the whole roster, or the charter's quorum, or not at all.
 """
 
 from __future__ import annotations
@@ -53,8 +53,14 @@ def cohort_of(
         MissingSitesError: no cohort of the enrolled sites is one that sites may answer.
     """
     here, asked = set(enrolled), f"the {name} sum of round {number} cannot be opened"
-    if aggregate(name).whole_roster:
-        _require(set(charter.site_names), here, f"{asked}: it is over the whole roster")
+    kind = aggregate(name)
+    if kind.whole_roster:
+        fewest = kind.fewest(charter)
+        if fewest == len(charter.roster):
+            _require(set(charter.site_names), here, f"{asked}: it is over the whole roster")
+        elif len(here) < fewest:
+            why = f"{asked}: its quorum is {fewest}, and {len(here)} sites are there"
+            raise MissingSitesError(why, set(charter.site_names) - here)
         return tuple(sorted(here))
     minimum, due = charter.secagg.minimum_cohort, set(drawn(charter, number))
     here &= due

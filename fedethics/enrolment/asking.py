@@ -96,7 +96,10 @@ def _of_work(charter: Charter, policy: Policy, plan: PrivacyPlan) -> Iterator[Ro
         yield "score changes in the fairness sum", changes, releases
     yield "sites in any opened sum", cohort, f"at least {minimum.cohort}"
     if charter.monitoring is None:
-        yield "rounds", steps, "as many as the caps on epsilon allow"
+        quorum = charter.secagg.quorum
+    tables = "the whole roster" if quorum is None else f"at least {quorum} of {len(charter.roster)}"
+    yield "sites in tables that are opened once", tables, f"at least {minimum.cohort}"
+    yield "rounds", steps, "as many as the caps on epsilon allow"
     yield "records in each part", "checked when the data are read", f"at least {minimum.records}"
     yield "this charter", plan.charter_hash[:16], listed
 

@@ -48,6 +48,9 @@ def check_open(
         ),
         f"run {header['run']!r} is not the epoch's {run!r}": header["run"] != run,
         f"cohort of {size}, minimum {terms.minimum_cohort}": size < terms.minimum_cohort,
+        f"cohort of {size}, but sum {spec.name!r} has a quorum of {spec.at_least}": (
+            size < spec.at_least
+        ),
         f"not in the epoch: {', '.join(strangers)}": bool(strangers),
         f"threshold {header['threshold']} for {size} sites, the rule gives {threshold}": header[
             "threshold"
@@ -100,7 +103,7 @@ def check_subset(
         SecaggAbort: not a subset, without `site`, too small, or not the whole cohort of a sum
             that demands it.
     """
-    smallest = terms.smallest_sum(len(cohort))
+    smallest = max(terms.smallest_sum(len(cohort)), spec.at_least)
     strangers = sorted(set(subset) - set(of))
     if strangers:
         raise SecaggAbort(f"{stage} lists sites that were not there: {', '.join(strangers)}")

@@ -188,6 +188,7 @@ class SumSpec:
         bound: largest magnitude of one coordinate of one site's vector, noise included.
         whole_cohort: the sum is opened only over the whole cohort; for static data such as
             counts, where the difference of two sums would be one site's table.
+        at_least: the sum is opened over no fewer sites; 0 for the rule of the threshold alone.
 
     Raises:
         CharterError: a value is out of range.
@@ -198,6 +199,7 @@ class SumSpec:
     word_bits: Literal[16, 32, 64]
     bound: int
     whole_cohort: bool
+    at_least: int = 0
 
     def __post_init__(self) -> None:
         if not is_name(self.name):
@@ -233,7 +235,8 @@ class SumSpec:
 
     def document(self) -> dict[str, canonical.Json]:
         """Return the fields as a document for hashing and storage."""
-        return {
+        quorum: dict[str, canonical.Json] = {"at_least": self.at_least} if self.at_least else {}
+        return quorum | {
             "bound": self.bound,
             "length": self.length,
             "name": self.name,

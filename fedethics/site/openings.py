@@ -51,10 +51,10 @@ def check_agreed(
             "computed"
         )
     missing = sorted(set(charter.site_names) - set(opening.cohort))
-    if kind.whole_roster and missing:
+    if len(set(opening.cohort)) < kind.fewest(charter):
         # Noise shares are planned for the whole roster, and records behind counts do not change:
         # two sums that differ by one site would show that site's table.
         raise SecaggReject(
             f"sum {opening.aggregate!r} was opened without {', '.join(missing)}; counts are summed "
-            "over the whole roster or not at all. Nothing was computed"
+            "over the whole roster, or the charter's quorum, or not at all. Nothing was computed"
         )

@@ -190,10 +190,15 @@ class RequestContext:
     def audience(self, opening: Opening) -> str:
         """Name the sites whose noise an answer to `opening` rests on; empty for its own alone.
 
-        Count sums are over the whole roster or nothing, so they have one audience anyway.
+        Count sums over the whole roster or nothing have one audience anyway.
         """
-        shared = self.charter.privacy.training.trust_mode == "distributed"
-        if aggregate(opening.aggregate).whole_roster or not shared:
+        kind, privacy = aggregate(opening.aggregate), self.charter.privacy
+        modes = {privacy.training.trust_mode}
+        if kind.whole_roster:
+            if kind.fewest(self.charter) == len(self.charter.roster):
+                return ""
+            modes.add(privacy.evaluation.trust_mode)
+        if "distributed" not in modes:
             return ""
         return audience_of(opening.cohort)
 

@@ -53,6 +53,7 @@ class Agreement(Aggregate[AgreementPlan]):
     """One sum for both accounts: its noise is enough for whichever is trusted less."""
 
     name = "agreement"
+    once = True
     moment = Moment.BEFORE_STEP
     accounts = (Account.TRAINING, Account.EVALUATION)
     opt_in = "count which labels annotators gave to the same records"

@@ -52,6 +52,7 @@ class Audit(Aggregate[AuditPlan]):
     """Charged to both accounts: trained units first, then held-out ones."""
 
     name = "audit"
+    once = True
     accounts = (Account.TRAINING, Account.EVALUATION)
     spent_on = "the audit's histogram"
     plan_type = AuditPlan

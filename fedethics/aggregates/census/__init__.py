@@ -37,6 +37,7 @@ class Census(Aggregate[CensusPlan]):
     """One sum for both accounts: its noise is enough for whichever is trusted less."""
 
     name = "census"
+    once = True
     moment = Moment.BEFORE_STEP
     accounts = (Account.TRAINING, Account.EVALUATION)
     opt_in = (

@@ -85,6 +85,7 @@ class Fairness(Aggregate[FairnessPlan]):
     """The tables that a release is judged by."""
 
     name = "fairness"
+    once = True
     scaled = Account.EVALUATION
     ends_run = True
     plan_type = FairnessPlan

@@ -142,6 +142,7 @@ class Measures(Aggregate[MeasuresPlan]):
     """A sum of its own, with an epsilon of its own."""
 
     name = "measures"
+    once = True
     opt_in = (
         "sum what is measured of held-out texts (loss, token accuracy, scores of answers, what "
         "swapped words change)"

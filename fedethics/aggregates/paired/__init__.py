@@ -46,6 +46,7 @@ class Paired(Aggregate[TablePlan]):
     """A sum of its own, with an epsilon of its own."""
 
     name = "paired"
+    once = True
     opt_in = "count which held-out records the trained model and the one before it get right"
     seen = "the opened counts of records that training gained and lost, with noise"
     plan_type = TablePlan

@@ -15,7 +15,7 @@ from fedethics.release import durable
 from fedethics.release.evidence import OpenedSum
 from fedethics.release.folder import ADAPTER, CHARTER, EVIDENCE, Folder, located
 from fedethics.release.rules.adapter import adapter_config
-from fedethics.release.rules.privacy import genuine_receipts
+from fedethics.release.rules.privacy import genuine_receipts, took_part
 from fedethics.release.rules.rule import Findings, Measurement, Rule, Topic
 from fedethics.secagg.rules import sites_hash
 
@@ -147,7 +147,7 @@ def _self_tests(folder: Folder) -> Rule:
     # The sites' own signed word; the coordinator is not asked.
     results = {site: receipt.self_test_passed for site, receipt in genuine_receipts(folder).items()}
     failed = [site for site, passed in results.items() if not passed]
-    missing = [site for site in folder.charter.site_names if site not in results]
+    missing = [site for site in took_part(folder) if site not in results]
     findings = Findings(
         faults=(f"The DP self-test failed at {', '.join(failed)}.",) if failed else (),
         gaps=(f"No self-test result from {', '.join(missing)}.",) if missing else (),
@@ -164,19 +164,26 @@ def _self_tests(folder: Folder) -> Rule:
 def _cohort(folder: Folder) -> Rule:
     opened = folder.evidence.rounds
     faults = [fault for entry in opened for fault in _sum_faults(folder, entry)]
-    counted = {frozenset(entry.survivors) for entry in opened if aggregate(entry.kind).whole_roster}
+    everyone = len(folder.charter.roster)
+    counted = {
+        frozenset(entry.survivors)
+        for entry in opened
+        if aggregate(entry.kind).fewest(folder.charter) == everyone
+    }
     if len(counted) > 1:
         # Data stand still between count sums, so two of them differ by one site's own table.
         faults.append("Count sums were opened over different sets of sites.")
     gaps = () if opened else ("No opened sum is on record.",)
     findings = Findings(faults=tuple(faults), gaps=gaps)
     smallest = min((len(entry.survivors) for entry in opened), default=None)
-    minimum = folder.charter.secagg.minimum_cohort
+    minimum, quorum = folder.charter.secagg.minimum_cohort, folder.charter.secagg.quorum
     return findings.rule(
         "sums over enough sites",
         topic=_TOPIC,
         holds=f"All {len(opened)} opened sums are over at least {smallest} sites (the charter asks "
-        f"for {minimum}), and the count sums over the whole cohort.",
+        f"for {minimum}), and the count sums over the whole cohort"
+        + ("" if quorum is None else f", or at least the quorum of {quorum}")
+        + ".",
         evidence=EVIDENCE,
         figure=Measurement(
             value=None if smallest is None else float(smallest),
@@ -358,8 +365,9 @@ def _sum_faults(folder: Folder, entry: OpenedSum) -> list[str]:
             faults.append(f"{where} lists a site twice as {what}.")
     if aggregate(entry.kind).trains and not cohort <= set(drawn(folder.charter, entry.round)):
         faults.append(f"{where} was asked of a site that is not drawn for the round.")
-    if aggregate(entry.kind).whole_roster and not survivors == cohort == set(
-        folder.charter.site_names
-    ):
+    kind, everyone = aggregate(entry.kind), set(folder.charter.site_names)
+    if kind.fewest(folder.charter) == len(everyone) and not survivors == cohort == everyone:
         faults.append(f"{where} was opened without the whole cohort.")
+    elif len(survivors) < kind.fewest(folder.charter):
+        faults.append(f"{where} was opened over fewer sites than the quorum of its charter.")
     return faults

@@ -51,6 +51,19 @@ def genuine_receipts(folder: Folder) -> dict[str, Receipt]:
     }
 
 
+def took_part(folder: Folder) -> tuple[str, ...]:
+    """Return the sites that must account for the run: the roster, or those that were asked.
+
+    Where the charter has a quorum, a run may go on without a site. One that no sum on record asked
+    put nothing into what is released.
+    """
+    everyone = folder.charter.site_names
+    if folder.charter.secagg.quorum is None:
+        return everyone
+    asked = {site for entry in folder.evidence.rounds for site in entry.cohort}
+    return tuple(site for site in everyone if site in asked)
+
+
 def _checked(folder: Folder, signed: SignedReceipt) -> tuple[Receipt | None, str]:
     """Return a receipt and what is wrong with it; a forged one is never read."""
     member = next((m for m in folder.charter.roster if m.public_key == signed.public_key), None)
@@ -75,16 +88,26 @@ def receipt_faults(folder: Folder) -> tuple[str, ...]:
     return (*faults, *(f"{site} has more than one receipt." for site in doubled))
 
 
+def _of(folder: Folder, asked: tuple[str, ...]) -> str:
+    away = len(folder.charter.roster) - len(asked)
+    return f" that took part ({away} of the roster did not)" if away else ""
+
+
 def _receipts(folder: Folder) -> Rule:
     keys = {signed.public_key for signed in folder.evidence.receipts}
-    missing = [member.site for member in folder.charter.roster if member.public_key not in keys]
+    asked = took_part(folder)
+    missing = [
+        member.site
+        for member in folder.charter.roster
+        if member.public_key not in keys and member.site in asked
+    ]
     gaps = [f"No receipt from {', '.join(missing)}: what they spent is unknown."] if missing else []
     found = Findings(faults=receipt_faults(folder), gaps=tuple(gaps))
     return found.rule(
         "receipts of every site",
         topic=_TOPIC,
-        holds=f"All {len(folder.charter.roster)} sites signed what this run spent on their data, "
-        "each with its roster key.",
+        holds=f"All {len(asked)} sites{_of(folder, asked)} signed what this run spent on their "
+        "data, each with its roster key.",
         evidence=EVIDENCE,
     )
 
@@ -130,7 +153,7 @@ def _spending(
             faults.append(f"{site} spent without a bound.")
         elif amount > allowed:
             faults.append(f"{site} spent {amount:.3f}, above {allowed:g}{_again(rounds)}.")
-    unknown = [site for site in folder.charter.site_names if site not in found]
+    unknown = [site for site in took_part(folder) if site not in found]
     gaps = [f"Unknown at {', '.join(unknown)}: no valid receipt."] if unknown else []
     findings = Findings(faults=tuple(faults), gaps=tuple(gaps))
     return findings.rule(

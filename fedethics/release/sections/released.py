@@ -58,6 +58,7 @@ def versions(folder: Folder) -> Table:
 def facts(folder: Folder) -> Table:
     """Return when, what and with which public seeds."""
     found, charter = folder.evidence, folder.charter
+    quorum = charter.secagg.quorum
     rows = (
         ("Run", found.run_id),
         ("Started, by the coordinator’s clock", found.started),
@@ -68,6 +69,7 @@ def facts(folder: Folder) -> Table:
         ("Sites", ", ".join(charter.site_names)),
         ("Rounds", str(charter.training.rounds)),
         *([("Sites that train", cohorts)] if (cohorts := words(charter)) else []),
+        *([("Tables may lack sites, quorum", str(quorum))] if quorum is not None else []),
         ("Public seed of the adapter (noise has none)", str(charter.adapter.seed)),
         *(
             [("Released adapter that training started from, SHA-256", charter.adapter.from_)]
