@@ -164,7 +164,8 @@ def _one_group(count: GroupCount, classes: tuple[str, ...]) -> Iterator[Finding]
 
 
 def _labels(facts: Facts, terms: DataTerms) -> Iterator[Finding]:
-    if not facts.records or terms.label is None:
+    # Labels are counted within groups; a charter without groups leaves them to the census.
+    if not facts.records or terms.label is None or not facts.groups:
         return
     feature = facts.groups[0].feature
     one = [count for count in facts.groups if count.feature == feature]

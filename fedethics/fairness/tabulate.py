@@ -168,7 +168,7 @@ def tabulate_explanation(
             f"changed scores of {sorted({*occluded, *swapped})}, the layout asks for "
             f"{sorted(wanted)}; nothing was tabulated"
         )
-    by = groups[:, names.index(explained.by.name)] if explained.by else np.zeros_like(groups[:, 0])
+    by = groups[:, names.index(explained.by.name)] if explained.by else np.zeros(len(groups), int)
     effects, shifts, flips = [], [], []
     for column in explained.columns:
         changed = _checked(occluded[column], len(groups), column)

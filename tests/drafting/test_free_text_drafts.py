@@ -125,9 +125,13 @@ def test_texts_without_a_column_of_groups_need_a_reason_before_anyone_can_sign(f
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["messages", "preference"])
-def test_a_draft_of_chats_on_a_model_of_ones_own_runs_to_its_report(form, new, tmp_path):
+@pytest.mark.parametrize(("form", "groups"), [("messages", False), ("preference", True)])
+def test_a_draft_of_chats_on_a_model_of_ones_own_runs_to_its_report(form, groups, new, tmp_path):
     words = written(tmp_path, form)
+    for path in [] if groups else tmp_path.glob("*.jsonl"):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        kept = ({key: value for key, value in one.items() if key != "gender"} for one in lines)
+        path.write_text("".join(f"{json.dumps(one)}\n" for one in kept))
     model = tmp_path / "tiny"
     model.mkdir()
     save_chat_model(model)
@@ -139,4 +143,5 @@ def test_a_draft_of_chats_on_a_model_of_ones_own_runs_to_its_report(form, new, t
         capture_output=True, text=True, check=False, timeout=500,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "runs" / "r" / "report.html").is_file()
+    page = (tmp_path / "runs" / "r" / "report.html").read_text()
+    assert ("Nothing was measured by group" in page) == (not groups)

@@ -11,6 +11,7 @@ from fedethics.charter import document
 from fedethics.charter.data_terms import Column
 from fedethics.errors import CharterError, FairnessError
 from fedethics.fairness import Layout, Tables, overall, tabulate
+from fedethics.fairness.tabulate import tabulate_explanation
 from fedethics.release import card, content, folder, gate
 from fedethics.release.decision import decide
 from fedethics.release.publish import publish
@@ -114,5 +115,9 @@ def test_tables_over_everyone_equal_a_count_by_hand_and_no_group_can_be_asked_fo
         table, layout=layout, counts_variance=0.0, histogram_variance=0.0, sites=3
     )
     assert overall(tables, "accuracy_score").value == pytest.approx(3 / 5)
+    none = tabulate_explanation(
+        layout, groups=np.zeros((5, 0), int), scores=np.array(scores), occluded={}, swapped={}
+    )
+    assert none.shape == (0,)
     with pytest.raises(FairnessError, match="the charter has none"):
         layout.feature("sex")
