@@ -245,7 +245,8 @@ class RequestContext:
     def _facts(self, run: str) -> DataFacts | RecordsRefusal:
         try:
             if self.charter.monitoring is not None:
-                return window_facts(self.watched(run), run)
+                earlier = self.ledger.files_under(self.charter_hash)
+                return window_facts(self.watched(run), run, earlier=earlier)
             return self.workbench.facts()
         except RecordsRefusal as refusal:
             return refusal

@@ -94,13 +94,26 @@ def _readable(charter: Charter, *, run: str, today: date, read_in: Collection[st
     return number
 
 
-def window_facts(window: Window, run: str) -> DataFacts:
+def window_facts(window: Window, run: str, *, earlier: Collection[str] = ()) -> DataFacts:
     """Return what the permit must know of a window; it stays at the site.
 
     Its rows are an account of their own, by their content, whatever else the file holds. Nothing is
-    trained on them, so the account of training is the same one and is charged nothing.
+    trained on them, so the account of training is the same one and is charged nothing. A person may
+    be in every window, so where the unit is the person, earlier windows count here whatever the
+    policy says of other files.
+
+    Args:
+        window: its records.
+        run: that reads it.
+        earlier: files of the windows that were charged under this charter.
     """
-    account = DataSet(fingerprint=window.fingerprint, label=f"window of {run}", unit=window.unit)
+    kin = sorted(set(earlier) - {window.fingerprint}) if window.unit == "person" else []
+    account = DataSet(
+        fingerprint=window.fingerprint,
+        label=f"window of {run}",
+        follows=tuple(kin),
+        unit=window.unit,
+    )
     return DataFacts(
         train=account,
         held_out=account,

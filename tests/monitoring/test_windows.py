@@ -24,7 +24,7 @@ from fedethics.data.window import read_window
 from fedethics.errors import CharterError, DataError, PolicyRefusal, RecordsRefusal
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.plan import make_plan
-from fedethics.site.watched import watched_records
+from fedethics.site.watched import watched_records, window_facts
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 HEART = document.load(CONFIGS / "heart.charter.toml")
@@ -206,3 +206,14 @@ def test_terms_that_cannot_be_followed_are_refused_by_name(old, new, why):
     assert TEXT.count(old) == 1
     with pytest.raises(CharterError, match=why):
         document.parse(TEXT.replace(old, new))
+
+
+def test_earlier_windows_count_for_a_person_and_not_for_a_record(tmp_path):
+    file = written(tmp_path, [row(number, "2026-01-05") for number in range(3)])
+    of_record = read(file, watching())
+    data = dataclasses.replace(HEART.data, person="id", max_rows_per_person=1)
+    of_person = read(file, dataclasses.replace(watching(), data=data))
+    own, other = of_person.fingerprint, "f" * 64
+    linked = window_facts(of_person, "a-w0002", earlier=[own, other]).held_out
+    assert linked.follows == (other,) and linked.unit == "person"
+    assert window_facts(of_record, "a-w0002", earlier=[other]).held_out.follows == ()

@@ -234,6 +234,11 @@ class Ledger:
         charges = self._files.refresh().charges.values()
         return tuple(dict.fromkeys(one.run for one in charges if one.charter_hash == charter_hash))
 
+    def files_under(self, charter_hash: str) -> frozenset[str]:
+        """Return the files whose records were charged under a charter."""
+        charges = self._files.refresh().charges.values()
+        return frozenset(one.data_set.file for one in charges if one.charter_hash == charter_hash)
+
     def entries(self) -> tuple[dict[str, Any], ...]:
         """Return every entry's table, in order."""
         return tuple(sealed.body for sealed in self._files.refresh().entries)
