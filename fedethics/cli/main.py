@@ -89,7 +89,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "simulate": Command(
         "simulate",
         "simulate",
-        "Run the real coordinator and sites in one process and show the results.",
+        "Run the real coordinator and sites on this machine and show the results.",
     ),
     "tune": Command(
         "tune",
