@@ -63,7 +63,7 @@ def remedy(objective: Outlook) -> str:
         cure = "With these records only next to no noise would do"
     else:
         cure = f"{objective.spends} of about {objective.epsilon:.3g} would do"
-        cure = f"An {cure}" if cure.startswith("e") else cure
+        cure = f"{'An' if cure[0] in 'ae' else 'A'} {cure}"
     if objective.records is None:
         need = "no number of records would"
     else:
