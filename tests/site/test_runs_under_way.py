@@ -13,7 +13,6 @@ import fedethics.site.handler as handler_module
 import fedethics.site.request_context as context_module
 from fedethics.aggregates.registry import aggregate
 from fedethics.charter import document
-from fedethics.installation import Package
 from fedethics.privacy.ledger import Cap, Ledger
 from fedethics.privacy.plan import make_plan
 from fedethics.secagg import SiteStore
@@ -181,6 +180,6 @@ def test_how_a_site_computes_and_with_what_is_named_by_the_basis_of_its_self_tes
         )
         seen.add(basis())
     home.policy_path.write_text(policy)
-    monkeypatch.setattr(context_module, "packages", lambda: iter([Package("torch", "9", True)]))
+    monkeypatch.setattr(context_module, "_versions", lambda: (("torch", "9"),))
     seen.add(basis())
     assert len(seen) == 5
