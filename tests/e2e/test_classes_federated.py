@@ -167,7 +167,7 @@ def test_four_answers_are_counted_as_a_loop_over_every_sites_records_counts_them
     model = save_tiny(tmp_path / "model", "llama", task="causal-lm")
     for seed, site in enumerate(SITES):
         write(tmp_path, site, seed, options=True)
-    tiny = charter_for(model, "llama", task="causal-lm", answer="{label} end")
+    tiny = charter_for(model, "llama", task="causal-lm", answer=" {label} end")
     terms = dataclasses.replace(tiny.model, task="choice", loss="answers", max_tokens=24)
     tiny = dataclasses.replace(tiny, model=terms)
     objectives = (objective("accuracy_score", "", 0.1, "at-least"),)
