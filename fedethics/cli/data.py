@@ -20,6 +20,8 @@ from fedethics.charter.amended import patch as as_patch
 from fedethics.charter.document import load, read_toml
 from fedethics.cli import labels
 from fedethics.cli.output import AsJson, Reading, answer, table, write_new
+from fedethics.cli.personal import personal
+from fedethics.cli.similar import similar
 from fedethics.data.admitted import merged
 from fedethics.data.facts import Facts, GroupCount, gather
 from fedethics.data.file_terms import DataFile, terms_of
@@ -43,6 +45,8 @@ def data() -> None:
 
 app.command("export")(labels.export)
 app.command("import")(labels.bring_in)
+app.command()(similar)
+app.command()(personal)
 
 
 @app.command()

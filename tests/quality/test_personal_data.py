@@ -1,0 +1,123 @@
+"""Published example numbers are found, any number with one digit changed is not, and texts keep."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fedethics.cli.data import app
+from fedethics.errors import DataError
+from fedethics.quality.personal_data import KINDS, Placeholders, marks, own_kind
+
+CHARTER = Path(__file__).parents[2] / "configs" / "redditbias.charter.toml"
+# As their issuers, or the standards, publish them as examples.
+CHECKED = [
+    ("iban", "GB82 WEST 1234 5698 7654 32"),
+    ("iban", "DE89370400440532013000"),
+    ("payment-card", "4111 1111 1111 1111"),
+    ("payment-card", "378282246310005"),
+    ("nhs-number", "943 476 5919"),
+    ("swedish-number", "811228-9874"),
+    ("finnish-number", "131052-308T"),
+    ("german-tax-number", "86 095 742 719"),
+    ("german-tax-number", "65929970489"),
+]
+FORMED = [
+    ("mail", "anna.berg+x@ward.example.org"),
+    ("us-ssn", "219-09-9998"),
+    ("phone", "+46 8 123 456 78"),
+    ("phone", "+1 (212) 555-0100"),
+    ("birth-date", "born on 3.4.1961"),
+    ("birth-date", "DOB: 1961-04-03"),
+]
+
+
+@pytest.mark.parametrize(("kind", "said"), CHECKED + FORMED)
+def test_an_example_is_found_whole_within_a_sentence(kind, said):
+    text = f"Patient ({said}), seen twice."
+    (found,) = marks(text, [KINDS[kind]])
+    assert text[found.begin : found.end] == said
+
+
+@pytest.mark.parametrize(("kind", "said"), CHECKED)
+def test_a_number_with_one_digit_changed_is_none(kind, said):
+    for place, digit in enumerate(said):
+        if digit.isdigit():
+            for other in set("0123456789") - {digit}:
+                assert marks(said[:place] + other + said[place + 1 :], [KINDS[kind]]) == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "BP 120/80, pulse 72, chol 239, seen 2021-03-04 at 10:30",
+        "dose 0.5-1.0 mg, 3x500, room 12-3456, code A41.9",
+        "000-12-3456 and 666-12-3456 and 123-00-4567",
+        "811332-9874 has no such month",
+    ],
+)
+def test_measurements_and_impossible_numbers_are_not_personal_data(text):
+    assert marks(text, KINDS.values()) == ()
+
+
+def test_one_value_has_one_placeholder_within_a_record_and_none_across_records():
+    kinds = tuple(KINDS.values())
+    record = Placeholders()
+    said, found = record.redacted("a@x.org wrote b@x.org; a@x.org again", kinds)
+    assert said == "[MAIL-1] wrote [MAIL-2]; [MAIL-1] again" and len(found) == 3
+    assert record.redacted("b@x.org", kinds)[0] == "[MAIL-2]"
+    assert Placeholders().redacted("b@x.org", kinds)[0] == "[MAIL-1]"
+    assert marks(said, kinds) == ()
+
+
+def test_a_sites_own_form_must_be_one():
+    assert marks("see MRN1234567.", [own_kind("MRN[0-9]{7}")])[0].begin == 4
+    for wrong in ("[", "x*"):
+        with pytest.raises(DataError, match="--record-number"):
+            own_kind(wrong)
+
+
+@pytest.fixture
+def records(tmp_path):
+    path = tmp_path / "site.csv"
+    rows = [("call +46 8 123 456 78 or a@x.org", "women", "0"), ("nothing here", "women", "1"),
+            ("MRN1234567, a@x.org, a@x.org", "muslims", "0")]  # fmt: skip
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("comment", "target", "biased"), *rows])
+    return path
+
+
+def run(*words):
+    return CliRunner().invoke(app, ["personal", *map(str, words), "--charter", str(CHARTER)])
+
+
+def test_what_is_found_is_counted_by_record_and_no_value_is_printed(records):
+    ended = run(records, "--record-number", "MRN[0-9]{7}", "--json")
+    said = json.loads(ended.stdout)
+    assert ended.exit_code == 2
+    assert (said["records"], said["with-personal-data"]) == (3, 2)
+    assert said["by-kind"] == {"mail": 2, "phone": 1, "record-number": 1}
+    assert {one["line"] for one in said["places"]} == {2, 4}
+    assert "x.org" not in ended.stdout and "not anonymous" in run(records).stdout
+
+
+def test_a_redacted_file_has_the_same_records_and_nothing_is_found_in_it(records, tmp_path):
+    out = tmp_path / "clean.csv"
+    ended = run(records, "--out", out)
+    assert ended.exit_code == 0, ended.output
+    assert out.read_text().splitlines()[1:] == [
+        "call [PHONE-1] or [MAIL-1],women,0", "nothing here,women,1",
+        '"MRN1234567, [MAIL-1], [MAIL-1]",muslims,0',
+    ]  # fmt: skip
+    log = out.with_suffix(".redactions.jsonl").read_text()
+    assert len(log.splitlines()) == 4 and "x.org" not in log
+    assert run(out).exit_code == 0
+
+
+def test_a_charter_without_free_text_and_an_unknown_kind_are_one_error(records):
+    heart = CHARTER.with_name("heart.charter.toml")
+    ended = CliRunner().invoke(app, ["personal", str(records), "--charter", str(heart)])
+    assert isinstance(ended.exception, DataError) and "free text" in str(ended.exception)
+    assert isinstance(run(records, "--kind", "soul").exception, DataError)
