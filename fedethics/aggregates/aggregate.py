@@ -101,6 +101,8 @@ class Aggregate(ABC, Generic[P]):
         accounts: which of a site's accounts it is charged to, in the order in which it is.
         scaled: the account whose epsilon its noise shares with others by one common scale; None
             where its noise follows from an epsilon of its own.
+        reads_gradients: whether a site computes each unit's gradient for it. Its sensitivity rests
+            on them, so the site's self-test comes before it, and before it is charged.
         whole_roster: whether it is over the whole roster or not at all. Data stand still between
             sums of counts, so two that differ by one site would show that site's table.
         once: whether a run opens it once. Only such counts may be opened over a quorum.
@@ -115,6 +117,7 @@ class Aggregate(ABC, Generic[P]):
     moment: ClassVar[Moment] = Moment.AFTER_STEP
     accounts: ClassVar[tuple[Account, ...]] = (Account.EVALUATION,)
     scaled: ClassVar[Account | None] = None
+    reads_gradients: ClassVar[bool] = False
     whole_roster: ClassVar[bool] = True
     once: ClassVar[bool] = False
     skippable: ClassVar[bool] = False

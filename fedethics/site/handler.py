@@ -152,7 +152,7 @@ class SiteHandler:
         adapter: NDArray[np.float32],
     ) -> NDArray[np.int64]:
         """Reserve the budget, compute with noise, and keep the answer. Sensitive until masked."""
-        if aggregate(opening.aggregate).trains:
+        if aggregate(opening.aggregate).reads_gradients:
             self._self_test(context, opening)
         reserved = context.reserve(granted, opening)
         with reading_records():

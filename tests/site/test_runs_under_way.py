@@ -11,7 +11,7 @@ import pytest
 
 import fedethics.site.handler as handler_module
 import fedethics.site.request_context as context_module
-from fedethics.aggregates.registry import aggregate
+from fedethics.aggregates.registry import AGGREGATES, aggregate
 from fedethics.charter import document
 from fedethics.privacy.ledger import Cap, Ledger
 from fedethics.privacy.plan import make_plan
@@ -160,6 +160,29 @@ def test_a_self_test_counts_for_what_it_was_made_of_and_nothing_else(joined, mon
     assert made == ["cpu", "cuda"] and proven == [held_out, held_out]
     assert session.journal.self_test_passed(charter_hash="c" * 64, run="heart-1")
     assert not session.journal.self_test_passed(charter_hash="c" * 64, run="heart-2")
+
+
+@pytest.mark.parametrize("name", ["update", "norms"])
+def test_no_gradient_is_computed_or_charged_before_the_self_test(joined, monkeypatch, name):
+    handler = SiteHandler(joined.path / "alpha")
+
+    def refuse(*_):
+        raise TrainingError("no gradient for each record here")
+
+    def reserve(*_):
+        pytest.fail("charged before the self-test")
+
+    monkeypatch.setattr(handler, "_self_test", refuse)
+    session = SimpleNamespace(reserve=reserve)
+    with pytest.raises(TrainingError):
+        handler._draw(session, None, SimpleNamespace(aggregate=name), None, None)
+
+
+def test_which_kinds_read_gradients_is_said_of_each():
+    # A new kind whose part of a sum rests on gradients must be among them.
+    assert {each.name for each in AGGREGATES.values() if each.reads_gradients} == {
+        "update", "norms",
+    }  # fmt: skip
 
 
 def test_how_a_site_computes_and_with_what_is_named_by_the_basis_of_its_self_test(

@@ -43,6 +43,7 @@ class Norms(Aggregate[NormPlan]):
 
     name = "norms"
     moment = Moment.BEFORE_STEP
+    reads_gradients = True
     accounts = (Account.TRAINING,)
     opt_in = "count training units by how long their gradients are beside the clipping norm"
     spent_on = "the count of gradient norms"

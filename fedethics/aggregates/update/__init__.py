@@ -63,6 +63,7 @@ class Update(Aggregate[UpdatePlan]):
 
     name = "update"
     moment = Moment.STEP
+    reads_gradients = True
     accounts = (Account.TRAINING,)
     scaled = Account.TRAINING
     whole_roster = False
