@@ -13,6 +13,7 @@ import fedethics.site.handler as handler_module
 import fedethics.site.request_context as context_module
 from fedethics.aggregates.registry import AGGREGATES, aggregate
 from fedethics.charter import document
+from fedethics.errors import TrainingError
 from fedethics.privacy.ledger import Cap, Ledger
 from fedethics.privacy.plan import make_plan
 from fedethics.secagg import SiteStore
