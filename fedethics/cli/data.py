@@ -26,7 +26,9 @@ from fedethics.data.admitted import merged
 from fedethics.data.facts import Facts, GroupCount, gather
 from fedethics.data.file_terms import DataFile, terms_of
 from fedethics.data.findings import Finding, findings
+from fedethics.data.personal_terms import found_in
 from fedethics.errors import EXIT_BAD_INPUT, CharterError, DataError
+from fedethics.policy.model import load_policy
 from fedethics.storage import files
 
 app = typer.Typer(help="Check this site's own records.", no_args_is_help=True)
@@ -67,6 +69,10 @@ def check(
             metavar="OUT", help="Write the changes of the charter that would admit the file."
         ),
     ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(help="The site's policy: its [personal] holds for the texts, as in a run."),
+    ] = None,
     read: Reading = None,
     as_json: AsJson = False,
 ) -> None:
@@ -78,12 +84,12 @@ def check(
     """
     agreed = load(charter)
     terms = agreed.data
-    columns = tuple(filter(None, (name.strip() for name in annotators.split(","))))
+    personal = load_policy(policy, at_site=False).personal if policy else None
     facts = gather(
-        DataFile(file, terms_of(read or ())),
+        DataFile(file, terms_of(read or ()), personal),
         terms,
         task=agreed.model.task,
-        annotators=columns,
+        annotators=tuple(filter(None, (name.strip() for name in annotators.split(",")))),
         beside=columns_beside(agreed),
         annotation=agreed.annotation,
     )
@@ -94,12 +100,11 @@ def check(
     def render(console: Console) -> None:
         for shown in _tables(facts):
             console.print(shown)
-        for finding in found:
-            console.print(
-                Text(f"{finding.weight}: {finding.sentence}", style=_STYLE[finding.weight])
-            )
-        if wrote:
-            console.print(Text(wrote), soft_wrap=True)
+        for one in found:
+            console.print(Text(f"{one.weight}: {one.sentence}", style=_STYLE[one.weight]))
+        told = found_in(facts.personal, personal) if personal else ""
+        for said in filter(None, (wrote, told)):
+            console.print(Text(said), soft_wrap=True)
         console.print(Text(_verdict(facts), style="bold"))
         console.print(Text(_LOCAL))
 
@@ -204,6 +209,7 @@ def _document(facts: Facts, found: tuple[Finding, ...]) -> dict[str, object]:
         "rows": facts.rows,
         "records": facts.records,
         "left-out": dict(facts.dropped),
+        "with-personal-data": facts.personal,
         "ids": facts.ids,
         "persons": facts.persons,
         "refused-values": [

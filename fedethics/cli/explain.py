@@ -13,10 +13,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from fedethics import terms
 from fedethics.charter.document import load
 from fedethics.cli.output import AsJson, answer, say, table
 from fedethics.data.file_terms import DataFile
 from fedethics.errors import EXIT_BAD_INPUT, RunError
+from fedethics.policy.model import load_policy
 from fedethics.site.home import SiteHome
 
 # Rows of the table of words.
@@ -89,7 +91,8 @@ def _question(
         raise typer.BadParameter("--home already names charter, file and model; give it alone")
     if home is not None:
         site = SiteHome.open(home)
-        charter, file, model_dir = site.charter_path, site.data, site.model_dir
+        charter, model_dir = site.charter_path, site.model_dir
+        file = site.data.under(load_policy(site.policy_path).personal)
     elif charter is not None and data is not None:
         file = DataFile(data)
     else:
@@ -97,6 +100,7 @@ def _question(
     return {
         "charter": str(charter),
         "data": file.said,
+        "personal": terms.document(file.personal) if file.personal else None,
         "model_dir": str(model_dir) if model_dir else None,
     }
 

@@ -151,7 +151,7 @@ def _read(slug: str, home: SiteHome) -> Budget:
     policy = load_policy(home.policy_path, at_site=False)
     book = read_book(home.ledger_path, None)
     charter = document.load(home.charter_path) if home.charter_path.exists() else None
-    facts = facts_or_refusal(home.data, charter) if charter else None
+    facts = facts_or_refusal(home.data.under(policy.personal), charter) if charter else None
     return Budget(
         name=home.settings.site,
         slug=slug,

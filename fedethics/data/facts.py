@@ -70,6 +70,7 @@ def reading_notes(parts: Split) -> dict[str, int]:
     """Return what the site's own log says of a reading: counts, for the site's eyes only."""
     repeats = find_repeats(parts)
     return {
+        **({"with_personal_data": parts.train.personal} if parts.train.personal else {}),
         "train": len(parts.train),
         "held_out": len(parts.held_out),
         "left_out": sum(parts.train.dropped.values()),
@@ -121,6 +122,7 @@ class Facts:
     Attributes:
         rows: of the file; `missing` counts among them.
         records: rows that a run would use.
+        personal: records in whose texts a policy's kinds of personal data were found.
         dropped: rows left out, by reason; those for an empty cell also where a run would refuse
             the file.
         bad: every distinct value that a run would refuse.
@@ -135,6 +137,7 @@ class Facts:
 
     rows: int = 0
     records: int = 0
+    personal: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
     ids: int = 0
     persons: int = 0
@@ -194,6 +197,7 @@ def gather(
         raw,
         records=len(parts.train) + len(parts.held_out),
         dropped=parts.train.dropped,
+        personal=parts.train.personal,
         groups=tuple(_groups(parts, terms, len(classes))),
         classes=classes,
         repeats=find_repeats(parts),

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from fedethics import terms
 from fedethics.canonical import Json
 from fedethics.charter.spelling import exact_number
+from fedethics.data.personal_terms import PersonalTerms
 from fedethics.data.records import CellProblem
 from fedethics.errors import DataError
 from fedethics.terms import kebab, term
@@ -160,15 +161,21 @@ class DataFile:
     Attributes:
         path: where it lies.
         read: the site's terms.
+        personal: what the site's policy says of personal data in texts; the operator cannot.
     """
 
     path: Path
     read: FileTerms = PLAIN
+    personal: PersonalTerms | None = None
 
     @classmethod
     def of(cls, file: Path | DataFile) -> DataFile:
         """Return a file that is read as its name says, or one with terms as it is."""
         return file if isinstance(file, DataFile) else cls(file)
+
+    def under(self, personal: PersonalTerms | None) -> DataFile:
+        """Return the file as it is read under a policy's terms."""
+        return replace(self, personal=personal)
 
     @property
     def said(self) -> Json:

@@ -29,6 +29,7 @@ from fedethics.data.file_terms import DELIMITERS, DataFile, FileTerms, single_by
 from fedethics.data.files import FileKind, Rows, kind_of, needed_fields, register
 from fedethics.data.forms import read_content
 from fedethics.data.json_lines import JSON_LINES
+from fedethics.data.personal_terms import PersonalData, PersonalTerms
 from fedethics.data.records import (
     CellProblem,
     Records,
@@ -354,15 +355,15 @@ def read_records(
             undeclared, a record in no declared group, a group column that is mostly empty; lists
             up to ten problems at once.
     """
-    path, read = DataFile.of(file).path, DataFile.of(file).read
-    reading, others = _Reading(terms, find_task(task), read), BesideReading(beside)
+    own = DataFile.of(file)
+    reading, others = _Reading(terms, find_task(task), own), BesideReading(beside)
     for line, row in raw_rows(file, terms):
         kept = len(reading.values)
         reading.add(line, row)
         reading.problems += others.add(line, row, kept=len(reading.values) > kept)
         if len(reading.problems) >= MAX_PROBLEMS:
             break
-    records = reading.finish(path)
+    records = reading.finish(own.path)
     return dataclasses.replace(records, beside=others.columns()) if beside else records
 
 
@@ -380,7 +381,7 @@ def records_of(
     Raises:
         DataError: a row is not as the schema says; lists up to ten problems at once.
     """
-    reading = _Reading(terms, find_task(task), file.read)
+    reading = _Reading(terms, find_task(task), file)
     for line, row in rows:
         reading.add(line, row)
         if len(reading.problems) >= MAX_PROBLEMS:
@@ -459,8 +460,10 @@ def _as_said(rows: Rows, terms: DataTerms, read: FileTerms) -> Rows:
 class _Reading:
     """Records and problems gathered so far from one file."""
 
-    def __init__(self, terms: DataTerms, task: LearningTask, read: FileTerms) -> None:
-        self.terms, self.task, self.read = terms, task, read
+    def __init__(self, terms: DataTerms, task: LearningTask, file: DataFile) -> None:
+        self.terms, self.task, self.read = terms, task, file.read
+        self.looked_for: PersonalTerms | None = file.personal
+        self.personal = 0
         self.problems: list[str] = []
         self.dropped: Counter[str] = Counter()
         self.empty: Counter[str] = Counter()
@@ -481,6 +484,7 @@ class _Reading:
         before = len(self.problems)
         values: dict[str, Value] = {}
         empty: list[str] = []
+        treated = PersonalData(self.looked_for)
         for column in self.terms.columns:
             raw = row[column.name]
             if not raw and column.on_empty == "drop-row":
@@ -488,16 +492,22 @@ class _Reading:
                 self.empty[column.name] += 1
                 continue
             try:
-                values[column.name] = parse_cell(raw, column)
+                value = parse_cell(raw, column)
             except CellProblem as problem:
                 self._problem(line, column.name, problem)
+                continue
+            if column.kind == "text" and isinstance(value, str):
+                value = treated.text(value, f"column {column.name}")
+            values[column.name] = value
         label = self._label(line, row)
-        content = self._content(line, row)
+        content = self._content(line, row, treated)
+        self.problems += treated.refused(line)
         person = self._person(line, row)
         if empty:
             self.dropped[f"{empty[0]} is empty"] += 1
         elif len(self.problems) == before:
             self._keep(line, digest, person, values, label, content)
+            self.personal += treated.found
 
     def finish(self, path: Path) -> Records:
         self.problems += self._empty_groups()
@@ -533,6 +543,7 @@ class _Reading:
             fingerprint=fingerprint(self.hashes),
             source_fingerprint=fingerprint(self.all_hashes),
             dropped=dict(self.dropped),
+            personal=self.personal,
         )
 
     def _empty_groups(self) -> list[str]:
@@ -578,16 +589,18 @@ class _Reading:
         if said:
             self._problem(line, column, CellProblem(said))
 
-    def _content(self, line: int, row: Mapping[str, str]) -> Content | None:
+    def _content(self, line: int, row: Mapping[str, str], treated: PersonalData) -> Content | None:
         """Return what the record says; None where the phrases of its columns are the text."""
         terms = self.terms.content
         if terms is None:
             return None
         try:
-            return read_content(row, terms)
+            said = read_content(row, terms)
         except CellProblem as problem:
             self.problems.append(f"line {line}: {problem}")
             return None
+        # After the form was read: in the file, a turn's text is JSON with escapes.
+        return treated.content(said, f"field {', '.join(terms.fields)}")
 
     def _person(self, line: int, row: Mapping[str, str]) -> bytes:
         """Return a hash of whose row it is; empty where the unit is the record."""

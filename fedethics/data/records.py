@@ -135,6 +135,7 @@ class Records:
         source_fingerprint: the same over every row of the file, those left out included: what a
             charter reads, drops or splits does not change it.
         dropped: how many rows were left out, by reason.
+        personal: records of the file in whose texts personal data was found, where a policy looks.
         beside: columns that are read beside the schema (`data.beside`), by name: the place of each
             record's value among those of the charter, shape (n,), -1 for nothing.
     """
@@ -148,6 +149,7 @@ class Records:
     fingerprint: str
     source_fingerprint: str
     dropped: Mapping[str, int]
+    personal: int = 0
     beside: Mapping[str, NDArray[np.int16]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -186,6 +188,7 @@ class Records:
             fingerprint=fingerprint(hashes),
             source_fingerprint=self.source_fingerprint,
             dropped=self.dropped,
+            personal=self.personal,
             beside={name: places[indices] for name, places in self.beside.items()},
         )
 

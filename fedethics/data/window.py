@@ -33,6 +33,7 @@ class Window:
         rows: rows of the window, those left out included.
         rows_without_label: of these, rows whose label had not come when the window was read.
         left_out: of these, rows that the charter leaves out for an empty cell.
+        personal: records in whose texts personal data was found, where a policy looks.
         missing: empty cells among the rows, by column.
         units: records, or persons, among the rows.
         unit: "record" or "person".
@@ -44,6 +45,7 @@ class Window:
     rows: int
     rows_without_label: int
     left_out: int
+    personal: int
     missing: Mapping[str, int]
     units: int
     unit: str
@@ -92,6 +94,7 @@ def read_window(
         rows=len(kept),
         rows_without_label=len(without),
         left_out=len(kept) - len(labelled) - len(unlabelled),
+        personal=labelled.personal + unlabelled.personal,
         missing={name: empty[name] for name in missing},
         units=len(people) if terms.person else len(kept),
         unit="person" if terms.person else "record",

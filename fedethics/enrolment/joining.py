@@ -31,7 +31,7 @@ from fedethics.enrolment import files
 from fedethics.enrolment.asking import Ask, asks
 from fedethics.enrolment.papers import Invitation, read_invitation
 from fedethics.errors import CharterError, DataError, EnrolmentError
-from fedethics.policy.model import load_policy
+from fedethics.policy.model import Policy, load_policy
 from fedethics.policy.permit import DataFacts, refusals_before_joining
 from fedethics.privacy.ledger import Ledger
 from fedethics.privacy.plan import make_plan
@@ -203,7 +203,7 @@ def propose(home: SiteHome, paper: bytes, *, said: str) -> Proposal:
     _check_named(charter, site=home.settings.site, public_key=identity.public_key)
     _check_not_older(home, charter)
     policy, plan = load_policy(home.policy_path), make_plan(charter)
-    facts, unread = _records(home, charter)
+    facts, unread = _records(home, charter, policy)
     refusals = refusals_before_joining(
         charter,
         site=home.settings.site,
@@ -283,10 +283,10 @@ def _check_not_older(home: SiteHome, charter: Charter) -> None:
         )
 
 
-def _records(home: SiteHome, charter: Charter) -> tuple[DataFacts | None, str]:
+def _records(home: SiteHome, charter: Charter, policy: Policy) -> tuple[DataFacts | None, str]:
     if charter.monitoring is not None:
         return None, "records are read window by window, each once it is over"
     try:
-        return facts_of(site_records(home.data, charter)), ""
+        return facts_of(site_records(home.data.under(policy.personal), charter)), ""
     except (DataError, CharterError) as error:
         return None, str(error)

@@ -26,6 +26,7 @@ from typing import Literal
 
 from fedethics import ownership, terms
 from fedethics.aggregates.registry import unknown_permission
+from fedethics.data.personal_terms import PersonalTerms
 from fedethics.errors import PolicyError
 from fedethics.identity import public_key_term
 from fedethics.policy.signatures import missing_signatures
@@ -194,7 +195,7 @@ class Officers:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Policy:
-    """All that one site allows."""
+    """All that one site allows; without `personal`, nothing is looked for in texts."""
 
     version: Literal[1] = term()
     caps: Caps = term()
@@ -202,6 +203,7 @@ class Policy:
     minimum: Minimum = term()
     compute: Compute = term(default=Compute())
     officers: Officers = term(default=Officers())
+    personal: PersonalTerms | None = term(default=None)
 
     def cap(self, *, with_dp: bool) -> Cap:
         """Return what the ledger enforces for a data set.

@@ -65,6 +65,14 @@ cache = "memory"       # of the frozen layers' output; "disk": in a file without
 cache-dir = "/var/tmp" # the process; put this on an encrypted disk
 cache-gib = 4.0        # the most for one part of a data set; above it, layers run in every step
 
+# Personal data with a form in free text (docs/data-quality.md), before anything is computed of it:
+# found = "refuse" refuses the file; "redact" puts placeholders; "allow" only counts on the site's
+# own screen. Without this table nothing is looked for. No text becomes anonymous by it.
+# [personal]
+# found = "redact"
+# kinds = ["mail", "phone", "birth-date"]
+# record-number = 'MRN[0-9]{{7}}'   # the form of this site's own record numbers
+
 # Officers who must sign this file before the site obeys it (policy.toml.sig). To sign:
 # fedethics policy sign policy.toml --key officer.key
 [officers]

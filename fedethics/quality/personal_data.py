@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from fedethics.errors import DataError
@@ -158,7 +158,10 @@ def own_kind(pattern: str) -> Kind:
 
 
 def marks(text: str, kinds: Iterable[Kind]) -> tuple[Mark, ...]:
-    """Return where a text holds personal data, in order, without overlaps: the first, the longest.
+    """Return where a text holds personal data, in order.
+
+    Marks that overlap are one, of the kind that begins first, and the longest of these: no end of a
+    number that was found is left over.
 
     Args:
         text: of one record.
@@ -174,6 +177,8 @@ def marks(text: str, kinds: Iterable[Kind]) -> tuple[Mark, ...]:
     for mark in sorted(found, key=lambda mark: (mark.begin, -mark.end)):
         if not kept or mark.begin >= kept[-1].end:
             kept.append(mark)
+        elif mark.end > kept[-1].end:
+            kept[-1] = replace(kept[-1], end=mark.end)
     return tuple(kept)
 
 

@@ -121,10 +121,11 @@ def _records(
 
 
 def _bench(charter: Charter, home: SiteHome) -> Workbench:
+    policy = load_policy(Path(home.policy_path))
     return open_workbench(
         charter,
-        data=home.data,
+        data=home.data.under(policy.personal),
         model_dir=home.model_dir,
         start_dir=home.start_dir,
-        compute=load_policy(Path(home.policy_path)).compute,
+        compute=policy.compute,
     )

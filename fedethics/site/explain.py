@@ -27,6 +27,7 @@ from fedethics.charter_sums import layout_of
 from fedethics.counterfactuals import WordSwap
 from fedethics.data.content import Content, rewritten
 from fedethics.data.file_terms import DataFile, file_of
+from fedethics.data.personal_terms import personal_of
 from fedethics.data.reading import raw_rows, row_identity
 from fedethics.data.records import Records
 from fedethics.errors import DataError, FedethicsError
@@ -209,7 +210,7 @@ def main(asked: Mapping[str, Any]) -> int:
     try:
         for found in explain_lines(
             load(Path(asked["charter"])),
-            data=file_of(asked["data"]),
+            data=file_of(asked["data"]).under(personal_of(asked.get("personal"))),
             adapter=Path(asked["adapter"]),
             lines=asked["lines"],
             model_dir=Path(model_dir) if model_dir else None,

@@ -127,7 +127,7 @@ class RequestContext:
         with reading_records():
             return open_workbench(
                 self.charter,
-                data=self.home.data,
+                data=self.home.data.under(self.policy.personal),
                 model_dir=self.home.model_dir,
                 start_dir=self.home.start_dir,
                 compute=model.compute,
@@ -144,8 +144,9 @@ class RequestContext:
                 too few.
         """
         _ = self.learner  # first, as for the workbench
+        file = self.home.monitored
         return watched_records(
-            self.home.monitored,
+            None if file is None else file.under(self.policy.personal),
             self.charter,
             run=run,
             today=utc_now().date(),

@@ -13,8 +13,10 @@ from datetime import date
 from fedethics.aggregates.monitoring import terms_of, window_number, window_run
 from fedethics.charter.model import Charter
 from fedethics.data.file_terms import DataFile
+from fedethics.data.personal_terms import PersonalTerms
 from fedethics.data.window import Window, read_window
-from fedethics.errors import PolicyRefusal, RecordsRefusal
+from fedethics.errors import PolicyError, PolicyRefusal, RecordsRefusal
+from fedethics.policy.model import load_policy
 from fedethics.policy.permit import DataFacts
 from fedethics.privacy.ledger import DataSet
 from fedethics.privacy.ledger.ledger import utc_now
@@ -122,6 +124,18 @@ def window_facts(window: Window, run: str, *, earlier: Collection[str] = ()) -> 
     )
 
 
+def personal_now(home: SiteHome) -> PersonalTerms | None:
+    """Return what the policy says of personal data, for what only shows how the site stands.
+
+    A run takes it from the policy that it checked. A policy that cannot be read is a finding of its
+    own, under which no run begins.
+    """
+    try:
+        return load_policy(home.policy_path, at_site=False).personal
+    except PolicyError:
+        return None
+
+
 def facts_now(home: SiteHome, charter: Charter, run: str = "") -> DataFacts | RecordsRefusal:
     """Return what the permit must know of the records that a run would read now, or why it cannot.
 
@@ -131,7 +145,7 @@ def facts_now(home: SiteHome, charter: Charter, run: str = "") -> DataFacts | Re
         run: of monitoring: one that was begun; empty for the newest window that may be read.
     """
     if charter.monitoring is None:
-        return facts_or_refusal(home.data, charter)
+        return facts_or_refusal(home.data.under(personal_now(home)), charter)
     try:
         return window_facts(window_now(home, charter, run), run)
     except RecordsRefusal as refusal:
@@ -149,7 +163,10 @@ def window_now(home: SiteHome, charter: Charter, run: str = "") -> Window:
     """
     today = utc_now().date()
     newest = window_run("check", max(terms_of(charter).newest(today), 1))
-    return watched_records(home.monitored, charter, run=run or newest, today=today)
+    file = home.monitored
+    if file is not None:
+        file = file.under(personal_now(home))
+    return watched_records(file, charter, run=run or newest, today=today)
 
 
 def window_notes(window: Window) -> dict[str, int]:
@@ -158,4 +175,5 @@ def window_notes(window: Window) -> dict[str, int]:
         "rows": window.rows,
         "without_label": window.rows_without_label,
         "left_out": window.left_out,
+        **({"with_personal_data": window.personal} if window.personal else {}),
     }

@@ -62,6 +62,11 @@ def test_measurements_and_impossible_numbers_are_not_personal_data(text):
     assert marks(text, KINDS.values()) == ()
 
 
+def test_numbers_that_overlap_leave_no_end_of_either():
+    said, _ = Placeholders().redacted("call +46 8 123 456 78 219-09-9998.", KINDS.values())
+    assert said == "call [PHONE-1]."
+
+
 def test_one_value_has_one_placeholder_within_a_record_and_none_across_records():
     kinds = tuple(KINDS.values())
     record = Placeholders()

@@ -10,6 +10,7 @@ from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.model import Charter
 from fedethics.charter.signing import standing
 from fedethics.commands import join_again, suggested
+from fedethics.data.personal_terms import found_in
 from fedethics.data.records import Split, group_counts
 from fedethics.enrolment.papers import read_accepted
 from fedethics.errors import DataError, FedethicsError, ModelError, PolicyRefusal
@@ -26,7 +27,7 @@ from fedethics.site.home import SiteHome
 from fedethics.site.preflight.check_result import CheckResult, fail, ok, warn
 from fedethics.site.records import site_records
 from fedethics.site.runs import refused_since, runs_under_way
-from fedethics.site.watched import facts_now, window_now
+from fedethics.site.watched import facts_now, personal_now, window_now
 from fedethics.site.withdrawn import withdrawn_here
 from fedethics.training.locate import locate_model, locate_start
 from fedethics.training.preview import try_charter_template
@@ -171,7 +172,7 @@ def records(home: SiteHome) -> Iterator[CheckResult]:
         yield from _kept(home)
         return
     try:
-        found = site_records(home.data, charter)
+        found = site_records(home.data.under(personal_now(home)), charter)
     except DataError as error:
         yield fail(
             "records", str(error), fix=f"mend {home.data_path}, or `data` in {home.path}/site.toml"
@@ -180,6 +181,7 @@ def records(home: SiteHome) -> Iterator[CheckResult]:
     sizes = (
         f"{len(found.train.texts)} for training, {len(found.held_out.texts)} held out, "
         f"{sum(found.train.dropped.values())} left out"
+        f"{_personal(home, found.train.personal)}"
     )
     yield ok("records", f"{home.data_path} reads with the charter's schema", local=sizes)
     yield _groups(found, charter.data)
@@ -199,9 +201,15 @@ def _watched(home: SiteHome, charter: Charter) -> CheckResult:
         )
     sizes = (
         f"{window.rows} rows, of which {window.rows_without_label} have no label yet and "
-        f"{window.left_out} are left out"
+        f"{window.left_out} are left out{_personal(home, window.personal)}"
     )
     return ok("records", "the newest window reads with the charter's schema", local=sizes)
+
+
+def _personal(home: SiteHome, count: int) -> str:
+    """Say in how many records the policy's kinds of personal data were found; for the terminal."""
+    personal = personal_now(home)
+    return "" if personal is None else f"; {found_in(count, personal)}"
 
 
 def under_way(home: SiteHome) -> Iterator[CheckResult]:
