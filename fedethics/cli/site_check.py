@@ -135,6 +135,7 @@ def _show(console: Console, done: dict[str, Any]) -> None:
     rows = [(step, f"{seconds:.1f}") for step, seconds in done["seconds"].items()]
     console.print(table("At this site", ("step", "seconds"), rows))
     for words in (
+        *([f"{done['personal']}."] if done.get("personal") else []),
         f"Of the training, {done['self_test_s']:.1f} s are spent once in a run (self-test).",
         f"The whole run takes about {_span(done['run_s'])} here, without the network and without "
         "waiting for other sites.",

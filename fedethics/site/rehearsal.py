@@ -24,9 +24,11 @@ from fedethics.aggregates.aggregate import Moment
 from fedethics.aggregates.registry import aggregate
 from fedethics.aggregates.schedule import sums_of
 from fedethics.charter.document import hash_of
+from fedethics.charter.model import Charter
 from fedethics.coordinator.job import RunSettings
 from fedethics.coordinator.run import Coordinator
 from fedethics.coordinator.transport import Answer, InProcess
+from fedethics.data.personal_terms import found_in
 from fedethics.errors import LedgerError, RunError, SecaggAbort
 from fedethics.privacy.ledger import LedgerHead, read_book
 from fedethics.privacy.plan import make_plan
@@ -35,8 +37,10 @@ from fedethics.site.handler import SiteHandler
 from fedethics.site.home import SiteHome
 from fedethics.site.journal import Derived, Question
 from fedethics.site.preflight.agreement import permit_now
+from fedethics.site.records import site_records
 from fedethics.site.rehearsal_stage import OwnSite, Stage, build_stage, stand_ins
 from fedethics.site.request_context import RequestContext
+from fedethics.site.watched import personal_now
 
 OnStep = Callable[[str, float], None]
 RUN = "rehearsal"
@@ -52,12 +56,15 @@ class Rehearsal:
         run_s: estimate for the whole run at this site, without the network and without waiting for
             others.
         members: sites that took part, stand-ins included.
+        personal: in how many records the policy's kinds of personal data were found; "" where it
+            looks for none.
     """
 
     seconds: dict[str, float]
     self_test_s: float
     run_s: float
     members: int
+    personal: str = ""
 
 
 def rehearse(home: SiteHome, *, on_step: OnStep = lambda _step, _seconds: None) -> Rehearsal:
@@ -94,7 +101,15 @@ def rehearse(home: SiteHome, *, on_step: OnStep = lambda _step, _seconds: None) 
         self_test_s=self_test_s,
         run_s=_whole_run(stage, seconds, self_test_s),
         members=len(stage.charter.roster),
+        personal=_personal(home, stage.charter),
     )
+
+
+def _personal(home: SiteHome, charter: Charter) -> str:
+    personal = personal_now(home)
+    if personal is None or charter.monitoring is not None:
+        return ""
+    return found_in(site_records(home.data.under(personal), charter).train.personal, personal)
 
 
 def _play(stage: Stage, folder: Path, took: OnStep) -> float:

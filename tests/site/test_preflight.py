@@ -56,6 +56,14 @@ def test_looking_changes_no_byte_of_the_home(joined):
     assert everything(joined.path / "alpha") == before
 
 
+def test_the_terminal_says_in_how_many_records_a_policy_redacts(joined):
+    path = joined.path / "alpha" / "policy.toml"
+    path.write_text(f'{path.read_text()}[personal]\nfound = "redact"\nkinds = ["mail"]\n')
+    found = look(joined)["records"]
+    assert "0 records with personal data of the policy's kinds, redacted" in found.local
+    assert "personal" not in found.found
+
+
 def test_numbers_of_records_stay_on_the_terminal(joined):
     found = look(joined)
     counts = found["records"].local

@@ -9,6 +9,7 @@ import pytest
 from fedethics.charter import document
 from fedethics.enrolment.approval import approve
 from fedethics.errors import LedgerError, PolicyRefusal, SecaggAbort
+from fedethics.policy.model import load_policy
 from fedethics.privacy.ledger import Ledger
 from fedethics.site import rehearsal_stage
 from fedethics.site.home import SiteHome
@@ -38,6 +39,8 @@ def site(short_day, tmp_path) -> SiteHome:
 
 
 def test_a_rehearsal_leaves_every_byte_of_the_home_as_it_was(site):
+    with site.policy_path.open("a") as policy:
+        policy.write('[personal]\nfound = "redact"\nkinds = ["mail"]\n')
     before = everything(site.path)
     told = []
     done = rehearse(site, on_step=lambda step, _seconds: told.append(step))
@@ -46,6 +49,15 @@ def test_a_rehearsal_leaves_every_byte_of_the_home_as_it_was(site):
     assert set(done.seconds) == set(STEPS)
     assert done.run_s > 0
     assert done.members == 3
+    assert done.personal == "0 records with personal data of the policy's kinds, redacted"
+
+
+def test_the_policy_that_is_rehearsed_says_the_same_of_personal_data(site, tmp_path):
+    with site.policy_path.open("a") as policy:
+        policy.write("[personal]\nfound = \"redact\"\nrecord-number = 'MRN[0-9]{7}'\n")
+    stage = build_stage(site, tmp_path)
+    played = load_policy(stage.home / "policy.toml").personal
+    assert played == load_policy(site.policy_path).personal and played is not None
 
 
 def test_a_rehearsal_that_the_policy_refuses_computes_nothing(site):
