@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from fedethics.charter.record_rules import Condition, RecordRule
 from fedethics.charter.spelling import exact_number, pair_problem, shown_pair
 from fedethics.terms import term
 
@@ -397,6 +398,7 @@ class DataTerms:
         content: where a record's free text stands; absent if the columns' phrases are the text.
         columns: besides the content: what the model reads, and what groups are read from.
         sensitive: whose groups are compared; none only where `ethics.without-groups` says why.
+        rules: combinations of values that no record can have.
     """
 
     source: str = term(nonempty=True, prose=True)
@@ -408,6 +410,8 @@ class DataTerms:
     content: ContentTerms | None = term(default=None)
     columns: tuple[Column, ...] = term(default=())
     sensitive: tuple[SensitiveColumn, ...] = term(default=())
+    # Without it, a charter is the same bytes as before there were rules.
+    rules: tuple[RecordRule, ...] | None = term(default=None, nonempty=True)
 
     def problems(self) -> list[str]:
         """Check that label, persons and groups are columns and values that a file can have."""
@@ -440,6 +444,7 @@ class DataTerms:
         found.extend(_blank_ends("person", [self.person]))
         found.extend(self._content_problems(names, told))
         found.extend(self._sensitive_problems())
+        found.extend(self._rule_problems())
         return found
 
     @property
@@ -462,6 +467,29 @@ class DataTerms:
                 "only one use"
             )
 
+    def _rule_problems(self) -> Iterator[str]:
+        """Yield each contradiction between the rules and the columns, label and groups."""
+        names = [rule.name for rule in self.rules or ()]
+        if len(set(names)) < len(names):
+            yield "rules: a name is listed twice"
+        columns = {column.name: column for column in self.columns}
+        grouped = {feature.column for feature in self.sensitive}
+        for rule in self.rules or ():
+            for condition in rule.never:
+                if condition.label is not None:
+                    problem = _no_class(condition.label, self.labels.names if self.label else ())
+                elif (column := columns.get(condition.column or "")) is None:
+                    problem = f"no column {condition.column!r} among data.columns"
+                else:
+                    problem = _unfit(condition, column)
+                if problem:
+                    yield f"rules {rule.name!r}: {problem}"
+            if rule.on_broken == "drop-row" and {one.column for one in rule.never} <= grouped:
+                yield (
+                    f"rules {rule.name!r}: it reads columns of sensitive features only, so it "
+                    "would leave a group out; add another column, or set on-broken to refuse"
+                )
+
     def _sensitive_problems(self) -> Iterator[str]:
         columns = {column.name: column for column in self.columns}
         for feature in self.sensitive:
@@ -476,6 +504,29 @@ class DataTerms:
         features = [feature.name for feature in self.sensitive]
         if len(set(features)) < len(features):
             yield "sensitive: a name is listed twice"
+
+
+def _no_class(named: tuple[str, ...], names: tuple[str, ...]) -> str:
+    unknown = [name for name in named if name not in names]
+    return f"label: no class {', '.join(map(repr, unknown))}" if unknown else ""
+
+
+def _unfit(condition: Condition, column: Column) -> str:
+    """Return why no record could meet a condition on a column, or ""."""
+    said = f"column {column.name!r}"
+    if condition.empty is not None:
+        return "" if column.may_be_nothing else f"{said} is never without a value in a record"
+    if condition.one_of is not None:
+        if column.kind != "category":
+            return f"{said} is a {column.kind}; one-of is for a category"
+        unknown = [value for value in condition.one_of if value not in column.readable]
+        return f"{said} has no value {', '.join(map(repr, unknown))}" if unknown else ""
+    if column.kind != "number":
+        return f"{said} is a {column.kind}; below and above are for a number"
+    low, high = condition.above, condition.below
+    if (low is not None and low >= column.maximum) or (high is not None and high <= column.minimum):
+        return f"{said} ranges from {column.minimum:g} to {column.maximum:g}: no number fits"
+    return ""
 
 
 def group_problems(feature: SensitiveColumn, column: Column) -> Iterator[str]:

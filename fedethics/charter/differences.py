@@ -282,6 +282,10 @@ _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
     ),
     (r"data\.(holdout-fraction|split-salt)", _fixed(_OTHER_SPLIT)),
     (r"data\.label(\..*)?", _fixed("Something else is predicted about a person.")),
+    (
+        r"data\.rules(\[.*\])?(\..*)?",
+        _fixed("Other records are refused or left out as impossible."),
+    ),
     (r"data\.content(\..*)?", _fixed("The model reads another text about a person.")),
     (r"model\.sha256", _fixed("Another base model.")),
     (r"roster\[.*\]", _item("This site's people take part.", "This site's people leave.")),
@@ -302,6 +306,7 @@ _NAMED_BY: dict[str, tuple[str, ...]] = {
     "ethics.stakeholders": ("role", "name"),
     "data.columns": ("name",),
     "data.sensitive": ("name",),
+    "data.rules": ("name",),
     "roster": ("site",),
 }
 

@@ -505,9 +505,24 @@ class _Reading:
         person = self._person(line, row)
         if empty:
             self.dropped[f"{empty[0]} is empty"] += 1
-        elif len(self.problems) == before:
+        elif len(self.problems) == before and self._possible(line, row, values):
             self._keep(line, digest, person, values, label, content)
             self.personal += treated.found
+
+    def _possible(self, line: int, row: Mapping[str, str], values: Mapping[str, Value]) -> bool:
+        """Say whether the record breaks no rule of the charter; note the first that it breaks."""
+        label = self.terms.label
+        number = label.by_cell.get(row[label.column]) if label else None
+        name = "" if label is None or number is None else label.names[number]
+        for rule in self.terms.rules or ():
+            if not rule.broken_by(values, name):
+                continue
+            if rule.on_broken == "drop-row":
+                self.dropped[f"breaks rule {rule.name}"] += 1
+            else:
+                self.problems.append(f"line {line}: breaks rule {rule.name}: {rule.why}")
+            return False
+        return True
 
     def finish(self, path: Path) -> Records:
         self.problems += self._empty_groups()
