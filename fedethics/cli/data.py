@@ -22,6 +22,7 @@ from fedethics.cli import labels
 from fedethics.cli.output import AsJson, Reading, answer, table, write_new
 from fedethics.cli.personal import personal
 from fedethics.cli.similar import similar
+from fedethics.cli.suspects import suspects
 from fedethics.data.admitted import merged
 from fedethics.data.facts import Facts, GroupCount, gather
 from fedethics.data.file_terms import DataFile, terms_of
@@ -48,6 +49,7 @@ def data() -> None:
 app.command("export")(labels.export)
 app.command("import")(labels.bring_in)
 app.command()(similar)
+app.command()(suspects)
 app.command()(personal)
 
 
