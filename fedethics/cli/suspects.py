@@ -80,18 +80,21 @@ def suspects(
         "written": str(out) if out else None,
     }
 
-    def render(console: Console) -> None:
-        shown = [(line, a, b, f"{margin:.2f}") for line, a, b, margin in rows[:_MOST_SHOWN]]
-        if shown:
-            console.print(table("Suspects", ("line", "label", "more likely", "margin"), shown))
-        said = [f"{len(rows)} of {len(records)} records have a label that the model doubts."]
-        if len(rows) > _MOST_SHOWN:
-            said.append(f"{_MOST_SHOWN} are shown; --json lists all.")
-        if out:
-            said.append(f"wrote {out} with {len(decided)} decisions; every decision: {log}")
-        console.print(Text("\n".join([*said, _LOCAL])), soft_wrap=True)
+    wrote = f"wrote {out} with {len(decided)} decisions; every decision: {log}" if out else ""
+    answer(document, lambda console: _show(console, rows, len(records), wrote), as_json=as_json)
 
-    answer(document, render, as_json=as_json)
+
+def _show(
+    console: Console, rows: Sequence[tuple[int, str, str, float]], records: int, wrote: str
+) -> None:
+    shown = [(line, a, b, f"{margin:.2f}") for line, a, b, margin in rows[:_MOST_SHOWN]]
+    if shown:
+        console.print(table("Suspects", ("line", "label", "more likely", "margin"), shown))
+    said = [f"{len(rows)} of {records} records have a label that the model doubts."]
+    if len(rows) > _MOST_SHOWN:
+        said.append(f"{_MOST_SHOWN} are shown; --json lists all.")
+    said += [wrote] if wrote else []
+    console.print(Text("\n".join([*said, _LOCAL])), soft_wrap=True)
 
 
 def _lines(source: DataFile, terms: DataTerms, records: Records) -> tuple[int, ...]:
