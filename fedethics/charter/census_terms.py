@@ -32,7 +32,7 @@ class ReferenceTerms:
         feature: a sensitive feature.
         shares: each `group=share`, for each group but "not recorded"; they add up to 1. An "=" in
             the group itself is written "\=".
-        source: where the shares come from, printed beside them.
+        source: where the shares come from, printed with them.
     """
 
     feature: str = term(pattern=FEATURE)

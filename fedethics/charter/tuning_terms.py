@@ -70,7 +70,7 @@ class Candidate:
             elif key not in TUNABLE:
                 found.append(f"set: no trial may set {key!r}; it may set {', '.join(TUNABLE)}")
         if len(set(keys)) < len(keys):
-            found.append("set: a key stands twice")
+            found.append("set: a key is listed twice")
         return found
 
 
@@ -119,7 +119,7 @@ class TuningTerms:
         return int(self.phase.partition("-")[2]) if self.phase else 0
 
     def problems(self) -> list[str]:
-        """Check that what belongs to one source stands there alone."""
+        """Check that each source has only the keys that belong to it."""
         found = []
         if (self.settings_from == "public") != bool(self.source):
             found.append(

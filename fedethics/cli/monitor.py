@@ -197,8 +197,11 @@ def _answer(found: list[WindowVerdict], folder: Path, *, as_json: bool) -> None:
         if page.exists():
             console.print(Text(f"page     {page}"), soft_wrap=True)
         if newest.verdict == "drifted":
-            said = suggested("release", "withdraw", "RELEASE", "--key", "KEY", "--role", "ROLE")
-            console.print(Text(f"To withdraw the release: {said} --reason ..."), soft_wrap=True)
+            said = suggested(
+                "release", "withdraw", "RELEASE",
+                "--key", "KEY", "--role", "ROLE", "--reason", "REASON",
+            )  # fmt: skip
+            console.print(Text(f"To withdraw the release: {said}"), soft_wrap=True)
 
     answer(
         {"windows": [terms.document(one) for one in found], "page": str(page)},

@@ -20,7 +20,7 @@ _PURPOSE = "monitoring-alarm"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Alarm:
-    """What drifted, for whoever may withdraw the release.
+    """What drifted, for the people who may withdraw the release.
 
     Attributes:
         sentence: which figures are above which bars.

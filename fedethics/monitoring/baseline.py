@@ -70,7 +70,7 @@ def of_folder(opened: Folder, charter: Charter) -> Baseline:
     told = _comparable(opened.charter), _comparable(charter)
     if told[0] != told[1]:
         raise ReleaseError(
-            f"the charter reads records or scores otherwise than the release in {opened.path} "
+            f"the charter reads or scores records differently from the release in {opened.path} "
             "(data, model, or threshold, bins and finest-at of privacy.evaluation), so its windows "
             "cannot be compared with it; nothing was started"
         )

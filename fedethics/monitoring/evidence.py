@@ -78,7 +78,7 @@ def load(folder: Path) -> tuple[Charter, WindowEvidence]:
     charter = document.load(folder / "charter.json")
     found = terms.parse(WindowEvidence, durable.read(path), what=str(path), error=ReleaseError)
     if charter.monitoring is None or len(found.counts) != WindowLayout.of(charter).length:
-        raise ReleaseError(f"{path} holds no window of the charter beside it")
+        raise ReleaseError(f"{path} holds no window of its charter")
     return charter, found
 
 

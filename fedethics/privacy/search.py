@@ -5,8 +5,8 @@ together at most the whole of it, composed by the accountant of record: the coor
 trial's sums, so every trial is paid for, whichever wins.
 
 Guarantee: the charters of all phases follow from the signed charter alone; sites and gate compute
-them for themselves. Epsilons are rounded down to four significant digits, so that the last bit of
-nobody's arithmetic decides.
+them for themselves. Epsilons are rounded down to four significant digits, so that the last bit of a
+machine's arithmetic never decides.
 """
 
 from __future__ import annotations

@@ -185,7 +185,7 @@ def marks(text: str, kinds: Iterable[Kind]) -> tuple[Mark, ...]:
 class Placeholders:
     """Placeholders of one record: one value has one name in it, in whichever column it stands.
 
-    The next record begins anew, so that no placeholder links two records.
+    The next record begins again, so that no placeholder links two records.
     """
 
     def __init__(self) -> None:

@@ -30,7 +30,7 @@ class Tried:
         number: of its candidate, counted from 1.
         said: its settings.
         charter: of the trial, as it follows from the signed one.
-        evidence: as it stands in the final run's.
+        evidence: as the final run's evidence has it.
         value, low, high: the noised estimate that decides, with its interval; NaN without one.
     """
 

@@ -275,7 +275,7 @@ def main() -> int:
         told(f"[{error.code}] {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        told("interrupted. Finished trials are kept; a search begins anew with another --run-id")
+        told("interrupted. Finished trials are kept; a search starts again with another --run-id")
         return 130
 
 

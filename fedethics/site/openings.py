@@ -21,10 +21,10 @@ def check_agreed(
     """Refuse an opening that the charter does not foresee.
 
     Raises:
-        SecaggReject: another run than the request says, a sum that the action does not belong to, a
-            round in which the charter does not have this sum, training with a site that is not
-            drawn for the round, or a count sum over fewer sites than the whole roster. Nothing was
-            computed.
+        SecaggReject: another run than the request says, or a sum that the action does not belong
+            to. Also a round in which the charter does not have this sum, training with a site that
+            is not drawn for the round, or a count sum over fewer sites than the whole roster.
+            Nothing was computed.
     """
     if opening.run != request.run:
         raise SecaggReject(

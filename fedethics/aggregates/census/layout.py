@@ -27,7 +27,7 @@ class CensusLayout:
 
     Attributes:
         features: groups of each sensitive feature; `EVERYONE` alone where there is none.
-        labels: by which each group is counted; `ANY_LABEL` alone where none are told apart.
+        labels: by which each group is counted; `ANY_LABEL` alone where there is one for all.
         by: groups by which missing values, lengths and words are counted.
         missing: columns whose missing values are counted.
         edges: inner edges of the lengths, in characters.

@@ -35,7 +35,7 @@ _EXPLANATION = (
     "recorded. A site that leaves rows out, for an empty cell or label, leaves them out here too."
 )
 _BIAS = (
-    " The share of a label in a group is what the data say before any model; beside it is how "
+    " The share of a label in a group is what the data say before any model; next to it is how "
     "often the model gives that label to held-out records of the group. A difference between "
     "groups in the data is what a model can learn, and no proof of how the world is: labels are "
     "what people wrote down."

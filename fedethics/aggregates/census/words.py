@@ -7,7 +7,7 @@ n m (n + m) p (1 - p), with p the pooled share by Wilson's centre, and that of t
 order. Two-sided p-values of the normal approximation; then Holm's steps (1979) or those of
 Benjamini and Hochberg (1995) over all pairs of word and group.
 
-The log odds ratio beside it is put together from the intervals of both shares (square-and-add,
+The log odds ratio next to it is put together from the intervals of both shares (square-and-add,
 Zou and Donner 2008).
 """
 
