@@ -256,7 +256,7 @@ def resume(home: Home, log_json: LogJson = False, phase: Phase = "") -> None:
 def read_window(
     home: Home,
     window: Annotated[
-        int, typer.Option(min=1, help="Which window; default: the newest that may be read.")
+        int, typer.Option(min=0, help="Which window; default: the newest that may be read.")
     ] = 0,
     log_json: LogJson = False,
 ) -> None:
