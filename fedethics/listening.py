@@ -28,6 +28,7 @@ from fedethics.storage import files
 _LEAST_TOKEN = 16
 _MOST_CONNECTIONS = 200
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_EVERY_NETWORK = frozenset({"0.0.0.0", "::"})  # noqa: S104  named, not listened on
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,13 +71,15 @@ class Listening:
         if (self.certificate is None) != (self.key is None):
             raise RunError("--tls-cert and --tls-key belong together; give both or neither")
         try:
-            local = ipaddress.ip_address(self.host).is_loopback
+            address = ipaddress.ip_address(self.host)
         except ValueError:
             raise RunError(
                 f"--host {self.host!r} is no address; 127.0.0.1 is this machine alone, 0.0.0.0 "
                 "every network that it is in"
             ) from None
-        if local:
+        if address.is_loopback:
+            if self.host not in _LOOPBACK:
+                raise RunError(f"--host {self.host}: give 127.0.0.1 or ::1 for this machine alone")
             return
         if self.token_file is None and not self.new_token:
             raise RunError(f"--host {self.host} is reached by others; give --token-file")
@@ -96,6 +99,11 @@ class Listener:
     listening: socket.socket
 
     @property
+    def secure(self) -> bool:
+        """Whether browsers speak TLS with it: its own, or that of the proxy before it."""
+        return self.where.certificate is not None or self.where.plain
+
+    @property
     def port(self) -> int:
         """The port that was taken."""
         return int(self.listening.getsockname()[1])
@@ -109,7 +117,8 @@ class Listener:
         """
         scheme = "https" if self.where.certificate else "http"
         host = self.listening.getsockname()[0]
-        shown = f"[{host}]" if ":" in host else host
+        named = "THIS-MACHINE" if host in _EVERY_NETWORK else host
+        shown = f"[{named}]" if ":" in named else named
         server = _Server(self._settings(application))
         server.told = lambda: ready(f"{scheme}://{shown}:{self.port}")
         server.run(sockets=[self.listening])

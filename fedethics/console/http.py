@@ -34,7 +34,10 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _OWN = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action"
 _POLICY = f"{_OWN} 'self'; base-uri 'none'; frame-ancestors 'none'"
 # A run's own page brings its style with it, runs nothing and loads nothing.
-_REPORT = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
+_REPORT = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'; "
+    "form-action 'none'; sandbox"
+)
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",

@@ -18,16 +18,18 @@ from fedethics.commands import suggested
 from fedethics.console.places import Places, fault_of
 from fedethics.console.role import Role
 from fedethics.console.unchanged import Unchanged
+from fedethics.deployment.site_look import roster_key
 from fedethics.errors import CharterError, FedethicsError, RecordsRefusal
-from fedethics.policy.granted import DataFacts
+from fedethics.policy.granted import DataFacts, linked
 from fedethics.policy.model import Caps, Policy, load_policy
 from fedethics.privacy.ledger import read_book, statement
 from fedethics.privacy.ledger.book import YEAR, Book
 from fedethics.privacy.ledger.entries import Charge, DataSet
 from fedethics.privacy.ledger.statement import composed
+from fedethics.privacy.ledger.verify import verify_files
 from fedethics.privacy.plan import make_plan
 from fedethics.site.home import SiteHome, charter_of
-from fedethics.site.records import facts_or_refusal
+from fedethics.site.records import facts_or_refusal, forget_records
 from fedethics.site.runs import KEPT_HEADS, receipts_kept
 
 _MOST_DATES = 6
@@ -89,6 +91,7 @@ class Budget:
     receipt_command: str = ""
     entries: int = 0
     head: str = ""
+    verified: str = ""
     fault: str = ""
 
 
@@ -105,7 +108,7 @@ def ledger_csv(places: Places, site: str) -> bytes | None:
     if path is None:
         return None
     home = SiteHome.open(path, to_look=True)
-    return statement.as_csv(read_book(home.ledger_path, None)).encode()
+    return statement.as_csv(read_book(home.ledger_path, roster_key(home) or None)).encode()
 
 
 def receipt(places: Places, site: str, run: str) -> bytes | None:
@@ -118,7 +121,7 @@ def receipt(places: Places, site: str, run: str) -> bytes | None:
     if path is None:
         return None
     home = SiteHome.open(path, to_look=True)
-    key = read_book(home.ledger_path, None).head.public_key
+    key = read_book(home.ledger_path, roster_key(home) or None).head.public_key
     return receipts_kept(home, key).get(run)
 
 
@@ -149,9 +152,10 @@ def _rests_on(home: SiteHome) -> tuple[Path, ...]:
 
 def _read(slug: str, home: SiteHome) -> Budget:
     policy = load_policy(home.policy_path, at_site=False)
-    book = read_book(home.ledger_path, None)
     charter = document.load(home.charter_path) if home.charter_path.exists() else None
-    facts = facts_or_refusal(home.data.under(policy.personal), charter) if charter else None
+    key = roster_key(home)
+    book = read_book(home.ledger_path, key or None)
+    facts = _facts(home, policy, charter, book) if charter else None
     return Budget(
         name=home.settings.site,
         slug=slug,
@@ -167,7 +171,30 @@ def _read(slug: str, home: SiteHome) -> Budget:
         ),
         entries=book.length,
         head=book.head.sha256 if book.length else "",
+        verified=_verified(home, book, key),
     )
+
+
+def _verified(home: SiteHome, book: Book, key: str) -> str:
+    """Return what was verified of the ledger, in words, and what was not."""
+    whole = "chain and signatures verify"
+    with_key = "with the key of the charter's roster" if key else "with its own first key only"
+    report = verify_files(home.ledger_path, book.head.public_key) if book.length else None
+    missing = "" if report is None or report.head_checked else "; its head file is missing"
+    return f"{whole} {with_key}{missing}"
+
+
+def _facts(
+    home: SiteHome, policy: Policy, charter: Charter, book: Book
+) -> DataFacts | RecordsRefusal:
+    """Return the site's two accounts as the permit takes them; no record stays in memory."""
+    try:
+        facts = facts_or_refusal(home.data.under(policy.personal), charter)
+    finally:
+        forget_records(home.data_path)
+    if isinstance(facts, DataFacts) and policy.allow.changed_data == "link":
+        return linked(facts, book.data_sets())
+    return facts
 
 
 def _data_set(

@@ -11,7 +11,7 @@ from pathlib import Path
 from fedethics import plain_file, texts
 from fedethics.console.places import Places, fault_of
 from fedethics.console.role import Role
-from fedethics.deployment.site_look import look
+from fedethics.deployment.site_look import look, roster_key
 from fedethics.errors import FedethicsError, RunError
 from fedethics.privacy.ledger import read_book
 from fedethics.protocol import Action
@@ -53,7 +53,7 @@ def _look(places: Places) -> Mapping[str, object]:
 def _site(name: str, path: Path) -> Site:
     try:
         home = SiteHome.open(path, to_look=True)
-        seen = look(home, read_book(home.ledger_path, None))
+        seen = look(home, read_book(home.ledger_path, roster_key(home) or None))
         disk = shutil.disk_usage(path)
         return Site(
             name=home.settings.site,

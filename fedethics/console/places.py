@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,9 +37,9 @@ class Places:
 
     def watched(self) -> dict[str, Path]:
         """Return each folder that windows of a monitoring may lie in, by what it belongs to."""
-        homes = {f"{home.name} (jobs)": home / "jobs" for home in self.coordinators}
-        runs = {run.name: run.with_name(f"{run.name}-monitoring") / "windows" for run in self.runs}
-        return homes | runs
+        homes = [home / "jobs" for home in self.coordinators]
+        runs = [run.with_name(f"{run.name}-monitoring") / "windows" for run in self.runs]
+        return _named([*homes, *runs], told=lambda path: path.parent.name)
 
     def site_homes(self) -> dict[str, Path]:
         """Return every site's home by the name under which its files are asked for."""
@@ -86,11 +86,15 @@ def _began(path: Path) -> float:
         return 0.0
 
 
-def _named(found: Iterable[Path]) -> dict[str, Path]:
-    """Return paths by their last names, in letters of an address; equal ones are numbered."""
+def _last(path: Path) -> str:
+    return path.name
+
+
+def _named(found: Iterable[Path], *, told: Callable[[Path], str] = _last) -> dict[str, Path]:
+    """Return paths by their names, in letters of an address; equal ones are numbered."""
     named: dict[str, Path] = {}
     for path in found:
-        name = plain = _JOB.sub("-", path.name) or "job"
+        name = plain = _JOB.sub("-", told(path)) or "job"
         number = 2
         while name in named:
             name, number = f"{plain}.{number}", number + 1

@@ -24,7 +24,5 @@ def show(paths: Sequence[Path], where: Listening, *, ready: Callable[[str, str],
     """
     found = places(paths)
     with where.opened() as listener:
-        shown = application(
-            found, token=listener.token, port=listener.port, secure=where.certificate is not None
-        )
+        shown = application(found, token=listener.token, port=listener.port, secure=listener.secure)
         listener.answer(shown, ready=lambda address: ready(address, listener.token))

@@ -48,6 +48,18 @@ class SiteLook:
     runs: dict[str, int]
 
 
+def roster_key(site: SiteHome) -> str:
+    """Return the key that the charter's roster gives this site; empty without a charter.
+
+    Raises:
+        CharterError: the charter cannot be read.
+    """
+    if not site.charter_path.exists():
+        return ""
+    member = document.load(site.charter_path).member(site.settings.site)
+    return member.public_key if member else ""
+
+
 def look(site: SiteHome, book: Book, *, caps: Caps | None = None) -> SiteLook:
     """Return how a site stands.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from fedethics.aggregates.noise import Account
 from fedethics.privacy.ledger import Cap, DataSet
@@ -19,6 +20,24 @@ class DataFacts:
     held_out: DataSet
     train_records: int
     held_out_records: int
+
+
+def linked(data: DataFacts, accounts: Iterable[DataSet]) -> DataFacts:
+    """Return the accounts tied to every other file that a ledger knows.
+
+    The same people may be in those files, so what was spent on them counts
+    (docs/adr/0011-linked-accounts.md).
+
+    Args:
+        data: the site's two accounts.
+        accounts: of the ledger.
+    """
+    follows = tuple(sorted({account.file for account in accounts} - {data.train.file}))
+    return replace(
+        data,
+        train=replace(data.train, follows=follows),
+        held_out=replace(data.held_out, follows=follows),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

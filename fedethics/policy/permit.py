@@ -9,7 +9,7 @@ coordinator sees of the others is one bit, whichever of them refuses and however
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fedethics.aggregates.noise import Account
 from fedethics.aggregates.registry import AGGREGATES
@@ -18,7 +18,7 @@ from fedethics.charter.model import Charter
 from fedethics.charter.phases import agreed_of
 from fedethics.charter.signing import CharterSignature
 from fedethics.errors import PolicyRefusal, RecordsRefusal
-from fedethics.policy.granted import DataFacts, Permit
+from fedethics.policy.granted import DataFacts, Permit, linked
 from fedethics.policy.model import ANY, Policy
 from fedethics.policy.signatures import signature_reasons
 from fedethics.privacy.ledger import Ledger
@@ -80,7 +80,7 @@ def permit(
         RecordsRefusal: every reason, and all of them read the records or their accounts.
     """
     if policy.allow.changed_data == "link" and isinstance(data, DataFacts):
-        data = _linked(data, ledger)
+        data = linked(data, ledger.data_sets())
     request = _Request(charter, site, policy, plan, ledger, data, fixed_noise, run, signatures)
     public = [reason for rule in PUBLIC_RULES for reason in rule(request)]
     # Asked in any case: the log gets every reason, and no answer comes sooner than another.
@@ -119,7 +119,7 @@ def refusals_before_joining(
     facts: DataFacts | RecordsRefusal = RecordsRefusal([])
     if data:
         rules += RECORD_RULES
-        facts = _linked(data, ledger) if policy.allow.changed_data == "link" else data
+        facts = linked(data, ledger.data_sets()) if policy.allow.changed_data == "link" else data
     request = _Request(charter, site, policy, plan, ledger, facts, False, "", ())
     return tuple(reason for rule in rules for reason in rule(request))
 
@@ -289,17 +289,6 @@ def _same_people(request: _Request) -> Iterator[str]:
             'allow.changed-data is "refuse". Restore the file, or let the privacy officer link it '
             "to the earlier ones"
         )
-
-
-def _linked(data: DataFacts, ledger: Ledger) -> DataFacts:
-    """Return the accounts tied to every other file that the ledger knows."""
-    files = sorted({account.file for account in ledger.data_sets()} - {data.train.file})
-    follows = tuple(files)
-    return replace(
-        data,
-        train=replace(data.train, follows=follows),
-        held_out=replace(data.held_out, follows=follows),
-    )
 
 
 def _budget(request: _Request) -> Iterator[str]:

@@ -41,6 +41,12 @@ class _Newest:
         self._kept: OrderedDict[Hashable, tuple[Path, _State, Split]] = OrderedDict()
         self._lock = threading.Lock()
 
+    def forget(self, path: Path) -> None:
+        """Let go of what was read of a file."""
+        with self._lock:
+            for one in [key for key, (of, _, _) in self._kept.items() if of == path]:
+                del self._kept[one]
+
     def get(self, key: Hashable, path: Path, state: _State, read: Callable[[], Split]) -> Split:
         """Return what was read of this state of a file, or read it; forget its other states."""
         with self._lock:
@@ -72,6 +78,12 @@ def site_records(file: Path | DataFile, charter: Charter) -> Split:
     return _BY_CHARTER.get(
         (Same(charter), own), own.path, state, lambda: _records(charter, own, state)
     )
+
+
+def forget_records(path: Path) -> None:
+    """Let go of what this process read of a file, so that no record stays in its memory."""
+    _BY_CHARTER.forget(path)
+    _BY_TERMS.forget(path)
 
 
 def facts_of(records: Split) -> DataFacts:

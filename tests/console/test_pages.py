@@ -11,13 +11,15 @@ from starlette.testclient import TestClient
 
 from fedethics.charter.document import hash_of
 from fedethics.console.http import application
-from fedethics.console.places import places
+from fedethics.console.places import Places, places
 from fedethics.errors import RunError
 from fedethics.monitoring import verdict
 from fedethics.monitoring.verdict import Figure, WindowVerdict
 from fedethics.policy.model import load_policy
 from fedethics.privacy.ledger import read_book
 from fedethics.release.receipts import Heads, encode_heads, from_envelope
+from fedethics.site import records
+from fedethics.site.home import SiteHome
 from fedethics.site.runs import receipt_of
 from tests.console.conftest import HOSTILE
 
@@ -87,10 +89,45 @@ def test_another_run_that_a_cap_forbids_is_said_with_the_cap(shown):
     assert "no: epsilon within 365 days would go from" in text
 
 
-def test_records_that_were_replaced_are_another_file(shown):
-    shown.home.data_path.write_text(shown.home.data_path.read_text() + "61,Male" + ",1" * 9 + "\n")
+def test_after_an_edit_of_the_file_the_cost_is_what_the_permit_asks_earlier_charges_included(shown):
+    path = shown.home.data_path
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+    cap = "epsilon-per-data-set = 3.6"  # one run fits, a second over the same people does not
+    lines = shown.home.policy_path.read_text().splitlines()
+    changed = [cap if line.startswith("epsilon-per-data-set") else line for line in lines]
+    shown.home.policy_path.write_text("\n".join(changed) + "\n")
     text = client(shown.places).get("/officer").text
     assert "another file (" in text
+    assert "no: epsilon over the life of the data set would go from" in text
+
+
+def test_no_record_stays_in_the_memory_of_the_console(shown):
+    assert client(shown.places).get("/officer").status_code == 200
+    for kept in (records._BY_CHARTER, records._BY_TERMS):
+        assert shown.home.data_path not in {path for path, _, _ in kept._kept.values()}
+
+
+def test_another_sites_ledger_is_no_ledger_of_this_site(shown):
+    beta = SiteHome.open(shown.day.path / "beta")
+    shown.home.ledger_path.write_bytes(beta.ledger_path.read_bytes())
+    head = shown.home.ledger_path.with_name("ledger.db.head")
+    head.write_bytes(beta.ledger_path.with_name("ledger.db.head").read_bytes())
+    for role in ("operator", "officer"):
+        assert "[FE303]" in client(shown.places).get(f"/{role}").text
+
+
+def test_a_missing_head_file_is_said(shown):
+    assert "with the key of the charter" in client(shown.places).get("/officer").text
+    shown.home.ledger_path.with_name("ledger.db.head").unlink()
+    assert "its head file is missing" in client(shown.places).get("/officer").text
+
+
+def test_two_homes_of_one_name_keep_their_windows_apart(tmp_path):
+    homes = [tmp_path / name / "coordinator" for name in "ab"]
+    for home in homes:
+        home.mkdir(parents=True)
+    found = Places(coordinators=tuple(homes)).watched()
+    assert [each.parent for each in found.values()] == homes
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -29,6 +29,7 @@ def no_model(monkeypatch):
         ({"host": "0.0.0.0"}, "give --token-file"),
         ({"host": "example.org"}, "is no address"),
         ({"certificate": "c.pem"}, "belong together"),
+        ({"host": "127.0.0.2"}, "give 127.0.0.1 or ::1"),
     ],
 )
 def test_what_would_not_be_protected_is_refused(tmp_path, named, why):
