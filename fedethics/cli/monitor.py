@@ -153,12 +153,17 @@ def verify(
     if not found:
         raise RunError(f"{folder} holds no window that was read")
     wrong = [one for one in found if one.problems]
+    unread = history.unread(folder, datetime.now(UTC).date())
 
     def render(console: Console) -> None:
         for one in found:
             console.print(Text(f"{'✗' if one.problems else '✓'} window {one.window}"))
             for problem in one.problems:
                 console.print(Text(f"    {problem}"), soft_wrap=True)
+        for each in unread:
+            numbers = ", ".join(map(str, each.windows))
+            said = f"No verdict lies here of windows that are over ({each.charter}): {numbers}"
+            console.print(Text(said), soft_wrap=True)
         if release is None:
             console.print(Text("Verdicts were not computed again; give --release for that."))
 
@@ -166,6 +171,9 @@ def verify(
         "holds": not wrong,
         "verdicts-computed": release is not None,
         "windows": [{"window": one.window, "problems": list(one.problems)} for one in found],
+        "without-verdict": [
+            {"charter": one.charter, "windows": list(one.windows)} for one in unread
+        ],
     }
     answer(document_of, render, as_json=as_json)
     if wrong:

@@ -15,13 +15,15 @@ from fedethics.aggregates.aggregate import sum_sha256
 from fedethics.aggregates.monitoring import MONITORING, WindowLayout, terms_of, window_number
 from fedethics.charter import document
 from fedethics.charter.model import Charter
-from fedethics.charter.signing import CharterSignature
+from fedethics.charter.signing import CharterSignature, standing
 from fedethics.errors import ReleaseError
 from fedethics.identity import Identity, verify
+from fedethics.privacy.ledger import Receipt
 from fedethics.privacy.plan import make_plan
 from fedethics.release import durable, receipts
 from fedethics.release.evidence import Countersignature, OpenedSum, SignedReceipt
 from fedethics.release.receipts import Heads, countersignature_faults
+from fedethics.release.rules import integrity
 from fedethics.terms import KEY, SIGNATURE, TIME, term
 
 WINDOW = "window.json"
@@ -92,6 +94,7 @@ def faults(charter: Charter, found: WindowEvidence) -> tuple[str, ...]:
         problems.append("The counts are not the sum that was opened.")
     if set(found.opened.survivors) != set(charter.site_names):
         problems.append("The sum is not over the whole roster.")
+    problems += integrity.sum_faults(charter, found.opened)
     return tuple(problems)
 
 
@@ -109,11 +112,18 @@ def _of_charter(charter: Charter, found: WindowEvidence) -> list[str]:
         problems.append("The run's name tells another window.")
     if MONITORING.of(make_plan(charter).sums).noise.sum_variance != found.variance:
         problems.append("The noise is not that of the charter's plan.")
+    if found.opened.kind != MONITORING.name:
+        problems.append(f"The sum that was opened is one of {found.opened.kind}.")
+    signers = standing(charter, found.charter_signatures)
+    problems += signers.void
+    # As the gate does: where the charter names stakeholders, all must have signed.
+    if charter.ethics.stakeholders and signers.missing:
+        problems.append(f"Not signed by {', '.join(one.label for one in signers.missing)}.")
     return problems
 
 
 def _of_receipts(charter: Charter, found: WindowEvidence) -> list[str]:
-    problems, missing = [], set(charter.site_names)
+    problems, missing = list[str](), set(charter.site_names)
     for signed_receipt in found.receipts:
         member = next(
             (m for m in charter.roster if m.public_key == signed_receipt.public_key), None
@@ -123,18 +133,57 @@ def _of_receipts(charter: Charter, found: WindowEvidence) -> list[str]:
         if member is None or receipt is None or receipt.site != member.site:
             problems.append("A receipt is not signed by the key of a member.")
             continue
+        if member.site not in missing:
+            problems.append(f"{member.site} has more than one receipt.")
         missing.discard(member.site)
         if (receipt.run_id, receipt.charter_hash) != (found.run_id, found.charter_hash):
             problems.append(f"The receipt of {member.site} is of another run.")
-        seen = [one for one in receipt.sums if one.kind == MONITORING.name]
-        if [one.sha256 for one in seen] != [found.opened.sum_sha256]:
-            problems.append(f"{member.site} was told another sum, or none.")
+        problems += _of_sums(charter, found, receipt)
+        problems += _of_spending(charter, found, receipt)
     if missing:
         problems.append(f"No receipt of {', '.join(sorted(missing))}.")
     if found.countersignatures and found.receipts:
         heads = Heads(run=found.run_id, charter_hash=found.charter_hash, receipts=found.receipts)
         keys = {member.site: member.public_key for member in charter.roster}
         problems += countersignature_faults(heads, found.countersignatures, keys)
+    return problems
+
+
+def _of_sums(charter: Charter, found: WindowEvidence, receipt: Receipt) -> list[str]:
+    """Hold the one sum of a window against what a site signed of it."""
+    site, entry = receipt.site, found.opened
+    if [(one.kind, one.round) for one in receipt.sums] != [(MONITORING.name, entry.round)]:
+        return [f"{site} does not say that it opened this sum and no other in the run."]
+    (told,) = receipt.sums
+    problems = [*integrity.contradictions(site, told, entry), *integrity.unsaid(site, told)]
+    if told.adapter not in {None, found.model_sha256}:
+        problems.append(f"The counts of {site} are of another adapter.")
+    if told.slices == "failed":
+        problems.append(f"The sum is false, by the check of {site}.")
+    elif charter.secagg.verify_slices and told.slices != "passed":
+        problems.append(f"{site} did not check the sum.")
+    return problems
+
+
+def _of_spending(charter: Charter, found: WindowEvidence, receipt: Receipt) -> list[str]:
+    """Hold what a site's records paid for a window against the charter."""
+    site, privacy, problems = receipt.site, charter.privacy, list[str]()
+    agreed = (privacy.unit, privacy.neighbouring, privacy.delta)
+    if (receipt.unit, receipt.neighbouring, receipt.delta) != agreed:
+        problems.append(f"The receipt of {site} is of another unit, neighbour or delta.")
+    if receipt.training_rounds:
+        problems.append(f"{site} was charged for training, and a window trains nothing.")
+    if receipt.fixed_noise and not found.test_mode:
+        problems.append(f"{site} used fixed noise, and the window does not say so.")
+    if found.test_mode or privacy.evaluation.mechanism == "none":
+        return problems  # no epsilon was promised
+    spent, allowed = receipt.evaluation_epsilon, terms_of(charter).epsilon
+    if spent is None:
+        problems.append(f"{site} spent without a bound.")
+    elif spent > allowed:
+        again = " (the window was charged more than once)"
+        more = again if receipts.redone(receipt.evaluation_rounds) else ""
+        problems.append(f"{site} spent {spent:.3f}, above {allowed:g}{more}.")
     return problems
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from markupsafe import Markup, escape
 
 from fedethics import texts
+from fedethics.aggregates.monitoring import window_number
 from fedethics.charter import document
 from fedethics.charter.model import Charter
 from fedethics.errors import FedethicsError
@@ -25,6 +27,7 @@ from fedethics.release import durable
 from fedethics.release.pages import stylesheet
 
 PAGE = "monitoring.html"
+_CHARTER = "charter.json"
 _SIGN = {"holds": "✓ holds", "drifted": "✗ drifted", "cannot conclude": "? cannot conclude"}
 
 
@@ -55,11 +58,112 @@ def read(folder: Path, charter_hash: str = "") -> tuple[WindowVerdict, ...]:
 def check(folder: Path, baseline: Baseline | None = None) -> tuple[Checked, ...]:
     """Return what is wrong with each window: signatures, receipts, sum, alarm, and the verdict.
 
+    A window that was begun and has no verdict is wrong too, unless another run read it.
+
     Args:
         folder: the windows' run folders lie in it.
         baseline: of the release; without it, verdicts are not computed again.
     """
-    return tuple(_checked(one, baseline) for one in _folders(folder))
+    ended = {(one.charter_hash, one.window) for one in map(_told, _folders(folder)) if one}
+    without = [one for one in _unended(folder) if _named(one) not in ended]
+    found = [
+        *(_checked(one, baseline) for one in _folders(folder)),
+        *(_without_verdict(one) for one in without),
+    ]
+    return tuple(sorted(found, key=lambda one: one.folder))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unread:
+    """The windows of one charter that may be read by now and have no verdict in a folder."""
+
+    charter: str
+    windows: tuple[int, ...]
+
+
+def unread(folder: Path, today: date) -> tuple[Unread, ...]:
+    """Return which windows have no verdict though they are over, charter by charter.
+
+    Nobody read them, or their folders were taken away: the folder cannot tell which.
+
+    Args:
+        folder: the windows' run folders lie in it.
+        today: windows that may be read from this day on are over.
+    """
+    charters, ended = dict[str, Charter](), dict[str, set[int]]()
+    for one in (*_folders(folder), *_unended(folder)):
+        try:
+            charter = document.load(one / _CHARTER)
+        except FedethicsError:
+            continue  # `check` says so
+        if charter.monitoring is None:
+            continue
+        charters[document.hash_of(charter)] = charter
+    for said in map(_told, _folders(folder)):
+        if said is not None:
+            ended.setdefault(said.charter_hash, set()).add(said.window)
+    found = []
+    for key, charter in charters.items():
+        read_here = ended.get(key, set())
+        newest = charter.monitoring.newest(today) if charter.monitoring else 0
+        newest = max([newest, *read_here])
+        missing = tuple(number for number in range(1, newest + 1) if number not in read_here)
+        if missing:
+            named = f"{charter.name}, version {charter.charter.version}"
+            found.append(Unread(charter=named, windows=missing))
+    return tuple(found)
+
+
+def _told(folder: Path) -> WindowVerdict | None:
+    try:
+        return verdict.load(folder)
+    except FedethicsError:
+        return None
+
+
+def _unended(folder: Path) -> list[Path]:
+    """Return the folders of windows that were begun and have no verdict."""
+    if not folder.is_dir():
+        return []
+    begun = [
+        one
+        for one in folder.iterdir()
+        if one.is_dir()
+        and not os.path.lexists(one / verdict.VERDICT)
+        and (os.path.lexists(one / evidence.WINDOW) or _watches(one))
+    ]
+    return sorted(begun)
+
+
+def _watches(folder: Path) -> bool:
+    if not os.path.lexists(folder / _CHARTER):
+        return False
+    try:
+        return document.load(folder / _CHARTER).monitoring is not None
+    except FedethicsError:
+        return True  # it may be one; `check` says that it is not readable
+
+
+def _named(folder: Path) -> tuple[str, int] | None:
+    """Return charter and window of a run that counted nothing here; None where it did."""
+    if os.path.lexists(folder / evidence.WINDOW):
+        return None
+    try:
+        charter = document.load(folder / _CHARTER)
+    except FedethicsError:
+        return None
+    return document.hash_of(charter), window_number(folder.name) or 0
+
+
+def _without_verdict(folder: Path) -> Checked:
+    opened = os.path.lexists(folder / evidence.WINDOW)
+    said = (
+        f"{folder.name} has {evidence.WINDOW} and no {verdict.VERDICT}: its verdict was taken away."
+        if opened
+        else f"{folder.name} was begun and has no {evidence.WINDOW}: the window is still being "
+        "read, was interrupted, or its files were taken away."
+    )
+    return Checked(folder=folder, window=window_number(folder.name) or 0, problems=(said,))
 
 
 def _checked(folder: Path, baseline: Baseline | None) -> Checked:

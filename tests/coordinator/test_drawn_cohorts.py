@@ -21,7 +21,7 @@ from fedethics.errors import RunError, SecaggReject
 from fedethics.privacy.plan import make_plan
 from fedethics.protocol import Action
 from fedethics.release.evidence import OpenedSum
-from fedethics.release.rules.integrity import _sum_faults
+from fedethics.release.rules.integrity import sum_faults
 from fedethics.simulation import faults, staging
 from fedethics.simulation.faults import faults_of
 from fedethics.simulation.federation import run_federation
@@ -174,12 +174,13 @@ def test_a_coordinator_asks_the_draw_and_says_who_of_it_is_missing(staged):
 
 
 def test_the_gate_finds_a_sum_that_was_asked_of_another_cohort(staged):
-    folder = SimpleNamespace(charter=staged.charter)
     for number, fault in ((1, False), (2, True)):
         cohort = drawn(staged.charter, 1)
         entry = OpenedSum(
             round=number, kind=UPDATE, session="0" * 64, cohort=cohort, survivors=cohort,
             dropped=(), sum_sha256="0" * 64,
         )  # fmt: skip
-        found = [one for one in _sum_faults(folder, entry) if "not drawn for the round" in one]
+        found = [
+            one for one in sum_faults(staged.charter, entry) if "not drawn for the round" in one
+        ]
         assert bool(found) is fault

@@ -21,7 +21,7 @@ from fedethics.errors import CharterError, RunError, SecaggAbort, SecaggReject
 from fedethics.privacy.plan import make_plan
 from fedethics.protocol import Action
 from fedethics.release.evidence import OpenedSum
-from fedethics.release.rules.integrity import _sum_faults
+from fedethics.release.rules.integrity import sum_faults
 from fedethics.release.rules.privacy import took_part
 from fedethics.secagg.rules import check_subset
 from fedethics.simulation.federation import run_federation
@@ -161,7 +161,7 @@ def test_the_gate_asks_no_receipt_of_a_site_that_no_sum_asked_and_refuses_too_sm
     for count, faults in ((6, 0), (4, 0), (3, 1)):
         evidence = SimpleNamespace(rounds=(entry(count),))
         folder = SimpleNamespace(charter=charter, evidence=evidence)
-        found = [one for one in _sum_faults(folder, entry(count)) if "quorum" in one]
+        found = [one for one in sum_faults(charter, entry(count)) if "quorum" in one]
         assert len(found) == faults
         assert took_part(folder) == sites[:count]
     folder = SimpleNamespace(charter=charter_of(None), evidence=evidence)

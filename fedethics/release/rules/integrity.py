@@ -8,6 +8,7 @@ from fedethics.aggregates.aggregate import sum_sha256
 from fedethics.aggregates.registry import AGGREGATES, aggregate
 from fedethics.charter import document
 from fedethics.charter.cohorts import drawn
+from fedethics.charter.model import Charter
 from fedethics.charter_sums import FAIRNESS, UPDATE
 from fedethics.errors import ReleaseError
 from fedethics.privacy.ledger.receipt import SumSeen
@@ -163,7 +164,7 @@ def _self_tests(folder: Folder) -> Rule:
 
 def _cohort(folder: Folder) -> Rule:
     opened = folder.evidence.rounds
-    faults = [fault for entry in opened for fault in _sum_faults(folder, entry)]
+    faults = [fault for entry in opened for fault in sum_faults(folder.charter, entry)]
     everyone = len(folder.charter.roster)
     counted = {
         frozenset(entry.survivors)
@@ -259,8 +260,8 @@ def _sums_seen(folder: Folder) -> Rule:
             if site in confirmed[_key(told)]:
                 faults.append(f"The receipt of {site} names {where} twice.")
             confirmed[_key(told)].add(site)
-            faults += _contradictions(site, told, entry)
-            gaps += _unsaid(site, told)
+            faults += contradictions(site, told, entry)
+            gaps += unsaid(site, told)
     for key, entry in opened.items():
         silent = [site for site in entry.survivors if site not in confirmed[key]]
         if silent:
@@ -280,7 +281,7 @@ def _key(told: SumSeen) -> tuple[str, int]:
     return told.kind, told.round
 
 
-def _contradictions(site: str, told: SumSeen, entry: OpenedSum) -> list[str]:
+def contradictions(site: str, told: SumSeen, entry: OpenedSum) -> list[str]:
     """Return where the record of a sum is not what a site signed of it."""
     where = f"the {told.kind} sum of round {told.round}"
     faults = []
@@ -297,7 +298,8 @@ def _contradictions(site: str, told: SumSeen, entry: OpenedSum) -> list[str]:
     return faults
 
 
-def _unsaid(site: str, told: SumSeen) -> list[str]:
+def unsaid(site: str, told: SumSeen) -> list[str]:
+    """Return what a site does not say of a sum that it helped to open."""
     where = f"the {told.kind} sum of round {told.round}"
     gaps = []
     if told.sha256 is None:
@@ -346,14 +348,15 @@ def _slices(folder: Folder) -> Rule:
     )
 
 
-def _sum_faults(folder: Folder, entry: OpenedSum) -> list[str]:
+def sum_faults(charter: Charter, entry: OpenedSum) -> list[str]:
+    """Return where the sites of an opened sum are not those that its charter asks for."""
     where = f"The {entry.kind} sum of round {entry.round}"
     cohort, survivors = set(entry.cohort), set(entry.survivors)
-    minimum = folder.charter.secagg.minimum_cohort
+    minimum = charter.secagg.minimum_cohort
     faults: list[str] = []
     if len(survivors) < minimum or len(survivors) != len(entry.survivors):
         faults.append(f"{where} was opened over {len(survivors)} sites, fewer than {minimum}.")
-    if not cohort <= set(folder.charter.site_names):
+    if not cohort <= set(charter.site_names):
         faults.append(f"{where} names a site that is not on the roster.")
     # A site that fell silent at these stages had sent its masked vector: it is in the sum.
     late = {dropout.site for dropout in entry.dropped if dropout.stage in _IN_THE_SUM}
@@ -363,11 +366,11 @@ def _sum_faults(folder: Folder, entry: OpenedSum) -> list[str]:
     for what, listed in (("asked", entry.cohort), ("in it", entry.survivors)):
         if len(set(listed)) != len(listed):
             faults.append(f"{where} lists a site twice as {what}.")
-    if aggregate(entry.kind).trains and not cohort <= set(drawn(folder.charter, entry.round)):
+    if aggregate(entry.kind).trains and not cohort <= set(drawn(charter, entry.round)):
         faults.append(f"{where} was asked of a site that is not drawn for the round.")
-    kind, everyone = aggregate(entry.kind), set(folder.charter.site_names)
-    if kind.fewest(folder.charter) == len(everyone) and not survivors == cohort == everyone:
+    kind, everyone = aggregate(entry.kind), set(charter.site_names)
+    if kind.fewest(charter) == len(everyone) and not survivors == cohort == everyone:
         faults.append(f"{where} was opened without the whole cohort.")
-    elif len(survivors) < kind.fewest(folder.charter):
+    elif len(survivors) < kind.fewest(charter):
         faults.append(f"{where} was opened over fewer sites than the quorum of its charter.")
     return faults
