@@ -103,7 +103,7 @@ def simulate(
         Path, typer.Option(help="Folder with each site's new records as SITE.csv, all windows.")
     ],
     window: Annotated[
-        int, typer.Option(min=1, help="This window only; default: all that are over.")
+        int, typer.Option(min=0, help="This window only; 0 for all that are over.")
     ] = 0,
     as_json: AsJson = False,
 ) -> None:
