@@ -33,7 +33,7 @@ from fedethics.charter.ethics_terms import (
     objective_feature_problems,
 )
 from fedethics.charter.measure_terms import MeasureTerms, measures_rule
-from fedethics.charter.monitoring_terms import MonitoringTerms, monitoring_rule
+from fedethics.charter.monitoring_terms import MonitoringTerms, monitoring_rule, watched_search_rule
 from fedethics.charter.norm_terms import NormTerms, norms_rule
 from fedethics.charter.paired_terms import PairedTerms, paired_rule
 from fedethics.charter.privacy_terms import AggregationTerms, PrivacyTerms
@@ -534,6 +534,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[str]]], ...] = (
     (("mitigation", "ethics", "data", "privacy"), _steering_rule),
     (("annotation", "data", "privacy"), annotation_rule),
     (("tuning", "ethics"), tuning_rule),
+    (("monitoring", "tuning"), watched_search_rule),
     (("measures", "model", "data", "privacy"), measures_rule),
     (("paired", "model", "adapter", "data", "privacy"), paired_rule),
     (("census", "data", "privacy"), census_rule),

@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.privacy_terms import LARGEST_EPSILON
 from fedethics.charter.training_terms import AdapterTerms, ModelTerms
+from fedethics.charter.tuning_terms import TuningTerms
 from fedethics.learning_tasks import find_task
 from fedethics.terms import KEY, term
 
@@ -127,3 +128,12 @@ def monitoring_rule(
     for name in monitoring.missing:
         if name not in known:
             yield f"monitoring.missing: {name!r} is no column of data.columns"
+
+
+def watched_search_rule(monitoring: MonitoringTerms, tuning: TuningTerms) -> Iterator[str]:
+    """Yield that a charter either watches or searches."""
+    if tuning.paid:
+        yield (
+            f"monitoring: a search trains, and a charter that watches {monitoring.release[:12]} "
+            "trains nothing. Leave out [tuning]"
+        )

@@ -45,6 +45,10 @@ def watch_charter(release: Path, table: dict[str, Any]) -> Charter:
         charter=dataclasses.replace(before.charter, version=before.charter.version + 1),
         adapter=dataclasses.replace(before.adapter, from_=opened.evidence.model_hash),
         monitoring=agreed,
+        # Of the run that made the release: a charter that watches trains and counts none of it.
+        tuning=None,
+        norms=None,
+        census=None,
     )
     return document.parse(document.encode(charter))
 

@@ -131,7 +131,7 @@ def policy_text(
         charters=_listed(charters),
         units=_listed(units),
         training_trust_modes=_listed(training_trust_modes),
-        releases=_listed((*_RELEASES, *more_releases)),
+        releases=_listed(tuple(dict.fromkeys((*_RELEASES, *more_releases)))),
         without_dp=str(without_dp).lower(),
         fixed_noise=str(fixed_noise).lower(),
         noise_multiplier=float(noise_multiplier),

@@ -24,6 +24,7 @@ from statistics import fmean
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from fedethics import memory, plain_file
+from fedethics.aggregates.registry import AGGREGATES
 from fedethics.charter import document
 from fedethics.charter.amended import Change, amended, fragment, patch
 from fedethics.charter.model import Charter
@@ -147,12 +148,15 @@ def _is_scenario(asked: Asked) -> bool:
 
 
 def _draft(asked: Asked, trial: Trial) -> Charter:
-    """Return the trial's charter, without [tuning]: the trial itself is an ordinary run."""
+    """Return the trial's charter, without [tuning]: the trial itself is an ordinary run.
+
+    What is counted of the federation's own records says nothing of public ones and is left out.
+    """
     if _is_scenario(asked):
         _, draft = scenario.load(asked.public, settings=trial.all_settings)
     else:
         draft = document.load_set(asked.charter, trial.all_settings)
-    return dataclasses.replace(draft, tuning=None)
+    return dataclasses.replace(draft, tuning=None, norms=None, census=None)
 
 
 def _setup(asked: Asked, draft: Charter, out: Path) -> tuple[Path, Scenario]:
@@ -173,12 +177,14 @@ def _setup(asked: Asked, draft: Charter, out: Path) -> tuple[Path, Scenario]:
 def _write_policy(draft: Charter, out: Path) -> None:
     """Write what the simulated sites allow: public records need no protection."""
     terms, local = draft.privacy, ("local", "distributed")
+    # Whatever the trials count is allowed: a list kept here would lack the next kind of sum.
+    asked = [word for each in AGGREGATES.values() for word in each.permissions(draft)]
     largest = 2 * max(terms.training.epsilon, terms.evaluation.epsilon)
     text = policy_text(
         epsilon_per_data_set=largest, epsilon_per_run=largest, epsilon_per_year=largest,
         delta=terms.delta, noise_multiplier=0.001, records=1,
         units=(terms.unit,), training_trust_modes=local,
-        without_dp=terms.training.mechanism == "none", more_releases=("measures", "paired"),
+        without_dp=terms.training.mechanism == "none", more_releases=asked,
     )  # fmt: skip
     durable.write(out / POLICY, text.encode("utf-8"))
 
@@ -204,7 +210,7 @@ def best_of(found: Sequence[Finished], candidates: Sequence[Candidate], *, selec
         RunError: no trial has an estimate of it.
     """
     metric = select or _first_floor(found)
-    means: list[tuple[float, int]] = []
+    means: list[tuple[float, int, float]] = []
     for index, candidate in enumerate(candidates):
         figures = [
             rule.figure
@@ -214,15 +220,15 @@ def best_of(found: Sequence[Finished], candidates: Sequence[Candidate], *, selec
         values = [f.value for f in figures if f is not None and f.value is not None]
         sign = -1.0 if any(f and f.direction == "at-most" for f in figures) else 1.0
         if values:
-            means.append((sign * fmean(values), index))
+            means.append((sign * fmean(values), -index, fmean(values)))
     if not means:
         names = sorted({name for one in found for name in one.measured})
         raise RunError(
             f"no trial has an estimate of {metric!r}; the charter's objectives are "
             f"{', '.join(names)}. The trials are kept; choose with --select"
         )
-    value, index = max(means, key=lambda pair: (pair[0], -pair[1]))
-    return Winner(candidate=candidates[index], metric=metric, figure=abs(value))
+    _, earliest, figure = max(means)
+    return Winner(candidate=candidates[-earliest], metric=metric, figure=figure)
 
 
 def _first_floor(found: Sequence[Finished]) -> str:

@@ -38,7 +38,7 @@ from fedethics.site.home import SiteHome
 from fedethics.site.journal import Journal, Question
 from fedethics.site.records import kept_refusal, reading_records
 from fedethics.site.runs import sums_seen
-from fedethics.site.watched import watched_records, window_facts, window_notes
+from fedethics.site.watched import earlier_files, watched_records, window_facts, window_notes
 from fedethics.site.workbench import Workbench, learner_for, open_workbench
 from fedethics.training.learner import Learner
 from fedethics.training.local_terms import LocalTerms
@@ -246,7 +246,7 @@ class RequestContext:
     def _facts(self, run: str) -> DataFacts | RecordsRefusal:
         try:
             if self.charter.monitoring is not None:
-                earlier = self.ledger.files_under(self.charter_hash)
+                earlier = earlier_files(self.home, self.charter, run, self.ledger.charges())
                 return window_facts(self.watched(run), run, earlier=earlier)
             return self.workbench.facts()
         except RecordsRefusal as refusal:

@@ -7,20 +7,21 @@ records of one window are enough says nothing lasting of the next one's.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import date
 
-from fedethics.aggregates.monitoring import terms_of, window_number, window_run
+from fedethics.aggregates.monitoring import MONITORING, terms_of, window_number, window_run
 from fedethics.charter.model import Charter
+from fedethics.charter.monitoring_terms import MonitoringTerms
 from fedethics.data.file_terms import DataFile
 from fedethics.data.personal_terms import PersonalTerms
 from fedethics.data.window import Window, read_window
-from fedethics.errors import PolicyError, PolicyRefusal, RecordsRefusal
+from fedethics.errors import CharterError, PolicyError, PolicyRefusal, RecordsRefusal
 from fedethics.policy.model import load_policy
 from fedethics.policy.permit import DataFacts
-from fedethics.privacy.ledger import DataSet
+from fedethics.privacy.ledger import Charge, DataSet, read_book
 from fedethics.privacy.ledger.ledger import utc_now
-from fedethics.site.home import SiteHome
+from fedethics.site.home import SiteHome, charter_of
 from fedethics.site.records import facts_or_refusal, reading_records
 
 
@@ -100,16 +101,15 @@ def window_facts(window: Window, run: str, *, earlier: Collection[str] = ()) -> 
     """Return what the permit must know of a window; it stays at the site.
 
     Its rows are an account of their own, by their content, whatever else the file holds. Nothing is
-    trained on them, so the account of training is the same one and is charged nothing. A person may
-    be in every window, so where the unit is the person, earlier windows count here whatever the
-    policy says of other files.
+    trained on them, so the account of training is the same one and is charged nothing. What was
+    read before of the same units counts here whatever the policy says of other files.
 
     Args:
         window: its records.
         run: that reads it.
-        earlier: files of the windows that were charged under this charter.
+        earlier: files of the windows that may hold the same units; see `earlier_files`.
     """
-    kin = sorted(set(earlier) - {window.fingerprint}) if window.unit == "person" else []
+    kin = sorted(set(earlier) - {window.fingerprint})
     account = DataSet(
         fingerprint=window.fingerprint,
         label=f"window of {run}",
@@ -136,6 +136,48 @@ def personal_now(home: SiteHome) -> PersonalTerms | None:
         return None
 
 
+def earlier_files(
+    home: SiteHome, charter: Charter, run: str, charges: Iterable[Charge]
+) -> set[str]:
+    """Return the files of windows that may hold units of the window of `run`.
+
+    Of all charters that watched here: the rows of one day may be read again under a charter's next
+    version, with labels that came later, and so under another fingerprint. A person may be in every
+    window. A record is in the windows of its day alone; a window whose days are not known, since
+    its charter is not kept or names another column of days, counts as one of these days.
+
+    Args:
+        home: the site's, with the charters it had.
+        charter: the one in force.
+        run: the window's.
+        charges: of the ledger, all that were not released.
+    """
+    watched = [one for one in charges if one.kind == MONITORING.name]
+    number = window_number(run)
+    if charter.data.person or number is None:
+        return {one.data_set.file for one in watched}
+    terms = terms_of(charter)
+    begins, ends = terms.window(number)
+    found, known = set[str](), dict[str, MonitoringTerms | None]()
+    for one in watched:
+        if one.charter_hash not in known:
+            known[one.charter_hash] = _kept_terms(home, one.charter_hash)
+        earlier, other = known[one.charter_hash], window_number(one.run)
+        if earlier is not None and earlier.time == terms.time and other is not None:
+            first, after = earlier.window(other)
+            if after <= begins or ends <= first:
+                continue
+        found.add(one.data_set.file)
+    return found
+
+
+def _kept_terms(home: SiteHome, charter_hash: str) -> MonitoringTerms | None:
+    try:
+        return charter_of(home, charter_hash).monitoring
+    except CharterError:
+        return None
+
+
 def facts_now(home: SiteHome, charter: Charter, run: str = "") -> DataFacts | RecordsRefusal:
     """Return what the permit must know of the records that a run would read now, or why it cannot.
 
@@ -147,7 +189,10 @@ def facts_now(home: SiteHome, charter: Charter, run: str = "") -> DataFacts | Re
     if charter.monitoring is None:
         return facts_or_refusal(home.data.under(personal_now(home)), charter)
     try:
-        return window_facts(window_now(home, charter, run), run)
+        own = run or _newest(charter)
+        charges = read_book(home.ledger_path).counted() if home.ledger_path.exists() else ()
+        earlier = earlier_files(home, charter, own, charges)
+        return window_facts(window_now(home, charter, run), own, earlier=earlier)
     except RecordsRefusal as refusal:
         return refusal
     except PolicyRefusal as refusal:
@@ -162,11 +207,15 @@ def window_now(home: SiteHome, charter: Charter, run: str = "") -> Window:
         RecordsRefusal: its records cannot be read, or are too few.
     """
     today = utc_now().date()
-    newest = window_run("check", max(terms_of(charter).newest(today), 1))
     file = home.monitored
     if file is not None:
         file = file.under(personal_now(home))
-    return watched_records(file, charter, run=run or newest, today=today)
+    return watched_records(file, charter, run=run or _newest(charter), today=today)
+
+
+def _newest(charter: Charter) -> str:
+    """Return a name for a run of the newest window that may be read by this machine's clock."""
+    return window_run("check", max(terms_of(charter).newest(utc_now().date()), 1))
 
 
 def window_notes(window: Window) -> dict[str, int]:

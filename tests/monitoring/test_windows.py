@@ -6,6 +6,7 @@ import csv
 import dataclasses
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from fedethics.aggregates.monitoring import (
     MONITORING,
     WindowLayout,
+    window_event,
     window_number,
     window_run,
 )
@@ -22,9 +24,13 @@ from fedethics.charter.monitoring_terms import MonitoringBars, MonitoringTerms
 from fedethics.data.file_terms import DataFile
 from fedethics.data.window import read_window
 from fedethics.errors import CharterError, DataError, PolicyRefusal, RecordsRefusal
+from fedethics.identity import Identity
+from fedethics.monitoring import drafting
 from fedethics.privacy.accounting import epsilon
+from fedethics.privacy.ledger import Ledger
+from fedethics.privacy.ledger.entries import Cap
 from fedethics.privacy.plan import make_plan
-from fedethics.site.watched import watched_records, window_facts
+from fedethics.site.watched import earlier_files, watched_records, window_facts
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 HEART = document.load(CONFIGS / "heart.charter.toml")
@@ -208,7 +214,7 @@ def test_terms_that_cannot_be_followed_are_refused_by_name(old, new, why):
         document.parse(TEXT.replace(old, new))
 
 
-def test_earlier_windows_count_for_a_person_and_not_for_a_record(tmp_path):
+def test_an_account_counts_the_earlier_windows_that_it_is_given(tmp_path):
     file = written(tmp_path, [row(number, "2026-01-05") for number in range(3)])
     of_record = read(file, watching())
     data = dataclasses.replace(HEART.data, person="id", max_rows_per_person=1)
@@ -216,4 +222,92 @@ def test_earlier_windows_count_for_a_person_and_not_for_a_record(tmp_path):
     own, other = of_person.fingerprint, "f" * 64
     linked = window_facts(of_person, "a-w0002", earlier=[own, other]).held_out
     assert linked.follows == (other,) and linked.unit == "person"
-    assert window_facts(of_record, "a-w0002", earlier=[other]).held_out.follows == ()
+    assert window_facts(of_record, "a-w0002").held_out.follows == ()
+
+
+def homes(tmp_path, *charters):
+    """Return a home that had these charters; the last one is in force."""
+    (tmp_path / "charters").mkdir(exist_ok=True)
+    for one in charters:
+        kept = tmp_path / "charters" / f"{document.hash_of(one)}.json"
+        kept.write_bytes(document.encode(one))
+    (tmp_path / "charter.json").write_bytes(document.encode(charters[-1]))
+    return SimpleNamespace(charter_path=tmp_path / "charter.json")
+
+
+def versioned(version, **changes):
+    found = watching(**changes)
+    return dataclasses.replace(found, charter=dataclasses.replace(found.charter, version=version))
+
+
+def test_a_later_version_reads_a_window_with_new_labels_on_the_same_account(tmp_path):
+    first, second = versioned(1, epsilon=0.9), versioned(2, epsilon=0.9)
+    home = homes(tmp_path, first, second)
+    ledger = Ledger.open(tmp_path / "l.db", identity=Identity.generate(), create=True)
+    cap, refused = Cap(epsilon=1.0, delta=1e-4), []
+    for charter, label in ((first, ""), (second, "0")):
+        file = written(tmp_path, [row(number, "2026-01-05", num=label) for number in range(6)])
+        run, events = f"watch{charter.charter.version}-w0001", (window_event(charter),)
+        earlier = earlier_files(home, charter, run, ledger.charges())
+        account = window_facts(read(file, charter), run, earlier=earlier).held_out
+        refused.append(list(ledger.overruns(account, run=run, events=events, cap=cap)))
+        if not refused[-1]:
+            ledger.reserve(
+                data_set=account, run=run, round_number=1, kind="monitoring", events=events,
+                charter_hash=document.hash_of(charter), cap=cap, whole_run=events,
+            )  # fmt: skip
+    assert refused[0] == [] and refused[1] != []
+
+
+def charge(charter, run, file, kind="monitoring"):
+    return SimpleNamespace(
+        kind=kind, run=run, charter_hash=document.hash_of(charter),
+        data_set=SimpleNamespace(file=file),
+    )  # fmt: skip
+
+
+def test_windows_of_other_days_are_other_records_and_unknown_days_are_the_same(tmp_path):
+    now, shifted = versioned(3), versioned(1, first_day="2026-01-16")
+    other_days, gone = versioned(2, time="came"), versioned(9)
+    home = homes(tmp_path, shifted, other_days, now)
+    charges = [
+        charge(now, "a-w0001", "own"),
+        charge(now, "a-w0002", "next"),
+        charge(shifted, "b-w0001", "half of it"),
+        charge(shifted, "b-w0002", "later"),
+        charge(other_days, "c-w0007", "another column of days"),
+        charge(gone, "d-w0005", "a charter that is not kept"),
+        charge(now, "a", "training", kind="fairness"),
+    ]
+    found = earlier_files(home, now, "a-w0001", charges)
+    assert found == {"own", "half of it", "another column of days", "a charter that is not kept"}
+    data = dataclasses.replace(now.data, person="id", max_rows_per_person=1)
+    of_person = dataclasses.replace(now, data=data)
+    everything = {one.data_set.file for one in charges[:-1]}
+    assert earlier_files(home, of_person, "a-w0001", charges) == everything
+
+
+SEARCH = {
+    "settings-from": "tuning", "rounds": 2, "share": 0.3, "select": "roc_auc_score",
+    "candidates": [{"set": [f"training.learning-rate={rate}"]} for rate in (0.25, 0.5)],
+}  # fmt: skip
+
+
+def test_a_release_from_a_search_is_watched_without_what_only_its_run_counted(monkeypatch):
+    agreed = document.load_set(
+        CONFIGS / "heart.charter.toml",
+        {"tuning": SEARCH, "census": {"minimum": 5}, "norms": {"epsilon": 0.1}},
+    )
+    opened = SimpleNamespace(charter=agreed, evidence=SimpleNamespace(model_hash="b" * 64))
+    monkeypatch.setattr(drafting, "require_released", lambda _: opened)
+    monkeypatch.setattr(drafting.durable, "file_sha256", lambda _: "a" * 64)
+    bars = {"score-psi": 0.25, "objectives": False}
+    table = {
+        "time": "seen", "first-day": "2026-01-01", "days": 30, "windows": 3, "epsilon": 1.0,
+        "bars": bars,
+    }  # fmt: skip
+    watches = drafting.watch_charter(Path("release"), table)
+    assert (watches.tuning, watches.census, watches.norms) == (None, None, None)
+    assert list(make_plan(watches).sums) == ["monitoring"]
+    with pytest.raises(CharterError, match="monitoring: a search"):
+        document.parse(document.encode(dataclasses.replace(watches, tuning=agreed.tuning)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import tomllib
 from pathlib import Path
@@ -140,3 +141,24 @@ def test_a_file_of_another_kind_is_refused(charter, tmp_path):
     with pytest.raises(RunError, match=r"read from \.csv or \.jsonl"):
         tune(asked(charter, tmp_path / "open.xlsx"), out=tmp_path / "search", data=tmp_path)
     assert not (tmp_path / "search").exists()
+
+
+def test_sums_of_a_charter_are_allowed_or_left_out_in_every_trial(charter, tmp_path):
+    counted = document.load_set(charter, {"census": {"minimum": 5}, "norms": {"epsilon": 0.1}})
+    (tmp_path / "counted.json").write_bytes(document.encode(counted))
+    search = asked(charter, tmp_path / "open.csv")
+    search = dataclasses.replace(search, charter=tmp_path / "counted.json")
+    trial = Trial(number=1, point={}, seed=7, base={})
+    made = public_tuning._draft(search, trial)
+    assert (made.census, made.norms, made.tuning) == (None, None, None)
+    # Another sum than those, as a stand-in for the next kind.
+    public_tuning._write_policy(counted, tmp_path)
+    allowed = read_policy(tmp_path / "policy.toml").policy.allow.releases
+    assert {"census", "norms"} <= set(allowed)
+
+
+def test_a_negative_figure_is_shown_with_its_sign():
+    one, two = (Candidate(set_=(f"training.learning-rate={n}",)) for n in (1, 2))
+    found = [measured(one, -0.25), measured(two, -0.75)]
+    best = best_of(found, (one, two), select="roc_auc_score")
+    assert (best.candidate, best.figure) == (one, -0.25)

@@ -234,10 +234,9 @@ class Ledger:
         charges = self._files.refresh().charges.values()
         return tuple(dict.fromkeys(one.run for one in charges if one.charter_hash == charter_hash))
 
-    def files_under(self, charter_hash: str) -> frozenset[str]:
-        """Return the files whose records were charged under a charter."""
-        charges = self._files.refresh().charges.values()
-        return frozenset(one.data_set.file for one in charges if one.charter_hash == charter_hash)
+    def charges(self) -> tuple[Charge, ...]:
+        """Return every charge that counts, oldest first; a released one does not."""
+        return tuple(self._files.refresh().counted())
 
     def entries(self) -> tuple[dict[str, Any], ...]:
         """Return every entry's table, in order."""
