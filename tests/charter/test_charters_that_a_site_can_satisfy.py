@@ -118,6 +118,8 @@ def test_every_label_and_every_declared_value_of_the_presets_is_read(path, tmp_p
     for column in terms.columns:
         rows += [{**plain, column.name: raw, terms.label.column: rows[0][terms.label.column]}
                  for raw in column.readable]  # fmt: skip
+    if terms.person:
+        rows = [{**row, terms.person: str(number)} for number, row in enumerate(rows)]
     file = tmp_path / "all.csv"
     with file.open("w", newline="", encoding="utf-8") as out:
         writer = csv.DictWriter(out, list(rows[0]))
