@@ -112,8 +112,10 @@ def test_every_group_of_a_valid_schema_has_a_cell_that_is_read_into_it(tmp_path_
 def test_every_label_and_every_declared_value_of_the_presets_is_read(path, tmp_path):
     charter = load(path)
     terms, task = charter.data, find_task(charter.model.task)
-    plain = {c.name: (c.readable or ("x",))[0] if c.kind != "number" else repr(c.minimum)
-             for c in terms.columns}  # fmt: skip
+    plain = {
+        c.name: repr(c.minimum) if c.kind == "number" else (*c.readable, f"some {c.name}")[0]
+        for c in terms.columns
+    }
     rows = [{**plain, terms.label.column: label} for label in task.cells(terms.labels)]
     for column in terms.columns:
         rows += [{**plain, column.name: raw, terms.label.column: rows[0][terms.label.column]}
