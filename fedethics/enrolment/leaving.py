@@ -17,6 +17,7 @@ from fedethics.errors import EnrolmentError, EnrolmentForged
 from fedethics.identity import public_key_term
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.ledger import read_book
+from fedethics.privacy.search import runs_of
 from fedethics.site.home import SiteHome, archive_charter
 from fedethics.terms import KEY, NAME, term
 
@@ -76,7 +77,8 @@ def prepare_leaving(home: SiteHome) -> Leaving:
     charter = document.load(home.charter_path)
     charter_hash, identity = document.hash_of(charter), home.identity()
     book = read_book(home.ledger_path, identity.public_key)
-    under = [c for c in book.counted() if c.charter_hash == charter_hash]
+    hashes = set(map(document.hash_of, runs_of(charter)))
+    under = [c for c in book.counted() if c.charter_hash in hashes]
     stays = []
     for account in {charge.data_set.fingerprint: charge.data_set for charge in under}.values():
         own = [c for c in under if c.data_set.fingerprint == account.fingerprint]

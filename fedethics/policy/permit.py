@@ -23,7 +23,7 @@ from fedethics.policy.model import ANY, Policy
 from fedethics.policy.signatures import signature_reasons
 from fedethics.privacy.ledger import Ledger
 from fedethics.privacy.plan import PrivacyPlan
-from fedethics.privacy.search import follows, is_search
+from fedethics.privacy.search import follows, is_search, runs_of
 
 __all__ = [
     "PUBLIC_RULES",
@@ -147,6 +147,26 @@ def _phase(request: _Request) -> Iterator[str]:
         yield f"the charter of {phase} does not follow from the one that was agreed"
     if request.run and not request.run.endswith(f"-{phase}"):
         yield f"run {request.run!r}: a run of {phase} has a name that ends with -{phase}"
+    elif request.run:
+        yield from _once(request, phase)
+
+
+def _once(request: _Request, phase: str) -> Iterator[str]:
+    """Refuse a phase that was charged for already, a second final run, and a second search."""
+    search = request.run.removesuffix(f"-{phase}")
+    for one in runs_of(agreed_of(request.charter)):
+        ran = one.tuning.phase if one.tuning else None
+        final = one.tuning is not None and one.tuning.is_final
+        for earlier in request.ledger.runs_under(hash_of(one)):
+            if earlier == request.run:
+                continue
+            if ran == phase or (final and phase.startswith("final-")):
+                yield (
+                    f"run {request.run!r}: {ran} of this search was run as {earlier!r}; another "
+                    "run would be paid for beyond what was agreed"
+                )
+            elif earlier != f"{search}-{ran}":
+                yield f"run {request.run!r}: this charter's search was begun with run {earlier!r}"
 
 
 def _enrolled(request: _Request) -> Iterator[str]:

@@ -19,7 +19,9 @@ from fedethics.aggregates.registry import aggregate
 from fedethics.aggregates.schedule import sum_specs
 from fedethics.canonical import Json, sha256_hex
 from fedethics.charter.classifier_terms import ClassifierTerms
+from fedethics.charter.document import hash_of
 from fedethics.charter.model import Charter
+from fedethics.charter.phases import agreed_of
 from fedethics.data.facts import reading_notes
 from fedethics.data.window import Window
 from fedethics.errors import RecordsRefusal, SecaggAbort, SumRefuted, SumUntold
@@ -76,6 +78,11 @@ class RequestContext:
             store=store,
         )
         return cls(home, charter, charter_hash, identity, secagg)
+
+    @property
+    def agreed_hash(self) -> str:
+        """Hash of the charter that was signed: one answer about the records for a whole search."""
+        return hash_of(agreed_of(self.charter))
 
     @property
     def site(self) -> str:
@@ -224,7 +231,7 @@ class RequestContext:
             PolicyRefusal: with every reason; RecordsRefusal where all of them read the records.
         """
         begun = bool(self.ledger.files_of(run))
-        since = "" if begun else self.journal.refused_since(charter_hash=self.charter_hash)
+        since = "" if begun else self.journal.refused_since(charter_hash=self.agreed_hash)
         try:
             return permit(
                 self.charter,
@@ -240,7 +247,7 @@ class RequestContext:
         except RecordsRefusal as refusal:
             if refusal.lasting and not begun:
                 now = datetime.now(UTC).isoformat(timespec="seconds")
-                self.journal.keep_refusal(charter_hash=self.charter_hash, since=now)
+                self.journal.keep_refusal(charter_hash=self.agreed_hash, since=now)
             raise
 
     def _facts(self, run: str) -> DataFacts | RecordsRefusal:

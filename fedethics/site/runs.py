@@ -74,9 +74,8 @@ def refused_since(home: SiteHome) -> str:
     journal = home.path / "journal.db"
     if not journal.exists() or not home.charter_path.exists():
         return ""
-    hashes = map(document.hash_of, runs_of(document.load(home.charter_path)))
-    found = (Journal(journal).refused_since(charter_hash=name) for name in hashes)
-    return next(filter(None, found), "")
+    agreed = document.hash_of(document.load(home.charter_path))
+    return Journal(journal).refused_since(charter_hash=agreed)
 
 
 def _ended(home: SiteHome, charter_hash: str, run: str) -> bool:

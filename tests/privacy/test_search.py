@@ -20,6 +20,7 @@ from fedethics.privacy import search
 from fedethics.privacy.accounting import epsilon
 from fedethics.privacy.ledger import Ledger
 from fedethics.privacy.plan import make_plan
+from fedethics.site.request_context import RequestContext
 from tests.policy.test_permit import DATA
 from tests.privacy.charters import HEART
 
@@ -124,6 +125,44 @@ def test_a_site_permits_the_runs_of_the_search_by_name_and_nothing_that_does_not
     )
     with pytest.raises(PolicyRefusal, match="does not follow from the one that was agreed"):
         ask(greedy, "s-trial-1")
+
+
+def test_a_site_keeps_one_answer_about_its_records_for_all_runs_of_a_search(enrolled):
+    contexts = [
+        RequestContext(None, one, document.hash_of(one), None, None)
+        for one in search.runs_of(enrolled)
+    ]
+    assert {one.agreed_hash for one in contexts} == {document.hash_of(enrolled)}
+
+
+def test_a_site_runs_no_trial_twice_no_second_final_run_and_no_second_search(
+    enrolled, keys, tmp_path
+):
+    (tmp_path / "policy.toml").write_text(policy_text(charters=(document.hash_of(enrolled),)))
+    policy = load_policy(tmp_path / "policy.toml")
+    ledger = Ledger.open(tmp_path / "ledger.db", identity=keys["a"], create=True)
+
+    def ask(phase, run):
+        charter = search.phase(enrolled, phase)
+        plan = make_plan(charter)
+        granted = permit(
+            charter, site="a", policy=policy, plan=plan, ledger=ledger, data=DATA, run=run
+        )
+        data_set, cap = granted.account(Account.TRAINING)
+        ledger.reserve(
+            data_set=data_set, run=run, round_number=1, kind="update",
+            events=plan.training.events[:1], charter_hash=document.hash_of(charter), cap=cap,
+        )  # fmt: skip
+
+    ask("trial-1", "s-trial-1")
+    ask("trial-1", "s-trial-1")  # the same run, asked again
+    with pytest.raises(PolicyRefusal, match="trial-1 of this search was run as 's-trial-1'"):
+        ask("trial-1", "t-trial-1")
+    with pytest.raises(PolicyRefusal, match="search was begun with run 's-trial-1'"):
+        ask("trial-2", "t-trial-2")
+    ask("final-1", "s-final-1")
+    with pytest.raises(PolicyRefusal, match="final-1 of this search was run as 's-final-1'"):
+        ask("final-2", "s-final-2")
 
 
 @pytest.mark.parametrize(

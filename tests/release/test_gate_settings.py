@@ -10,7 +10,7 @@ from fedethics.charter import document
 from fedethics.privacy import search
 from fedethics.release import evidence, gate
 from fedethics.release.rules.settings import NAME
-from tests.release.conftest import SITES
+from tests.release.conftest import SITES, _seen
 
 TRIALS = {1: "1" * 64, 2: "2" * 64}  # heads of the ledgers when the trials' receipts were given
 HEADS = tuple(TRIALS.values())
@@ -38,9 +38,15 @@ def trials(agreed):
     found = {}
     for number, skill in ((1, 0.3), (2, 4.0)):
         at = dataclasses.replace(agreed, charter=search.phase(agreed.charter, f"trial-{number}"))
-        given = tuple(at.receipt(site, ledger_head=TRIALS[number]) for site in SITES)
-        one = at.evidence(skill=skill, noise=False)
-        found[number] = dataclasses.replace(one, receipts=given)
+        run, one = f"s-trial-{number}", at.evidence(skill=skill, records=20_000)
+        given = tuple(
+            at.receipt(
+                site, run_id=run, ledger_head=TRIALS[number],
+                sums=_seen(at.charter, one.rounds, site),
+            )
+            for site in SITES
+        )  # fmt: skip
+        found[number] = dataclasses.replace(one, run_id=run, receipts=given)
     return found
 
 
@@ -51,11 +57,20 @@ def judged(agreed, trials, lay):
     def judge(*, number=2, shown=(1, 2), unshown_at="", earlier=HEADS, **changed):
         at = dataclasses.replace(agreed, charter=search.phase(agreed.charter, f"final-{number}"))
         given = tuple(
-            at.receipt(site, earlier=() if site == unshown_at else earlier) for site in SITES
+            at.receipt(
+                site,
+                run_id=f"s-final-{number}",
+                earlier=() if site == unshown_at else earlier,
+            )
+            for site in SITES
         )
         texts = tuple(evidence.encode(changed.get(f"trial_{n}", trials[n])).decode() for n in shown)
         found = dataclasses.replace(
-            at.evidence(), trials=texts, receipts=given, charter_signatures=agreed.signatures()
+            at.evidence(),
+            run_id=f"s-final-{number}",
+            trials=texts,
+            receipts=given,
+            charter_signatures=agreed.signatures(),
         )
         report = gate.examine(lay(at, found))
         return {rule.name: rule for rule in report.rules}
@@ -65,7 +80,7 @@ def judged(agreed, trials, lay):
 
 def test_a_search_whose_trials_every_ledger_shows_holds(judged):
     rules = judged()
-    assert rules[NAME].verdict == "pass"
+    assert rules[NAME].verdict == "pass", rules[NAME].sentence
     assert "candidate 2 did best" in rules[NAME].sentence
     assert rules["charter signed by all it names"].verdict == "pass"
 
@@ -82,6 +97,28 @@ def test_a_search_whose_trials_every_ledger_shows_holds(judged):
 )
 def test_a_search_that_is_not_shown_whole_fails(judged, changes, why):
     rule = judged(**changes)[NAME]
+    assert rule.verdict == "fail" and why in rule.sentence
+
+
+def _better(trials, agreed):
+    at = dataclasses.replace(agreed, charter=search.phase(agreed.charter, "trial-1"))
+    made = at.evidence(skill=9.0, records=20_000)
+    return {"counts": made.counts, "histogram": made.histogram}
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (_better, "Trial 1, figures from the opened sums"),
+        (lambda *_: {"rounds": ()}, "Trial 1, sums as the sites were told"),
+        (lambda *_: {"test_mode": True}, "Trial 1, noise was real"),
+        (lambda *_: {"counts_variance": 1e-9}, "Trial 1, noise as planned"),
+        (lambda *_: {"run_id": "other-trial-1"}, "Trial 1 is run other-trial-1"),
+    ],
+)
+def test_a_trial_that_is_not_what_the_sites_signed_fails(judged, trials, agreed, change, why):
+    altered = dataclasses.replace(trials[1], **change(trials, agreed))
+    rule = judged(trial_1=altered)[NAME]
     assert rule.verdict == "fail" and why in rule.sentence
 
 

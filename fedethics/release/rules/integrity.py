@@ -34,6 +34,17 @@ def examine(folder: Folder) -> tuple[Rule, ...]:
         _charter(folder),
         _adapter(folder),
         adapter_config(folder),
+        *_agreed_work(folder),
+    )
+
+
+def examine_trial(folder: Folder) -> tuple[Rule, ...]:
+    """Judge a trial of a search, whose adapter is kept nowhere, as the released run is judged."""
+    return (_charter(folder), *_agreed_work(folder))
+
+
+def _agreed_work(folder: Folder) -> tuple[Rule, ...]:
+    return (
         _base(folder),
         _self_tests(folder),
         _cohort(folder),

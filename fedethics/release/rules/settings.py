@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from fedethics.charter.document import hash_of
 from fedethics.charter.phases import agreed_of
@@ -12,7 +13,8 @@ from fedethics.errors import FedethicsError
 from fedethics.privacy import search
 from fedethics.privacy.ledger.receipt import Receipt
 from fedethics.release import receipts, searched
-from fedethics.release.folder import EVIDENCE, Folder
+from fedethics.release.folder import EVIDENCE, Folder, tables_of
+from fedethics.release.rules import integrity, privacy
 from fedethics.release.rules.privacy import genuine_receipts
 from fedethics.release.rules.rule import Findings, Rule, Topic
 from fedethics.release.searched import Tried
@@ -54,7 +56,8 @@ def _search(folder: Folder, tuning: TuningTerms) -> tuple[tuple[str, ...], str]:
     if not search.follows(folder.charter):
         return ("The run's charter does not follow from the one that was signed.",), ""
     trials = searched.tried(folder.charter, folder.evidence.trials or ())
-    faults = [fault for one in trials for fault in _unpaid(folder, one)]
+    faults = [fault for one in trials for fault in (*_unpaid(folder, one), *_unproven(folder, one))]
+    faults += _misnamed(folder, trials)
     best = searched.best(folder.charter, trials)
     if best != tuning.number:
         faults.append(
@@ -86,6 +89,34 @@ def _unpaid(folder: Folder, trial: Tried) -> Iterator[str]:
             yield from _overspent(trial, receipt)
 
 
+def _unproven(folder: Folder, trial: Tried) -> Iterator[str]:
+    """Hold a trial's figures to what the sites signed, by the rules for the released run."""
+    own = dataclasses.replace(
+        folder,
+        charter=trial.charter,
+        charter_sha256=hash_of(trial.charter),
+        evidence=trial.evidence,
+        tables=tables_of(trial.charter, trial.evidence),
+    )
+    for rule in (*integrity.examine_trial(own), *privacy.examine(own)):
+        if rule.verdict != "pass":
+            yield f"Trial {trial.number}, {rule.name}: {rule.sentence}"
+
+
+def _misnamed(folder: Folder, trials: Sequence[Tried]) -> list[str]:
+    """Return which trials are of another search than the final run, by its name."""
+    tuning, run = folder.charter.tuning, folder.evidence.run_id
+    ending = f"-{tuning.phase}" if tuning else ""
+    if not run.endswith(ending):
+        return [f"Run {run} is not named as the final run of a search: NAME{ending}."]
+    names = searched.trial_names(folder.charter, run.removesuffix(ending))
+    return [
+        f"Trial {one.number} is run {one.evidence.run_id}; the trial of this search is {name}."
+        for one, name in zip(trials, names, strict=True)
+        if one.evidence.run_id != name
+    ]
+
+
 def _receipts(folder: Folder, trial: Tried, own: str) -> Iterator[tuple[str, Receipt]]:
     members = {member.public_key: member.site for member in folder.charter.roster}
     for signed in trial.evidence.receipts:
@@ -99,10 +130,10 @@ def _receipts(folder: Folder, trial: Tried, own: str) -> Iterator[tuple[str, Rec
 
 
 def _overspent(trial: Tried, receipt: Receipt) -> Iterator[str]:
-    privacy = trial.charter.privacy
+    budgets = trial.charter.privacy
     for name, spent, allowed in (
-        ("training", receipt.training_epsilon, privacy.training.epsilon),
-        ("evaluation", receipt.evaluation_epsilon, privacy.evaluation.epsilon),
+        ("training", receipt.training_epsilon, budgets.training.epsilon),
+        ("evaluation", receipt.evaluation_epsilon, budgets.evaluation.epsilon),
     ):
         if spent is None or not math.isfinite(spent) or spent > allowed:
             shown = "without a bound" if spent is None else f"{spent:.3f}, above {allowed:g},"
