@@ -30,6 +30,10 @@ def score_records(
         list[str] | None,
         typer.Option(metavar="COLUMN", help="Write this column beside the score. May repeat."),
     ] = None,
+    most_tokens: Annotated[
+        int,
+        typer.Option("--max-new-tokens", min=1, max=4096, help="Of one answer, where it writes."),
+    ] = 256,
     gpu: Annotated[bool, typer.Option("--gpu", help="Compute on the GPU.")] = False,
     read: Reading = None,
     as_json: AsJson = False,
@@ -37,6 +41,7 @@ def score_records(
     """Verify a release, then score new records with its adapter. No label is needed.
 
     Each line has the record's line number, its score, and the decision at the charter's threshold.
+    A model that was trained on answers writes one to each prompt, the likeliest words (greedy).
     Nothing is written unless every record can be read. Nothing is charged or sent.
     """
     # Before anything of Hugging Face is imported: never download.
@@ -60,6 +65,7 @@ def score_records(
             model_dir=model_dir,
             compute=Compute(device="cuda" if gpu else "cpu"),
             keep=keep or (),
+            most_tokens=most_tokens,
             advanced=lambda number, of: bar.update(
                 task, completed=number, total=of, description="scoring"
             ),

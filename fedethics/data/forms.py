@@ -44,6 +44,26 @@ def read_content(cells: Cells, terms: ContentTerms) -> Content:
     return content
 
 
+def read_prompt(cells: Cells, terms: ContentTerms) -> Content:
+    """Return what a record asks, with an empty place for the answer; an answer is not read.
+
+    Args:
+        cells: of the record, by field; the answer's may be missing.
+        terms: the charter's `data.content`.
+
+    Raises:
+        CellProblem: the form asks nothing, or the prompt is empty, out of order or too long.
+    """
+    if terms.form not in PROMPTS:
+        raise CellProblem(f"records of form {terms.form} ask nothing")
+    content = PROMPTS[terms.form](cells, terms)
+    if characters(content) > terms.max_characters:
+        raise CellProblem(
+            f"more than the {terms.max_characters} characters of data.content.max-characters"
+        )
+    return content
+
+
 def _text(cells: Cells, terms: ContentTerms) -> Content:
     return _said(cells, terms.text)
 
@@ -69,6 +89,31 @@ def _preference(cells: Cells, terms: ContentTerms) -> Content:
 
 
 def _messages(cells: Cells, terms: ContentTerms) -> Content:
+    turns = _turns(cells, terms)
+    _check_order(turns, f"field {terms.messages}")
+    return Conversation(turns)
+
+
+def _asked_messages(cells: Cells, terms: ContentTerms) -> Content:
+    turns, where = _turns(cells, terms), f"field {terms.messages}"
+    if turns[-1].role == "assistant":
+        turns = turns[:-1]
+    if not turns or turns[-1].role != "user":
+        raise CellProblem(f"{where}: no question of a user at its end")
+    _check_order((*turns, Turn("assistant", "answer")), where)
+    return Conversation((*turns, Turn("assistant", "")))
+
+
+def _asked_prompt(cells: Cells, terms: ContentTerms) -> Content:
+    return Completion(_said(cells, terms.prompt), "")
+
+
+def _asked_instruction(cells: Cells, terms: ContentTerms) -> Content:
+    asked, more = _said(cells, terms.instruction), _plain(cells, terms.input)
+    return Completion(f"{asked}\n\n{more}" if more.strip() else asked, "")
+
+
+def _turns(cells: Cells, terms: ContentTerms) -> tuple[Turn, ...]:
     where = f"field {terms.messages}"
     try:
         listed = json.loads(cells.get(terms.messages, ""), object_pairs_hook=unique_fields)
@@ -82,11 +127,9 @@ def _messages(cells: Cells, terms: ContentTerms) -> Content:
         raise CellProblem(
             f"{where}: more than the {terms.max_turns} turns of data.content.max-turns"
         )
-    turns = tuple(
+    return tuple(
         _turn(one, f"{where}, turn {number}", terms) for number, one in enumerate(listed, start=1)
     )
-    _check_order(turns, where)
-    return Conversation(turns)
 
 
 def _turn(raw: Any, where: str, terms: ContentTerms) -> Turn:  # noqa: ANN401  JSON
@@ -150,3 +193,9 @@ FORMS: Mapping[ContentForm, Callable[[Cells, ContentTerms], Content]] = {
 }
 if set(FORMS) != set(get_args(ContentForm)):
     raise TypeError("each form of content needs its reader")
+
+PROMPTS: Mapping[ContentForm, Callable[[Cells, ContentTerms], Content]] = {
+    "messages": _asked_messages,
+    "prompt-completion": _asked_prompt,
+    "instruction": _asked_instruction,
+}

@@ -6,11 +6,12 @@ Guarantee: a message names the line and the column and what is allowed, and neve
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
-from fedethics.charter.data_terms import DataTerms
+from fedethics.charter.data_terms import ContentTerms, DataTerms
 from fedethics.data.content import Content
 from fedethics.data.file_terms import DataFile
 from fedethics.data.forms import read_content
@@ -18,6 +19,8 @@ from fedethics.data.reading import MAX_PROBLEMS, raw_rows
 from fedethics.data.records import CellProblem, Value, parse_cell
 from fedethics.data.rendering import row_content
 from fedethics.errors import DataError
+
+ReadContent: TypeAlias = Callable[[Mapping[str, str], ContentTerms], Content]
 
 
 # Sensitive: holds what one record says.
@@ -50,8 +53,25 @@ def unlabelled(terms: DataTerms) -> DataTerms:
     return dataclasses.replace(terms, label=options, person="", sensitive=())
 
 
+def unanswered(terms: DataTerms) -> DataTerms:
+    """Return the schema of what records ask: no answer, and no column, since no text has them."""
+    content = terms.content
+    if content is not None and content.form != "messages":
+        # The prompt stands in for the answer's field, which need not be there.
+        content = (
+            dataclasses.replace(content, output=content.instruction)
+            if content.form == "instruction"
+            else dataclasses.replace(content, completion=content.prompt)
+        )
+    return dataclasses.replace(terms, columns=(), rules=None, content=content)
+
+
 def read_new(
-    file: Path | DataFile, terms: DataTerms, *, keep: Sequence[str] = ()
+    file: Path | DataFile,
+    terms: DataTerms,
+    *,
+    keep: Sequence[str] = (),
+    read: ReadContent = read_content,
 ) -> Iterator[NewRecord]:
     """Yield the records of a file in their order; memory does not grow with the file.
 
@@ -59,6 +79,7 @@ def read_new(
         file: the file, and how it is read where its name does not say it.
         terms: the charter's schema; its label, person and groups are not read.
         keep: columns to hand through as they stand, such as a record's number.
+        read: reads what a record says in the charter's form.
 
     Raises:
         DataError: unreadable, a column is missing, or a value is not as the charter says; lists up
@@ -71,7 +92,7 @@ def read_new(
         missing = [name for name in keep if name not in row]
         if missing:
             raise DataError(f"data file {path} has no column {', '.join(missing)} to keep")
-        record = worded(line, row, schema, problems)
+        record = worded(line, row, schema, problems, read=read)
         if len(problems) >= MAX_PROBLEMS:
             break
         if problems:
@@ -88,7 +109,14 @@ def read_new(
         raise DataError(f"data file {path} holds no record; nothing was written")
 
 
-def worded(line: int, row: Mapping[str, str], schema: DataTerms, problems: list[str]) -> NewRecord:
+def worded(
+    line: int,
+    row: Mapping[str, str],
+    schema: DataTerms,
+    problems: list[str],
+    *,
+    read: ReadContent = read_content,
+) -> NewRecord:
     """Return one record as the model reads it.
 
     Args:
@@ -96,10 +124,11 @@ def worded(line: int, row: Mapping[str, str], schema: DataTerms, problems: list[
         row: its cells by column.
         schema: from `unlabelled`.
         problems: what is wrong is added here; then the record must not be used.
+        read: reads what a record says in the charter's form.
     """
     before = len(problems)
     values, left_out = _values(line, row, schema, problems)
-    content = _content(line, row, schema, problems)
+    content = _content(line, row, schema, problems, read)
     if content is None and not left_out and len(problems) == before:
         content = row_content(values, schema)
     return NewRecord(
@@ -126,12 +155,16 @@ def _values(
 
 
 def _content(
-    line: int, row: Mapping[str, str], terms: DataTerms, problems: list[str]
+    line: int,
+    row: Mapping[str, str],
+    terms: DataTerms,
+    problems: list[str],
+    read: ReadContent,
 ) -> Content | None:
     if terms.content is None:
         return None
     try:
-        return read_content(row, terms.content)
+        return read(row, terms.content)
     except CellProblem as problem:
         problems.append(f"line {line}: {problem}")
         return None

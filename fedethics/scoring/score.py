@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, TypeAlias
@@ -24,22 +25,26 @@ from fedethics.canonical import Json
 from fedethics.charter.model import Charter
 from fedethics.charter_sums import layout_of
 from fedethics.data.file_terms import DataFile
+from fedethics.data.forms import PROMPTS, read_prompt
 from fedethics.errors import DataError, ModelError, ReleaseError
 from fedethics.fairness.measured import Deciding
 from fedethics.policy.model import Compute
 from fedethics.release import folder
 from fedethics.release.folder import ADAPTER_DIR, EVIDENCE, MANIFEST, Folder
 from fedethics.release.standing import require_released
-from fedethics.scoring.new_records import NewRecord, read_new
+from fedethics.scoring.new_records import NewRecord, read_new, unanswered
 from fedethics.site.workbench import learner_for
 from fedethics.storage import files
+from fedethics.training.generation import answers
 from fedethics.training.learner import Learner
 from fedethics.training.saved_adapter import read_adapter
 
 _PORTION = 512
 Line: TypeAlias = Mapping[str, Json]
 Write: TypeAlias = Callable[[IO[str], Sequence[str], Iterable[Line]], None]
-_LINE, _NOT_SCORED = "line", "not_scored"
+_LINE, _NOT_SCORED, _ANSWER = "line", "not_scored", "answer"
+# Prompts between two looks at the progress.
+_TOGETHER = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,9 +70,10 @@ def score_release(
     model_dir: Path | None = None,
     compute: Compute | None = None,
     keep: Sequence[str] = (),
+    most_tokens: int = 256,
     advanced: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Scored:
-    """Verify a release and write its scores of the records in `data`.
+    """Verify a release and write its scores of the records in `data`, or its answers to them.
 
     Args:
         run_dir: the release.
@@ -76,6 +82,7 @@ def score_release(
         model_dir: folder of the base model; None for one that comes with a package.
         compute: where it runs; the CPU, if not given.
         keep: columns of `data` to hand through.
+        most_tokens: of one answer, where the model writes answers.
         advanced: called with how many records are done, and of how many.
 
     Raises:
@@ -86,19 +93,72 @@ def score_release(
     """
     write = _writer(out)
     opened = require_released(run_dir)
-    decide = deciding(opened.charter)
-    fields = _fields(keep, decide)
+    work = _work_of(opened.charter, most_tokens)
+    fields = _fields(keep, work.fields)
     # All of it is read once before anything is computed: a wrong last line costs no hour.
-    count = sum(1 for _ in read_new(data, opened.charter.data, keep=keep))
+    count = sum(1 for _ in work.read(data, keep))
     learner, vector = released_adapter(opened, model_dir, compute or Compute())
     tally = _Tally()
-    lines = scored(learner, vector, read_new(data, opened.charter.data, keep=keep), decide)
+    lines = work.lines(learner, vector, work.read(data, keep))
     try:
         with files.written(out) as file:
             write(file, fields, tally.counted(lines, count, advanced))
     except OSError as error:
         raise ReleaseError(f"{out} cannot be written: {error.strerror}") from error
     return Scored(records=tally.records, left_out=tally.left_out, decided=tally.decided)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Work:
+    """What is made of new records: fields, how records are read, and the line of each."""
+
+    fields: Sequence[str]
+    read: Callable[[Path | DataFile, Sequence[str]], Iterator[NewRecord]]
+    lines: Callable[[Learner, NDArray[np.float32], Iterable[NewRecord]], Iterator[Line]]
+
+
+def _work_of(charter: Charter, most_tokens: int) -> _Work:
+    content = charter.data.content
+    if _decided(charter) is None and content is not None and content.form in PROMPTS:
+        asked = unanswered(charter.data)
+        return _Work(
+            fields=(_ANSWER,),
+            read=lambda data, keep: read_new(data, asked, keep=keep, read=read_prompt),
+            lines=partial(answered, most=most_tokens),
+        )
+    decide = deciding(charter)
+    return _Work(
+        fields=decide.fields,
+        read=lambda data, keep: read_new(data, charter.data, keep=keep),
+        lines=partial(scored, decide=decide),
+    )
+
+
+def answered(
+    learner: Learner, vector: NDArray[np.float32], records: Iterable[NewRecord], *, most: int
+) -> Iterator[Line]:
+    """Yield what the model answers to each record, in their order: greedy, each computed alone.
+
+    Args:
+        learner: of the charter's model.
+        vector: the adapter, shape (p,).
+        records: prompts, read by the charter.
+        most: tokens of an answer.
+    """
+    waiting = iter(records)
+    while portion := list(islice(waiting, _TOGETHER)):
+        contents = [one.content for one in portion if one.content is not None]
+        fits = [bool(prompt.ids) for prompt in learner.prompts(contents)]
+        asked = [content for content, fit in zip(contents, fits, strict=True) if fit]
+        said, fitting = iter(answers(learner, vector, asked, most=most)), iter(fits)
+        for record in portion:
+            line: dict[str, Json] = {**record.kept, _LINE: record.line}
+            if record.content is None:
+                yield line | {_NOT_SCORED: record.left_out}
+            elif not next(fitting):
+                yield line | {_NOT_SCORED: "longer than the charter's model.max-tokens"}
+            else:
+                yield line | {_ANSWER: next(said)[0]}
 
 
 def scored(
@@ -137,15 +197,19 @@ def deciding(charter: Charter) -> Deciding:
     Raises:
         DataError: the charter's task decides nothing of a record.
     """
-    found = layout_of(charter).measured.deciding(
-        charter.data.labels.names, threshold=charter.privacy.evaluation.threshold
-    )
+    found = _decided(charter)
     if found is None:
         raise DataError(
-            f"task {charter.model.task!r} decides nothing of a record, so there is nothing to "
-            "score. Load the adapter with peft to generate text. Nothing was read or written"
+            f"task {charter.model.task!r} decides nothing of a record, and its records ask "
+            "nothing, so there is nothing to score. Nothing was read or written"
         )
     return found
+
+
+def _decided(charter: Charter) -> Deciding | None:
+    return layout_of(charter).measured.deciding(
+        charter.data.labels.names, threshold=charter.privacy.evaluation.threshold
+    )
 
 
 def released_adapter(
@@ -180,7 +244,7 @@ class _Tally:
         for line in lines:
             self.records += 1
             kind = self.left_out if _NOT_SCORED in line else self.decided
-            name = str(line.get(_NOT_SCORED, line.get("decision")))
+            name = str(line.get(_NOT_SCORED, line.get("decision", "answered")))
             kind[name] = kind.get(name, 0) + 1
             advanced(self.records, of)
             yield line
@@ -233,8 +297,8 @@ def cell(value: Json) -> Json:
 _WRITERS: Mapping[str, Write] = {".csv": _as_csv, ".jsonl": _as_json}
 
 
-def _fields(keep: Sequence[str], decide: Deciding) -> tuple[str, ...]:
-    fields = (*keep, _LINE, *decide.fields, _NOT_SCORED)
+def _fields(keep: Sequence[str], found: Sequence[str]) -> tuple[str, ...]:
+    fields = (*keep, _LINE, *found, _NOT_SCORED)
     twice = sorted({name for name in fields if fields.count(name) > 1})
     if twice:
         raise ReleaseError(
