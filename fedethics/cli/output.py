@@ -52,6 +52,21 @@ Reading = Annotated[
 ]
 
 
+def plain_form(read: Iterable[str] | None) -> list[str]:
+    """Return what to say of a new file where the one it was made of was read in a form of its own.
+
+    Args:
+        read: the options `--read`.
+    """
+    keys = sorted(one.partition("=")[0] for one in read or ())
+    if not keys:
+        return []
+    return [
+        "The new file is UTF-8, with commas between cells and points in numbers: read it without "
+        f"{', '.join(keys)}, also in [data] of site.toml."
+    ]
+
+
 def prepare() -> None:
     """Let this process's output spell what it cannot show; call this before anything is printed."""
     for name in ("stdout", "stderr"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,10 +15,12 @@ from rich.text import Text
 from fedethics.annotation.tool import json_line
 from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.document import load
-from fedethics.cli.output import AsJson, Reading, answer, table
+from fedethics.cli.output import AsJson, Reading, answer, plain_form, table
 from fedethics.data.file_terms import DataFile, terms_of
+from fedethics.data.forms import read_content
 from fedethics.data.json_lines import line_of
 from fedethics.data.reading import raw_rows
+from fedethics.data.records import CellProblem
 from fedethics.errors import EXIT_BAD_INPUT, DataError
 from fedethics.quality.personal_data import KINDS, Kind, Mark, Placeholders, own_kind
 from fedethics.simulation.partition import Row, write_csv
@@ -80,7 +82,8 @@ def personal(
         if shown:
             heads = ("line", "column", "kind", "at character")
             console.print(table("Personal data in free text", heads, shown[:_MOST_SHOWN]))
-        console.print(Text("\n".join(_said(found, len(rows), out, log))), soft_wrap=True)
+        said = [*_said(found, len(rows), out, log), *(plain_form(read) if out else ())]
+        console.print(Text("\n".join(said)), soft_wrap=True)
 
     answer(_document(found, len(rows), out), render, as_json=as_json)
     if found and out is None:
@@ -112,11 +115,30 @@ def _search(
     for line, row in raw_rows(source, terms):
         record = Placeholders()
         changed = dict(row)
-        for column in columns:
-            changed[column], marked = record.redacted(row[column], kinds)
+        for column, text in _texts(line, row, terms, columns):
+            redacted, marked = record.redacted(text, kinds)
             found += [_Place(line=line, column=column, mark=mark) for mark in marked]
+            if column in changed:
+                changed[column] = redacted
         rows.append(changed)
     return rows, found
+
+
+def _texts(
+    line: int, row: Row, terms: DataTerms, columns: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield each text of a record and where it stands; the turns of a conversation one by one."""
+    content = terms.content
+    for column in columns:
+        if content is None or content.form != "messages" or column != content.messages:
+            yield column, row[column]
+            continue
+        try:
+            said = read_content(row, content)
+        except CellProblem as problem:
+            raise DataError(f"line {line}: {problem}. Nothing was written") from problem
+        for number, turn in enumerate(getattr(said, "turns", ()), start=1):
+            yield f"{column}, turn {number}", turn.text
 
 
 def _write(

@@ -18,7 +18,7 @@ from fedethics.benchmarks.registry import BENCHMARKS, benchmark_names, find_benc
 from fedethics.canonical import Json
 from fedethics.charter.document import load
 from fedethics.charter.model import Charter
-from fedethics.cli.output import AsJson, Reading, answer, table
+from fedethics.cli.output import AsJson, Reading, answer, plain_form, table
 from fedethics.data.file_terms import DataFile, terms_of
 from fedethics.data.json_lines import line_of
 from fedethics.data.reading import raw_rows, read_records, row_identity
@@ -107,7 +107,13 @@ def similar(
     )  # fmt: skip
     if out and log:
         _write(out, log, source, agreed, found.left_out)
-    answer(_document(found, out), lambda console: _show(console, found, out, log), as_json=as_json)
+
+    def render(console: Console) -> None:
+        _show(console, found, out, log)
+        for line in plain_form(read) if out else ():
+            console.print(Text(line), soft_wrap=True)
+
+    answer(_document(found, out), render, as_json=as_json)
     if out is None and any(one.records for one in found.overlaps):
         raise typer.Exit(EXIT_BAD_INPUT)
 

@@ -15,7 +15,7 @@ from fedethics.annotation.tool import json_line
 from fedethics.canonical import Json
 from fedethics.charter.data_terms import DataTerms
 from fedethics.charter.document import load
-from fedethics.cli.output import AsJson, Reading, answer, table
+from fedethics.cli.output import AsJson, Reading, answer, plain_form, table
 from fedethics.data.file_terms import DataFile, terms_of
 from fedethics.data.json_lines import line_of
 from fedethics.data.reading import raw_rows, read_records, row_identity
@@ -81,6 +81,7 @@ def suspects(
     }
 
     wrote = f"wrote {out} with {len(decided)} decisions; every decision: {log}" if out else ""
+    wrote = "\n".join([wrote, *plain_form(read)]) if wrote else ""
     answer(document, lambda console: _show(console, rows, len(records), wrote), as_json=as_json)
 
 

@@ -13,7 +13,7 @@ Sensitive: what is found is a record's.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -28,11 +28,13 @@ class Kind:
         name: in reports and, in capitals, in placeholders.
         pattern: what it looks like.
         holds: of a match, whether its check digits and its ranges hold.
+        part: of a match, the beginning of it that is one; the whole, where it need not end there.
     """
 
     name: str
     pattern: re.Pattern[str]
     holds: Callable[[str], bool] = lambda _: True
+    part: Callable[[str], str] = lambda said: said
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +70,38 @@ def iban(said: str) -> bool:
     if not 15 <= len(plain) <= 34:
         return False
     return int("".join(str(int(one, 36)) for one in plain[4:] + plain[:4])) % 97 == 1
+
+
+# Characters of an IBAN, and the countries whose IBANs have so many: ISO 13616, SWIFT's registry.
+_IBANS = {
+    15: "NO",
+    16: "BE",
+    18: "DK FI FO GL NL",
+    19: "MK SI",
+    20: "AT BA EE KZ LT LU XK",
+    21: "CH HR LI LV",
+    22: "BG BH CR DE GB GE IE ME RS",
+    23: "AE GI IL",
+    24: "AD CZ ES MD PK RO SA SE SK TN",
+    25: "PT",
+    26: "IS TR",
+    27: "FR GR IT MC SM",
+    28: "AL AZ CY DO HU LB PL",
+    29: "BR PS QA UA",
+    30: "KW",
+    31: "MT",
+}
+_IBAN_LENGTHS = {country: size for size, named in _IBANS.items() for country in named.split()}
+
+
+def iban_part(said: str) -> str:
+    """Return the beginning that is as long as an IBAN of its country; a word may follow it."""
+    length, count = _IBAN_LENGTHS.get(said[:2].upper(), 0), 0
+    for end, one in enumerate(said, start=1):
+        count += one != " "
+        if count == length:
+            return "" if said[end : end + 1].isalnum() else said[:end]
+    return said if length == 0 else ""
 
 
 def nhs_number(said: str) -> bool:
@@ -111,31 +145,46 @@ def finnish_number(said: str) -> bool:
     return _is_day(100 * century + year, month, day) and said[10].upper() == check
 
 
-def _kind(name: str, pattern: str, holds: Callable[[str], bool] = lambda _: True) -> Kind:
-    return Kind(name=name, pattern=re.compile(pattern, re.ASCII | re.IGNORECASE), holds=holds)
+def _kind(
+    name: str,
+    pattern: str,
+    holds: Callable[[str], bool] = lambda _: True,
+    part: Callable[[str], str] = lambda said: said,
+    *,
+    flags: re.RegexFlag = re.ASCII | re.IGNORECASE,
+) -> Kind:
+    return Kind(name=name, pattern=re.compile(pattern, flags), holds=holds, part=part)
 
 
-_FREE, _ENDS = r"(?<![\w.-])", r"(?![\w-])"
-_DAY = r"(?:\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}-\d{2}-\d{2})"
+# A point or hyphen before a number may end a word ("Nr.", "SSN-"), but no number.
+_FREE, _ENDS = r"(?<!\w)(?<!\d[.-])", r"(?![\w-])"
+_DAY = r"(?:\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./-]\d{1,2}[./-]\d{1,2})"
+_LOCAL = r"[\w.+'-]"
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        _kind("mail", r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[a-z]{2,24}(?!\w)"),
+        _kind("mail", rf"(?<!{_LOCAL}){_LOCAL}{{1,64}}@(?:[\w-]{{1,63}}\.){{1,8}}"
+              r"[^\W\d_]{2,24}(?!\w)", flags=re.IGNORECASE),
         _kind("iban", rf"{_FREE}[a-z]{{2}}\d{{2}}(?: ?[a-z0-9]{{4}}){{2,7}}(?: ?[a-z0-9]{{1,3}})?"
-              rf"{_ENDS}", iban),
-        _kind("payment-card", rf"{_FREE}[2-6]\d{{3}}(?:[ -]?\d{{4}}){{2}}[ -]?\d{{1,7}}{_ENDS}",
-              luhn),
+              rf"{_ENDS}", iban, iban_part),
+        _kind("payment-card", rf"{_FREE}(?:3[47]\d{{2}}[ -]?\d{{6}}[ -]?\d{{5}}"
+              rf"|[2-6]\d{{3}}(?:[ -]?\d{{4}}){{2}}[ -]?\d{{1,7}}){_ENDS}", luhn),
         _kind("nhs-number", rf"{_FREE}\d{{3}}[ -]?\d{{3}}[ -]?\d{{4}}{_ENDS}", nhs_number),
         _kind("us-ssn", rf"{_FREE}(?!000|666|9)\d{{3}}-(?!00)\d{{2}}-(?!0000)\d{{4}}{_ENDS}"),
         _kind("swedish-number", rf"{_FREE}(?:19|20)?\d{{6}}[-+]?\d{{4}}{_ENDS}", swedish_number),
         _kind("finnish-number",
               rf"{_FREE}\d{{6}}[-+ABCDEFYXWVU]\d{{3}}[0-9A-Y]{_ENDS}", finnish_number),
         _kind("german-tax-number", rf"{_FREE}[1-9]\d(?: ?\d{{3}}){{3}}{_ENDS}", german_tax_number),
-        _kind("phone", r"(?<![\w.])(?:\+|00)[1-9](?:[ ()/.-]{0,2}\d){7,13}(?!\w)"),
-        _kind("birth-date", r"\b(?:born(?: on)?|d\.?o\.?b\.?|date of birth|birth ?date|geb\.?"
-              rf"|geboren(?: am)?)[ :,]{{0,3}}{_DAY}(?!\w)"),
+        _kind("phone", r"(?<!\w)(?<!\d\.)(?:\+|00)[1-9](?:[ ()/.-]{0,2}\d){7,13}(?!\w)"),
+        _kind("birth-date", r"\b(?:born|d\.?o\.?b\.?|date of birth|birth ?date|geb\.?|geboren)"
+              rf"(?: on| am)?[ :,=-]{{0,3}}{_DAY}(?!\w)"),
     )
 }  # fmt: skip
+# Spaces and hyphens of word processors, each compared as the plain one.
+_PLAIN = str.maketrans(
+    dict.fromkeys("\u00a0\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u3000", " ")
+    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe63\uff0d", "-")
+)
 RECORD_NUMBER = "record-number"
 
 
@@ -167,12 +216,8 @@ def marks(text: str, kinds: Iterable[Kind]) -> tuple[Mark, ...]:
         text: of one record.
         kinds: those to look for.
     """
-    found = [
-        Mark(kind=kind.name, begin=one.start(), end=one.end())
-        for kind in kinds
-        for one in kind.pattern.finditer(text)
-        if kind.holds(one.group())
-    ]
+    plain = text.translate(_PLAIN)
+    found = [mark for kind in kinds for mark in _of_kind(kind, plain)]
     kept: list[Mark] = []
     for mark in sorted(found, key=lambda mark: (mark.begin, -mark.end)):
         if not kept or mark.begin >= kept[-1].end:
@@ -180,6 +225,17 @@ def marks(text: str, kinds: Iterable[Kind]) -> tuple[Mark, ...]:
         elif mark.end > kept[-1].end:
             kept[-1] = replace(kept[-1], end=mark.end)
     return tuple(kept)
+
+
+def _of_kind(kind: Kind, text: str) -> Iterator[Mark]:
+    at = 0
+    while one := kind.pattern.search(text, at):
+        said = kind.part(one.group())
+        if said and kind.holds(said):
+            at = one.start() + len(said)
+            yield Mark(kind=kind.name, begin=one.start(), end=at)
+        else:
+            at = one.start() + 1
 
 
 class Placeholders:

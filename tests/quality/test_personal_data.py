@@ -8,8 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from fedethics.cli.data import app
+from fedethics.cli.output import plain_form
 from fedethics.errors import DataError
+from fedethics.quality import personal_data
 from fedethics.quality.personal_data import KINDS, Placeholders, marks, own_kind
+from tests.learning_tasks.tiny_chat import chat_charter, save_chat_model
 
 CHARTER = Path(__file__).parents[2] / "configs" / "redditbias.charter.toml"
 # As their issuers, or the standards, publish them as examples.
@@ -32,6 +35,71 @@ FORMED = [
     ("birth-date", "born on 3.4.1961"),
     ("birth-date", "DOB: 1961-04-03"),
 ]
+
+
+def an_iban(country, length):
+    """Return an IBAN of this length whose check digits hold (ISO 13616)."""
+    bban = ("12345678901234567890123456789012")[: length - 4]
+    spelled = "".join(str(int(one, 36)) for one in f"{bban}{country}00")
+    return f"{country}{98 - int(spelled) % 97:02d}{bban}"
+
+
+@pytest.mark.parametrize(("country", "length"), personal_data._IBAN_LENGTHS.items())
+@pytest.mark.parametrize("after", [" for the stay", " was used", "."])
+def test_an_iban_ends_where_its_country_says_whatever_word_follows(country, length, after):
+    plain = an_iban(country, length)
+    grouped = " ".join(plain[at : at + 4] for at in range(0, len(plain), 4))
+    for said in (plain, grouped):
+        (found,) = marks(f"Paid from {said}{after}", [KINDS["iban"]])
+        assert (found.begin, found.end) == (10, 10 + len(said)), said
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("payment-card", "Nr.4111111111111111"),
+        ("payment-card", "card 3782 822463 10005 was used"),
+        ("payment-card", "4111\u00a01111\u00a01111\u00a01111"),
+        ("payment-card", "4111\u20131111\u20131111\u20131111"),
+        ("phone", "Tel.+4722123456"),
+        ("nhs-number", "NHS no.943 476 5919"),
+        ("us-ssn", "SSN-078-05-1120"),
+        ("birth-date", "DOB 1980/03/12"),
+        ("birth-date", "DOB=12/03/1980"),
+        ("birth-date", "DOB - 12/03/1980"),
+        ("birth-date", "geb. am 12.03.1980"),
+        ("mail", "jörg.müller@klinik.de"),
+        ("mail", "o'neil@ward.example.org"),
+        ("mail", "anna@klinik-köln.de"),
+    ],
+)
+def test_what_people_type_around_a_number_does_not_hide_it(kind, text):
+    redacted, found = Placeholders().redacted(f"Seen: {text}", [KINDS[kind]])
+    assert [mark.kind for mark in found] == [kind]
+    left = redacted.replace(f"[{kind.upper()}-1]", "").removeprefix("Seen: ")
+    assert not any(one.isdigit() for one in left) and "@" not in left
+    assert kind != "mail" or left == ""
+
+
+def test_the_rest_of_a_longer_number_is_no_number():
+    for text in ("12.4111111111111111", "9-4111111111111111", "x4111111111111111"):
+        assert not marks(text, [KINDS["payment-card"]]), text
+
+
+def test_turns_of_a_conversation_are_searched_as_they_are_read(tmp_path, monkeypatch):
+    draft = chat_charter(save_chat_model(tmp_path))
+    monkeypatch.setattr("fedethics.cli.personal.load", lambda _path: draft)
+    said = "Please pay.\n4111 1111 1111 1111\nNHS\t943 476 5919"
+    turns = [{"role": "user", "content": said}, {"role": "assistant", "content": "no"}]
+    columns = {column.name: next(iter(column.readable), "50") for column in draft.data.columns}
+    file = tmp_path / "chat.jsonl"
+    file.write_text(json.dumps(columns | {"messages": turns}) + "\n")
+    told = CliRunner().invoke(app, ["personal", str(file), "-c", "c", "--json"])
+    assert told.exit_code == 2, told.output
+    places = json.loads(told.output)["places"]
+    assert {(one["column"], one["kind"]) for one in places} == {
+        ("messages, turn 1", "payment-card"), ("messages, turn 1", "nhs-number"),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("kind", "said"), CHECKED + FORMED)
@@ -126,3 +194,9 @@ def test_a_charter_without_free_text_and_an_unknown_kind_are_one_error(records):
     ended = CliRunner().invoke(app, ["personal", str(records), "--charter", str(heart)])
     assert isinstance(ended.exception, DataError) and "free text" in str(ended.exception)
     assert isinstance(run(records, "--kind", "soul").exception, DataError)
+
+
+def test_a_file_read_in_a_form_of_its_own_is_written_plainly_and_the_screen_says_so():
+    (line,) = plain_form(["decimal-mark=comma", "thousands-mark=point"])
+    assert "decimal-mark, thousands-mark" in line and "points in numbers" in line
+    assert plain_form(None) == plain_form([]) == []
