@@ -122,7 +122,7 @@ def test_json_lines_of_several_classes_stage_too(new, tmp_path):
     _, stage = staged(tmp_path / "own", tmp_path / "run")
     assert stage.charter.data.label.by_cell == {grades[0]: 0, grades[2]: 1, grades[1]: 2}
     page = (tmp_path / "own" / "README.md").read_text(encoding="utf-8")
-    assert "Verdicts are not foreseen: verdicts are foreseen for labels of two classes" in page
+    assert "Verdicts are not foreseen" not in page and "the chances of each verdict" in page
 
 
 def test_spellings_are_put_together_and_records_without_a_label_left_out_if_asked(new, tmp_path):
