@@ -9,7 +9,7 @@ coordinator sees of the others is one bit, whichever of them refuses and however
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fedethics.aggregates.noise import Account
 from fedethics.aggregates.registry import AGGREGATES
@@ -22,7 +22,7 @@ from fedethics.policy.granted import DataFacts, Permit, linked
 from fedethics.policy.model import ANY, Policy
 from fedethics.policy.signatures import signature_reasons
 from fedethics.privacy.ledger import Ledger
-from fedethics.privacy.plan import PrivacyPlan
+from fedethics.privacy.plan import PrivacyPlan, make_plan
 from fedethics.privacy.search import follows, is_search, runs_of
 
 __all__ = [
@@ -167,6 +167,25 @@ def _once(request: _Request, phase: str) -> Iterator[str]:
                 )
             elif earlier != f"{search}-{ran}":
                 yield f"run {request.run!r}: this charter's search was begun with run {earlier!r}"
+
+
+def _of_the_search(request: _Request) -> Iterator[str]:
+    """Ask the public rules of every run of a search: none is paid for that could not be finished.
+
+    The budget is asked run by run: the plan keeps the whole search within the charter's epsilon.
+    """
+    agreed = agreed_of(request.charter)
+    if not is_search(agreed):
+        return
+    told = {reason for rule in _OF_A_RUN for reason in rule(request)}
+    for one in runs_of(agreed):
+        if one == request.charter or one.tuning is None:
+            continue
+        other = replace(request, charter=one, plan=make_plan(one))
+        for reason in (reason for rule in _OF_A_RUN for reason in rule(other)):
+            if reason not in told:
+                told.add(reason)
+                yield f"{one.tuning.phase} of the search: {reason}"
 
 
 def _enrolled(request: _Request) -> Iterator[str]:
@@ -329,6 +348,7 @@ def _budget(request: _Request) -> Iterator[str]:
 
 
 Rule = Callable[[_Request], Iterator[str]]
+_OF_A_RUN: tuple[Rule, ...] = (_terms, _releases, _mechanisms, _cohort)
 PUBLIC_RULES: tuple[Rule, ...] = (
     _agreed,
     _phase,
@@ -338,6 +358,7 @@ PUBLIC_RULES: tuple[Rule, ...] = (
     _releases,
     _mechanisms,
     _cohort,
+    _of_the_search,
 )
 # The budget is among them: which account it is asked of follows from the records.
 RECORD_RULES: tuple[Rule, ...] = (_readable, _began, _people, _budget)

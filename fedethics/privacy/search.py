@@ -34,7 +34,7 @@ _KEYS = {
 }
 
 # Tables that ask for sums beside training and fairness.
-_FINAL_ALONE = ("annotation", "measures", "paired", "census", "monitoring")
+_FINAL_ALONE = ("annotation", "measures", "paired", "census", "monitoring", "norms")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

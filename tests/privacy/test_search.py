@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 
@@ -14,7 +15,7 @@ from fedethics.charter.signing import sign, standing
 from fedethics.errors import CharterError, PolicyRefusal
 from fedethics.identity import Identity
 from fedethics.policy.model import load_policy
-from fedethics.policy.permit import permit
+from fedethics.policy.permit import permit, refusals_before_joining
 from fedethics.policy.template import policy_text
 from fedethics.privacy import search
 from fedethics.privacy.accounting import epsilon
@@ -55,10 +56,14 @@ def keys():
 
 @pytest.fixture(scope="module")
 def enrolled(agreed, keys):
+    return enrol(agreed, keys)
+
+
+def enrol(draft, keys):
     roster = [
         Member(site=name, public_key=keys[name].public_key, declared_records=200) for name in "abc"
     ]
-    return document.enrol(agreed, coordinator_key=keys["coordinator"].public_key, roster=roster)
+    return document.enrol(draft, coordinator_key=keys["coordinator"].public_key, roster=roster)
 
 
 def test_trials_cost_their_share_and_the_whole_search_the_whole_budget(agreed):
@@ -125,6 +130,36 @@ def test_a_site_permits_the_runs_of_the_search_by_name_and_nothing_that_does_not
     )
     with pytest.raises(PolicyRefusal, match="does not follow from the one that was agreed"):
         ask(greedy, "s-trial-1")
+
+
+def test_a_run_to_come_that_the_site_would_refuse_is_refused_before_any_trial_is_paid(
+    keys, tmp_path
+):
+    rates = ("training.learning-rate=0.25", "privacy.training.sampling-rate=0.05")
+    draft = searching(share=0.6, candidates=[{"set": [one]} for one in rates])
+    wanted = enrol(draft, keys)
+    text = re.sub(r"noise-multiplier = .*", "noise-multiplier = 1.0",
+                  policy_text(charters=(document.hash_of(wanted),)))  # fmt: skip
+    (tmp_path / "policy.toml").write_text(text)
+    policy = load_policy(tmp_path / "policy.toml")
+    ledger = Ledger.open(tmp_path / "ledger.db", identity=keys["a"], create=True)
+    trial = search.phase(wanted, "trial-1")
+    assert make_plan(trial).update.noise_multiplier > 1
+    with pytest.raises(PolicyRefusal, match=r"final-2 of the search: .*noise"):
+        permit(
+            trial, site="a", policy=policy, plan=make_plan(trial), ledger=ledger, data=DATA,
+            run="s-trial-1",
+        )  # fmt: skip
+    told = refusals_before_joining(
+        wanted, site="a", policy=policy, plan=make_plan(wanted), ledger=ledger, data=DATA
+    )
+    assert any(reason.startswith("final-2 of the search:") for reason in told)
+
+
+def test_a_trial_pays_for_no_count_of_gradient_norms():
+    asked = document.load_set(HEART, {"tuning": TUNING, "norms": {"epsilon": 0.2, "round": 5}})
+    for one in search.runs_of(asked):
+        assert ("norms" in make_plan(one).sums) == one.tuning.is_final
 
 
 def test_a_site_keeps_one_answer_about_its_records_for_all_runs_of_a_search(enrolled):
