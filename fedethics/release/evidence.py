@@ -27,6 +27,15 @@ _LARGEST = 2**53
 _MOST_NOISE = 1e30
 
 
+def _no_evidence(text: str) -> str:
+    """Return why a text is no evidence of a run, or "": a coordinator has no words of its own."""
+    try:
+        parse(text.encode("utf-8"), where="a trial's evidence")
+    except (ReleaseError, UnicodeEncodeError):
+        return "not the evidence of a run in its canonical form"
+    return ""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Package:
     """One installed package and its version."""
@@ -203,7 +212,7 @@ class Evidence:
     receipts: tuple[SignedReceipt, ...] = term(default=())
     countersignatures: tuple[Countersignature, ...] = term(default=())
     charter_signatures: tuple[CharterSignature, ...] = term(default=())
-    trials: tuple[str, ...] | None = term(default=None, prose=True)
+    trials: tuple[str, ...] | None = term(default=None, prose=True, check=_no_evidence)
 
 
 def encode(evidence: Evidence) -> bytes:

@@ -92,7 +92,6 @@ def test_a_layout_states_its_lengths(two_features):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Layout(features=()),
         lambda: Layout(features=(SensitiveFeature(name="a", groups=("x",)),), bins=63),
         lambda: Layout(features=(SensitiveFeature(name="a", groups=("x",)),), threshold=1.5),
         lambda: Layout(features=(SensitiveFeature(name="a", groups=("x",)),) * 2),
@@ -105,6 +104,11 @@ def test_a_layout_states_its_lengths(two_features):
 def test_a_layout_that_means_nothing_is_refused(make):
     with pytest.raises(FairnessError):
         make()
+
+
+def test_without_groups_there_is_one_cell_for_everyone():
+    layout = Layout(features=())
+    assert (layout.num_cells, layout.counts_length) == (1, 4)
 
 
 def test_sums_that_no_records_can_give_are_refused(two_features):
