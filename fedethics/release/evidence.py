@@ -27,10 +27,10 @@ _LARGEST = 2**53
 _MOST_NOISE = 1e30
 
 
-def _no_evidence(text: str) -> str:
+def _no_evidence(text: object) -> str:
     """Return why a text is no evidence of a run, or "": a coordinator has no words of its own."""
     try:
-        parse(text.encode("utf-8"), where="a trial's evidence")
+        parse(str(text).encode("utf-8"), where="a trial's evidence")
     except (ReleaseError, UnicodeEncodeError):
         return "not the evidence of a run in its canonical form"
     return ""
